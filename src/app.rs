@@ -1,0 +1,231 @@
+//! The composition root: from a configuration to a running service.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use aws_config::BehaviorVersion;
+use axum::Router;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+
+use crate::{
+    aws::{AwsSnsTrust, CloudFront, HttpFetch, SigningCertificates},
+    config::Config,
+    dispatch::{self, Settings},
+    domain::s3_event::EventFilter,
+    health::Health,
+    http::{self, ApiToken, AppState, SnsRules, Tokens},
+    ports::{Clock, Store, StoreError},
+    shutdown::Shutdown,
+    signals::Signals,
+    store::{self, OpenError, SqliteStore},
+    telemetry::Metrics,
+};
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+/// A clock that is set while somebody sleeps is noticed within this time.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+#[async_trait]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where the Clock port gets its time from"
+)]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        loop {
+            let left = at.duration_since(self.now());
+            let Ok(left) = Duration::try_from(left) else {
+                return;
+            };
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+        }
+    }
+}
+
+/// Why the service could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The store again, when it was read.
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    /// A listener's address.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Listen {
+        /// The configuration's key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Trusted roots, or a proxy's address.
+    #[error("the client that fetches signing certificates cannot be made")]
+    Client(#[from] reqwest::Error),
+}
+
+/// A service that is put together and holds its listeners, but does not run yet.
+pub struct App {
+    config: Config,
+    shutdown: Shutdown,
+    store: Arc<SqliteStore>,
+    context: dispatch::Context,
+    public: (TcpListener, Router),
+    admin: (TcpListener, Router),
+}
+
+impl App {
+    /// Opens the store and the listeners and makes everything else. Asks nothing of AWS, so
+    /// that a start without AWS works.
+    pub async fn build(config: Config) -> Result<Self, BuildError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let health = Health::default();
+        let metrics = Metrics::default();
+        let signals = Arc::new(Signals::default());
+        let public = listen("server.listen", config.server.listen).await?;
+        let admin = listen("server.admin_listen", config.server.admin_listen).await?;
+        let store = store::open(&config.store.path, Arc::clone(&clock), health.clone()).await?;
+        let store = Arc::new(store);
+        let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        let certificates = SigningCertificates::new(
+            HttpFetch::new()?,
+            Arc::clone(&clock),
+            config.sns.cert_fetches_per_minute,
+            config.sns.cert_fetch_burst,
+        );
+        let context = dispatch::Context {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            cdn: Arc::new(CloudFront::new(&sdk)),
+            trust: Arc::new(AwsSnsTrust::new(certificates, &sdk)),
+            clock,
+            signals,
+            health,
+            metrics,
+        };
+        let state = state(&config, &context);
+        let max_requests = config.server.max_requests;
+        Ok(Self {
+            public: (public, http::public(state.clone(), max_requests)),
+            admin: (admin, http::admin(state)),
+            config,
+            shutdown: Shutdown::default(),
+            store,
+            context,
+        })
+    }
+
+    /// Runs until it is told to stop, lets what is in hand end, and closes the store.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self {
+            config,
+            shutdown,
+            store,
+            context,
+            public,
+            admin,
+        } = self;
+        let health = context.health.clone();
+        let settings = settings(&config);
+        dispatch::start(context, &settings, shutdown.tasks(), shutdown.stop()).await?;
+        serve(&shutdown, "server.listen", public)?;
+        serve(&shutdown, "server.admin_listen", admin)?;
+        shutdown
+            .wanted()
+            .await
+            .context("signals cannot be received")?;
+        health.fail("shutdown", "the service is stopping");
+        if !shutdown.finish(config.server.grace).await {
+            tracing::warn!(
+                "not all in hand ended in time; what was accepted is safe and goes on at the next start"
+            );
+        }
+        if let Some(store) = Arc::into_inner(store) {
+            store.close().await;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, BuildError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BuildError::Listen {
+            key,
+            address,
+            source,
+        })
+}
+
+fn serve(
+    shutdown: &Shutdown,
+    key: &'static str,
+    (listener, routes): (TcpListener, Router),
+) -> anyhow::Result<()> {
+    tracing::info!(key, address = %listener.local_addr()?, "listening");
+    let stop = shutdown.stop().clone();
+    shutdown.tasks().spawn(async move {
+        let stopped = stop.clone().cancelled_owned();
+        let served = axum::serve(listener, routes)
+            .with_graceful_shutdown(stopped)
+            .await;
+        if let Err(error) = served {
+            tracing::error!(key, %error, "the listener failed");
+        }
+        // Nobody listens any more: the others need not go on.
+        stop.cancel();
+    });
+    Ok(())
+}
+
+fn state(config: &Config, context: &dispatch::Context) -> AppState {
+    let tokens = config.api.tokens.iter().map(|token| ApiToken {
+        name: token.name.clone(),
+        sha256: token.sha256,
+    });
+    AppState {
+        store: Arc::clone(&context.store),
+        trust: Arc::clone(&context.trust),
+        clock: Arc::clone(&context.clock),
+        signals: Arc::clone(&context.signals),
+        health: context.health.clone(),
+        metrics: context.metrics.clone(),
+        sns: Arc::new(SnsRules {
+            topics: config.sns.topics.iter().cloned().collect(),
+            max_age: config.sns.max_age,
+            max_skew: config.sns.max_skew,
+            events: EventFilter::new(config.events.invalidate_on.iter().cloned()),
+        }),
+        tokens: Arc::new(Tokens::new(tokens.collect())),
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        quiet: config.batching.quiet,
+        max_wait: config.batching.max_wait,
+        window: config.planning.window,
+        calls_per_second: config.limits.calls_per_second,
+        call_burst: config.limits.call_burst,
+        reads_per_second: config.limits.reads_per_second,
+        read_burst: config.limits.read_burst,
+        items_per_call: config.limits.items_per_call,
+        catalogue_refresh: config.catalogue.refresh,
+        authenticate_on_unsubscribe: config.sns.authenticate_on_unsubscribe,
+        seed: fastrand::u64(..),
+    }
+}

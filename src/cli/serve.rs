@@ -1,0 +1,51 @@
+//! `purgefront serve`: run the service.
+
+use super::{ConfigFile, DONE, FAILED, USAGE, complain};
+use crate::{
+    app::{App, BuildError},
+    telemetry,
+};
+
+pub(super) fn run(file: &ConfigFile) -> u8 {
+    let config = match file.load() {
+        Ok(config) => config,
+        Err(faults) => {
+            complain(faults);
+            return USAGE;
+        }
+    };
+    telemetry::init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(format_args!("no runtime: {error}"));
+            return FAILED;
+        }
+    };
+    let code = runtime.block_on(async {
+        let app = match App::build(config).await {
+            Ok(app) => app,
+            Err(
+                error @ (BuildError::Store(crate::store::OpenError::InUse(_))
+                | BuildError::Listen { .. }),
+            ) => {
+                complain(&error);
+                return USAGE;
+            }
+            Err(error) => {
+                complain(telemetry::report(&error));
+                return FAILED;
+            }
+        };
+        match app.run().await {
+            Ok(()) => DONE,
+            Err(error) => {
+                complain(format_args!("{error:#}"));
+                FAILED
+            }
+        }
+    });
+    // What hangs past the grace period is not waited for: the store has what matters.
+    runtime.shutdown_background();
+    code
+}

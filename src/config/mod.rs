@@ -1,0 +1,434 @@
+//! The configuration: every key, its default, and what it may be.
+
+mod reader;
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use aws_lc_rs::digest;
+use serde::Deserialize;
+use toml::Value;
+
+use crate::domain::topic::TopicArn;
+
+pub use reader::Faults;
+use reader::Reader;
+
+/// Read where no other file is named, if it exists.
+const DEFAULT_FILE: &str = "purgefront.toml";
+/// One token that may do everything, from the environment.
+const TOKEN_VARIABLE: &str = "PURGEFRONT_API_TOKEN";
+const SHORTEST_TOKEN: usize = 16;
+/// `CloudFront`'s own limit.
+const MOST_ITEMS: usize = 3_000;
+
+/// A configuration that was found right.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens, and how it stops.
+    pub server: Server,
+    /// Where it keeps what it accepted.
+    pub store: Store,
+    /// Whose messages it believes.
+    pub sns: Sns,
+    /// What invalidates.
+    pub events: Events,
+    /// How it learns of distributions.
+    pub catalogue: Catalogue,
+    /// When a distribution is due.
+    pub batching: Batching,
+    /// What is planned at once.
+    pub planning: Planning,
+    /// `CloudFront`'s limits.
+    pub limits: Limits,
+    /// Who may use the API.
+    pub api: Api,
+}
+
+/// `[server]`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The public listener.
+    pub listen: SocketAddr,
+    /// The operators' listener.
+    pub admin_listen: SocketAddr,
+    /// After SIGTERM, what is in hand may end within this.
+    pub grace: Duration,
+    /// Requests in hand at once; more are answered 503 at once.
+    pub max_requests: usize,
+}
+
+/// `[store]`
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The SQLite file, from `store.url`.
+    pub path: PathBuf,
+}
+
+/// `[sns]`
+#[derive(Debug, Clone)]
+pub struct Sns {
+    /// The topics that are listened to.
+    pub topics: Vec<TopicArn>,
+    /// Older messages are refused.
+    pub max_age: Duration,
+    /// Messages further from the future have to come again.
+    pub max_skew: Duration,
+    /// How many signing certificates may be fetched in a minute,
+    pub cert_fetches_per_minute: u32,
+    /// and how many at once after a pause.
+    pub cert_fetch_burst: u32,
+    /// Whether unsubscribing shall need credentials.
+    pub authenticate_on_unsubscribe: bool,
+}
+
+/// `[events]`
+#[derive(Debug, Clone)]
+pub struct Events {
+    /// Event names, or their beginnings followed by `*`.
+    pub invalidate_on: Vec<String>,
+}
+
+/// `[catalogue]`
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    /// How often it is read.
+    pub refresh: Duration,
+}
+
+/// `[batching]`
+#[derive(Debug, Clone)]
+pub struct Batching {
+    /// A distribution is due when it was quiet for so long,
+    pub quiet: Duration,
+    /// or when its first waiting change waited so long.
+    pub max_wait: Duration,
+}
+
+/// `[planning]`
+#[derive(Debug, Clone)]
+pub struct Planning {
+    /// How many waiting changes are planned at once.
+    pub window: usize,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// `CreateInvalidation` calls a second,
+    pub calls_per_second: f64,
+    /// and how many at once after a pause.
+    pub call_burst: u32,
+    /// Get and List calls a second,
+    pub reads_per_second: f64,
+    /// and how many at once after a pause.
+    pub read_burst: u32,
+    /// Items in one call, at most.
+    pub items_per_call: usize,
+}
+
+/// `[[api.tokens]]` and `PURGEFRONT_API_TOKEN`
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The tokens that may use the API.
+    pub tokens: Vec<Token>,
+}
+
+/// A token that may use the API: never itself, only its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// What history calls whoever used it.
+    pub name: String,
+    /// The SHA-256 of the token.
+    pub sha256: [u8; 32],
+}
+
+impl Config {
+    /// Reads `file` (by default `purgefront.toml`, where it exists) and the environment,
+    /// which goes first; or says everything that is wrong with them.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Faults> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                String::new()
+            }
+            Err(error) => return Err(Reader::unreadable(path, &error.to_string())),
+        };
+        Self::read(path, &text, environment)
+    }
+
+    fn read(
+        path: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Faults> {
+        let environment: Vec<_> = environment.into_iter().collect();
+        let token = environment.iter().find(|(name, _)| name == TOKEN_VARIABLE);
+        let token = token.map(|(_, token)| token.clone());
+        let mut reader = Reader::new(path, text, environment);
+        let config = Self {
+            server: Server::read(&mut reader),
+            store: Store::read(&mut reader),
+            sns: Sns::read(&mut reader),
+            events: Events::read(&mut reader),
+            catalogue: Catalogue {
+                refresh: positive(&mut reader, "catalogue.refresh", Duration::from_mins(10)),
+            },
+            batching: Batching::read(&mut reader),
+            planning: Planning {
+                window: at_least_one(&mut reader, "planning.window", 100_000),
+            },
+            limits: Limits::read(&mut reader),
+            api: Api::read(&mut reader, token.as_deref()),
+        };
+        reader.finish()?;
+        Ok(config)
+    }
+}
+
+impl Server {
+    fn read(reader: &mut Reader) -> Self {
+        let address = "an address and a port, such as \"127.0.0.1:8080\"";
+        let server = Self {
+            listen: reader.take("server.listen", address, ([0, 0, 0, 0], 8080).into()),
+            admin_listen: reader.take(
+                "server.admin_listen",
+                address,
+                ([127, 0, 0, 1], 9090).into(),
+            ),
+            grace: reader.take_duration("server.grace", Duration::from_secs(20)),
+            max_requests: at_least_one(reader, "server.max_requests", 1024),
+        };
+        if server.listen == server.admin_listen && server.listen.port() != 0 {
+            reader.refuse(
+                "server.admin_listen",
+                "the same address as server.listen: give the operators' listener a port of its own",
+            );
+        }
+        server
+    }
+}
+
+impl Store {
+    fn read(reader: &mut Reader) -> Self {
+        let wanted = "\"sqlite://\" and the path of a file on a local disk";
+        let default = PathBuf::from("purgefront.db");
+        let path = reader.take_with("store.url", wanted, default, |value| {
+            let path = value.as_str().and_then(|url| url.strip_prefix("sqlite://"));
+            match path {
+                Some(path) if !path.is_empty() && !path.contains('?') => Ok(path.into()),
+                Some(_) => Err("it names no file".to_owned()),
+                None => Err("not a store that this version knows".to_owned()),
+            }
+        });
+        Self { path }
+    }
+}
+
+impl Sns {
+    fn read(reader: &mut Reader) -> Self {
+        let wanted = "a list of topic ARNs, such as \
+                      [\"arn:aws:sns:us-east-1:123456789012:site-changes\"]";
+        let topics = reader.take::<Vec<String>>("sns.topics", wanted, Vec::new());
+        if topics.is_empty() {
+            reader.refuse(
+                "sns.topics",
+                format!("no topic is listened to: give {wanted}"),
+            );
+        }
+        let mut parsed = Vec::new();
+        for topic in topics {
+            match topic.parse::<TopicArn>() {
+                Ok(arn) => parsed.push(arn),
+                Err(error) => reader.refuse("sns.topics", format!("{topic:?}: {error}")),
+            }
+        }
+        Self {
+            topics: parsed,
+            max_age: positive(reader, "sns.max_age", Duration::from_hours(24)),
+            max_skew: reader.take_duration("sns.max_skew", Duration::from_mins(15)),
+            cert_fetches_per_minute: count(reader, "sns.cert_fetches_per_minute", 1_500),
+            cert_fetch_burst: count(reader, "sns.cert_fetch_burst", 50),
+            authenticate_on_unsubscribe: reader.take(
+                "sns.authenticate_on_unsubscribe",
+                "true or false",
+                true,
+            ),
+        }
+    }
+}
+
+impl Events {
+    fn read(reader: &mut Reader) -> Self {
+        let default = [
+            "ObjectCreated:*",
+            "ObjectRemoved:*",
+            "LifecycleExpiration:*",
+            "ReducedRedundancyLostObject",
+            "ObjectRestore:Completed",
+            "ObjectRestore:Delete",
+            "ObjectAcl:Put",
+        ];
+        let wanted = "a list of S3 event names, each with or without a * at its end";
+        let default = default.map(str::to_owned).to_vec();
+        let key = "events.invalidate_on";
+        let invalidate_on = reader.take::<Vec<String>>(key, wanted, default);
+        for pattern in &invalidate_on {
+            let stem = pattern.strip_suffix('*').unwrap_or(pattern);
+            if stem.is_empty() || !stem.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':') {
+                reader.refuse(key, format!("{pattern:?} is no event name: give {wanted}"));
+            }
+        }
+        Self { invalidate_on }
+    }
+}
+
+impl Batching {
+    fn read(reader: &mut Reader) -> Self {
+        let batching = Self {
+            quiet: reader.take_duration("batching.quiet", Duration::from_secs(1)),
+            max_wait: reader.take_duration("batching.max_wait", Duration::from_secs(10)),
+        };
+        if batching.quiet > batching.max_wait {
+            reader.refuse(
+                "batching.quiet",
+                "longer than batching.max_wait, so it would never end a wait: make it shorter",
+            );
+        }
+        batching
+    }
+}
+
+impl Limits {
+    fn read(reader: &mut Reader) -> Self {
+        let limits = Self {
+            calls_per_second: rate(reader, "limits.calls_per_second", 0.5),
+            call_burst: count(reader, "limits.call_burst", 5),
+            reads_per_second: rate(reader, "limits.reads_per_second", 2.0),
+            read_burst: count(reader, "limits.read_burst", 10),
+            items_per_call: at_least_one(reader, "limits.items_per_call", 1_000),
+        };
+        if limits.items_per_call > MOST_ITEMS {
+            reader.refuse(
+                "limits.items_per_call",
+                format!("CloudFront takes at most {MOST_ITEMS} items in a call: give no more"),
+            );
+        }
+        limits
+    }
+}
+
+/// `[[api.tokens]]` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenToken {
+    name: String,
+    sha256: String,
+}
+
+impl Api {
+    fn read(reader: &mut Reader, token: Option<&str>) -> Self {
+        let key = "api.tokens";
+        let wanted = "[[api.tokens]] tables, each with a name and the sha256 of a token";
+        let written = reader.take_with(key, wanted, Vec::new(), |value: &Value| {
+            let tables = value.clone().try_into::<Vec<WrittenToken>>();
+            tables.map_err(|error| error.message().to_owned())
+        });
+        let mut tokens: Vec<Token> = Vec::new();
+        for WrittenToken { name, sha256 } in written {
+            if name.is_empty() || tokens.iter().any(|token| token.name == name) {
+                reader.refuse(
+                    key,
+                    format!("{name:?} is no name of its own: give each token one"),
+                );
+            }
+            match decode_hex(&sha256) {
+                Some(sha256) => tokens.push(Token { name, sha256 }),
+                None => reader.refuse(
+                    key,
+                    format!(
+                        "the sha256 of {name:?} is not 64 hex digits: give the output of \
+                             printf %s TOKEN | sha256sum"
+                    ),
+                ),
+            }
+        }
+        if let Some(token) = token {
+            if token.len() < SHORTEST_TOKEN {
+                let text = format!(
+                    "shorter than {SHORTEST_TOKEN} characters: give a longer one, \
+                                    such as the output of openssl rand -hex 32"
+                );
+                reader.refuse(TOKEN_VARIABLE, text);
+            }
+            let hash = digest::digest(&digest::SHA256, token.as_bytes());
+            let mut sha256 = [0; 32];
+            sha256.copy_from_slice(hash.as_ref());
+            let name = TOKEN_VARIABLE.to_owned();
+            tokens.push(Token { name, sha256 });
+        }
+        Self { tokens }
+    }
+}
+
+fn decode_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        let digits = &text[2 * at..2 * at + 2];
+        let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(digits, 16).ok().filter(|_| hex)?;
+    }
+    Some(bytes)
+}
+
+fn positive(reader: &mut Reader, key: &str, default: Duration) -> Duration {
+    let duration = reader.take_duration(key, default);
+    if duration.is_zero() {
+        reader.refuse(key, "zero: give a longer time");
+    }
+    duration
+}
+
+fn at_least_one(reader: &mut Reader, key: &str, default: usize) -> usize {
+    let number = reader.take(key, "a whole number from 1", default);
+    if number == 0 {
+        reader.refuse(
+            key,
+            "zero would stop everything: give a whole number from 1",
+        );
+    }
+    number
+}
+
+fn count(reader: &mut Reader, key: &str, default: u32) -> u32 {
+    let number = reader.take(key, "a whole number from 1", default);
+    if number == 0 {
+        reader.refuse(
+            key,
+            "zero would stop everything: give a whole number from 1",
+        );
+    }
+    number
+}
+
+fn rate(reader: &mut Reader, key: &str, default: f64) -> f64 {
+    let rate: f64 = reader.take(key, "a number above 0", default);
+    if !(rate.is_finite() && rate > 0.0) {
+        reader.refuse(key, "not above 0: it would stop everything");
+    }
+    rate
+}
+
+#[cfg(test)]
+mod tests;

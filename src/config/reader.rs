@@ -1,0 +1,244 @@
+//! Reads settings from the file and the environment, and collects everything that is wrong.
+
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+
+use jiff::{SpanRelativeTo, Unit};
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+/// Everything that is wrong with a configuration, told at once.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+/// One thing that is wrong.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault {
+    /// The key and where it was set, or the file.
+    place: String,
+    /// What is wrong, and how to mend it.
+    text: String,
+}
+
+impl std::error::Error for Faults {}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        let faults = if count == 1 { "fault" } else { "faults" };
+        write!(f, "The configuration has {count} {faults}:")?;
+        for Fault { place, text } in &self.0 {
+            write!(f, "\n  {place}\n    {text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A value, and where it was set.
+#[derive(Debug, Clone)]
+struct Setting {
+    value: Value,
+    origin: Origin,
+}
+
+#[derive(Debug, Clone)]
+enum Origin {
+    File,
+    /// The variable's name.
+    Environment(String),
+}
+
+/// The settings that nobody took yet, the keys that are known, and what is wrong so far.
+#[derive(Debug)]
+pub(super) struct Reader {
+    file: String,
+    settings: BTreeMap<String, Setting>,
+    known: Vec<String>,
+    faults: Faults,
+}
+
+/// Variables that begin so and hold a double underscore are keys. Orchestrators inject
+/// others, such as `PURGEFRONT_PORT`.
+const PREFIX: &str = "PURGEFRONT_";
+const SEPARATOR: &str = "__";
+
+impl Reader {
+    /// Reads `text`, the contents of `file`, and lets `environment` override it.
+    pub(super) fn new(
+        file: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        let mut reader = Self {
+            file: file.display().to_string(),
+            settings: BTreeMap::new(),
+            known: Vec::new(),
+            faults: Faults::default(),
+        };
+        match text.parse::<Table>() {
+            Ok(table) => reader.add_table("", table),
+            Err(error) => {
+                let text = error.to_string();
+                reader.fault(reader.file.clone(), text.trim_end().replace('\n', "\n    "));
+            }
+        }
+        for (name, text) in environment {
+            let Some((section, key)) = name
+                .strip_prefix(PREFIX)
+                .and_then(|key| key.split_once(SEPARATOR))
+            else {
+                continue;
+            };
+            let key = format!("{section}.{key}").to_ascii_lowercase();
+            let origin = Origin::Environment(name);
+            let value = Value::String(text);
+            reader.settings.insert(key, Setting { value, origin });
+        }
+        reader
+    }
+
+    /// The reading of a file that could not be read.
+    pub(super) fn unreadable(file: &Path, why: &str) -> Faults {
+        let place = file.display().to_string();
+        let text = format!("cannot be read: {why}");
+        Faults(vec![Fault { place, text }])
+    }
+
+    /// Sections become the first part of their keys; lists of tables stay as they are.
+    fn add_table(&mut self, section: &str, table: Table) {
+        for (name, value) in table {
+            let key = if section.is_empty() {
+                name
+            } else {
+                format!("{section}.{name}")
+            };
+            match value {
+                Value::Table(table) => self.add_table(&key, table),
+                value => {
+                    let origin = Origin::File;
+                    self.settings.insert(key, Setting { value, origin });
+                }
+            }
+        }
+    }
+
+    /// Takes a key's value, or its default where it is not set or not right.
+    pub(super) fn take<T: DeserializeOwned>(&mut self, key: &str, wanted: &str, default: T) -> T {
+        self.take_with(key, wanted, default, read)
+    }
+
+    /// Takes a duration such as `500ms`, `10s`, `24h` or `30d`.
+    pub(super) fn take_duration(&mut self, key: &str, default: Duration) -> Duration {
+        let wanted = "a duration such as \"500ms\", \"10s\" or \"24h\"";
+        self.take_with(key, wanted, default, |value| {
+            value
+                .as_str()
+                .and_then(parse_duration)
+                .ok_or_else(|| "not a duration".to_owned())
+        })
+    }
+
+    /// Takes a key's value by a reading of its own.
+    pub(super) fn take_with<T>(
+        &mut self,
+        key: &str,
+        wanted: &str,
+        default: T,
+        read: impl Fn(&Value) -> Result<T, String>,
+    ) -> T {
+        self.known.push(key.to_owned());
+        let Some(setting) = self.settings.remove(key) else {
+            return default;
+        };
+        read(&setting.value).unwrap_or_else(|why| {
+            let place = self.place(key, &setting.origin);
+            self.fault(place, format!("{}: give {wanted}", why.trim_end()));
+            default
+        })
+    }
+
+    /// Complains about a key whose value was taken already.
+    pub(super) fn refuse(&mut self, key: &str, text: impl Into<String>) {
+        self.fault(key.to_owned(), text.into());
+    }
+
+    /// Ends the reading: what nobody took is unknown.
+    pub(super) fn finish(mut self) -> Result<(), Faults> {
+        for (key, setting) in std::mem::take(&mut self.settings) {
+            let near = |known: &&String| strsim::damerau_levenshtein(known, &key);
+            let mend = match self.known.iter().min_by_key(near) {
+                Some(known) if near(&known) <= key.len() / 2 => format!("did you mean {known}?"),
+                _ => "see the README for all keys".to_owned(),
+            };
+            let place = self.place(&key, &setting.origin);
+            self.fault(place, format!("unknown key: {mend}"));
+        }
+        if self.faults.0.is_empty() {
+            Ok(())
+        } else {
+            Err(self.faults)
+        }
+    }
+
+    fn place(&self, key: &str, origin: &Origin) -> String {
+        match origin {
+            Origin::File => format!("{key} (in {})", self.file),
+            Origin::Environment(name) => format!("{key} (in the environment, {name})"),
+        }
+    }
+
+    fn fault(&mut self, place: String, text: String) {
+        self.faults.0.push(Fault { place, text });
+    }
+}
+
+/// Reads a value as what is wanted. The environment has texts alone: numbers, truths and
+/// lists are written there as in JSON.
+fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    let plain = value.clone().try_into::<T>();
+    let error = match plain {
+        Ok(read) => return Ok(read),
+        Err(error) => error.message().to_owned(),
+    };
+    let json = value
+        .as_str()
+        .and_then(|text| serde_json::from_str::<Value>(text).ok());
+    json.and_then(|json| json.try_into().ok()).ok_or(error)
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    // A number alone could be anything.
+    let span: jiff::Span = text
+        .parse()
+        .ok()
+        .filter(|_| !text.starts_with(['P', '-', '+']))?;
+    let nanos = span
+        .total((Unit::Nanosecond, SpanRelativeTo::days_are_24_hours()))
+        .ok()?;
+    (nanos >= 0.0).then(|| Duration::from_secs_f64(nanos / 1e9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("1m 30s", 90_000),
+            ("24h", 86_400_000),
+            ("30d", 2_592_000_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Some(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for text in ["", "10", "ten", "-5s", "5 parsecs", "PT5S"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a configuration may say, and how it is told what is wrong with it.
+
+use std::path::Path;
+
+use super::*;
+
+const TOPICS: &str = "[sns]\ntopics = [\"arn:aws:sns:us-east-1:123456789012:site-changes\"]\n";
+
+fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, Faults> {
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    Config::read(Path::new("test.toml"), text, environment)
+}
+
+fn faults(text: &str, environment: &[(&str, &str)]) -> String {
+    read(text, environment).unwrap_err().to_string()
+}
+
+#[test]
+fn the_defaults_need_nothing_but_a_topic() {
+    let config = read(TOPICS, &[]).unwrap();
+    assert_eq!(config.server.listen, "0.0.0.0:8080".parse().unwrap());
+    assert_eq!(
+        config.server.admin_listen,
+        "127.0.0.1:9090".parse().unwrap()
+    );
+    assert_eq!(config.store.path, Path::new("purgefront.db"));
+    assert_eq!(config.sns.max_age, Duration::from_hours(24));
+    assert_eq!(config.batching.quiet, Duration::from_secs(1));
+    assert_eq!(config.limits.items_per_call, 1_000);
+    assert!((config.limits.calls_per_second - 0.5).abs() < f64::EPSILON);
+    assert!(config.api.tokens.is_empty());
+    assert!(faults("", &[]).contains("sns.topics"));
+}
+
+#[test]
+fn the_environment_goes_before_the_file() {
+    let file = format!("{TOPICS}[limits]\ncall_burst = 2\n[batching]\nquiet = \"2s\"\n");
+    let config = read(
+        &file,
+        &[
+            ("PURGEFRONT_LIMITS__CALL_BURST", "7"),
+            ("PURGEFRONT_LIMITS__CALLS_PER_SECOND", "2"),
+            ("PURGEFRONT_STORE__URL", "sqlite:///var/lib/purgefront/x.db"),
+            (
+                "PURGEFRONT_SNS__TOPICS",
+                "[\"arn:aws-cn:sns:cn-north-1:123456789012:t\"]",
+            ),
+            ("PURGEFRONT_SNS__AUTHENTICATE_ON_UNSUBSCRIBE", "false"),
+            ("PURGEFRONT_PORT", "tcp://10.0.0.1:80"),
+            ("PURGEFRONT_URL", "http://elsewhere"),
+            ("HOME", "/root"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.limits.call_burst, 7);
+    assert!((config.limits.calls_per_second - 2.0).abs() < f64::EPSILON);
+    assert_eq!(config.batching.quiet, Duration::from_secs(2));
+    assert_eq!(config.store.path, Path::new("/var/lib/purgefront/x.db"));
+    assert_eq!(config.sns.topics[0].region(), "cn-north-1");
+    assert!(!config.sns.authenticate_on_unsubscribe);
+}
+
+#[test]
+fn all_faults_are_told_at_once_each_with_its_key_and_a_mend() {
+    let file = "
+        [server]
+        listen = \"localhost\"
+        lisen = \"0.0.0.0:80\"
+        max_requests = 0
+        [store]
+        url = \"postgres://db\"
+        [sns]
+        topics = [\"arn:aws:sqs:us-east-1:123456789012:t\"]
+        max_age = \"a day\"
+        [events]
+        invalidate_on = [\"*\"]
+        [batching]
+        quiet = \"1m\"
+        [limits]
+        items_per_call = 5000
+        calls_per_second = -1
+        [[api.tokens]]
+        name = \"ci\"
+        sha256 = \"abc\"
+    ";
+    let environment = [
+        ("PURGEFRONT_LIMITS__CALL_BRUST", "1"),
+        ("PURGEFRONT_PLANNING__WINDOW", "many"),
+        ("PURGEFRONT_API_TOKEN", "short"),
+    ];
+    let text = faults(file, &environment);
+    for part in [
+        "server.listen (in test.toml)",
+        "such as \"127.0.0.1:8080\"",
+        "server.lisen (in test.toml)",
+        "did you mean server.listen?",
+        "server.max_requests",
+        "store.url",
+        "sns.topics",
+        "sns.max_age",
+        "such as \"500ms\"",
+        "events.invalidate_on",
+        "batching.quiet",
+        "limits.items_per_call",
+        "limits.calls_per_second",
+        "api.tokens",
+        "64 hex digits",
+        "limits.call_brust (in the environment, PURGEFRONT_LIMITS__CALL_BRUST)",
+        "did you mean limits.call_burst?",
+        "planning.window (in the environment, PURGEFRONT_PLANNING__WINDOW)",
+        "PURGEFRONT_API_TOKEN",
+    ] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert!(!text.contains("short:"), "a token is shown in:\n{text}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_with_its_line() {
+    let text = faults("[server]\nlisten = \n", &[]);
+    assert!(
+        text.contains("test.toml") && text.contains("line 2"),
+        "{text}"
+    );
+}
+
+#[test]
+fn listeners_do_not_share_an_address() {
+    let same = "[server]\nlisten = \"127.0.0.1:80\"\nadmin_listen = \"127.0.0.1:80\"\n";
+    assert!(faults(&format!("{TOPICS}{same}"), &[]).contains("server.admin_listen"));
+    let any = "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n";
+    assert!(read(&format!("{TOPICS}{any}"), &[]).is_ok());
+}
+
+#[test]
+fn tokens_are_kept_as_hashes() {
+    let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let file = format!("{TOPICS}[[api.tokens]]\nname = \"ci\"\nsha256 = \"{hash}\"\n");
+    let config = read(&file, &[("PURGEFRONT_API_TOKEN", "a token of some length")]).unwrap();
+    assert_eq!(config.api.tokens.len(), 2);
+    assert_eq!(config.api.tokens[0].sha256[..2], [0x9f, 0x86]);
+    assert!(!format!("{config:?}").contains("a token of some length"));
+    let twice = format!("{file}[[api.tokens]]\nname = \"ci\"\nsha256 = \"{hash}\"\n");
+    assert!(faults(&twice, &[]).contains("name of its own"));
+}
+
+#[test]
+fn a_named_file_has_to_be_there() {
+    let missing = Path::new("/nonexistent/purgefront.toml");
+    let text = Config::load(Some(missing), []).unwrap_err().to_string();
+    assert!(text.contains("/nonexistent/purgefront.toml"), "{text}");
+}

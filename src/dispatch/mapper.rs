@@ -1,0 +1,203 @@
+//! Maps accepted changes by the catalogue, or parks them until it knows enough.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, Queues, STORE_PAUSE};
+use crate::{
+    domain::{
+        batch::Backlog,
+        catalogue::Catalogue,
+        change::{Change, Subject, Verdict},
+        mapping::{self, Mapping, Missing, NO_DISTRIBUTION, Skip},
+    },
+    ports::StoreError,
+};
+
+/// Changes looked at in one transaction.
+const CHUNK: usize = 1_000;
+/// For how long a bucket that no distribution has is not asked about again: at first, and at
+/// most.
+const FIRST_IGNORANCE: Duration = Duration::from_mins(5);
+const LONGEST_IGNORANCE: Duration = Duration::from_hours(1);
+/// How many unknown buckets are remembered.
+const MAX_UNKNOWN: usize = 10_000;
+
+/// The worker between the journal and the queues.
+pub(super) struct Mapper {
+    context: Context,
+    queues: Arc<Queues>,
+    unknown: HashMap<String, Unknown>,
+}
+
+/// A bucket that a reading of the catalogue showed to be nobody's.
+#[derive(Debug, Clone, Copy)]
+struct Unknown {
+    until: Timestamp,
+    times: u32,
+}
+
+impl Mapper {
+    pub(super) fn new(context: Context, queues: Arc<Queues>) -> Self {
+        Self {
+            context,
+            queues,
+            unknown: HashMap::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut catalogues = self.context.signals.follow_catalogue();
+        // What was parked before a restart is looked at again as well.
+        catalogues.mark_changed();
+        stop.run_until_cancelled_owned(async move {
+            loop {
+                let wake_at = match self.map_all(&mut catalogues).await {
+                    Ok(()) => Timestamp::MAX,
+                    Err(error) => {
+                        tracing::warn!(%error, "changes wait to be mapped");
+                        catalogues.mark_changed();
+                        self.context.clock.now() + STORE_PAUSE
+                    }
+                };
+                let signals = Arc::clone(&self.context.signals);
+                tokio::select! {
+                    () = self.context.clock.sleep_until(wake_at), if wake_at < Timestamp::MAX => {}
+                    () = signals.accepted.notified() => {}
+                    // The sender lives as long as the signals do.
+                    _ = catalogues.changed(), if wake_at == Timestamp::MAX => catalogues.mark_changed(),
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Maps all that can be mapped now. What is parked is looked at again only with a new
+    /// catalogue.
+    async fn map_all(
+        &mut self,
+        catalogues: &mut watch::Receiver<Option<Arc<Catalogue>>>,
+    ) -> Result<(), StoreError> {
+        if catalogues.has_changed().unwrap_or(false) {
+            let catalogue = catalogues.borrow_and_update().clone();
+            let mut after = i64::MIN;
+            while catalogue.is_some() {
+                let parked = self.context.store.parked_changes(after, CHUNK).await?;
+                let Some(last) = parked.last() else {
+                    break;
+                };
+                after = last.seq;
+                self.map(catalogue.as_deref(), parked, true).await?;
+            }
+        }
+        loop {
+            let catalogue = self.context.signals.catalogue();
+            if catalogue.is_none() {
+                return Ok(());
+            }
+            let unseen = self.context.store.unseen_changes(CHUNK).await?;
+            if unseen.is_empty() {
+                return Ok(());
+            }
+            self.map(catalogue.as_deref(), unseen, false).await?;
+        }
+    }
+
+    async fn map(
+        &mut self,
+        catalogue: Option<&Catalogue>,
+        changes: Vec<Change>,
+        were_parked: bool,
+    ) -> Result<(), StoreError> {
+        let Some(catalogue) = catalogue else {
+            return Ok(());
+        };
+        let mut backlogs: HashMap<String, Backlog> = HashMap::new();
+        let mut verdicts = Vec::with_capacity(changes.len());
+        for change in changes {
+            let verdict = self.judge(catalogue, &change);
+            match &verdict {
+                Verdict::Parked if were_parked => continue,
+                Verdict::Parked => {}
+                Verdict::Mapped(mapping) => {
+                    let one = Backlog::of_one(change.accepted_at, change.subject.is_manual());
+                    for target in &mapping.targets {
+                        let id = &target.distribution_id;
+                        let sum = backlogs.get(id).map_or(one, |sum| sum.and(one));
+                        backlogs.insert(id.clone(), sum);
+                    }
+                }
+            }
+            verdicts.push((change, verdict));
+        }
+        if !verdicts.is_empty() {
+            self.context.store.record_verdicts(verdicts).await?;
+        }
+        for (distribution_id, backlog) in backlogs {
+            self.queues.add(&distribution_id, backlog);
+        }
+        self.context.signals.planned.notify_one();
+        Ok(())
+    }
+
+    fn judge(&mut self, catalogue: &Catalogue, change: &Change) -> Verdict {
+        match &change.subject {
+            Subject::Path {
+                distribution_id,
+                item,
+            } => Verdict::Mapped(match catalogue.get(distribution_id) {
+                Some(distribution) => mapping::map_path(distribution, item.clone()),
+                None => skipped(Some(distribution_id.as_str()), "the distribution is gone"),
+            }),
+            Subject::Object { bucket, key } => match mapping::map_object(catalogue, bucket, key) {
+                Ok(mapping) => {
+                    self.unknown.remove(bucket);
+                    Verdict::Mapped(mapping)
+                }
+                Err(Missing::Roots(distributions)) => {
+                    self.context.signals.want_roots(distributions);
+                    Verdict::Parked
+                }
+                Err(Missing::Bucket) => self.judge_unknown(catalogue, change, bucket),
+            },
+        }
+    }
+
+    /// A bucket that nobody has is believed to be nobody's only when the catalogue was read
+    /// after the change came, or lately for another change.
+    fn judge_unknown(&mut self, catalogue: &Catalogue, change: &Change, bucket: &str) -> Verdict {
+        let now = self.context.clock.now();
+        let known = self.unknown.get(bucket).copied();
+        if known.is_some_and(|unknown| now < unknown.until) {
+            return Verdict::Mapped(skipped(None, NO_DISTRIBUTION));
+        }
+        if catalogue.read_since() <= change.accepted_at {
+            self.context.signals.want_refresh();
+            return Verdict::Parked;
+        }
+        if self.unknown.len() >= MAX_UNKNOWN {
+            self.unknown.retain(|_, unknown| now < unknown.until);
+        }
+        let times = known.map_or(0, |unknown| unknown.times + 1);
+        let ignorance = FIRST_IGNORANCE.saturating_mul(2_u32.saturating_pow(times));
+        let until = now + ignorance.min(LONGEST_IGNORANCE);
+        if self.unknown.len() < MAX_UNKNOWN {
+            self.unknown
+                .insert(bucket.to_owned(), Unknown { until, times });
+        }
+        Verdict::Mapped(skipped(None, NO_DISTRIBUTION))
+    }
+}
+
+fn skipped(distribution_id: Option<&str>, why: &str) -> Mapping {
+    Mapping {
+        skipped: vec![Skip {
+            distribution_id: distribution_id.map(str::to_owned),
+            why: why.to_owned(),
+        }],
+        ..Mapping::default()
+    }
+}

@@ -1,0 +1,120 @@
+//! Changes as they enter the journal, and as they come back out of it to be mapped.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    mapping::Mapping, path::Item, s3_event::ObjectChange, sns_message::Token, topic::TopicArn,
+};
+
+/// A verified SNS message on its way into the journal.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// SNS's id; with `signed_at` it tells a repeat from a new message.
+    pub message_id: Uuid,
+    /// The signed Timestamp: when the message was published.
+    pub signed_at: Timestamp,
+    /// The topic that it came by.
+    pub topic: TopicArn,
+    /// When it is taken in, by our clock.
+    pub accepted_at: Timestamp,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a verified message says.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Something was published.
+    Notification {
+        /// The changes that it reports.
+        changes: Vec<ObjectChange>,
+        /// The parts of it, or all of it, that mean nothing to us.
+        dead: Vec<DeadContent>,
+    },
+    /// The topic's owner subscribed us; the token confirms it.
+    SubscriptionConfirmation(Token),
+    /// Somebody ended the subscription.
+    UnsubscribeConfirmation,
+}
+
+/// Something accepted that can never become a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadContent {
+    /// Why not.
+    pub why: String,
+    /// What it was, as it came.
+    pub content: String,
+}
+
+/// Whether a message was new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is in the journal now.
+    New,
+    /// It already was: SNS delivers at least once.
+    Duplicate,
+}
+
+/// A person's request on its way into the journal: each path is one change.
+#[derive(Debug, Clone)]
+pub struct NewRequest {
+    /// The request's id.
+    pub id: Uuid,
+    /// The name of the token that asked for it.
+    pub token: String,
+    /// Why, in the person's words.
+    pub reason: Option<String>,
+    /// The distribution that it is for.
+    pub distribution_id: String,
+    /// The paths, each once.
+    pub paths: Vec<Item>,
+    /// When it is taken in, by our clock.
+    pub accepted_at: Timestamp,
+}
+
+/// A change as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its number in the journal: later changes have higher ones.
+    pub seq: i64,
+    /// When it was taken in.
+    pub accepted_at: Timestamp,
+    /// What may be stale.
+    pub subject: Subject,
+}
+
+/// What a change is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// An object in a bucket: S3 said so.
+    Object {
+        /// The bucket's name.
+        bucket: String,
+        /// The decoded key.
+        key: String,
+    },
+    /// A path of a distribution: a person said so.
+    Path {
+        /// The distribution's id.
+        distribution_id: String,
+        /// The path, exactly as given.
+        item: Item,
+    },
+}
+
+impl Subject {
+    /// Whether a person asked for it: such changes go first.
+    pub fn is_manual(&self) -> bool {
+        matches!(self, Self::Path { .. })
+    }
+}
+
+/// What became of a change when it was looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It leads here.
+    Mapped(Mapping),
+    /// The catalogue does not know enough yet: it waits in the journal.
+    Parked,
+}

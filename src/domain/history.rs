@@ -1,0 +1,157 @@
+//! What people are shown of requests and invalidations: the JSON shapes of the API.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::batch::BatchStatus;
+
+/// A request and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RequestView {
+    /// Its id.
+    pub id: Uuid,
+    /// Where it stands, by its slowest change.
+    pub state: RequestState,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// What its changes became part of.
+    pub invalidations: Vec<RequestInvalidation>,
+    /// What was left alone, and why.
+    pub skipped: Vec<Skipped>,
+    /// What could not be done.
+    pub errors: Vec<String>,
+}
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestState {
+    /// In the journal.
+    Accepted,
+    /// All of it frozen into batches.
+    Planned,
+    /// All of it taken by `CloudFront`.
+    Submitted,
+    /// All of it done.
+    Completed,
+}
+
+/// An invalidation as a request shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RequestInvalidation {
+    /// Our id.
+    pub id: Uuid,
+    /// The distribution.
+    pub distribution_id: String,
+    /// `CloudFront`'s id, once it has one.
+    pub cloudfront_id: Option<String>,
+    /// Where it stands.
+    pub status: BatchStatus,
+}
+
+/// A distribution that a request leaves alone.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Skipped {
+    /// The distribution; null where it is about all of them.
+    pub distribution_id: Option<String>,
+    /// The reason.
+    pub why: String,
+}
+
+/// Which invalidations are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InvalidationQuery {
+    /// Only those of this distribution.
+    pub distribution_id: Option<String>,
+    /// Only those that stand there.
+    pub status: Option<BatchStatus>,
+    /// Only those older than the one with this number.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// An invalidation in a list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InvalidationSummary {
+    /// Its number, for the cursor.
+    #[serde(skip)]
+    pub seq: i64,
+    /// Our id.
+    pub id: Uuid,
+    /// The distribution.
+    pub distribution_id: String,
+    /// `CloudFront`'s id, once it has one.
+    pub cloudfront_id: Option<String>,
+    /// Where it stands.
+    pub status: BatchStatus,
+    /// How many items it has.
+    pub item_count: u64,
+    /// How many changes they cover.
+    pub change_count: u64,
+    /// When its batch was frozen.
+    pub created_at: Timestamp,
+    /// When `CloudFront` took it.
+    pub submitted_at: Option<Timestamp>,
+    /// When it was seen to be done.
+    pub completed_at: Option<Timestamp>,
+}
+
+/// An invalidation by itself: with its items, and why each is there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InvalidationDetail {
+    /// What a list shows of it.
+    #[serde(flatten)]
+    pub summary: InvalidationSummary,
+    /// Its items, in the order in which they were sent.
+    pub items: Vec<ItemDetail>,
+}
+
+/// An item, and the changes behind it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ItemDetail {
+    /// The item.
+    pub item: String,
+    /// The first changes that it covers, at most [`MAX_WHYS`].
+    pub why: Vec<Why>,
+    /// How many there are.
+    pub why_total: u64,
+}
+
+/// How many changes are shown for one item.
+pub const MAX_WHYS: usize = 100;
+
+/// A change behind an item.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Why {
+    /// S3 said so.
+    Event {
+        /// The bucket.
+        bucket: String,
+        /// The decoded key.
+        key: String,
+        /// The event's name.
+        event: String,
+        /// SNS's id of the message.
+        message_id: Uuid,
+        /// When S3 says it happened, else when it was accepted.
+        time: Timestamp,
+        /// How the key led to this item.
+        because: String,
+    },
+    /// A person said so.
+    Manual {
+        /// The request.
+        request_id: Uuid,
+        /// The name of the token that asked.
+        token: String,
+        /// Why, in the person's words.
+        reason: Option<String>,
+        /// When it was accepted.
+        time: Timestamp,
+        /// How the path led to this item.
+        because: String,
+    },
+}

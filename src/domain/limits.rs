@@ -1,0 +1,147 @@
+//! Token buckets: how often something may happen, as a pure function of the time it is asked at.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A bucket of tokens that refills at a steady rate.
+///
+/// It reads no clock: every call says what time it is, so hours can be played in
+/// microseconds. A clock that steps back refills nothing and takes nothing away.
+#[derive(Debug, Clone)]
+pub struct TokenBucket {
+    per_second: f64,
+    burst: f64,
+    tokens: f64,
+    at: Timestamp,
+}
+
+impl TokenBucket {
+    /// A bucket that has to earn its first token: what a start must assume, because nobody
+    /// knows what was spent just before it.
+    pub fn empty(per_second: f64, burst: u32, now: Timestamp) -> Self {
+        Self {
+            per_second,
+            burst: f64::from(burst).max(1.0),
+            tokens: 0.0,
+            at: now,
+        }
+    }
+
+    /// A bucket that starts with its whole burst.
+    pub fn full(per_second: f64, burst: u32, now: Timestamp) -> Self {
+        let mut bucket = Self::empty(per_second, burst, now);
+        bucket.tokens = bucket.burst;
+        bucket
+    }
+
+    /// Takes a token, or says when there will be one.
+    pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        let at = self.next(now);
+        if at > now {
+            return Err(at);
+        }
+        self.tokens -= 1.0;
+        Ok(())
+    }
+
+    /// Takes a token now, on credit where there is none, and says from when on it counts.
+    /// Callers that wait until then go in the order in which they asked.
+    pub fn reserve(&mut self, now: Timestamp) -> Timestamp {
+        let at = self.next(now);
+        self.tokens -= 1.0;
+        at
+    }
+
+    /// When the next token will be there: `now`, or later.
+    pub fn next(&mut self, now: Timestamp) -> Timestamp {
+        self.refill(now);
+        let missing = 1.0 - self.tokens;
+        if missing <= EPSILON {
+            return now;
+        }
+        now.saturating_add(seconds(missing / self.per_second))
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    fn refill(&mut self, now: Timestamp) {
+        let passed = now.duration_since(self.at).as_secs_f64();
+        if passed > 0.0 {
+            self.tokens = (self.tokens + passed * self.per_second).min(self.burst);
+        }
+        self.at = now;
+    }
+}
+
+/// Timestamps are kept to the nanosecond; sums of them may miss a whole token by less than this.
+const EPSILON: f64 = 1e-6;
+
+/// Rounded up to a whole microsecond, so that waiting that long is always long enough.
+fn seconds(wait: f64) -> SignedDuration {
+    let micros = (wait * 1e6).ceil();
+    if micros >= 1e15 {
+        return SignedDuration::from_hours(24 * 365);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "bounded just above")]
+    SignedDuration::from_micros(micros as i64)
+}
+
+/// How long to wait before try number `failures + 1`: a random part ("full jitter") of a
+/// span that doubles from `first` up to `longest`. `random` is in `0.0..1.0`.
+pub fn backoff(failures: u32, first: Duration, longest: Duration, random: f64) -> Duration {
+    let span = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+    span.min(longest).mul_f64(random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_800_000_000_000 + millis).unwrap()
+    }
+
+    #[test]
+    fn an_empty_bucket_earns_its_first_token() {
+        let mut bucket = TokenBucket::empty(0.5, 5, at(0));
+        assert_eq!(bucket.take(at(0)), Err(at(2_000)));
+        assert_eq!(bucket.take(at(1_999)), Err(at(2_000)));
+        assert_eq!(bucket.take(at(2_000)), Ok(()));
+        assert_eq!(bucket.take(at(2_000)), Err(at(4_000)));
+    }
+
+    #[test]
+    fn the_burst_is_the_most_it_saves_up() {
+        let mut bucket = TokenBucket::full(0.5, 5, at(0));
+        let burst = (0..100)
+            .filter(|_| bucket.take(at(3_600_000)).is_ok())
+            .count();
+        assert_eq!(burst, 5);
+    }
+
+    #[test]
+    fn reservations_stand_in_a_row() {
+        let mut bucket = TokenBucket::full(10.0, 1, at(0));
+        let turns: Vec<_> = (0..4).map(|_| bucket.reserve(at(0))).collect();
+        assert_eq!(turns, [at(0), at(100), at(200), at(300)]);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_gives_nothing_away() {
+        let mut bucket = TokenBucket::full(1.0, 1, at(10_000));
+        assert_eq!(bucket.take(at(10_000)), Ok(()));
+        assert!(bucket.take(at(5_000)).is_err());
+        assert!(bucket.take(at(5_500)).is_err());
+        assert_eq!(bucket.take(at(6_000)), Ok(()));
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_longest() {
+        let s = Duration::from_secs;
+        let span = |failures| backoff(failures, s(1), s(900), 1.0);
+        assert_eq!([span(1), span(2), span(3)], [s(1), s(2), s(4)]);
+        assert_eq!(span(11), s(900));
+        assert_eq!(span(u32::MAX), s(900));
+        assert_eq!(backoff(5, s(1), s(900), 0.0), s(0));
+    }
+}

@@ -1,0 +1,19 @@
+//! The rules, as pure functions: no I/O, no clock, no framework.
+//!
+//! A verified [`sns_message`] holds an [`s3_event`]; each of its records is a [`change`]. The
+//! [`catalogue`] knows, by [`origin`], which distributions have the bucket; [`mapping`] gives
+//! the items, spelled by [`path`]; [`consolidate`] picks those of one call, which are frozen
+//! into a [`batch`]; [`limits`] says when it may go; [`history`] is what people see of it.
+
+pub mod batch;
+pub mod catalogue;
+pub mod change;
+pub mod consolidate;
+pub mod history;
+pub mod limits;
+pub mod mapping;
+pub mod origin;
+pub mod path;
+pub mod s3_event;
+pub mod sns_message;
+pub mod topic;

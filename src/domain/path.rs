@@ -1,0 +1,365 @@
+//! Items: how an invalidation names a path, and how an S3 key is spelled as one.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+/// The longest item that CloudFront takes, in bytes.
+pub const MAX_ITEM_BYTES: usize = 4_000;
+
+/// What CloudFront wants percent-encoded besides non-ASCII: the bytes that RFC 1738 section
+/// 2.2 calls unsafe. Anything else that is encoded makes an invalidation that is taken, paid
+/// for, and misses. `~` is unsafe too, but no spelling of it purges anything: see [`spell`].
+const UNSAFE: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'#')
+    .add(b'%')
+    .add(b'{')
+    .add(b'}')
+    .add(b'|')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'[')
+    .add(b']')
+    .add(b'`');
+
+/// One line of an invalidation that CloudFront accepts: an exact path, or a wildcard path
+/// (ends in `*`, and covers every path that starts with what stands before it).
+///
+/// Only [`Item::parse`] and [`spell`] make one, so every `Item` is a *legal* one: it starts
+/// with `/`, has at most 4,000 bytes, all of them visible ASCII, none of them `~` or one of
+/// those that RFC 1738 calls unsafe, and `%` only before two hex digits. Source: `CloudFront`
+/// Developer Guide, "Specify the objects to invalidate".
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Item(String);
+
+/// Why a text is no legal item, in words for whoever wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalItem {
+    /// Does not start with a slash.
+    #[error("a path starts with \"/\"")]
+    NoSlash,
+    /// Longer than `CloudFront` takes; carries its length in bytes.
+    #[error("a path has at most {MAX_ITEM_BYTES} bytes, this one has {0}")]
+    TooLong(usize),
+    /// A percent sign that begins no escape.
+    #[error("\"%\" must stand before two hex digits; a percent sign itself is written %25")]
+    LonePercent,
+    /// A tilde, which `CloudFront` refuses raw and ignores encoded.
+    #[error("CloudFront cannot invalidate a path with \"~\": end it with \"*\" before the \"~\"")]
+    Tilde,
+    /// A character that has to be percent-encoded.
+    #[error("{0:?} must be percent-encoded")]
+    Unencoded(char),
+}
+
+impl Item {
+    /// Takes a path exactly as a person gave it.
+    pub fn parse(text: &str) -> Result<Self, IllegalItem> {
+        if !text.starts_with('/') {
+            return Err(IllegalItem::NoSlash);
+        }
+        if text.len() > MAX_ITEM_BYTES {
+            return Err(IllegalItem::TooLong(text.len()));
+        }
+        for (at, char) in text.char_indices() {
+            match char {
+                '%' if !begins_escape(&text.as_bytes()[at..]) => {
+                    return Err(IllegalItem::LonePercent);
+                }
+                '%' => {}
+                '~' => return Err(IllegalItem::Tilde),
+                _ if is_unsafe(char) => return Err(IllegalItem::Unencoded(char)),
+                _ => {}
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The item as it is sent.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What every path that this wildcard covers starts with; `None` for an exact path.
+    pub fn stem(&self) -> Option<&str> {
+        self.0.strip_suffix('*')
+    }
+
+    /// Whether it covers more than one path. `*` is a wildcard as the last byte alone.
+    pub fn is_wildcard(&self) -> bool {
+        self.0.ends_with('*')
+    }
+
+    /// Whether an invalidation of this item drops all that `other` would.
+    pub fn covers(&self, other: &Self) -> bool {
+        match self.stem() {
+            Some(stem) => other.0.starts_with(stem),
+            None => self == other,
+        }
+    }
+
+    /// Whether it drops the whole distribution.
+    pub fn is_root_wildcard(&self) -> bool {
+        self.0 == "/*"
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Item {
+    type Error = IllegalItem;
+
+    fn try_from(text: String) -> Result<Self, IllegalItem> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Item> for String {
+    fn from(item: Item) -> Self {
+        item.0
+    }
+}
+
+/// The narrowest item that covers a viewer path, and why it is not the path itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spelling {
+    /// What to send.
+    pub item: Item,
+    /// Set where the path itself cannot be named and `item` is a wildcard around it.
+    pub widened: Option<Unnameable>,
+}
+
+/// Why a path has no exact item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unnameable {
+    /// Raw it is refused, as `%7E` it is taken and purges nothing.
+    #[error("CloudFront cannot name a \"~\"")]
+    Tilde,
+    /// It would begin a query string.
+    #[error("a \"?\" in a path begins a query string")]
+    QuestionMark,
+    /// The last `*` of an item is a wildcard, encoded it purges nothing.
+    #[error("a \"*\" at the end is a wildcard")]
+    TrailingStar,
+    /// More bytes than an item may have.
+    #[error("CloudFront names paths of at most {MAX_ITEM_BYTES} bytes")]
+    TooLong,
+}
+
+/// Spells a decoded viewer path (it begins with `/`) as `CloudFront` matches it.
+///
+/// Non-ASCII and unsafe bytes are percent-encoded, all others stay as they are. A path that
+/// cannot be named becomes the wildcard with the longest legal stem that ends before the
+/// first byte which cannot be named; that may be `/*`, which the caller has to judge.
+pub fn spell(viewer_path: &str) -> Spelling {
+    debug_assert!(
+        viewer_path.starts_with('/'),
+        "a viewer path begins with a slash"
+    );
+    let unnameable = viewer_path
+        .char_indices()
+        .find_map(|(at, char)| match char {
+            '~' => Some((at, Unnameable::Tilde)),
+            '?' => Some((at, Unnameable::QuestionMark)),
+            '*' if at + 1 == viewer_path.len() => Some((at, Unnameable::TrailingStar)),
+            _ => None,
+        });
+    let nameable = unnameable.map_or(viewer_path, |(at, _)| &viewer_path[..at]);
+    let mut text = utf8_percent_encode(nameable, UNSAFE).to_string();
+    let widened = match unnameable {
+        _ if text.len() > MAX_ITEM_BYTES => Some(Unnameable::TooLong),
+        Some((_, why)) => Some(why),
+        None => None,
+    };
+    if widened.is_some() {
+        truncate_stem(&mut text);
+        text.push('*');
+    }
+    Spelling {
+        item: Item(text),
+        widened,
+    }
+}
+
+/// Cuts a stem so that it and its `*` fit into an item, and never inside an escape.
+fn truncate_stem(stem: &mut String) {
+    if stem.len() < MAX_ITEM_BYTES {
+        return;
+    }
+    let mut end = MAX_ITEM_BYTES - 1;
+    // An escape is three bytes: its percent sign stands at most two bytes before the cut.
+    if let Some(percent) = stem[end - 2..end].find('%') {
+        end = end - 2 + percent;
+    }
+    stem.truncate(end);
+}
+
+fn is_unsafe(char: char) -> bool {
+    let mut buffer = [0; 4];
+    let text: &str = char.encode_utf8(&mut buffer);
+    utf8_percent_encode(text, UNSAFE).next() != Some(text)
+}
+
+fn begins_escape(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::percent_decode_str;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_spelled_as_cloudfront_matches_them() {
+        for (path, item) in [
+            ("/img/logo@2x.png", "/img/logo@2x.png"),
+            ("/a b.html", "/a%20b.html"),
+            ("/résumé.pdf", "/r%C3%A9sum%C3%A9.pdf"),
+            ("/q&a.html", "/q&a.html"),
+            ("/100%.html", "/100%25.html"),
+            ("/it's.html", "/it's.html"),
+            ("/(1).jpg", "/(1).jpg"),
+            ("/x//y.html", "/x//y.html"),
+            ("/[id].js", "/%5Bid%5D.js"),
+            ("/news,2026.html", "/news,2026.html"),
+            ("/price$.html", "/price$.html"),
+            ("/c++/i.html", "/c++/i.html"),
+            ("/a%20b", "/a%2520b"),
+            ("/<{|}>\\^`\"#", "/%3C%7B%7C%7D%3E%5C%5E%60%22%23"),
+            ("/tab\there\u{7f}", "/tab%09here%7F"),
+            ("/a*b", "/a*b"),
+            ("/=:;!'()-_.", "/=:;!'()-_."),
+            ("/", "/"),
+        ] {
+            let spelled = spell(path);
+            assert_eq!(
+                (spelled.item.as_str(), spelled.widened),
+                (item, None),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_named_gets_its_narrowest_wildcard() {
+        let long = format!("/{}", "é".repeat(1_000));
+        // 4,000 bytes less the star leave 3,998 for escapes of three: 1,332 of them.
+        let long_item = format!("/{}*", "%C3%A9".repeat(666));
+        for (path, item, why) in [
+            ("/vendors~main.js", "/vendors*", Unnameable::Tilde),
+            ("/a/b?c~d", "/a/b*", Unnameable::QuestionMark),
+            ("/a/~", "/a/*", Unnameable::Tilde),
+            ("/end*", "/end*", Unnameable::TrailingStar),
+            ("/end**", "/end**", Unnameable::TrailingStar),
+            ("/é~", "/%C3%A9*", Unnameable::Tilde),
+            ("/~home", "/*", Unnameable::Tilde),
+            (long.as_str(), long_item.as_str(), Unnameable::TooLong),
+        ] {
+            let spelled = spell(path);
+            assert_eq!(
+                (spelled.item.as_str(), spelled.widened),
+                (item, Some(why)),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_longest_stem_is_kept() {
+        for length in 3_995..4_005 {
+            for tail in ["~", "é~", "", "é"] {
+                let path = format!("/{}{tail}", "a".repeat(length));
+                let spelled = spell(&path);
+                assert!(spelled.item.as_str().len() <= MAX_ITEM_BYTES);
+                assert_eq!(
+                    Item::parse(spelled.item.as_str()).as_ref(),
+                    Ok(&spelled.item)
+                );
+                if spelled.widened.is_some() {
+                    assert!(spelled.item.as_str().len() > MAX_ITEM_BYTES - 7);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_persons_path_is_taken_as_it_is_or_refused_with_a_mend() {
+        for good in [
+            "/", "/*", "/a%20b", "/b/*", "/a?b=c", "/a*b", "/%7e", "/%2A",
+        ] {
+            assert_eq!(Item::parse(good).unwrap().as_str(), good);
+        }
+        let too_long = format!("/{}", "a".repeat(MAX_ITEM_BYTES));
+        for (bad, why) in [
+            ("", IllegalItem::NoSlash),
+            ("a", IllegalItem::NoSlash),
+            ("#tag", IllegalItem::NoSlash),
+            ("/a b", IllegalItem::Unencoded(' ')),
+            ("/é", IllegalItem::Unencoded('é')),
+            ("/a\n", IllegalItem::Unencoded('\n')),
+            ("/a#b", IllegalItem::Unencoded('#')),
+            ("/~a", IllegalItem::Tilde),
+            ("/100%", IllegalItem::LonePercent),
+            ("/100%2", IllegalItem::LonePercent),
+            ("/100%zz", IllegalItem::LonePercent),
+            (too_long.as_str(), IllegalItem::TooLong(4_001)),
+        ] {
+            assert_eq!(Item::parse(bad), Err(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_covers_what_starts_with_its_stem() {
+        let item = |text| Item::parse(text).unwrap();
+        assert!(item("/a*").covers(&item("/a")));
+        assert!(item("/a*").covers(&item("/ab/c")));
+        assert!(item("/a*").covers(&item("/ab*")));
+        assert!(!item("/ab*").covers(&item("/a*")));
+        assert!(!item("/a").covers(&item("/ab")));
+        assert!(item("/*").covers(&item("/")));
+        assert!(!item("/a*b").covers(&item("/axb")));
+    }
+
+    proptest! {
+        #[test]
+        fn every_spelling_is_legal_and_covers_its_path(path in "/\\PC{0,40}|/[ -~]{0,40}|/.{0,40}") {
+            let Spelling { item, widened } = spell(&path);
+            prop_assert_eq!(Item::parse(item.as_str()), Ok(item.clone()));
+            let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+            if widened.is_none() {
+                prop_assert_eq!(decoded(item.as_str()), path.as_bytes());
+            } else {
+                let stem = decoded(item.stem().unwrap());
+                prop_assert!(path.as_bytes().starts_with(&stem));
+                let next = path.as_bytes().get(stem.len());
+                prop_assert!(matches!(next, Some(b'~' | b'?' | b'*')));
+            }
+        }
+
+        #[test]
+        fn long_paths_keep_to_the_limit(path in "/[aé~]{1300,4100}") {
+            let item = spell(&path).item;
+            prop_assert_eq!(Item::parse(item.as_str()), Ok(item));
+        }
+
+        #[test]
+        fn different_keys_never_share_an_exact_spelling(a in "/\\PC{0,12}", b in "/\\PC{0,12}") {
+            let (spelled_a, spelled_b) = (spell(&a), spell(&b));
+            if spelled_a.widened.is_none() && spelled_b.widened.is_none() {
+                prop_assert_eq!(a == b, spelled_a.item == spelled_b.item);
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! S3's notifications: the text of an SNS message read into changed objects.
+
+use jiff::Timestamp;
+use percent_encoding::percent_decode;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What an SNS message about S3 says.
+#[derive(Debug, PartialEq)]
+pub enum Notification {
+    /// Records, each read or not for itself: one bad record spoils no other.
+    Records(Vec<Result<ObjectChange, BadRecord>>),
+    /// `s3:TestEvent`: S3 tried the wiring when a bucket's notifications were saved.
+    Test {
+        /// The bucket whose notifications were saved.
+        bucket: String,
+    },
+    /// A text that is no S3 notification; says why.
+    Foreign(&'static str),
+}
+
+/// One S3 record that could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectChange {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The object's key, decoded.
+    pub key: String,
+    /// The event's name without `s3:`, such as `ObjectCreated:Put`.
+    pub event: String,
+    /// When S3 says it happened. Shown to people; decides nothing, as clocks differ.
+    pub time: Option<Timestamp>,
+}
+
+/// A record that cannot be read: kept as it came, with the reason.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BadRecord {
+    /// What is wrong with it.
+    pub why: String,
+    /// The record as it came.
+    pub record: Value,
+}
+
+/// Reads an SNS message's text.
+pub fn read(message: &str) -> Notification {
+    let Ok(Value::Object(mut body)) = serde_json::from_str(message) else {
+        return Notification::Foreign("it is no JSON object");
+    };
+    if let Some(records) = body.remove("Records") {
+        return match records {
+            Value::Array(records) if !records.is_empty() => {
+                Notification::Records(records.into_iter().map(read_record).collect())
+            }
+            _ => Notification::Foreign("its Records are no list, or an empty one"),
+        };
+    }
+    match (
+        body.get("Event").and_then(Value::as_str),
+        body.get("Bucket").and_then(Value::as_str),
+    ) {
+        (Some("s3:TestEvent"), Some(bucket)) => Notification::Test {
+            bucket: bucket.to_owned(),
+        },
+        _ => Notification::Foreign("it has neither S3 Records nor the s3:TestEvent"),
+    }
+}
+
+/// The members of a record that are used. Everything else differs between event types and
+/// versions, and is ignored, as S3's documentation asks of readers.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    event_version: String,
+    event_source: String,
+    event_name: String,
+    event_time: Option<String>,
+    s3: S3,
+}
+
+#[derive(Deserialize)]
+struct S3 {
+    bucket: Bucket,
+    object: Object,
+}
+
+#[derive(Deserialize)]
+struct Bucket {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    key: String,
+}
+
+fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
+    let read = || {
+        let record = Record::deserialize(&value).map_err(|error| error.to_string())?;
+        // "aws:s3" is S3's own; the minor version grows with every new event type.
+        if record.event_source != "aws:s3" {
+            return Err("its eventSource is not aws:s3".to_owned());
+        }
+        if record.event_version.split('.').next() != Some("2") {
+            return Err("its eventVersion is not 2.x".to_owned());
+        }
+        if record.s3.bucket.name.is_empty() {
+            return Err("it names no bucket".to_owned());
+        }
+        let key = decode_key(&record.s3.object.key)?;
+        let event = record.event_name;
+        Ok(ObjectChange {
+            bucket: record.s3.bucket.name,
+            key,
+            event: event.strip_prefix("s3:").unwrap_or(&event).to_owned(),
+            time: record.event_time.and_then(|time| time.parse().ok()),
+        })
+    };
+    read().map_err(|why| BadRecord { why, record: value })
+}
+
+/// Undoes S3's form-encoding of a key: `+` is a space, `%XX` a byte of UTF-8.
+fn decode_key(encoded: &str) -> Result<String, String> {
+    if encoded.is_empty() {
+        return Err("its key is empty".to_owned());
+    }
+    let mut rest = encoded.as_bytes();
+    while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
+        let escape = rest.get(at + 1..at + 3);
+        if !escape.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+            return Err("its key has a \"%\" that begins no escape".to_owned());
+        }
+        rest = &rest[at + 3..];
+    }
+    let spaced = encoded.replace('+', " ");
+    match percent_decode(spaced.as_bytes()).decode_utf8() {
+        Ok(key) => Ok(key.into_owned()),
+        Err(_) => Err("its key is not UTF-8 when decoded".to_owned()),
+    }
+}
+
+/// Which events change what a viewer gets: patterns such as `ObjectCreated:*`, or names.
+#[derive(Debug, Clone)]
+pub struct EventFilter(Vec<String>);
+
+impl EventFilter {
+    /// A filter that lets through what any of `patterns` matches.
+    pub fn new(patterns: impl IntoIterator<Item = String>) -> Self {
+        let bare = |pattern: String| match pattern.strip_prefix("s3:") {
+            Some(bare) => bare.to_owned(),
+            None => pattern,
+        };
+        Self(patterns.into_iter().map(bare).collect())
+    }
+
+    /// Whether an event of this name invalidates.
+    pub fn lets_through(&self, event: &str) -> bool {
+        self.0
+            .iter()
+            .any(|pattern| match pattern.strip_suffix('*') {
+                Some(stem) => event.starts_with(stem),
+                None => pattern == event,
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(key: &str) -> Value {
+        json!({
+            "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
+            "eventTime": "2026-11-23T10:00:00.000Z", "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "site"}, "object": {"key": key, "size": 1}}
+        })
+    }
+
+    fn key_of(encoded: &str) -> Result<String, String> {
+        let message = json!({"Records": [record(encoded)]}).to_string();
+        match read(&message) {
+            Notification::Records(mut records) => records
+                .remove(0)
+                .map(|change| change.key)
+                .map_err(|bad| bad.why),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_are_decoded_from_their_form_encoding() {
+        for (encoded, key) in [
+            ("img/logo%402x.png", "img/logo@2x.png"),
+            ("a+b.html", "a b.html"),
+            ("r%C3%A9sum%C3%A9.pdf", "résumé.pdf"),
+            ("q%26a.html", "q&a.html"),
+            ("100%25.html", "100%.html"),
+            ("vendors~main.js", "vendors~main.js"),
+            ("it%27s.html", "it's.html"),
+            ("%281%29.jpg", "(1).jpg"),
+            ("x//y.html", "x//y.html"),
+            ("%5Bid%5D.js", "[id].js"),
+            ("news%2C2026.html", "news,2026.html"),
+            ("price%24.html", "price$.html"),
+            ("c%2B%2B/i.html", "c++/i.html"),
+            ("a%2Fb", "a/b"),
+            ("%2520", "%20"),
+        ] {
+            assert_eq!(key_of(encoded).as_deref(), Ok(key));
+        }
+    }
+
+    #[test]
+    fn a_bad_record_is_told_apart_and_spoils_no_other() {
+        let mut old = record("a");
+        old["eventVersion"] = json!("1.0");
+        let mut foreign = record("a");
+        foreign["eventSource"] = json!("aws:sqs");
+        let records = json!([
+            record("%FF"),
+            record("ok"),
+            record("%4"),
+            old,
+            foreign,
+            {},
+            7
+        ]);
+        let Notification::Records(read) = read(&json!({"Records": records}).to_string()) else {
+            panic!("records are records");
+        };
+        let why: Vec<_> = read
+            .iter()
+            .map(|one| one.as_ref().map_or_else(|bad| bad.why.as_str(), |_| "good"))
+            .collect();
+        assert_eq!(
+            why[..5],
+            [
+                "its key is not UTF-8 when decoded",
+                "good",
+                "its key has a \"%\" that begins no escape",
+                "its eventVersion is not 2.x",
+                "its eventSource is not aws:s3",
+            ]
+        );
+        assert!(why[5].contains("missing field"), "{}", why[5]);
+        assert_eq!(read[0].as_ref().unwrap_err().record, record("%FF"));
+    }
+
+    #[test]
+    fn minor_versions_and_unknown_members_do_not_matter() {
+        let mut newer = record("a");
+        newer["eventVersion"] = json!("2.17");
+        newer["eventName"] = json!("s3:ObjectRemoved:DeleteMarkerCreated");
+        newer["somethingNew"] = json!({"a": 1});
+        newer.as_object_mut().unwrap().remove("eventTime");
+        let Notification::Records(read) = read(&json!({"Records": [newer]}).to_string()) else {
+            panic!("records are records");
+        };
+        let change = read[0].as_ref().unwrap();
+        assert_eq!(change.event, "ObjectRemoved:DeleteMarkerCreated");
+        assert_eq!(change.time, None);
+    }
+
+    #[test]
+    fn the_test_event_is_known_and_strangers_are_foreign() {
+        let test = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "site"});
+        assert_eq!(
+            read(&test.to_string()),
+            Notification::Test {
+                bucket: "site".into()
+            }
+        );
+        for text in [
+            "",
+            "hello",
+            "[]",
+            "{}",
+            "{\"Records\": []}",
+            "{\"Records\": 1}",
+            "null",
+        ] {
+            assert!(matches!(read(text), Notification::Foreign(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_filter_knows_patterns_and_names() {
+        let filter = EventFilter::new(["ObjectCreated:*", "s3:ObjectAcl:Put"].map(String::from));
+        assert!(filter.lets_through("ObjectCreated:CompleteMultipartUpload"));
+        assert!(filter.lets_through("ObjectAcl:Put"));
+        assert!(!filter.lets_through("ObjectAcl:PutMore"));
+        assert!(!filter.lets_through("ObjectTagging:Put"));
+        assert!(!filter.lets_through("ObjectRemoved:Delete"));
+    }
+
+    /// As S3 encodes keys: everything but letters, digits, `/ - _ . *`, with `+` for a space.
+    fn form_encode(key: &str) -> String {
+        const SET: &AsciiSet = &NON_ALPHANUMERIC
+            .remove(b'/')
+            .remove(b'-')
+            .remove(b'_')
+            .remove(b'.')
+            .remove(b'*')
+            .remove(b' ');
+        utf8_percent_encode(key, SET).to_string().replace(' ', "+")
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_undoes_encoding(key in "\\PC{1,40}|.{1,40}") {
+            prop_assert_eq!(key_of(&form_encode(&key)), Ok(key));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(message in "\\PC{0,200}", key in "[%+a-fA-F0-9é]{0,20}") {
+            let _ = read(&message);
+            let _ = key_of(&key);
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! A message of SNS: its fields, checked as far as they can be without the certificate.
+//!
+//! The steps of belief, in the order in which they are made: [`SnsMessage::parse`] (JSON,
+//! `Type`, topic, shapes, versions, certificate's address), then certificate and signature
+//! (the port `SnsTrust`, over [`SnsMessage::string_to_sign`]), then [`SnsMessage::check_age`].
+
+mod certificate_url;
+mod envelope;
+mod refusal;
+mod shapes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use self::envelope::{Envelope, Value, bad};
+use self::shapes::{check_signature, check_timestamp, check_uuid, no_control};
+use super::topic::TopicArn;
+
+pub use self::certificate_url::CertificateUrl;
+pub use self::refusal::{Refusal, RefusalClass};
+
+/// A message that has the form of one from SNS on an allowed topic. Whether SNS wrote it,
+/// only its signature tells.
+///
+/// Its `Debug` shows neither the text nor anything that a stranger could act with.
+#[derive(Clone)]
+pub struct SnsMessage {
+    kind: MessageKind,
+    message_id: Uuid,
+    topic: TopicArn,
+    subject: Option<String>,
+    text: String,
+    timestamp: Timestamp,
+    timestamp_text: String,
+    signature_version: SignatureVersion,
+    signature: Vec<u8>,
+    certificate_url: CertificateUrl,
+}
+
+/// The three types of message that SNS posts to an HTTPS endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageKind {
+    /// Something was published.
+    Notification,
+    /// Somebody asked SNS to send the topic's messages here.
+    SubscriptionConfirmation {
+        /// What `ConfirmSubscription` wants to see.
+        token: Token,
+        /// Signed, and otherwise unused.
+        subscribe_url: SubscribeUrl,
+    },
+    /// Somebody ended the subscription.
+    UnsubscribeConfirmation {
+        /// Would subscribe again.
+        token: Token,
+        /// Signed, and otherwise unused.
+        subscribe_url: SubscribeUrl,
+    },
+}
+
+impl MessageKind {
+    /// The message's `Type`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Notification => "Notification",
+            Self::SubscriptionConfirmation { .. } => "SubscriptionConfirmation",
+            Self::UnsubscribeConfirmation { .. } => "UnsubscribeConfirmation",
+        }
+    }
+}
+
+/// What confirms a subscription: hex, good for two days (Amazon SNS API Reference,
+/// `Subscribe`). It is never shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Token(String);
+
+impl Token {
+    /// A token: 64 to 1,024 hex digits. Those of SNS have 224 or 256.
+    pub fn new(text: String) -> Option<Self> {
+        let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
+        ((64..=1024).contains(&text.len()) && hex).then_some(Self(text))
+    }
+
+    /// The token itself, for the call and for the store and for nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// A message's `SubscribeURL`. It is part of what is signed; nothing outside this module can
+/// read it, so that nothing can fetch it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SubscribeUrl(String);
+
+impl fmt::Debug for SubscribeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SubscribeUrl(..)")
+    }
+}
+
+/// How a message is signed (Amazon SNS Developer Guide, "Verifying the signatures of Amazon
+/// SNS messages"): RSA, PKCS #1 v1.5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureVersion {
+    /// `1`, over SHA-1: what a topic does unless told otherwise.
+    V1,
+    /// `2`, over SHA-256.
+    V2,
+}
+
+impl SnsMessage {
+    /// Reads a request's body, up to and including the certificate's address.
+    ///
+    /// `raw_delivery` says that the request bore `x-amz-sns-rawdelivery: true`; `topics` are
+    /// those whose messages are read at all, each by its exact ARN (`sns.topics`).
+    pub fn parse(
+        body: &[u8],
+        raw_delivery: bool,
+        topics: &HashSet<TopicArn>,
+    ) -> Result<Self, Refusal> {
+        if raw_delivery {
+            return Err(Refusal::RawDelivery);
+        }
+        let mut fields = Envelope::read(body)?;
+        let message_type = check_type(&fields)?;
+        let topic = fields.take_text("TopicArn")?;
+        let topic = topics
+            .get(topic.as_str())
+            .ok_or(Refusal::TopicNotAllowed)?
+            .clone();
+
+        let message_id = check_uuid(&fields.take_text("MessageId")?)?;
+        let text = fields.take_text("Message")?;
+        let timestamp_text = fields.take_text("Timestamp")?;
+        let timestamp = check_timestamp(&timestamp_text)?;
+        let version = fields.take_text("SignatureVersion")?;
+        let signature = check_signature(&fields.take_text("Signature")?)?;
+        let url = fields.take_text("SigningCertURL")?;
+        let (kind, subject) = match message_type {
+            Type::Notification => {
+                let subject = fields.take_optional_text("Subject")?;
+                no_control("Subject", subject.as_deref().unwrap_or_default())?;
+                (MessageKind::Notification, subject)
+            }
+            Type::SubscriptionConfirmation => {
+                let (token, subscribe_url) = check_confirmation(&mut fields)?;
+                let kind = MessageKind::SubscriptionConfirmation {
+                    token,
+                    subscribe_url,
+                };
+                (kind, None)
+            }
+            Type::UnsubscribeConfirmation => {
+                let (token, subscribe_url) = check_confirmation(&mut fields)?;
+                let kind = MessageKind::UnsubscribeConfirmation {
+                    token,
+                    subscribe_url,
+                };
+                (kind, None)
+            }
+        };
+        if !matches!(
+            fields.get("MessageAttributes"),
+            None | Some(Value::Object(_))
+        ) {
+            return Err(bad("MessageAttributes", "must be an object"));
+        }
+
+        let signature_version = match version.as_str() {
+            "1" => SignatureVersion::V1,
+            "2" => SignatureVersion::V2,
+            _ => return Err(Refusal::SignatureVersion),
+        };
+        let certificate_url = CertificateUrl::check(&url, &topic)?;
+        Ok(Self {
+            kind,
+            message_id,
+            topic,
+            subject,
+            text,
+            timestamp,
+            timestamp_text,
+            signature_version,
+            signature,
+            certificate_url,
+        })
+    }
+
+    /// The bytes that SNS signed: names and values, a line each, sorted by name (Amazon SNS
+    /// Developer Guide, "Verifying the signatures of Amazon SNS messages").
+    ///
+    /// The page's other copies leave `SubscribeURL` and `Token` out for confirmations; real
+    /// messages have them signed. Values stand as they came: a time printed anew would lose
+    /// its `.000` once in a thousand messages.
+    pub fn string_to_sign(&self) -> String {
+        let message_id = self.message_id.to_string();
+        let mut lines = vec![("Message", self.text.as_str()), ("MessageId", &message_id)];
+        match &self.kind {
+            MessageKind::Notification => {
+                lines.extend(self.subject.as_deref().map(|subject| ("Subject", subject)));
+                lines.push(("Timestamp", &self.timestamp_text));
+            }
+            MessageKind::SubscriptionConfirmation {
+                token,
+                subscribe_url,
+            }
+            | MessageKind::UnsubscribeConfirmation {
+                token,
+                subscribe_url,
+            } => lines.extend([
+                ("SubscribeURL", subscribe_url.0.as_str()),
+                ("Timestamp", &self.timestamp_text),
+                ("Token", &token.0),
+            ]),
+        }
+        lines.extend([
+            ("TopicArn", self.topic.as_str()),
+            ("Type", self.kind.name()),
+        ]);
+        let mut signed = String::with_capacity(self.text.len() + 1024);
+        for (name, value) in lines {
+            signed.extend([name, "\n", value, "\n"]);
+        }
+        signed
+    }
+
+    /// Whether the message is as young as `max_age` and as old as `max_skew` wants it.
+    ///
+    /// It counts from the time of publication, which SNS's repeats keep, for up to an hour
+    /// (Amazon SNS Developer Guide, "Message delivery retries").
+    pub fn check_age(
+        &self,
+        now: Timestamp,
+        max_age: Duration,
+        max_skew: Duration,
+    ) -> Result<(), Refusal> {
+        let age = now.duration_since(self.timestamp);
+        let span = if age.is_negative() { max_skew } else { max_age };
+        if age.unsigned_abs() <= span {
+            Ok(())
+        } else if age.is_negative() {
+            Err(Refusal::FromTheFuture)
+        } else {
+            Err(Refusal::TooOld)
+        }
+    }
+
+    /// Which of SNS's messages it is.
+    pub fn kind(&self) -> &MessageKind {
+        &self.kind
+    }
+
+    /// The message's id, which SNS's repeats keep.
+    pub fn message_id(&self) -> Uuid {
+        self.message_id
+    }
+
+    /// The topic, one of those allowed.
+    pub fn topic(&self) -> &TopicArn {
+        &self.topic
+    }
+
+    /// What was published (`Message`).
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// When it was published.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// How it is signed.
+    pub fn signature_version(&self) -> SignatureVersion {
+        self.signature_version
+    }
+
+    /// The signature's bytes.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// Where the signing certificate is.
+    pub fn certificate_url(&self) -> &CertificateUrl {
+        &self.certificate_url
+    }
+}
+
+impl fmt::Debug for SnsMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnsMessage")
+            .field("type", &self.kind.name())
+            .field("message_id", &self.message_id)
+            .field("topic", &self.topic)
+            .field("timestamp", &self.timestamp)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Type {
+    Notification,
+    SubscriptionConfirmation,
+    UnsubscribeConfirmation,
+}
+
+fn check_type(fields: &Envelope) -> Result<Type, Refusal> {
+    match fields.get("Type") {
+        Some(Value::Text(name)) => match name.as_str() {
+            "Notification" => Ok(Type::Notification),
+            "SubscriptionConfirmation" => Ok(Type::SubscriptionConfirmation),
+            "UnsubscribeConfirmation" => Ok(Type::UnsubscribeConfirmation),
+            _ => Err(Refusal::UnknownType),
+        },
+        // What S3 and EventBridge publish, outside of any envelope.
+        None if ["Records", "Event", "detail-type"]
+            .iter()
+            .any(|field| fields.get(field).is_some()) =>
+        {
+            Err(Refusal::RawDelivery)
+        }
+        _ => Err(Refusal::UnknownType),
+    }
+}
+
+fn check_confirmation(fields: &mut Envelope) -> Result<(Token, SubscribeUrl), Refusal> {
+    let token = Token::new(fields.take_text("Token")?)
+        .ok_or(bad("Token", "must be 64 to 1024 hex digits"))?;
+    let url = fields.take_text("SubscribeURL")?;
+    no_control("SubscribeURL", &url)?;
+    Ok((token, SubscribeUrl(url)))
+}

@@ -1,0 +1,55 @@
+//! The shapes that SNS gives to the fields it signs.
+//!
+//! They are strict because the signed text joins its fields with line ends and escapes
+//! nothing: a publisher can write `\nMessageId\n...` into `Message` and so make two different
+//! messages with one signature. With a line end possible in `Message` alone, there is only
+//! one way to read it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::envelope::bad;
+use super::refusal::Refusal;
+
+/// A UUID in its one canonical spelling, in which it is written out again to be verified.
+pub(super) fn check_uuid(text: &str) -> Result<Uuid, Refusal> {
+    let hyphened = text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase());
+    match Uuid::try_parse(text) {
+        Ok(id) if hyphened => Ok(id),
+        _ => Err(bad("MessageId", "must be a UUID")),
+    }
+}
+
+pub(super) fn check_timestamp(text: &str) -> Result<Timestamp, Refusal> {
+    let shape = "dddd-dd-ddTdd:dd:dd.dddZ";
+    let fits = |(b, shape): (u8, u8)| match shape {
+        b'd' => b.is_ascii_digit(),
+        _ => b == shape,
+    };
+    let exact = text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits);
+    match text.parse() {
+        Ok(timestamp) if exact => Ok(timestamp),
+        _ => Err(bad(
+            "Timestamp",
+            "must be a time like 2026-03-06T19:55:38.903Z",
+        )),
+    }
+}
+
+pub(super) fn check_signature(text: &str) -> Result<Vec<u8>, Refusal> {
+    // An RSA key of 8,192 bits, the largest taken, signs with 1,024 bytes.
+    match BASE64.decode(text) {
+        Ok(bytes) if (1..=1024).contains(&bytes.len()) => Ok(bytes),
+        _ => Err(bad("Signature", "must be base64 of at most 1024 bytes")),
+    }
+}
+
+pub(super) fn no_control(field: &'static str, text: &str) -> Result<(), Refusal> {
+    if text.contains(char::is_control) {
+        Err(bad(field, "must not have control characters"))
+    } else {
+        Ok(())
+    }
+}

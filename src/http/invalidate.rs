@@ -1,0 +1,259 @@
+//! POST /invalidate: a person or a script says what is stale.
+
+use std::{collections::HashSet, sync::Arc};
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{
+    API_BODY,
+    auth::Caller,
+    problem::{Fault, Problem},
+};
+use crate::{
+    domain::{
+        change::NewRequest,
+        history::{RequestState, RequestView},
+        path::Item,
+    },
+    ports::{Clock, Store},
+    signals::Signals,
+    telemetry::Metrics,
+};
+
+const MAX_PATHS: usize = 10_000;
+const MAX_REASON: usize = 1_000;
+
+/// Takes a request. 202 means that it is kept.
+pub(super) async fn create(
+    Caller(token): Caller,
+    State(store): State<Arc<dyn Store>>,
+    State(clock): State<Arc<dyn Clock>>,
+    State(signals): State<Arc<Signals>>,
+    State(metrics): State<Metrics>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(API_BODY),
+        _ => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "not-read",
+            "the body did not arrive whole",
+        ),
+    })?;
+    if headers.contains_key("idempotency-key") {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-key-unsupported",
+            "this version does not know Idempotency-Key: leave it out",
+        ));
+    }
+    // Whatever the content type says: curl -d calls everything a form.
+    let value = serde_json::from_slice(&body).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "not-json",
+            format!("the body is no JSON: {error}"),
+        )
+    })?;
+    let order = Order::read(value).map_err(Problem::invalid)?;
+    let Some(catalogue) = signals.catalogue() else {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no-catalogue",
+            "the account's distributions were never read yet; come again",
+        ));
+    };
+    if catalogue.get(&order.distribution_id).is_none() {
+        signals.want_refresh();
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "unknown-distribution",
+            "no distribution of the account has this id; if it is new, come again in a moment",
+        ));
+    }
+    let id = Uuid::now_v7();
+    let accepted_at = clock.now();
+    let count = order.paths.len();
+    store
+        .accept_request(NewRequest {
+            id,
+            token,
+            reason: order.reason,
+            distribution_id: order.distribution_id,
+            paths: order.paths,
+            accepted_at,
+        })
+        .await?;
+    metrics.changes("manual", count);
+    signals.accepted.notify_one();
+    let view = RequestView {
+        id,
+        state: RequestState::Accepted,
+        created_at: accepted_at,
+        invalidations: Vec::new(),
+        skipped: Vec::new(),
+        errors: Vec::new(),
+    };
+    let location = [(header::LOCATION, format!("/requests/{id}"))];
+    Ok((StatusCode::ACCEPTED, location, Json(view)).into_response())
+}
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Order {
+    distribution_id: String,
+    paths: Vec<Item>,
+    reason: Option<String>,
+}
+
+impl Order {
+    /// Reads a body, or says everything that is wrong with it.
+    fn read(body: Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let Value::Object(mut members) = body else {
+            faults.add("", "the body is a JSON object");
+            return Err(faults.0);
+        };
+        let order = Self {
+            distribution_id: read_distribution(&mut members, &mut faults),
+            paths: read_paths(&mut members, &mut faults),
+            reason: read_reason(&mut members, &mut faults),
+        };
+        for unknown in members.keys() {
+            let pointer = format!("/{}", unknown.replace('~', "~0").replace('/', "~1"));
+            faults.add(
+                pointer,
+                "unknown; known are distribution_id, paths and reason",
+            );
+        }
+        if faults.0.is_empty() {
+            Ok(order)
+        } else {
+            Err(faults.0)
+        }
+    }
+}
+
+fn read_distribution(members: &mut Map<String, Value>, faults: &mut Faults) -> String {
+    match members.remove("distribution_id") {
+        Some(Value::String(id)) if !id.is_empty() => return id,
+        Some(_) => faults.add(
+            "/distribution_id",
+            "a distribution's id, such as \"E2EXAMPLE\"",
+        ),
+        None => faults.add("/distribution_id", "missing: say which distribution"),
+    }
+    String::new()
+}
+
+/// The paths, each once, in the order given.
+fn read_paths(members: &mut Map<String, Value>, faults: &mut Faults) -> Vec<Item> {
+    let values = match members.remove("paths") {
+        Some(Value::Array(values)) => values,
+        Some(_) => {
+            faults.add("/paths", "a list of paths");
+            return Vec::new();
+        }
+        None => {
+            faults.add("/paths", "missing: say which paths");
+            return Vec::new();
+        }
+    };
+    if values.is_empty() || values.len() > MAX_PATHS {
+        faults.add("/paths", format!("between 1 and {MAX_PATHS} paths"));
+        return Vec::new();
+    }
+    let mut seen = HashSet::new();
+    let mut paths = Vec::with_capacity(values.len());
+    for (index, value) in values.into_iter().enumerate() {
+        let parsed = match value {
+            Value::String(text) => Item::parse(&text).map_err(|illegal| illegal.to_string()),
+            _ => Err("a path is a text".to_owned()),
+        };
+        match parsed {
+            Ok(item) if seen.insert(item.clone()) => paths.push(item),
+            Ok(_) => {}
+            Err(why) => faults.add(format!("/paths/{index}"), why),
+        }
+    }
+    paths
+}
+
+fn read_reason(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<String> {
+    match members.remove("reason") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(reason)) if reason.len() <= MAX_REASON => return Some(reason),
+        Some(_) => faults.add("/reason", format!("a text of at most {MAX_REASON} bytes")),
+    }
+    None
+}
+
+#[derive(Debug, Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
+        self.0.push(Fault {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pointers(body: Value) -> Vec<String> {
+        let faults = Order::read(body).unwrap_err();
+        faults.into_iter().map(|fault| fault.pointer).collect()
+    }
+
+    #[test]
+    fn duplicates_are_merged_and_order_is_kept() {
+        let body = json!({"distribution_id": "E1", "paths": ["/b", "/a", "/b"], "reason": null});
+        let order = Order::read(body).unwrap();
+        let paths: Vec<_> = order.paths.iter().map(Item::as_str).collect();
+        assert_eq!(paths, ["/b", "/a"]);
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        assert_eq!(pointers(json!([])), [""]);
+        assert_eq!(pointers(json!({})), ["/distribution_id", "/paths"]);
+        let body = json!({"distribution_id": 1, "paths": ["/a", "b", 3, "/~"], "reason": 4,
+            "bucket": "site", "a/b~c": 1});
+        let mut found = pointers(body);
+        found.sort();
+        let expected = [
+            "/a~1b~0c",
+            "/bucket",
+            "/distribution_id",
+            "/paths/1",
+            "/paths/2",
+            "/paths/3",
+            "/reason",
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(
+            pointers(json!({"distribution_id": "E1", "paths": []})),
+            ["/paths"]
+        );
+        let many = vec!["/a"; MAX_PATHS + 1];
+        assert_eq!(
+            pointers(json!({"distribution_id": "E1", "paths": many})),
+            ["/paths"]
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! GET /invalidations and /invalidations/{id}: what was sent, and why.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    auth::Caller,
+    problem::{Fault, Problem},
+};
+use crate::{
+    domain::history::{InvalidationDetail, InvalidationQuery, InvalidationSummary},
+    ports::Store,
+};
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 1_000;
+
+/// The query of a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    distribution_id: Option<String>,
+    status: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<i64>,
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub(super) struct Page {
+    invalidations: Vec<InvalidationSummary>,
+    next_cursor: Option<String>,
+}
+
+pub(super) async fn list(
+    _: Caller,
+    State(store): State<Arc<dyn Store>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Page>, Problem> {
+    let Query(query) = query.map_err(|rejection| invalid("", rejection.body_text()))?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(invalid("limit", format!("between 1 and {MAX_LIMIT}")));
+    }
+    let status = query.status.map(|status| status.parse()).transpose();
+    let status = status.map_err(|unknown| invalid("status", format!("{unknown}")))?;
+    let mut invalidations = store
+        .invalidations(&InvalidationQuery {
+            distribution_id: query.distribution_id,
+            status,
+            before: query.cursor,
+            limit: limit + 1,
+        })
+        .await?;
+    let more = invalidations.len() > limit;
+    invalidations.truncate(limit);
+    let last = invalidations.last().filter(|_| more);
+    let next_cursor = last.map(|last| last.seq.to_string());
+    Ok(Json(Page {
+        invalidations,
+        next_cursor,
+    }))
+}
+
+pub(super) async fn show(
+    _: Caller,
+    State(store): State<Arc<dyn Store>>,
+    Path(id): Path<String>,
+) -> Result<Json<InvalidationDetail>, Problem> {
+    let known = store.invalidation(&id).await?;
+    known
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("no invalidation has this id"))
+}
+
+fn invalid(parameter: &str, detail: String) -> Problem {
+    Problem::invalid(vec![Fault {
+        pointer: parameter.to_owned(),
+        detail,
+    }])
+}

@@ -1,0 +1,149 @@
+//! The HTTP surface: every route on one page, and the layers around them.
+
+mod auth;
+mod invalidate;
+mod invalidations;
+mod probes;
+mod problem;
+mod requests;
+mod sns;
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    error_handling::HandleErrorLayer,
+    extract::{DefaultBodyLimit, FromRef, Request},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    domain::{s3_event::EventFilter, topic::TopicArn},
+    health::Health,
+    ports::{Clock, SnsTrust, Store},
+    signals::Signals,
+    telemetry::Metrics,
+};
+
+pub use auth::{ApiToken, Tokens};
+use problem::Problem;
+
+/// A notification is 256 KiB at most; JSON escapes may double it.
+const SNS_BODY: usize = 512 * 1024;
+const API_BODY: usize = 1024 * 1024;
+
+/// How long a request may take from its arrival, whatever it waits for. Past it the answer
+/// is 503: not known to be kept.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct AppState {
+    /// The journal and all that follows from it.
+    pub store: Arc<dyn Store>,
+    /// What makes an SNS message believable.
+    pub trust: Arc<dyn SnsTrust>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What the work behind is told.
+    pub signals: Arc<Signals>,
+    /// What readiness shows.
+    pub health: Health,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is believed of SNS.
+    pub sns: Arc<SnsRules>,
+    /// Who may use the API.
+    pub tokens: Arc<Tokens>,
+}
+
+/// What is believed of SNS, and what is made of it.
+#[derive(Debug)]
+pub struct SnsRules {
+    /// The topics that are listened to.
+    pub topics: HashSet<TopicArn>,
+    /// Older messages are refused.
+    pub max_age: Duration,
+    /// Messages further from the future have to come again.
+    pub max_skew: Duration,
+    /// The events that invalidate.
+    pub events: EventFilter,
+}
+
+macro_rules! part_of_state {
+    ($($field:ident: $part:ty),+ $(,)?) => {$(
+        impl FromRef<AppState> for $part {
+            fn from_ref(state: &AppState) -> Self {
+                state.$field.clone()
+            }
+        }
+    )+};
+}
+
+part_of_state! {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    signals: Arc<Signals>,
+    health: Health,
+    metrics: Metrics,
+    tokens: Arc<Tokens>,
+}
+
+/// The public listener: SNS, the API, and what load balancers ask.
+pub fn public(state: AppState, max_requests: usize) -> Router {
+    let limited = Router::new()
+        .route(
+            "/sns",
+            post(sns::receive).layer(DefaultBodyLimit::max(SNS_BODY)),
+        )
+        .route(
+            "/invalidate",
+            post(invalidate::create).layer(DefaultBodyLimit::max(API_BODY)),
+        )
+        .route("/requests/{id}", get(requests::show))
+        .route("/invalidations", get(invalidations::list))
+        .route("/invalidations/{id}", get(invalidations::show))
+        .layer(middleware::from_fn(deadline))
+        .layer(
+            ServiceBuilder::new()
+                .layer(HandleErrorLayer::new(|_| async { Problem::overloaded() }))
+                .layer(LoadShedLayer::new())
+                .layer(GlobalConcurrencyLimitLayer::new(max_requests)),
+        );
+    let open = Router::new()
+        .route("/healthz", get(probes::health))
+        .route("/readyz", get(probes::ready))
+        .route("/openapi.yaml", get(probes::openapi));
+    with_fallbacks(limited.merge(open)).with_state(state)
+}
+
+/// The operators' listener.
+pub fn admin(state: AppState) -> Router {
+    let routes = Router::new()
+        .route("/metrics", get(probes::metrics))
+        .route("/healthz", get(probes::health))
+        .route("/readyz", get(probes::ready_in_detail));
+    with_fallbacks(routes).with_state(state)
+}
+
+fn with_fallbacks(routes: Router<AppState>) -> Router<AppState> {
+    routes
+        .fallback(|| async { Problem::not_found("there is nothing here") })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer(CatchPanicLayer::custom(|_| {
+            Problem::internal().into_response()
+        }))
+}
+
+async fn deadline(request: Request, next: Next) -> Response {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a sender waits in real time, whatever clock the work behind goes by"
+    )]
+    let answered = tokio::time::timeout(DEADLINE, next.run(request)).await;
+    answered.unwrap_or_else(|_| Problem::not_in_time().into_response())
+}

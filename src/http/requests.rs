@@ -1,0 +1,25 @@
+//! GET /requests/{id}: what became of a request.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+
+use super::{auth::Caller, problem::Problem};
+use crate::{domain::history::RequestView, ports::Store};
+
+pub(super) async fn show(
+    _: Caller,
+    State(store): State<Arc<dyn Store>>,
+    Path(id): Path<String>,
+) -> Result<Json<RequestView>, Problem> {
+    let known = match id.parse() {
+        Ok(id) => store.request(id).await?,
+        Err(_) => None,
+    };
+    known
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("no request has this id"))
+}

@@ -1,0 +1,174 @@
+//! POST /sns: believe it, read it, keep it, and only then say 2xx.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode},
+};
+use serde_json::{Value, json};
+
+use super::{AppState, DEADLINE, SNS_BODY, SnsRules, problem::Problem};
+use crate::{
+    domain::{
+        change::{Acceptance, Content, DeadContent, NewMessage},
+        s3_event::{self, Notification},
+        sns_message::{MessageKind, Refusal, RefusalClass, SnsMessage},
+    },
+    telemetry::Metrics,
+};
+
+/// Takes a message of SNS's. 2xx means that it is kept, or knowingly ignored.
+pub(super) async fn receive(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Problem> {
+    let received = take_in(&state, &headers, body).await;
+    match &received {
+        Ok(Acceptance::New) => state.metrics.message("accepted"),
+        Ok(Acceptance::Duplicate) => state.metrics.message("duplicate"),
+        Err(problem) => state.metrics.message(problem.slug()),
+    }
+    let outcome = match received? {
+        Acceptance::New => "accepted",
+        Acceptance::Duplicate => "duplicate",
+    };
+    Ok(Json(json!({ "outcome": outcome })))
+}
+
+async fn take_in(
+    state: &AppState,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Acceptance, Problem> {
+    let arrived_at = state.clock.now();
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(SNS_BODY),
+        _ => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "not-read",
+            "the body did not arrive whole",
+        ),
+    })?;
+    let raw = headers
+        .get("x-amz-sns-rawdelivery")
+        .is_some_and(|value| value == "true");
+    let message = believe(state, &body, raw, arrived_at + DEADLINE)
+        .await
+        .map_err(|refusal| refused(&refusal))?;
+    let content = read(&message, &state.sns, &state.metrics);
+    let acceptance = state
+        .store
+        .accept_message(NewMessage {
+            message_id: message.message_id(),
+            signed_at: message.timestamp(),
+            topic: message.topic().clone(),
+            accepted_at: state.clock.now(),
+            content: content.clone(),
+        })
+        .await?;
+    if acceptance == Acceptance::New {
+        kept(state, &message, &content);
+    }
+    Ok(acceptance)
+}
+
+/// The checks, cheapest first.
+async fn believe(
+    state: &AppState,
+    body: &[u8],
+    raw: bool,
+    deadline: jiff::Timestamp,
+) -> Result<SnsMessage, Refusal> {
+    let message = SnsMessage::parse(body, raw, &state.sns.topics)?;
+    state.trust.verify(&message, deadline).await?;
+    message.check_age(state.clock.now(), state.sns.max_age, state.sns.max_skew)?;
+    Ok(message)
+}
+
+/// What a believed message says. What means nothing to us is kept as a dead letter: a retry
+/// would not mend it.
+fn read(message: &SnsMessage, rules: &SnsRules, metrics: &Metrics) -> Content {
+    match message.kind() {
+        MessageKind::SubscriptionConfirmation { token, .. } => {
+            return Content::SubscriptionConfirmation(token.clone());
+        }
+        MessageKind::UnsubscribeConfirmation { .. } => return Content::UnsubscribeConfirmation,
+        MessageKind::Notification => {}
+    }
+    let mut changes = Vec::new();
+    let mut dead = Vec::new();
+    match s3_event::read(message.text()) {
+        Notification::Records(records) => {
+            for record in records {
+                match record {
+                    Ok(change) if rules.events.lets_through(&change.event) => changes.push(change),
+                    Ok(_) => metrics.records("ignored", 1),
+                    Err(bad) => dead.push(DeadContent {
+                        why: bad.why,
+                        content: bad.record.to_string(),
+                    }),
+                }
+            }
+        }
+        Notification::Test { bucket } => {
+            tracing::info!(%bucket, topic = %message.topic(), "s3:TestEvent: the wiring works");
+            metrics.records("test", 1);
+        }
+        Notification::Foreign(why) => dead.push(DeadContent {
+            why: format!("the message means nothing to purgefront: {why}"),
+            content: message.text().to_owned(),
+        }),
+    }
+    Content::Notification { changes, dead }
+}
+
+/// Counts and tells what was kept, once.
+fn kept(state: &AppState, message: &SnsMessage, content: &Content) {
+    match content {
+        Content::Notification { changes, dead } => {
+            state.metrics.records("accepted", changes.len());
+            state.metrics.changes("event", changes.len());
+            if !changes.is_empty() {
+                state.signals.accepted.notify_one();
+            }
+            for letter in dead {
+                state.metrics.records("dead", 1);
+                tracing::warn!(
+                    message_id = %message.message_id(),
+                    topic = %message.topic(),
+                    why = ?letter.why,
+                    "kept as a dead letter"
+                );
+            }
+        }
+        Content::SubscriptionConfirmation(_) => {
+            tracing::info!(topic = %message.topic(), "a subscription wants to be confirmed");
+            state.signals.confirmation.notify_one();
+        }
+        Content::UnsubscribeConfirmation => {
+            tracing::warn!(
+                topic = %message.topic(),
+                "somebody ended the subscription: nothing comes from this topic any more"
+            );
+            state.health.warn(
+                "unsubscribed",
+                format!(
+                    "the subscription to {} was ended; subscribe again",
+                    message.topic()
+                ),
+            );
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    let status = match refusal.class() {
+        RefusalClass::Malformed => StatusCode::BAD_REQUEST,
+        RefusalClass::Forbidden => StatusCode::FORBIDDEN,
+        RefusalClass::TryAgain => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    tracing::warn!(reason = refusal.slug(), status = status.as_u16(), %refusal, "message refused");
+    Problem::new(status, refusal.slug(), refusal.to_string())
+}

@@ -1,0 +1,317 @@
+//! The seams: what the service needs of a store, of AWS and of time, as traits.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::{
+    batch::{Backlog, Batch},
+    catalogue::{Catalogue, Distribution},
+    change::{Acceptance, Change, NewMessage, NewRequest, Verdict},
+    consolidate::Waiting,
+    history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView},
+    sns_message::{Refusal, SnsMessage, Token},
+    topic::TopicArn,
+};
+
+/// Time. Everything that waits for hours in production takes it from here, so that tests can
+/// play those hours in seconds.
+#[async_trait]
+pub trait Clock: Send + Sync + 'static {
+    /// What time it is.
+    fn now(&self) -> Timestamp;
+
+    /// Returns once it is `at` or later.
+    async fn sleep_until(&self, at: Timestamp);
+}
+
+/// What makes an SNS message believable, and what answers its subscription.
+#[async_trait]
+pub trait SnsTrust: Send + Sync + 'static {
+    /// Believes `message` or says why not. Waits for its certificate until `deadline` at most.
+    async fn verify(&self, message: &SnsMessage, deadline: Timestamp) -> Result<(), Refusal>;
+
+    /// Confirms a subscription and returns its ARN. Repeating it does no harm.
+    async fn confirm_subscription(
+        &self,
+        topic: &TopicArn,
+        token: &Token,
+        authenticate_on_unsubscribe: bool,
+    ) -> Result<String, ConfirmError>;
+}
+
+/// Why a subscription was not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfirmError {
+    /// SNS will never take this confirmation.
+    #[error("{0}")]
+    Permanent(String),
+    /// It may work later.
+    #[error("{0}")]
+    Retry(String),
+}
+
+/// `CloudFront`'s control plane.
+#[async_trait]
+pub trait Cdn: Send + Sync + 'static {
+    /// One page of the account's distributions, and the marker of the next page.
+    async fn list_distributions(
+        &self,
+        marker: Option<&str>,
+    ) -> Result<(Vec<Distribution>, Option<String>), CdnError>;
+
+    /// A distribution's default root object, `None` where it has none.
+    async fn root_object(&self, distribution_id: &str) -> Result<Option<String>, CdnError>;
+
+    /// Makes an invalidation of `batch`: one call, without retries. Sent again unchanged, it
+    /// returns the invalidation that already exists.
+    async fn create_invalidation(&self, batch: &Batch) -> Result<CreatedInvalidation, CdnError>;
+
+    /// Whether an invalidation is completed.
+    async fn is_completed(&self, distribution_id: &str, id: &str) -> Result<bool, CdnError>;
+}
+
+/// What `CloudFront` made of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedInvalidation {
+    /// `CloudFront`'s id.
+    pub cloudfront_id: String,
+    /// Whether it is completed already.
+    pub completed: bool,
+}
+
+/// Why `CloudFront` did not do what it was asked. Every kind asks for a wait of its own.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CdnError {
+    /// Too many calls: not done, come back later.
+    #[error("throttled: {0}")]
+    Throttled(String),
+    /// Too many paths or wildcards in progress: not done, come back later.
+    #[error("too many invalidations in progress: {0}")]
+    TooManyInProgress(String),
+    /// No permission or no credentials: not done, until somebody grants them.
+    #[error("access denied: {0}")]
+    Denied(String),
+    /// Not done, and the same call will not be done later either.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Nobody knows whether it was done: 5xx, a time-out, a lost connection.
+    #[error("no answer: {0}")]
+    Unknown(String),
+}
+
+impl CdnError {
+    /// A short name for metrics and for the record of attempts.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Throttled(_) => "throttled",
+            Self::TooManyInProgress(_) => "too_many_in_progress",
+            Self::Denied(_) => "denied",
+            Self::Refused(_) => "refused",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// The durable store. Every verb is one transaction; when it returns `Ok`, what it wrote is
+/// committed and synced.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Takes a verified message into the journal, once.
+    async fn accept_message(&self, message: NewMessage) -> Result<Acceptance, StoreError>;
+
+    /// Takes a person's request into the journal.
+    async fn accept_request(&self, request: NewRequest) -> Result<(), StoreError>;
+
+    /// Changes that nobody has looked at yet: people's first, then the oldest.
+    async fn unseen_changes(&self, limit: usize) -> Result<Vec<Change>, StoreError>;
+
+    /// Changes after `seq` that wait for the catalogue, the oldest first.
+    async fn parked_changes(&self, after: i64, limit: usize) -> Result<Vec<Change>, StoreError>;
+
+    /// Records what became of changes.
+    async fn record_verdicts(&self, verdicts: Vec<(Change, Verdict)>) -> Result<(), StoreError>;
+
+    /// What waits to be planned, by distribution. Reads all that waits: for a start.
+    async fn backlogs(&self) -> Result<Vec<(String, Backlog)>, StoreError>;
+
+    /// What waits at a distribution: people's first, then the oldest.
+    async fn waiting(
+        &self,
+        distribution_id: &str,
+        limit: usize,
+    ) -> Result<Vec<WaitingChange>, StoreError>;
+
+    /// Freezes a batch, with which waiting items each of its items covers (by number and
+    /// position), and records its first attempt.
+    async fn freeze(
+        &self,
+        batch: &Batch,
+        covered: Vec<(i64, usize)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// The batches without an answer, by distribution.
+    async fn unresolved(&self) -> Result<Vec<Unresolved>, StoreError>;
+
+    /// Records that another attempt with a batch is about to leave.
+    async fn record_attempt(&self, batch: Uuid, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Records what an attempt led to.
+    async fn record_answer(
+        &self,
+        batch: Uuid,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Invalidations whose next look is due at `now`, and when the first of the others is.
+    async fn due_looks(&self, now: Timestamp, limit: usize) -> Result<Looks, StoreError>;
+
+    /// Records what a look at an invalidation showed.
+    async fn record_look(&self, batch: Uuid, look: Look, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The kept catalogue; `None` where none was ever read.
+    async fn catalogue(&self) -> Result<Option<Catalogue>, StoreError>;
+
+    /// Keeps a catalogue in place of the one before.
+    async fn keep_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError>;
+
+    /// Subscriptions that wait to be confirmed, the one that is due first first.
+    async fn pending_confirmations(&self) -> Result<Vec<PendingConfirmation>, StoreError>;
+
+    /// Records what a confirmation led to.
+    async fn record_confirmation(
+        &self,
+        confirmation: &PendingConfirmation,
+        result: ConfirmationResult,
+    ) -> Result<(), StoreError>;
+
+    /// How many dead letters are kept.
+    async fn count_dead_letters(&self) -> Result<u64, StoreError>;
+
+    /// A request and what became of it.
+    async fn request(&self, id: Uuid) -> Result<Option<RequestView>, StoreError>;
+
+    /// A page of invalidations, the newest first.
+    async fn invalidations(
+        &self,
+        query: &InvalidationQuery,
+    ) -> Result<Vec<InvalidationSummary>, StoreError>;
+
+    /// An invalidation by our id or by `CloudFront`'s, with the why of each item.
+    async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError>;
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot take or give anything now: a full disk, an I/O error. Later it may.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+}
+
+/// An item that waits, and when its change was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingChange {
+    /// The item.
+    pub waiting: Waiting,
+    /// When its change was accepted.
+    pub accepted_at: Timestamp,
+    /// Whether a person asked for it.
+    pub manual: bool,
+}
+
+/// A frozen batch that `CloudFront` has not answered for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    /// The batch.
+    pub batch: Batch,
+    /// How often it was tried in vain.
+    pub failures: u32,
+    /// Not to be sent before this time.
+    pub due_at: Timestamp,
+}
+
+/// What an attempt led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// An invalidation; unless it is completed, the first look at it is due at `look_at`.
+    Created {
+        /// What `CloudFront` made.
+        invalidation: CreatedInvalidation,
+        /// When to look at it.
+        look_at: Timestamp,
+    },
+    /// Nothing, or nobody knows: the same pair goes out again, not before `due_at`.
+    Failed {
+        /// Why.
+        error: CdnError,
+        /// How often it was tried in vain, this time included.
+        failures: u32,
+        /// When to try again.
+        due_at: Timestamp,
+    },
+}
+
+/// The invalidations to look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// Those that are due.
+    pub due: Vec<Tracked>,
+    /// When the first of the others is.
+    pub next_at: Option<Timestamp>,
+}
+
+/// An invalidation that is followed until it is completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracked {
+    /// The batch that it was made of.
+    pub batch: Uuid,
+    /// The distribution.
+    pub distribution_id: String,
+    /// `CloudFront`'s id.
+    pub cloudfront_id: String,
+    /// When `CloudFront` made it.
+    pub submitted_at: Timestamp,
+}
+
+/// What a look at an invalidation showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// It is done.
+    Completed,
+    /// Not yet, or it could not be seen: look again then.
+    Again(Timestamp),
+}
+
+/// A subscription that waits to be confirmed.
+#[derive(Debug, Clone)]
+pub struct PendingConfirmation {
+    /// The topic.
+    pub topic: TopicArn,
+    /// What SNS wants to hear.
+    pub token: Token,
+    /// When SNS signed it: the token lives two days from then.
+    pub signed_at: Timestamp,
+    /// How often it was tried in vain.
+    pub failures: u32,
+    /// Not to be tried before this time.
+    pub due_at: Timestamp,
+}
+
+/// What a confirmation led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfirmationResult {
+    /// SNS took it and gave the subscription this ARN.
+    Confirmed(String),
+    /// Never to be confirmed, and why.
+    GivenUp(String),
+    /// Try again then.
+    Again {
+        /// When.
+        due_at: Timestamp,
+        /// Why it was not confirmed now.
+        why: String,
+    },
+}

@@ -1,0 +1,88 @@
+//! What the request path and the work behind it tell each other.
+
+use std::{
+    collections::BTreeSet,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{Notify, watch};
+
+use crate::domain::catalogue::Catalogue;
+
+/// Shared by everything that runs. Signals carry no data that is not in the store as well:
+/// one that is lost with the process costs nothing but a look.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// Changes were accepted: they want mapping.
+    pub accepted: Notify,
+    /// A subscription wants to be confirmed.
+    pub confirmation: Notify,
+    /// Items wait at a distribution: they want planning.
+    pub planned: Notify,
+    /// An invalidation was made: it wants to be followed.
+    pub submitted: Notify,
+    /// Something is asked of the catalogue that it does not know.
+    pub catalogue_wanted: Notify,
+    wanted: Mutex<Wanted>,
+    catalogue: watch::Sender<Option<Arc<Catalogue>>>,
+}
+
+/// What somebody waits for the catalogue to learn.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// A new reading of the list.
+    pub refresh: bool,
+    /// The root objects of these distributions.
+    pub roots: BTreeSet<String>,
+}
+
+impl Signals {
+    /// The catalogue as it is known now; `None` until it was first read.
+    pub fn catalogue(&self) -> Option<Arc<Catalogue>> {
+        self.catalogue.borrow().clone()
+    }
+
+    /// Follows the catalogue: wakes with each new one.
+    pub fn follow_catalogue(&self) -> watch::Receiver<Option<Arc<Catalogue>>> {
+        self.catalogue.subscribe()
+    }
+
+    /// Makes a new catalogue of the present one, and returns it.
+    pub fn update_catalogue(
+        &self,
+        update: impl FnOnce(Option<&Catalogue>) -> Catalogue,
+    ) -> Arc<Catalogue> {
+        let mut new = None;
+        self.catalogue.send_modify(|catalogue| {
+            let updated = Arc::new(update(catalogue.as_deref()));
+            *catalogue = Some(Arc::clone(&updated));
+            new = Some(updated);
+        });
+        new.unwrap_or_default()
+    }
+
+    /// Asks for a new reading of the list of distributions.
+    pub fn want_refresh(&self) {
+        self.want(|wanted| wanted.refresh = true);
+    }
+
+    /// Asks for the root objects of distributions.
+    pub fn want_roots(&self, distribution_ids: impl IntoIterator<Item = String>) {
+        self.want(|wanted| wanted.roots.extend(distribution_ids));
+    }
+
+    /// Takes all that was asked for since the last time.
+    pub fn take_wanted(&self) -> Wanted {
+        mem::take(&mut self.wanted())
+    }
+
+    fn want(&self, change: impl FnOnce(&mut Wanted)) {
+        change(&mut self.wanted());
+        self.catalogue_wanted.notify_one();
+    }
+
+    fn wanted(&self) -> std::sync::MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

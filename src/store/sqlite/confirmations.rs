@@ -1,0 +1,53 @@
+//! SQL of the subscriptions to confirm.
+
+use sqlx::{Row as _, SqliteConnection, SqlitePool};
+
+use super::columns::{decode, micros, parsed, time};
+use crate::{
+    domain::sns_message::Token,
+    ports::{ConfirmationResult, PendingConfirmation},
+};
+
+pub(super) async fn pending(readers: &SqlitePool) -> sqlx::Result<Vec<PendingConfirmation>> {
+    let select = "SELECT topic, token, signed_at, failures, due_at FROM confirmations \
+                  WHERE state = 'pending' ORDER BY due_at";
+    let rows = sqlx::query(select).fetch_all(readers).await?;
+    let pending = |row: &sqlx::sqlite::SqliteRow| {
+        Ok(PendingConfirmation {
+            topic: parsed(row.try_get("topic")?)?,
+            token: Token::new(row.try_get("token")?).ok_or_else(no_token)?,
+            signed_at: time(row.try_get("signed_at")?)?,
+            failures: u32::try_from(row.try_get::<i64, _>("failures")?).map_err(decode)?,
+            due_at: time(row.try_get("due_at")?)?,
+        })
+    };
+    rows.iter().map(pending).collect()
+}
+
+pub(super) async fn record(
+    connection: &mut SqliteConnection,
+    confirmation: PendingConfirmation,
+    result: ConfirmationResult,
+) -> sqlx::Result<()> {
+    let (state, due_at, detail) = match result {
+        ConfirmationResult::Confirmed(arn) => ("confirmed", confirmation.due_at, arn),
+        ConfirmationResult::GivenUp(why) => ("given_up", confirmation.due_at, why),
+        ConfirmationResult::Again { due_at, why } => ("pending", due_at, why),
+    };
+    let update = "UPDATE confirmations SET state = ?, due_at = ?, detail = ?, \
+                  failures = failures + (? = 'pending') WHERE topic = ? AND token = ?";
+    sqlx::query(update)
+        .bind(state)
+        .bind(micros(due_at))
+        .bind(detail)
+        .bind(state)
+        .bind(confirmation.topic.as_str())
+        .bind(confirmation.token.expose())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn no_token() -> sqlx::Error {
+    sqlx::Error::Decode("a kept token is none".into())
+}

@@ -1,0 +1,198 @@
+//! SQL of what people ask: requests, invalidations, and why.
+
+use std::collections::HashMap;
+
+use sqlx::{Row as _, SqlitePool, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use super::columns::{decode, optional_time, parsed, signed, time, unsigned, uuid};
+use crate::domain::{
+    batch::BatchStatus,
+    history::{
+        InvalidationDetail, InvalidationQuery, InvalidationSummary, ItemDetail, MAX_WHYS,
+        RequestInvalidation, RequestState, RequestView, Skipped, Why,
+    },
+};
+
+pub(super) async fn count_dead_letters(readers: &SqlitePool) -> sqlx::Result<u64> {
+    let count = sqlx::query_scalar("SELECT count(*) FROM dead_letters");
+    Ok(unsigned(count.fetch_one(readers).await?))
+}
+
+pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Option<RequestView>> {
+    let Some(row) = sqlx::query("SELECT seq, accepted_at FROM requests WHERE id = ?")
+        .bind(id.to_string())
+        .fetch_optional(readers)
+        .await?
+    else {
+        return Ok(None);
+    };
+    let seq: i64 = row.try_get("seq")?;
+    let open = "SELECT count(*) FROM changes LEFT JOIN targets ON targets.change = changes.seq \
+                WHERE changes.request = ? AND (changes.state < 2 \
+                OR (targets.seq IS NOT NULL AND targets.batch IS NULL))";
+    let open: i64 = sqlx::query_scalar(open)
+        .bind(seq)
+        .fetch_one(readers)
+        .await?;
+    let batches = "SELECT DISTINCT batches.seq, batches.id, batches.distribution_id, \
+                   batches.cloudfront_id, batches.status \
+                   FROM changes JOIN targets ON targets.change = changes.seq \
+                   JOIN batches ON batches.seq = targets.batch \
+                   WHERE changes.request = ? ORDER BY batches.seq";
+    let batches = sqlx::query(batches).bind(seq).fetch_all(readers).await?;
+    let invalidations = batches
+        .iter()
+        .map(|row| {
+            Ok(RequestInvalidation {
+                id: uuid(row.try_get("id")?)?,
+                distribution_id: row.try_get("distribution_id")?,
+                cloudfront_id: row.try_get("cloudfront_id")?,
+                status: parsed(row.try_get("status")?)?,
+            })
+        })
+        .collect::<sqlx::Result<Vec<_>>>()?;
+    let skips = "SELECT DISTINCT skips.distribution_id, skips.why \
+                 FROM changes JOIN skips ON skips.change = changes.seq WHERE changes.request = ?";
+    let skips = sqlx::query(skips).bind(seq).fetch_all(readers).await?;
+    let skipped = skips
+        .iter()
+        .map(|row| {
+            Ok(Skipped {
+                distribution_id: row.try_get("distribution_id")?,
+                why: row.try_get("why")?,
+            })
+        })
+        .collect::<sqlx::Result<_>>()?;
+    let state = match open {
+        0 => invalidations
+            .iter()
+            .map(|one| match one.status {
+                BatchStatus::Pending => RequestState::Planned,
+                BatchStatus::InProgress => RequestState::Submitted,
+                BatchStatus::Completed => RequestState::Completed,
+            })
+            .min()
+            .unwrap_or(RequestState::Completed),
+        _ => RequestState::Accepted,
+    };
+    Ok(Some(RequestView {
+        id,
+        state,
+        created_at: time(row.try_get("accepted_at")?)?,
+        invalidations,
+        skipped,
+        errors: Vec::new(),
+    }))
+}
+
+pub(super) async fn invalidations(
+    readers: &SqlitePool,
+    query: &InvalidationQuery,
+) -> sqlx::Result<Vec<InvalidationSummary>> {
+    let select = "SELECT * FROM batches WHERE (?1 IS NULL OR distribution_id = ?1) \
+                  AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR seq < ?3) \
+                  ORDER BY seq DESC LIMIT ?4";
+    let rows = sqlx::query(select)
+        .bind(&query.distribution_id)
+        .bind(query.status.map(BatchStatus::as_str))
+        .bind(query.before)
+        .bind(signed(query.limit))
+        .fetch_all(readers)
+        .await?;
+    rows.iter().map(summary).collect()
+}
+
+pub(super) async fn invalidation(
+    readers: &SqlitePool,
+    id: &str,
+) -> sqlx::Result<Option<InvalidationDetail>> {
+    let select = "SELECT * FROM batches WHERE id = ?1 OR cloudfront_id = ?1 LIMIT 1";
+    let Some(row) = sqlx::query(select).bind(id).fetch_optional(readers).await? else {
+        return Ok(None);
+    };
+    let summary = summary(&row)?;
+    let items = "SELECT position, item, (SELECT count(*) FROM targets \
+                 WHERE targets.batch = batch_items.batch \
+                 AND targets.position = batch_items.position) AS total \
+                 FROM batch_items WHERE batch = ? ORDER BY position";
+    let items = sqlx::query(items)
+        .bind(summary.seq)
+        .fetch_all(readers)
+        .await?;
+    let mut whys = whys(readers, summary.seq).await?;
+    let items = items
+        .iter()
+        .map(|row| {
+            Ok(ItemDetail {
+                item: row.try_get("item")?,
+                why: whys.remove(&row.try_get("position")?).unwrap_or_default(),
+                why_total: unsigned(row.try_get("total")?),
+            })
+        })
+        .collect::<sqlx::Result<_>>()?;
+    Ok(Some(InvalidationDetail { summary, items }))
+}
+
+fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
+    Ok(InvalidationSummary {
+        seq: row.try_get("seq")?,
+        id: uuid(row.try_get("id")?)?,
+        distribution_id: row.try_get("distribution_id")?,
+        cloudfront_id: row.try_get("cloudfront_id")?,
+        status: parsed(row.try_get("status")?)?,
+        item_count: unsigned(row.try_get("item_count")?),
+        change_count: unsigned(row.try_get("change_count")?),
+        created_at: time(row.try_get("created_at")?)?,
+        submitted_at: optional_time(row.try_get("submitted_at")?)?,
+        completed_at: optional_time(row.try_get("completed_at")?)?,
+    })
+}
+
+/// The changes behind a batch, by the position of the item that covers them.
+async fn whys(readers: &SqlitePool, batch: i64) -> sqlx::Result<HashMap<i64, Vec<Why>>> {
+    let select = "SELECT first.position, first.because, changes.bucket, changes.object_key, \
+                  changes.event, changes.event_time, changes.accepted_at, \
+                  messages.message_id, requests.id AS request_id, requests.token, requests.reason \
+                  FROM (SELECT seq, position, because, change, \
+                        row_number() OVER (PARTITION BY position ORDER BY seq) AS nth \
+                        FROM targets WHERE batch = ?) AS first \
+                  JOIN changes ON changes.seq = first.change \
+                  LEFT JOIN messages ON messages.seq = changes.message \
+                  LEFT JOIN requests ON requests.seq = changes.request \
+                  WHERE first.nth <= ? ORDER BY first.seq";
+    let rows = sqlx::query(select)
+        .bind(batch)
+        .bind(signed(MAX_WHYS))
+        .fetch_all(readers)
+        .await?;
+    let mut whys: HashMap<i64, Vec<Why>> = HashMap::new();
+    for row in &rows {
+        whys.entry(row.try_get("position")?)
+            .or_default()
+            .push(why(row)?);
+    }
+    Ok(whys)
+}
+
+fn why(row: &SqliteRow) -> sqlx::Result<Why> {
+    let accepted_at = time(row.try_get("accepted_at")?)?;
+    let because = row.try_get("because")?;
+    Ok(match row.try_get::<Option<String>, _>("request_id")? {
+        Some(request_id) => Why::Manual {
+            request_id: uuid(&request_id)?,
+            token: row.try_get("token")?,
+            reason: row.try_get("reason")?,
+            time: accepted_at,
+            because,
+        },
+        None => Why::Event {
+            bucket: row.try_get("bucket")?,
+            key: row.try_get("object_key")?,
+            event: row.try_get("event")?,
+            message_id: Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?,
+            time: optional_time(row.try_get("event_time")?)?.unwrap_or(accepted_at),
+            because,
+        },
+    })
+}

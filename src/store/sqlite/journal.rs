@@ -1,0 +1,348 @@
+//! SQL of the journal: taking in, reading back, and recording what became of changes.
+
+use std::collections::HashMap;
+
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use super::columns::{decode, micros, signed, time};
+use crate::domain::{
+    change::{Acceptance, Change, Content, DeadContent, NewMessage, NewRequest, Subject, Verdict},
+    mapping::Mapping,
+    path::Item,
+    s3_event::ObjectChange,
+    sns_message::Token,
+};
+
+/// Rows in one INSERT: SQLite takes 32,766 bound values.
+const ROWS: usize = 2_000;
+
+/// Something to take into the journal.
+pub(in crate::store) enum Intake {
+    Message(NewMessage),
+    Request(NewRequest),
+}
+
+/// Takes in all of `intakes`, and says of each whether it was new.
+pub(in crate::store) async fn accept(
+    connection: &mut SqliteConnection,
+    intakes: &[Intake],
+) -> sqlx::Result<Vec<Acceptance>> {
+    let mut acceptances = Vec::with_capacity(intakes.len());
+    let mut new = NewRows::default();
+    let mut messages = insert_messages(connection, intakes).await?;
+    let mut requests = insert_requests(connection, intakes).await?.into_iter();
+    for intake in intakes {
+        acceptances.push(match intake {
+            // Taken out of the map, so that a repeat in the same group is one, too.
+            Intake::Message(message) => match messages.remove(&identity(message)) {
+                Some(seq) => {
+                    new.add_message(seq, message);
+                    Acceptance::New
+                }
+                None => Acceptance::Duplicate,
+            },
+            Intake::Request(request) => {
+                if let Some(seq) = requests.next() {
+                    let of = |path| NewChange::Path(seq, request, path);
+                    new.changes.extend(request.paths.iter().map(of));
+                }
+                Acceptance::New
+            }
+        });
+    }
+    new.insert(connection).await?;
+    Ok(acceptances)
+}
+
+type Identity = (i64, Uuid);
+
+fn identity(message: &NewMessage) -> Identity {
+    (micros(message.signed_at), message.message_id)
+}
+
+/// Inserts the messages that are new, and returns their numbers.
+async fn insert_messages(
+    connection: &mut SqliteConnection,
+    intakes: &[Intake],
+) -> sqlx::Result<HashMap<Identity, i64>> {
+    let messages: Vec<_> = intakes
+        .iter()
+        .filter_map(|intake| match intake {
+            Intake::Message(message) => Some(message),
+            Intake::Request(_) => None,
+        })
+        .collect();
+    let mut seqs = HashMap::with_capacity(messages.len());
+    for chunk in messages.chunks(ROWS) {
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO messages (signed_at, message_id, kind, topic, accepted_at) ",
+        );
+        insert.push_values(chunk, |mut row, message| {
+            row.push_bind(micros(message.signed_at))
+                .push_bind(message.message_id.as_bytes().as_slice())
+                .push_bind(kind(&message.content))
+                .push_bind(message.topic.as_str())
+                .push_bind(micros(message.accepted_at));
+        });
+        insert.push(" ON CONFLICT DO NOTHING RETURNING seq, signed_at, message_id");
+        for row in insert.build().fetch_all(&mut *connection).await? {
+            let message_id = Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?;
+            seqs.insert((row.try_get("signed_at")?, message_id), row.try_get("seq")?);
+        }
+    }
+    Ok(seqs)
+}
+
+fn kind(content: &Content) -> &'static str {
+    match content {
+        Content::Notification { .. } => "notification",
+        Content::SubscriptionConfirmation(_) => "subscription_confirmation",
+        Content::UnsubscribeConfirmation => "unsubscribe_confirmation",
+    }
+}
+
+/// Inserts the requests and returns their numbers, in order. People are few: one by one.
+async fn insert_requests(
+    connection: &mut SqliteConnection,
+    intakes: &[Intake],
+) -> sqlx::Result<Vec<i64>> {
+    let mut seqs = Vec::new();
+    for intake in intakes {
+        let Intake::Request(request) = intake else {
+            continue;
+        };
+        let insert = "INSERT INTO requests (id, token, reason, accepted_at) \
+                      VALUES (?, ?, ?, ?) RETURNING seq";
+        let seq = sqlx::query_scalar(insert)
+            .bind(request.id.to_string())
+            .bind(&request.token)
+            .bind(&request.reason)
+            .bind(micros(request.accepted_at))
+            .fetch_one(&mut *connection)
+            .await?;
+        seqs.push(seq);
+    }
+    Ok(seqs)
+}
+
+/// What the new messages and requests bring with them.
+#[derive(Default)]
+struct NewRows<'a> {
+    changes: Vec<NewChange<'a>>,
+    dead: Vec<(i64, &'a NewMessage, &'a DeadContent)>,
+    confirmations: Vec<(&'a NewMessage, &'a Token)>,
+}
+
+enum NewChange<'a> {
+    Event(i64, &'a NewMessage, &'a ObjectChange),
+    Path(i64, &'a NewRequest, &'a Item),
+}
+
+impl<'a> NewRows<'a> {
+    fn add_message(&mut self, seq: i64, message: &'a NewMessage) {
+        match &message.content {
+            Content::Notification { changes, dead } => {
+                let event = |change| NewChange::Event(seq, message, change);
+                self.changes.extend(changes.iter().map(event));
+                self.dead.extend(dead.iter().map(|one| (seq, message, one)));
+            }
+            Content::SubscriptionConfirmation(token) => self.confirmations.push((message, token)),
+            Content::UnsubscribeConfirmation => {}
+        }
+    }
+
+    async fn insert(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        for chunk in self.changes.chunks(ROWS) {
+            insert_changes(connection, chunk).await?;
+        }
+        for (message_seq, message, dead) in &self.dead {
+            let insert = "INSERT INTO dead_letters (kind, why, content, message, created_at) \
+                          VALUES ('record', ?, ?, ?, ?)";
+            sqlx::query(insert)
+                .bind(&dead.why)
+                .bind(&dead.content)
+                .bind(message_seq)
+                .bind(micros(message.accepted_at))
+                .execute(&mut *connection)
+                .await?;
+        }
+        for (message, token) in &self.confirmations {
+            let insert = "INSERT INTO confirmations (topic, token, signed_at, due_at) \
+                          VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+            sqlx::query(insert)
+                .bind(message.topic.as_str())
+                .bind(token.expose())
+                .bind(micros(message.signed_at))
+                .bind(micros(message.accepted_at))
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+async fn insert_changes(
+    connection: &mut SqliteConnection,
+    changes: &[NewChange<'_>],
+) -> sqlx::Result<()> {
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO changes (message, request, bucket, object_key, event, event_time, \
+         distribution_id, path, accepted_at) ",
+    );
+    insert.push_values(changes, |mut row, change| {
+        match change {
+            NewChange::Event(seq, message, change) => row
+                .push_bind(*seq)
+                .push_bind(None::<i64>)
+                .push_bind(change.bucket.as_str())
+                .push_bind(change.key.as_str())
+                .push_bind(change.event.as_str())
+                .push_bind(change.time.map(micros))
+                .push_bind(None::<&str>)
+                .push_bind(None::<&str>)
+                .push_bind(micros(message.accepted_at)),
+            NewChange::Path(seq, request, path) => row
+                .push_bind(None::<i64>)
+                .push_bind(*seq)
+                .push_bind(None::<&str>)
+                .push_bind(None::<&str>)
+                .push_bind(None::<&str>)
+                .push_bind(None::<i64>)
+                .push_bind(request.distribution_id.as_str())
+                .push_bind(path.as_str())
+                .push_bind(micros(request.accepted_at)),
+        };
+    });
+    insert.build().execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn unseen(readers: &SqlitePool, limit: usize) -> sqlx::Result<Vec<Change>> {
+    // SQLite uses a partial index only where the query repeats its condition.
+    let select = "SELECT seq, accepted_at, bucket, object_key, distribution_id, path \
+                  FROM changes WHERE state = 0 AND state < 2 \
+                  ORDER BY request IS NULL, seq LIMIT ?";
+    let rows = sqlx::query(select).bind(signed(limit));
+    rows.fetch_all(readers).await?.iter().map(change).collect()
+}
+
+pub(super) async fn parked(
+    readers: &SqlitePool,
+    after: i64,
+    limit: usize,
+) -> sqlx::Result<Vec<Change>> {
+    let select = "SELECT seq, accepted_at, bucket, object_key, distribution_id, path \
+                  FROM changes WHERE state = 1 AND state < 2 AND request IS NULL = 1 AND seq > ? \
+                  ORDER BY seq LIMIT ?";
+    let rows = sqlx::query(select).bind(after).bind(signed(limit));
+    rows.fetch_all(readers).await?.iter().map(change).collect()
+}
+
+fn change(row: &SqliteRow) -> sqlx::Result<Change> {
+    let subject = match row.try_get::<Option<String>, _>("path")? {
+        Some(path) => Subject::Path {
+            distribution_id: row.try_get("distribution_id")?,
+            item: Item::parse(&path).map_err(decode)?,
+        },
+        None => Subject::Object {
+            bucket: row.try_get("bucket")?,
+            key: row.try_get("object_key")?,
+        },
+    };
+    Ok(Change {
+        seq: row.try_get("seq")?,
+        accepted_at: time(row.try_get("accepted_at")?)?,
+        subject,
+    })
+}
+
+pub(super) async fn record_verdicts(
+    connection: &mut SqliteConnection,
+    verdicts: Vec<(Change, Verdict)>,
+) -> sqlx::Result<()> {
+    let mut parked = Vec::new();
+    let mut mapped = Vec::new();
+    for (change, verdict) in verdicts {
+        match verdict {
+            Verdict::Parked => parked.push(change.seq),
+            Verdict::Mapped(mapping) => mapped.push((change, mapping)),
+        }
+    }
+    set_state(connection, 1, &parked).await?;
+    let seqs: Vec<_> = mapped.iter().map(|(change, _)| change.seq).collect();
+    set_state(connection, 2, &seqs).await?;
+    insert_targets(connection, &mapped).await?;
+    insert_skips(connection, &mapped).await
+}
+
+async fn set_state(
+    connection: &mut SqliteConnection,
+    state: i64,
+    seqs: &[i64],
+) -> sqlx::Result<()> {
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    let update = "UPDATE changes SET state = ? WHERE seq IN (SELECT value FROM json_each(?))";
+    let seqs = serde_json::to_string(seqs).map_err(decode)?;
+    sqlx::query(update)
+        .bind(state)
+        .bind(seqs)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert_targets(
+    connection: &mut SqliteConnection,
+    mapped: &[(Change, Mapping)],
+) -> sqlx::Result<()> {
+    let targets: Vec<_> = mapped
+        .iter()
+        .flat_map(|(change, mapping)| mapping.targets.iter().map(move |target| (change, target)))
+        .collect();
+    for chunk in targets.chunks(ROWS) {
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO targets (change, distribution_id, item, because, manual, accepted_at) ",
+        );
+        insert.push_values(chunk, |mut row, (change, target)| {
+            row.push_bind(change.seq)
+                .push_bind(target.distribution_id.as_str())
+                .push_bind(target.item.as_str())
+                .push_bind(target.because.as_str())
+                .push_bind(change.subject.is_manual())
+                .push_bind(micros(change.accepted_at));
+        });
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn insert_skips(
+    connection: &mut SqliteConnection,
+    mapped: &[(Change, Mapping)],
+) -> sqlx::Result<()> {
+    for (change, mapping) in mapped {
+        for skip in &mapping.skipped {
+            sqlx::query("INSERT INTO skips (change, distribution_id, why) VALUES (?, ?, ?)")
+                .bind(change.seq)
+                .bind(&skip.distribution_id)
+                .bind(&skip.why)
+                .execute(&mut *connection)
+                .await?;
+        }
+        for dead in &mapping.dead {
+            let insert = "INSERT INTO dead_letters (kind, why, change, distribution_id, created_at) \
+                          VALUES ('item', ?, ?, ?, ?)";
+            sqlx::query(insert)
+                .bind(&dead.why)
+                .bind(change.seq)
+                .bind(&dead.distribution_id)
+                .bind(micros(change.accepted_at))
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! The store's verbs on SQLite: writes go through the one writer, reads through a small pool.
+
+mod batches;
+mod catalogue;
+mod columns;
+mod confirmations;
+mod history;
+pub(super) mod journal;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::{
+    ConnectOptions as _, SqlSafeStr as _, SqlitePool,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::{FileLock, writer::Writer};
+use crate::{
+    domain::{
+        batch::{Backlog, Batch},
+        catalogue::Catalogue,
+        change::{Acceptance, Change, NewMessage, NewRequest, Verdict},
+        history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView},
+    },
+    health::Health,
+    ports::{
+        Answer, Clock, ConfirmationResult, Look, Looks, PendingConfirmation, Store, StoreError,
+        Unresolved, WaitingChange,
+    },
+};
+use journal::Intake;
+
+/// Reads run beside the writer, and never wait for it.
+const READERS: u32 = 4;
+
+/// The store in a local SQLite file.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: SqlitePool,
+    task: JoinHandle<()>,
+    _lock: FileLock,
+}
+
+impl SqliteStore {
+    pub(super) async fn open(
+        path: &Path,
+        lock: FileLock,
+        clock: Arc<dyn Clock>,
+        health: Health,
+    ) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // NORMAL may lose acknowledged commits when the power goes.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(false)
+            .busy_timeout(Duration::from_secs(5));
+        let mut connection = options.connect().await?;
+        migrations()
+            .run_direct(None, &mut connection, false)
+            .await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(5))
+            // Not opened read-only: such a connection cannot always join a WAL.
+            .connect_lazy_with(
+                options
+                    .clone()
+                    .create_if_missing(false)
+                    .pragma("query_only", "true"),
+            );
+        let (writer, task) = Writer::start(options, connection, clock, health);
+        Ok(Self {
+            writer,
+            readers,
+            task,
+            _lock: lock,
+        })
+    }
+
+    /// Commits what is under way and closes the file.
+    pub async fn close(self) {
+        let Self {
+            writer,
+            readers,
+            task,
+            _lock,
+        } = self;
+        readers.close().await;
+        drop(writer);
+        if let Err(error) = task.await {
+            tracing::error!(%error, "the store's writer did not end well");
+        }
+    }
+}
+
+fn migrations() -> Migrator {
+    let migration = |version, name: &'static str, sql: &'static str| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![migration(
+        1,
+        "journal",
+        include_str!("../migrations/sqlite/0001_journal.sql"),
+    )])
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn accept_message(&self, message: NewMessage) -> Result<Acceptance, StoreError> {
+        self.writer.accept(Intake::Message(message)).await
+    }
+
+    async fn accept_request(&self, request: NewRequest) -> Result<(), StoreError> {
+        self.writer.accept(Intake::Request(request)).await?;
+        Ok(())
+    }
+
+    async fn unseen_changes(&self, limit: usize) -> Result<Vec<Change>, StoreError> {
+        Ok(journal::unseen(&self.readers, limit).await?)
+    }
+
+    async fn parked_changes(&self, after: i64, limit: usize) -> Result<Vec<Change>, StoreError> {
+        Ok(journal::parked(&self.readers, after, limit).await?)
+    }
+
+    async fn record_verdicts(&self, verdicts: Vec<(Change, Verdict)>) -> Result<(), StoreError> {
+        self.writer
+            .transact(move |connection| Box::pin(journal::record_verdicts(connection, verdicts)))
+            .await
+    }
+
+    async fn backlogs(&self) -> Result<Vec<(String, Backlog)>, StoreError> {
+        Ok(batches::backlogs(&self.readers).await?)
+    }
+
+    async fn waiting(
+        &self,
+        distribution_id: &str,
+        limit: usize,
+    ) -> Result<Vec<WaitingChange>, StoreError> {
+        Ok(batches::waiting(&self.readers, distribution_id, limit).await?)
+    }
+
+    async fn freeze(
+        &self,
+        batch: &Batch,
+        covered: Vec<(i64, usize)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let batch = batch.clone();
+        self.writer
+            .transact(move |connection| Box::pin(batches::freeze(connection, batch, covered, now)))
+            .await
+    }
+
+    async fn unresolved(&self) -> Result<Vec<Unresolved>, StoreError> {
+        Ok(batches::unresolved(&self.readers).await?)
+    }
+
+    async fn record_attempt(&self, batch: Uuid, now: Timestamp) -> Result<(), StoreError> {
+        self.writer
+            .transact(move |connection| Box::pin(batches::record_attempt(connection, batch, now)))
+            .await
+    }
+
+    async fn record_answer(
+        &self,
+        batch: Uuid,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.writer
+            .transact(move |connection| {
+                Box::pin(batches::record_answer(connection, batch, answer, now))
+            })
+            .await
+    }
+
+    async fn due_looks(&self, now: Timestamp, limit: usize) -> Result<Looks, StoreError> {
+        Ok(batches::due_looks(&self.readers, now, limit).await?)
+    }
+
+    async fn record_look(&self, batch: Uuid, look: Look, now: Timestamp) -> Result<(), StoreError> {
+        self.writer
+            .transact(move |connection| {
+                Box::pin(batches::record_look(connection, batch, look, now))
+            })
+            .await
+    }
+
+    async fn catalogue(&self) -> Result<Option<Catalogue>, StoreError> {
+        Ok(catalogue::read(&self.readers).await?)
+    }
+
+    async fn keep_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
+        let catalogue = catalogue.clone();
+        self.writer
+            .transact(move |connection| Box::pin(catalogue::keep(connection, catalogue)))
+            .await
+    }
+
+    async fn pending_confirmations(&self) -> Result<Vec<PendingConfirmation>, StoreError> {
+        Ok(confirmations::pending(&self.readers).await?)
+    }
+
+    async fn record_confirmation(
+        &self,
+        confirmation: &PendingConfirmation,
+        result: ConfirmationResult,
+    ) -> Result<(), StoreError> {
+        let confirmation = confirmation.clone();
+        self.writer
+            .transact(move |connection| {
+                Box::pin(confirmations::record(connection, confirmation, result))
+            })
+            .await
+    }
+
+    async fn count_dead_letters(&self) -> Result<u64, StoreError> {
+        Ok(history::count_dead_letters(&self.readers).await?)
+    }
+
+    async fn request(&self, id: Uuid) -> Result<Option<RequestView>, StoreError> {
+        Ok(history::request(&self.readers, id).await?)
+    }
+
+    async fn invalidations(
+        &self,
+        query: &InvalidationQuery,
+    ) -> Result<Vec<InvalidationSummary>, StoreError> {
+        Ok(history::invalidations(&self.readers, query).await?)
+    }
+
+    async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError> {
+        Ok(history::invalidation(&self.readers, id).await?)
+    }
+}

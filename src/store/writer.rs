@@ -1,0 +1,239 @@
+//! The one writer: everything that arrives while a commit is under way shares the next one.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use super::{
+    HEALTH,
+    sqlite::journal::{self, Intake},
+};
+use crate::{
+    domain::change::Acceptance,
+    health::Health,
+    ports::{Clock, StoreError},
+};
+
+/// How many may wait for the next commit; those behind them wait to get in.
+const QUEUE: usize = 4_096;
+/// How many intakes share a commit at most.
+const GROUP: usize = 1_024;
+/// How long to leave a refusing disk alone before trying it again.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// A write that is a transaction of its own.
+type Work =
+    Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<()>> + Send>;
+
+enum Job {
+    Accept(Intake, oneshot::Sender<Result<Acceptance, StoreError>>),
+    Transact(Work, oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// The way to the writer. Cheap to clone; when the last one is gone, the writer commits what
+/// it has and ends.
+#[derive(Clone)]
+pub(super) struct Writer(mpsc::Sender<Job>);
+
+impl Writer {
+    /// Starts the writer on a connection that nobody else writes with.
+    pub(super) fn start(
+        options: SqliteConnectOptions,
+        connection: SqliteConnection,
+        clock: Arc<dyn Clock>,
+        health: Health,
+    ) -> (Self, JoinHandle<()>) {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        health.ok(HEALTH);
+        let task = WriterTask {
+            queue,
+            options,
+            connection: Some(connection),
+            clock,
+            health,
+        };
+        (Self(jobs), tokio::spawn(task.run()))
+    }
+
+    /// Takes something into the journal, in a commit that it may share with others.
+    pub(super) async fn accept(&self, intake: Intake) -> Result<Acceptance, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Accept(intake, reply), answer).await
+    }
+
+    /// Runs `work` as one transaction.
+    pub(super) async fn transact<F>(&self, work: F) -> Result<(), StoreError>
+    where
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<()>>
+            + Send
+            + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Transact(Box::new(work), reply), answer)
+            .await
+    }
+
+    async fn send<T>(
+        &self,
+        job: Job,
+        answer: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let ended = |()| StoreError::Unavailable("the store is closed".to_owned());
+        self.0.send(job).await.map_err(|_| ended(()))?;
+        answer.await.map_err(|_| ended(()))?
+    }
+}
+
+struct WriterTask {
+    queue: mpsc::Receiver<Job>,
+    options: SqliteConnectOptions,
+    /// `None` while the disk refuses.
+    connection: Option<SqliteConnection>,
+    clock: Arc<dyn Clock>,
+    health: Health,
+}
+
+impl WriterTask {
+    async fn run(mut self) {
+        let mut jobs = Vec::new();
+        loop {
+            if self.connection.is_none() {
+                self.wait_for_disk().await;
+            }
+            if self.queue.recv_many(&mut jobs, GROUP).await == 0 {
+                break;
+            }
+            self.work(std::mem::take(&mut jobs)).await;
+        }
+        if let Some(connection) = self.connection
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the store did not close cleanly; the next start will recover it");
+        }
+    }
+
+    /// Commits all intakes together, then every other write by itself.
+    async fn work(&mut self, jobs: Vec<Job>) {
+        let mut intakes = Vec::new();
+        let mut replies = Vec::new();
+        let mut transactions = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Accept(intake, reply) => {
+                    intakes.push(intake);
+                    replies.push(reply);
+                }
+                Job::Transact(work, reply) => transactions.push((work, reply)),
+            }
+        }
+        if !intakes.is_empty() {
+            let result = self.commit_intakes(&intakes).await;
+            for (at, reply) in replies.into_iter().enumerate() {
+                // Whoever no longer waits was told 503 and may come again.
+                let _ = reply.send(result.as_ref().map(|all| all[at]).map_err(Clone::clone));
+            }
+        }
+        for (work, reply) in transactions {
+            let _ = reply.send(self.commit(work).await);
+        }
+    }
+
+    async fn commit_intakes(&mut self, intakes: &[Intake]) -> Result<Vec<Acceptance>, StoreError> {
+        let connection = self.connection.as_mut().ok_or_else(refuses)?;
+        let written = async {
+            let mut transaction = connection.begin().await?;
+            let acceptances = journal::accept(&mut transaction, intakes).await?;
+            transaction.commit().await?;
+            Ok(acceptances)
+        };
+        let written = written.await;
+        written.map_err(|error| self.failed(&error))
+    }
+
+    async fn commit(&mut self, work: Work) -> Result<(), StoreError> {
+        let connection = self.connection.as_mut().ok_or_else(refuses)?;
+        let written = async {
+            let mut transaction = connection.begin().await?;
+            work(&mut transaction).await?;
+            transaction.commit().await
+        };
+        let written = written.await;
+        written.map_err(|error| self.failed(&error))
+    }
+
+    /// Tells a disk that refuses from a statement that was wrong: only the first closes the
+    /// store to everybody.
+    fn failed(&mut self, error: &sqlx::Error) -> StoreError {
+        tracing::error!(%error, "the store did not take a write");
+        if is_disk_fault(error) {
+            self.connection = None;
+            self.health.fail(
+                HEALTH,
+                format!(
+                    "the disk refuses to write: {error}; make room or mend it, no restart is needed"
+                ),
+            );
+        }
+        StoreError::Unavailable(error.to_string())
+    }
+
+    /// Refuses all that comes, at once, until a write succeeds.
+    async fn wait_for_disk(&mut self) {
+        let mut probe_at = self.clock.now() + PROBE_EVERY;
+        loop {
+            let clock = Arc::clone(&self.clock);
+            tokio::select! {
+                job = self.queue.recv() => match job {
+                    Some(Job::Accept(_, reply)) => drop(reply.send(Err(refuses()))),
+                    Some(Job::Transact(_, reply)) => drop(reply.send(Err(refuses()))),
+                    None => return,
+                },
+                () = clock.sleep_until(probe_at) => {
+                    match self.probe().await {
+                        Ok(connection) => {
+                            self.connection = Some(connection);
+                            self.health.ok(HEALTH);
+                            tracing::info!("the disk takes writes again");
+                            return;
+                        }
+                        Err(error) => tracing::debug!(%error, "the disk still refuses"),
+                    }
+                    probe_at = self.clock.now() + PROBE_EVERY;
+                }
+            }
+        }
+    }
+
+    /// Writes as much as a full group might, so that it does not succeed too early.
+    async fn probe(&self) -> sqlx::Result<SqliteConnection> {
+        let mut connection = self.options.connect().await?;
+        sqlx::query("INSERT OR REPLACE INTO probe (only, filler) VALUES (1, randomblob(262144))")
+            .execute(&mut connection)
+            .await?;
+        Ok(connection)
+    }
+}
+
+fn refuses() -> StoreError {
+    StoreError::Unavailable("the disk refuses to write".to_owned())
+}
+
+/// By `SQLite`'s primary result codes: readonly, ioerr, corrupt, full, cantopen, notadb.
+/// Without a code the connection itself is gone.
+fn is_disk_fault(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error
+            .code()
+            .and_then(|code| code.parse::<u32>().ok())
+            .is_none_or(|code| matches!(code & 0xff, 8 | 10 | 11 | 13 | 14 | 26)),
+        sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+            false
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,34 @@
+//! Logs: text on a terminal, JSON lines otherwise.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// Starts logging to standard error. `RUST_LOG` chooses what, as usual; by default all of
+/// ours from `info`, and warnings of others.
+pub fn init() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,purgefront=info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    if io::stderr().is_terminal() {
+        registry.with(fmt::layer().with_writer(io::stderr)).init();
+    } else {
+        let json = fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(io::stderr);
+        registry.with(json).init();
+    }
+}
+
+/// An error and all its causes on one line.
+pub fn report(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

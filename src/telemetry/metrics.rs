@@ -1,0 +1,168 @@
+//! Metrics, in Prometheus's text format. No label ever holds a key, a path or a reason.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// All metrics. Cheap to clone; clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    messages: Family<Outcome, Counter>,
+    records: Family<Outcome, Counter>,
+    changes: Family<Kind, Counter>,
+    calls: Family<Call, Counter>,
+    items: Family<Kind, Counter>,
+    confirmations: Family<Outcome, Counter>,
+    waiting: Family<Distribution, Gauge>,
+    dead_letters: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Distribution {
+    distribution_id: String,
+}
+
+/// How a call to AWS ended, in one word.
+pub type CallOutcome = &'static str;
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("purgefront");
+        let messages = Family::default();
+        registry.register(
+            "sns_messages",
+            "Messages that came to /sns, by what became of them",
+            messages.clone(),
+        );
+        let records = Family::default();
+        registry.register(
+            "records",
+            "S3 records in accepted messages, by what became of them",
+            records.clone(),
+        );
+        let changes = Family::default();
+        registry.register("changes", "Changes taken into the journal", changes.clone());
+        let calls = Family::default();
+        registry.register(
+            "cloudfront_calls",
+            "Calls to CloudFront's API",
+            calls.clone(),
+        );
+        let items = Family::default();
+        registry.register(
+            "items_submitted",
+            "Items that CloudFront took, each billed as a path",
+            items.clone(),
+        );
+        let confirmations = Family::default();
+        registry.register(
+            "subscription_confirmations",
+            "Tries to confirm a subscription, by what became of them",
+            confirmations.clone(),
+        );
+        let waiting = Family::default();
+        registry.register(
+            "waiting_items",
+            "Items that wait for a batch, by distribution",
+            waiting.clone(),
+        );
+        let dead_letters = Gauge::default();
+        registry.register(
+            "dead_letters",
+            "Dead letters that are kept",
+            dead_letters.clone(),
+        );
+        Self {
+            registry: Arc::new(registry),
+            messages,
+            records,
+            changes,
+            calls,
+            items,
+            confirmations,
+            waiting,
+            dead_letters,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a message that came to `/sns`.
+    pub fn message(&self, outcome: &'static str) {
+        self.messages.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts S3 records of an accepted message.
+    pub fn records(&self, outcome: &'static str, count: usize) {
+        let counter = self.records.get_or_create(&Outcome { outcome });
+        counter.inc_by(count as u64);
+    }
+
+    /// Counts changes taken into the journal.
+    pub fn changes(&self, kind: &'static str, count: usize) {
+        self.changes
+            .get_or_create(&Kind { kind })
+            .inc_by(count as u64);
+    }
+
+    /// Counts a call to `CloudFront`.
+    pub fn call(&self, operation: &'static str, outcome: CallOutcome) {
+        self.calls.get_or_create(&Call { operation, outcome }).inc();
+    }
+
+    /// Counts items that `CloudFront` took.
+    pub fn items(&self, exact: usize, wildcards: usize) {
+        for (kind, count) in [("exact", exact), ("wildcard", wildcards)] {
+            self.items
+                .get_or_create(&Kind { kind })
+                .inc_by(count as u64);
+        }
+    }
+
+    /// Counts a try to confirm a subscription.
+    pub fn confirmation(&self, outcome: &'static str) {
+        self.confirmations.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Says how many items wait at a distribution.
+    pub fn waiting(&self, distribution_id: &str, items: u64) {
+        let distribution_id = distribution_id.to_owned();
+        let gauge = self
+            .waiting
+            .get_or_create(&Distribution { distribution_id });
+        gauge.set(items.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// Says how many dead letters are kept.
+    pub fn dead_letters(&self, count: u64) {
+        self.dead_letters.set(count.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// All of it in Prometheus's text format.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut encoded = String::new();
+        text::encode(&mut encoded, &self.registry)?;
+        Ok(encoded)
+    }
+}

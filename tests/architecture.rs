@@ -1,0 +1,182 @@
+//! Imports run downwards only, and no file has two charges.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Every part of the crate, and the parts that it may name.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    ("cli", &["app", "config", "store", "telemetry"]),
+    (
+        "app",
+        &[
+            "aws",
+            "config",
+            "dispatch",
+            "domain",
+            "health",
+            "http",
+            "ports",
+            "shutdown",
+            "signals",
+            "store",
+            "telemetry",
+        ],
+    ),
+    (
+        "http",
+        &["domain", "health", "ports", "signals", "telemetry"],
+    ),
+    (
+        "dispatch",
+        &["domain", "health", "ports", "signals", "telemetry"],
+    ),
+    ("store", &["domain", "health", "ports"]),
+    ("aws", &["domain", "ports"]),
+    ("ports", &["domain"]),
+    ("signals", &["domain"]),
+    ("config", &["domain"]),
+    ("domain", &[]),
+    ("health", &[]),
+    ("shutdown", &[]),
+    ("telemetry", &[]),
+];
+
+/// What only some parts may touch.
+const FRAMEWORKS: &[(&str, &[&str])] = &[
+    ("axum", &["app", "http"]),
+    ("sqlx", &["store"]),
+    ("aws_config", &["app", "aws"]),
+    ("aws_sdk_cloudfront", &["aws"]),
+    ("aws_sdk_sns", &["aws"]),
+    ("reqwest", &["app", "aws"]),
+    ("clap", &["cli"]),
+];
+
+const DOMAIN_NEVER: &[&str] = &[
+    "tokio",
+    "tracing",
+    "async_trait",
+    "futures_util",
+    "std::fs",
+    "std::net",
+    "std::time::Instant",
+];
+const MOST_LINES: usize = 500;
+
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The code of a file without its comments and strings' worth of doubt: `//` to line's end.
+fn code(text: &str) -> String {
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Whether `word::` stands in the code as a path's first segment.
+fn names(code: &str, path: &str) -> bool {
+    code.match_indices(&format!("{path}::")).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        before.is_none_or(|before| !before.is_alphanumeric() && before != '_' && before != ':')
+    })
+}
+
+#[test]
+fn imports_run_downwards_and_files_have_one_charge() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    files(&source, &mut found);
+    let mut faults = Vec::new();
+    for path in found {
+        let relative = path
+            .strip_prefix(&source)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let part = relative.split(['/', '.']).next().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let code = code(&text);
+        if !text.starts_with("//! ") {
+            faults.push(format!(
+                "{relative}: the first line does not say its charge"
+            ));
+        }
+        if text.lines().count() > MOST_LINES {
+            faults.push(format!("{relative}: more than {MOST_LINES} lines"));
+        }
+        if part == "lib" {
+            continue;
+        }
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == part) else {
+            faults.push(format!("{relative}: no part of the architecture"));
+            continue;
+        };
+        for (other, _) in MAY_USE {
+            let used = uses_part(&code, other);
+            if used && *other != part && !allowed.contains(other) {
+                faults.push(format!("{relative}: {part} may not use {other}"));
+            }
+        }
+        for (framework, users) in FRAMEWORKS {
+            if names(&code, framework) && !users.contains(&part) {
+                faults.push(format!("{relative}: {part} may not use {framework}"));
+            }
+        }
+        if part == "domain" {
+            for never in DOMAIN_NEVER
+                .iter()
+                .filter(|never| names(&code, never) || code.contains(&format!("use {never}")))
+            {
+                faults.push(format!("{relative}: domain code may not use {never}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// `crate::other::…`, or `other::…` within a `use crate::{…}`.
+fn uses_part(code: &str, other: &str) -> bool {
+    let direct = code.contains(&format!("crate::{other}::"))
+        || code.contains(&format!("purgefront::{other}::"));
+    let grouped = code.split("use crate::{").skip(1).any(|rest| {
+        let mut depth = 1_usize;
+        let mut segment = String::new();
+        for char in rest.chars() {
+            match char {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ if depth == 1 => segment.push(char),
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        segment
+            .split(',')
+            .any(|item| item.trim().split("::").next() == Some(other))
+    });
+    direct || grouped
+}
+
+#[test]
+fn the_check_sees_what_it_should() {
+    let grouped = "use crate::{\n    domain::{batch, path},\n    store::open,\n};";
+    assert!(uses_part(grouped, "domain") && uses_part(grouped, "store"));
+    assert!(!uses_part(grouped, "batch") && !uses_part(grouped, "aws"));
+    assert!(uses_part("crate::aws::CloudFront", "aws"));
+    assert!(names("use axum::Router;", "axum") && !names("my_axum::x", "axum"));
+}

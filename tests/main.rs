@@ -1,0 +1,28 @@
+//! The journeys: each file starts the real binary and talks to it over HTTP.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::doc_markdown,
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    clippy::format_collect,
+    clippy::unchecked_time_subtraction,
+    clippy::print_stderr,
+    reason = "a test that finds something else than it expects has to fail, and reads as prose"
+)]
+
+mod support;
+
+mod architecture;
+mod catalogue;
+mod cli;
+mod confirm;
+mod crash;
+mod disk_full;
+mod load;
+mod manual;
+mod openapi;
+mod patience;
+mod refused;
+mod retries;
+mod upload;

@@ -1,0 +1,330 @@
+//! Hours of refusals on a clock of the test's own: what is accepted waits, and goes out.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use purgefront::{
+    dispatch::{self, Context, Settings},
+    domain::{
+        batch::Batch,
+        catalogue::{Distribution, Origin, RootObject},
+        change::NewRequest,
+        history::{InvalidationQuery, RequestState},
+        path::Item,
+        sns_message::{Refusal, SnsMessage, Token},
+        topic::TopicArn,
+    },
+    health::Health,
+    ports::{Cdn, CdnError, Clock, ConfirmError, CreatedInvalidation, SnsTrust, Store},
+    signals::Signals,
+    store,
+    telemetry::Metrics,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::support::{clock::VirtualClock, pause};
+
+type Answer = Result<CreatedInvalidation, CdnError>;
+type Script = Box<dyn Fn(Duration, &Batch) -> Answer + Send + Sync>;
+
+/// CloudFront as a script: what it answers depends on how long the test has lasted.
+struct Scripted {
+    clock: Arc<VirtualClock>,
+    began: Timestamp,
+    script: Script,
+    calls: Mutex<Vec<(Duration, Batch)>>,
+    lists: Mutex<usize>,
+}
+
+impl Scripted {
+    fn elapsed(&self) -> Duration {
+        self.clock.now().duration_since(self.began).unsigned_abs()
+    }
+}
+
+#[async_trait]
+impl Cdn for Scripted {
+    async fn list_distributions(
+        &self,
+        _: Option<&str>,
+    ) -> Result<(Vec<Distribution>, Option<String>), CdnError> {
+        *self.lists.lock().unwrap() += 1;
+        let distributions = ["E1", "E2"].map(|id| Distribution {
+            id: id.to_owned(),
+            enabled: true,
+            origins: vec![Origin {
+                id: "o".to_owned(),
+                domain: "site.s3.amazonaws.com".to_owned(),
+                path: String::new(),
+            }],
+            revision: "1".to_owned(),
+            root: RootObject::Unread,
+        });
+        Ok((distributions.to_vec(), None))
+    }
+
+    async fn root_object(&self, _: &str) -> Result<Option<String>, CdnError> {
+        Ok(None)
+    }
+
+    async fn create_invalidation(&self, batch: &Batch) -> Answer {
+        let elapsed = self.elapsed();
+        self.calls.lock().unwrap().push((elapsed, batch.clone()));
+        (self.script)(elapsed, batch)
+    }
+
+    async fn is_completed(&self, _: &str, _: &str) -> Result<bool, CdnError> {
+        Ok(true)
+    }
+}
+
+/// Nobody subscribes here.
+struct NoSns;
+
+#[async_trait]
+impl SnsTrust for NoSns {
+    async fn verify(&self, _: &SnsMessage, _: Timestamp) -> Result<(), Refusal> {
+        unreachable!("no message comes")
+    }
+
+    async fn confirm_subscription(
+        &self,
+        _: &TopicArn,
+        _: &Token,
+        _: bool,
+    ) -> Result<String, ConfirmError> {
+        unreachable!("nothing is to be confirmed")
+    }
+}
+
+/// The work behind the 2xx, in this process, with the real store.
+struct Running {
+    clock: Arc<VirtualClock>,
+    cdn: Arc<Scripted>,
+    store: Arc<dyn Store>,
+    signals: Arc<Signals>,
+    health: Health,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    _home: tempfile::TempDir,
+}
+
+impl Running {
+    async fn start(script: Script) -> Self {
+        let clock = Arc::new(VirtualClock::new());
+        let cdn = Arc::new(Scripted {
+            began: clock.now(),
+            clock: Arc::clone(&clock),
+            script,
+            calls: Mutex::default(),
+            lists: Mutex::default(),
+        });
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("purgefront.db");
+        let health = Health::default();
+        let port: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let store = store::open(&path, Arc::clone(&port), health.clone())
+            .await
+            .unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let signals = Arc::new(Signals::default());
+        let context = Context {
+            store: Arc::clone(&store),
+            cdn: Arc::clone(&cdn) as _,
+            trust: Arc::new(NoSns),
+            clock: port,
+            signals: Arc::clone(&signals),
+            health: health.clone(),
+            metrics: Metrics::default(),
+        };
+        let settings = Settings {
+            quiet: Duration::from_secs(1),
+            max_wait: Duration::from_secs(10),
+            window: 100_000,
+            calls_per_second: 0.5,
+            call_burst: 5,
+            reads_per_second: 2.0,
+            read_burst: 10,
+            items_per_call: 1_000,
+            catalogue_refresh: Duration::from_mins(10),
+            authenticate_on_unsubscribe: true,
+            seed: 7,
+        };
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        dispatch::start(context, &settings, &tasks, &stop)
+            .await
+            .unwrap();
+        Self {
+            clock,
+            cdn,
+            store,
+            signals,
+            health,
+            stop,
+            tasks,
+            _home: home,
+        }
+    }
+
+    async fn request(&self, distribution_id: &str, path: &str) -> Uuid {
+        let id = Uuid::now_v7();
+        let request = NewRequest {
+            id,
+            token: "test".to_owned(),
+            reason: None,
+            distribution_id: distribution_id.to_owned(),
+            paths: vec![Item::parse(path).unwrap()],
+            accepted_at: self.clock.now(),
+        };
+        self.store.accept_request(request).await.unwrap();
+        self.signals.accepted.notify_one();
+        id
+    }
+
+    async fn state(&self, request: Uuid) -> RequestState {
+        self.store.request(request).await.unwrap().unwrap().state
+    }
+
+    /// Lets time pass until a request is completed; says how long that took.
+    async fn completed(&self, request: Uuid) -> Duration {
+        let began = self.cdn.elapsed();
+        while self.state(request).await != RequestState::Completed {
+            let passed = self.cdn.elapsed() - began;
+            assert!(passed < Duration::from_hours(24), "it is never completed");
+            pause_briefly().await;
+            self.clock.advance(Duration::from_secs(1));
+        }
+        self.cdn.elapsed() - began
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Lets the tasks and the store's threads do what the last second brought. Where they are
+/// slower, they are late by the test's clock, which changes nothing that is asserted.
+async fn pause_briefly() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the store's threads run in real time"
+    )]
+    tokio::time::sleep(Duration::from_micros(200)).await;
+}
+
+fn created(batch: &Batch) -> CreatedInvalidation {
+    CreatedInvalidation {
+        cloudfront_id: format!("I{}", batch.id.simple()),
+        completed: false,
+    }
+}
+
+#[tokio::test]
+async fn hours_of_every_refusal_are_waited_out_with_one_pair_and_few_calls() {
+    let running = Running::start(Box::new(|elapsed, batch| {
+        let minutes = elapsed.as_secs() / 60;
+        match minutes {
+            _ if batch.distribution_id != "E1" => Ok(created(batch)),
+            0..30 => Err(CdnError::Throttled("Rate exceeded".to_owned())),
+            30..60 => Err(CdnError::TooManyInProgress("paths".to_owned())),
+            60..120 => Err(CdnError::Unknown("503".to_owned())),
+            120..180 => Err(CdnError::Denied("AccessDenied".to_owned())),
+            180..200 => Err(CdnError::Refused("NoSuchDistribution".to_owned())),
+            _ => Ok(created(batch)),
+        }
+    }))
+    .await;
+    let refused = running.request("E1", "/refused").await;
+    // While the one is refused, another goes at once: within a call slot or two, and the
+    // first look at it.
+    let other = running.request("E2", "/other").await;
+    let took = running.completed(other).await;
+    assert!(took < Duration::from_secs(30), "the other took {took:?}");
+    let troubled = running.health.checks()["cloudfront"].clone();
+    assert!(troubled.detail.contains("E1"), "{}", troubled.detail);
+
+    running.completed(refused).await;
+    let calls: Vec<_> = running.cdn.calls.lock().unwrap().clone();
+    let calls: Vec<_> = calls
+        .iter()
+        .filter(|(_, batch)| batch.distribution_id == "E1")
+        .collect();
+    assert!(
+        calls.iter().all(|(_, batch)| *batch == calls[0].1),
+        "one pair, unchanged"
+    );
+    // Full jitter halves the pauses, which grow to 15 min: 200 minutes of them.
+    assert!(
+        calls.len() > 10 && calls.len() < 120,
+        "{} calls",
+        calls.len()
+    );
+    let last = calls.last().unwrap().0;
+    assert!(last < Duration::from_mins(216), "it went out at {last:?}");
+    let query = InvalidationQuery {
+        limit: 10,
+        ..InvalidationQuery::default()
+    };
+    assert_eq!(running.store.invalidations(&query).await.unwrap().len(), 2);
+    assert!(running.health.checks()["cloudfront"].detail.is_empty());
+    running.end().await;
+}
+
+#[tokio::test]
+async fn the_call_rate_is_kept_and_the_catalogue_read_by_its_timer() {
+    let running = Running::start(Box::new(|_, batch| Ok(created(batch)))).await;
+    let mut requests = Vec::new();
+    for at in 0..60 {
+        let id = if at % 2 == 0 { "E1" } else { "E2" };
+        requests.push(running.request(id, &format!("/{at}")).await);
+        pause().await;
+        running.clock.advance(Duration::from_secs(1));
+    }
+    for request in requests {
+        running.completed(request).await;
+    }
+    let times: Vec<_> = running
+        .cdn
+        .calls
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(at, _)| *at)
+        .collect();
+    // One call in two seconds, and five at once at most after a pause.
+    for (nth, from) in times.iter().enumerate() {
+        for (further, to) in times[nth..].iter().enumerate() {
+            let allowed = 5.0 + 0.5 * (*to - *from).as_secs_f64();
+            assert!(
+                f64::from(u32::try_from(further).unwrap()) < allowed + 0.001,
+                "{from:?} to {to:?}"
+            );
+        }
+    }
+    assert!(
+        times[0] >= Duration::from_secs(2),
+        "the bucket is empty after a start"
+    );
+    while running.cdn.elapsed() < Duration::from_hours(2) {
+        pause_briefly().await;
+        running.clock.advance(Duration::from_secs(30));
+    }
+    let lists = *running.cdn.lists.lock().unwrap();
+    assert!((12..=14).contains(&lists), "{lists} readings in two hours");
+    let span = SignedDuration::from_hours(2);
+    assert!(
+        running.signals.catalogue().unwrap().read_since()
+            > running.cdn.began + span - SignedDuration::from_mins(11)
+    );
+    running.end().await;
+}

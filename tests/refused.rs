@@ -1,0 +1,256 @@
+//! What `/sns` does not believe: a clear answer, a counter, and no call to anywhere.
+
+use std::collections::VecDeque;
+
+use jiff::{Timestamp, ToSpan as _};
+use serde_json::{Value, json};
+
+use crate::support::{
+    aws::FakeAws,
+    service::{Service, Setup},
+    signer::{Signer, s3_records},
+    sns::Certificate,
+};
+
+/// Posts a body and checks the whole refusal: status, type, counter.
+async fn refuses(service: &Service, body: String, status: u16, slug: &str) {
+    let counter = format!("purgefront_sns_messages_total{{outcome=\"{slug}\"}}");
+    let before = service.metric(&counter).await;
+    let answer = service.sns(body).await;
+    assert_eq!(answer.status(), status, "{slug}");
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["type"], format!("urn:purgefront:problem:{slug}"));
+    assert_eq!(problem["status"], status);
+    assert!(!problem["detail"].as_str().unwrap().is_empty());
+    assert_eq!(
+        service.metric(&counter).await,
+        before + 1,
+        "{slug} is counted"
+    );
+}
+
+fn tampered(mut fields: Value, field: &str, value: impl Into<Value>) -> String {
+    fields[field] = value.into();
+    fields.to_string()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the service judges the age by real time"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+#[tokio::test]
+async fn what_is_not_from_sns_is_refused_and_reaches_nobody() {
+    let aws = FakeAws::start().await;
+    let signer = Signer::new();
+    aws.sns.serve(&signer.file_name, signer.certificate());
+    let service = Setup::new(&aws).start().await;
+    let text = s3_records("site", &[("ObjectCreated:Put", "a")]);
+    let message = || signer.notification(&text);
+    let good = message().signed();
+
+    for (body, status, slug) in [
+        (String::new(), 400, "not-json"),
+        ("{\"Type\":".to_owned(), 400, "not-json"),
+        ("[]".to_owned(), 400, "not-an-object"),
+        (
+            format!("{{\"Type\":\"Notification\",{}", &good.to_string()[1..]),
+            400,
+            "duplicate-key",
+        ),
+        (
+            tampered(good.clone(), "Type", "Notifications"),
+            400,
+            "unknown-type",
+        ),
+        (text.clone(), 400, "raw-delivery"),
+        (
+            message()
+                .with(
+                    "TopicArn",
+                    "arn:aws:sns:us-east-1:999999999999:site-changes",
+                )
+                .body(),
+            403,
+            "topic-not-allowed",
+        ),
+        (
+            tampered(good.clone(), "MessageId", "no uuid"),
+            400,
+            "bad-field",
+        ),
+        (tampered(good.clone(), "Message", 7), 400, "bad-field"),
+        (
+            tampered(good.clone(), "SignatureVersion", "3"),
+            400,
+            "signature-version",
+        ),
+    ] {
+        refuses(&service, body, status, slug).await;
+    }
+    let url = good["SigningCertURL"].as_str().unwrap().to_owned();
+    for bad in [
+        url.replace(
+            "sns.us-east-1.amazonaws.com",
+            "sns.us-east-1.amazonaws.com.evil.example",
+        ),
+        url.replace("us-east-1", "us-west-2"),
+        url.replace("https:", "http:"),
+        url.replace(".com/", ".com:8443/"),
+        url.replace(".com/", ".com/elsewhere/"),
+        format!("{url}?x=.pem"),
+        format!("{url}#.pem"),
+        "https://127.0.0.1/SimpleNotificationService-00000000000000000000000000000000.pem".into(),
+    ] {
+        let body = tampered(good.clone(), "SigningCertURL", bad);
+        refuses(&service, body, 403, "certificate-url").await;
+    }
+    let sns = "sns.us-east-1.amazonaws.com:443";
+    assert!(
+        !aws.hosts().contains(sns),
+        "nothing was fetched for any of these"
+    );
+
+    for (body, slug) in [
+        (tampered(good.clone(), "Signature", "AAAA"), "signature"),
+        (tampered(good.clone(), "Message", "another"), "signature"),
+        (
+            message().with("SignatureVersion", "1").signed().to_string(),
+            "accepted",
+        ),
+        (
+            tampered(
+                message().with("SignatureVersion", "1").signed(),
+                "SignatureVersion",
+                "2",
+            ),
+            "signature",
+        ),
+        (message().at(now() - 25.hours()).body(), "too-old"),
+    ] {
+        if slug == "accepted" {
+            assert_eq!(service.sns(body).await.status(), 200);
+        } else {
+            refuses(&service, body, 403, slug).await;
+        }
+    }
+    refuses(
+        &service,
+        message().at(now() + 1.hour()).body(),
+        503,
+        "from-the-future",
+    )
+    .await;
+    let raw = service
+        .client
+        .post(format!("{}/sns", service.url))
+        .body(good.to_string());
+    let raw = raw
+        .header("x-amz-sns-rawdelivery", "true")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(raw.status(), 400);
+    assert!(raw.text().await.unwrap().contains("raw-delivery"));
+    refuses(&service, "x".repeat(512 * 1024 + 1), 413, "too-large").await;
+
+    let hosts = aws.hosts();
+    assert!(
+        hosts
+            .iter()
+            .all(|host| host.ends_with(".amazonaws.com:443")),
+        "{hosts:?}"
+    );
+}
+
+#[tokio::test]
+async fn certificates_that_are_not_snss_are_refused() {
+    let aws = FakeAws::start().await;
+    let service = Setup::new(&aws).start().await;
+    let text = s3_records("site", &[("ObjectCreated:Put", "a")]);
+    let signer = Signer::new();
+    let pem = signer.certificate_pem.clone();
+    let foreign = Signer::named("sns.example.com", (2020, 2040));
+    let expired = Signer::named("sns.amazonaws.com", (2020, 2021));
+    let served = |body: &str| Certificate {
+        body: body.as_bytes().to_vec(),
+        ..Certificate::default()
+    };
+    let second = Signer::new();
+    for (at, (signer, certificate)) in [
+        (&foreign, foreign.certificate()),
+        (&expired, expired.certificate()),
+        (&signer, served("<html>not here</html>")),
+        (&signer, served(&format!("{pem}{}", second.certificate_pem))),
+        (&signer, served(&format!("// {pem}"))),
+        (&signer, served(&format!("{pem}{}", "\n".repeat(20_000)))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("SimpleNotificationService-{at:032x}.pem");
+        aws.sns.serve(&name, certificate);
+        let url = format!("https://sns.us-east-1.amazonaws.com/{name}");
+        let body = signer
+            .notification(&text)
+            .with("SigningCertURL", url)
+            .body();
+        refuses(&service, body, 403, "certificate").await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_had_now_is_asked_for_again() {
+    let aws = FakeAws::start().await;
+    let service = Setup::new(&aws).start().await;
+    let signer = Signer::new();
+    let body = signer
+        .notification(&s3_records("site", &[("ObjectCreated:Put", "a")]))
+        .body();
+    refuses(&service, body.clone(), 503, "certificate-unavailable").await;
+    aws.sns.serve(
+        &signer.file_name,
+        Certificate {
+            failures: VecDeque::from([500, 302]),
+            location: Some("https://evil.example/x.pem".to_owned()),
+            ..signer.certificate()
+        },
+    );
+    refuses(&service, body.clone(), 503, "certificate-unavailable").await;
+    refuses(&service, body.clone(), 503, "certificate-unavailable").await;
+    assert_eq!(service.sns(body).await.status(), 200);
+    assert!(aws.hosts().iter().all(|host| !host.contains("evil")));
+}
+
+#[tokio::test]
+async fn nothing_secret_is_logged() {
+    let aws = FakeAws::start().await;
+    let signer = Signer::new();
+    aws.sns.serve(&signer.file_name, signer.certificate());
+    let service = Setup::new(&aws).start().await;
+    let token = "0123456789abcdef".repeat(14);
+    let confirmation = signer.subscription_confirmation(&token);
+    service.sns(confirmation.body()).await;
+    service
+        .sns(tampered(confirmation.signed(), "Message", "x"))
+        .await;
+    service
+        .sns(tampered(confirmation.signed(), "Token", json!("zz")))
+        .await;
+    service.sns(signer.notification("hello").body()).await;
+    service.invalidate("E1", &["/a"]).await;
+    let log = service.log_text();
+    for secret in [
+        token.as_str(),
+        "Unsubscribe&secret",
+        crate::support::service::TOKEN,
+        "secretexample",
+    ] {
+        assert!(!log.contains(secret), "{secret} stands in the log");
+    }
+    assert!(log.contains("dead letter"));
+}

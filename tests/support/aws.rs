@@ -1,0 +1,121 @@
+//! The AWS of the tests: SNS and CloudFront behind one proxy, under their real names.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, Method, Uri, header},
+    response::Response,
+};
+
+use super::{cloudfront::CloudFront, proxy::Proxy, sns::Sns};
+
+/// All of AWS that the service talks to.
+pub struct FakeAws {
+    pub cloudfront: Arc<CloudFront>,
+    pub sns: Arc<Sns>,
+    proxy: Proxy,
+    ca: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl FakeAws {
+    pub async fn start() -> Self {
+        let cloudfront = Arc::new(CloudFront::default());
+        let sns = Arc::new(Sns::default());
+        let routes = Router::new()
+            .fallback(answer)
+            .with_state((Arc::clone(&cloudfront), Arc::clone(&sns)));
+        let proxy = Proxy::start(routes, is_aws).await;
+        let directory = tempfile::tempdir().unwrap();
+        let ca = directory.path().join("ca.pem");
+        std::fs::write(&ca, &proxy.ca_pem).unwrap();
+        Self {
+            cloudfront,
+            sns,
+            proxy,
+            ca,
+            _directory: directory,
+        }
+    }
+
+    /// What a client has to be told: the proxy's address and the CA to trust.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("HTTPS_PROXY", format!("http://{}", self.proxy.address)),
+            ("SSL_CERT_FILE", self.ca().display().to_string()),
+            ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "secretexample".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ]
+    }
+
+    pub fn ca(&self) -> &Path {
+        &self.ca
+    }
+
+    /// Every host and port that anybody asked for.
+    pub fn hosts(&self) -> BTreeSet<String> {
+        self.proxy.hosts.lock().unwrap().clone()
+    }
+}
+
+fn is_aws(host: &str) -> bool {
+    host == "cloudfront.amazonaws.com"
+        || (host.starts_with("sns.")
+            && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")))
+}
+
+type Services = (Arc<CloudFront>, Arc<Sns>);
+
+async fn answer(
+    State((cloudfront, sns)): State<Services>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let host = headers[header::HOST].to_str().unwrap().to_owned();
+    if host.starts_with("cloudfront.") {
+        return cloudfront.answer(&method, &uri, &body).await;
+    }
+    sns.answer(&method, &host, &uri, &headers, &body).await
+}
+
+/// Closes the connection without an answer, as a lost one looks.
+pub fn hang_up() -> ! {
+    std::panic::resume_unwind(Box::new("the connection is lost"))
+}
+
+/// An answer in XML, as AWS's older APIs give.
+pub fn xml(status: u16, body: String) -> Response {
+    Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, "text/xml")
+        .body(Body::from(format!("<?xml version=\"1.0\"?>\n{body}")))
+        .unwrap()
+}
+
+/// A text as it stands in XML.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+/// A text as XML meant it.
+pub fn unescape(text: &str) -> String {
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'")
+        .replace("&#39;", "'")
+        .replace("&amp;", "&")
+}

@@ -1,0 +1,68 @@
+//! A clock that tests turn: hours pass in seconds.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use purgefront::ports::Clock;
+use tokio::sync::oneshot;
+
+/// Time that passes only when a test says so.
+pub struct VirtualClock(Mutex<State>);
+
+struct State {
+    now: Timestamp,
+    sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
+    count: u64,
+}
+
+impl VirtualClock {
+    pub fn new() -> Self {
+        Self(Mutex::new(State {
+            now: Timestamp::from_second(1_800_000_000).unwrap(),
+            sleepers: BTreeMap::new(),
+            count: 0,
+        }))
+    }
+
+    /// Lets time pass, and wakes whoever slept that long, the first first.
+    pub fn advance(&self, span: Duration) {
+        let mut state = self.state();
+        state.now += span;
+        let now = state.now;
+        let later = state.sleepers.split_off(&(now, u64::MAX));
+        for (_, wake) in std::mem::replace(&mut state.sleepers, later) {
+            let _ = wake.send(());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        self.state().now
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        let woken = {
+            let mut state = self.state();
+            if at <= state.now {
+                return;
+            }
+            state.count += 1;
+            let (wake, woken) = oneshot::channel();
+            let key = (at, state.count);
+            state.sleepers.insert(key, wake);
+            woken
+        };
+        let _ = woken.await;
+    }
+}

@@ -1,0 +1,440 @@
+//! CloudFront as the service sees it: distributions, invalidations, its rules and its faults.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Mutex,
+    time::Duration,
+};
+
+use axum::{
+    http::{Method, Uri, header},
+    response::Response,
+};
+use jiff::Timestamp;
+
+use super::aws::{escape, hang_up, unescape, xml};
+
+const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
+const MAX_PATHS: usize = 3_000;
+const PAGE: usize = 100;
+
+/// CloudFront's state, and what it was asked.
+#[derive(Default)]
+pub struct CloudFront(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    distributions: Vec<Distribution>,
+    changes: u64,
+    invalidations: Vec<Invalidation>,
+    calls: Vec<Call>,
+    reads: HashMap<String, usize>,
+    faults: VecDeque<Fault>,
+    down: bool,
+    deny_config: bool,
+    complete_after: Option<Duration>,
+}
+
+/// A distribution; tests change what they need of the default.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    pub id: String,
+    pub enabled: bool,
+    pub root: Option<String>,
+    /// Domains and origin paths.
+    pub origins: Vec<(String, String)>,
+    revision: u64,
+}
+
+impl Distribution {
+    /// A distribution in front of one bucket.
+    pub fn of(id: &str, bucket: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            enabled: true,
+            root: None,
+            origins: vec![(
+                format!("{bucket}.s3.us-east-1.amazonaws.com"),
+                String::new(),
+            )],
+            revision: 0,
+        }
+    }
+}
+
+/// What CloudFront made of a call.
+#[derive(Debug, Clone)]
+pub struct Invalidation {
+    pub id: String,
+    pub distribution_id: String,
+    pub caller_reference: String,
+    pub paths: Vec<String>,
+    pub created_at: Timestamp,
+}
+
+/// A CreateInvalidation call, and how it was answered.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub caller_reference: String,
+    pub paths: Vec<String>,
+    pub answer: &'static str,
+}
+
+/// What goes wrong with the next CreateInvalidation call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Throttling,
+    TooManyInProgress,
+    Status(u16),
+    AccessDenied,
+    /// The connection is lost before anything is done.
+    LostBefore,
+    /// The invalidation is made, and the answer is lost.
+    LostAfter,
+    /// The invalidation is made, and no answer comes.
+    HangAfter,
+}
+
+impl CloudFront {
+    /// Adds a distribution, or changes it.
+    pub fn put(&self, mut distribution: Distribution) {
+        let mut state = self.0.lock().unwrap();
+        state.changes += 1;
+        distribution.revision = state.changes;
+        state
+            .distributions
+            .retain(|known| known.id != distribution.id);
+        state.distributions.push(distribution);
+    }
+
+    /// The next calls go wrong, one after the other.
+    pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.0.lock().unwrap().faults.extend(faults);
+    }
+
+    /// Takes all of CloudFront's API down, or up again.
+    pub fn set_down(&self, down: bool) {
+        self.0.lock().unwrap().down = down;
+    }
+
+    /// Denies GetDistributionConfig, or allows it again.
+    pub fn deny_config(&self, deny: bool) {
+        self.0.lock().unwrap().deny_config = deny;
+    }
+
+    /// Invalidations are completed so long after they were made; at once by default.
+    pub fn complete_after(&self, span: Duration) {
+        self.0.lock().unwrap().complete_after = Some(span);
+    }
+
+    pub fn invalidations(&self) -> Vec<Invalidation> {
+        self.0.lock().unwrap().invalidations.clone()
+    }
+
+    /// All paths of all invalidations of a distribution.
+    pub fn paths(&self, distribution_id: &str) -> Vec<String> {
+        let of_it = |one: &Invalidation| one.distribution_id == distribution_id;
+        self.invalidations()
+            .into_iter()
+            .filter(of_it)
+            .flat_map(|one| one.paths)
+            .collect()
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.0.lock().unwrap().calls.clone()
+    }
+
+    /// How often something was read: `list`, `config ID`, `invalidation ID`.
+    pub fn reads(&self, what: &str) -> usize {
+        self.0
+            .lock()
+            .unwrap()
+            .reads
+            .get(what)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    pub async fn answer(&self, method: &Method, uri: &Uri, body: &[u8]) -> Response {
+        if self.0.lock().unwrap().down {
+            hang_up();
+        }
+        let path = uri.path().strip_prefix("/2020-05-31/").unwrap();
+        let parts: Vec<&str> = path.split('/').collect();
+        match (method.as_str(), parts.as_slice()) {
+            ("GET", ["distribution"]) => self.list(uri.query().unwrap_or_default()),
+            ("GET", ["distribution", id, "config"]) => self.config(id),
+            ("GET", ["distribution", id, "invalidation", invalidation]) => {
+                self.get(id, invalidation)
+            }
+            ("POST", ["distribution", id, "invalidation"]) => {
+                self.create(id, std::str::from_utf8(body).unwrap()).await
+            }
+            other => panic!("the service asks what it should not: {other:?}"),
+        }
+    }
+
+    fn count(&self, what: String) {
+        *self.0.lock().unwrap().reads.entry(what).or_default() += 1;
+    }
+
+    fn list(&self, query: &str) -> Response {
+        self.count("list".to_owned());
+        let state = self.0.lock().unwrap();
+        let marker = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("Marker="));
+        let begin = marker.map_or(0, |marker| marker.parse::<usize>().unwrap());
+        let page: Vec<_> = state.distributions.iter().skip(begin).take(PAGE).collect();
+        let end = begin + page.len();
+        let next = if end < state.distributions.len() {
+            format!("<NextMarker>{end}</NextMarker>")
+        } else {
+            String::new()
+        };
+        let items: String = page.iter().map(|one| summary(one)).collect();
+        xml(
+            200,
+            format!(
+                "<DistributionList xmlns=\"{NAMESPACE}\"><Marker></Marker>{next}\
+                 <MaxItems>{PAGE}</MaxItems><IsTruncated>{}</IsTruncated>\
+                 <Quantity>{}</Quantity><Items>{items}</Items></DistributionList>",
+                !next.is_empty(),
+                page.len()
+            ),
+        )
+    }
+
+    fn config(&self, id: &str) -> Response {
+        self.count(format!("config {id}"));
+        let state = self.0.lock().unwrap();
+        if state.deny_config {
+            return error(403, "AccessDenied", "not allowed");
+        }
+        let Some(known) = state.distributions.iter().find(|known| known.id == id) else {
+            return error(
+                404,
+                "NoSuchDistribution",
+                "The specified distribution does not exist.",
+            );
+        };
+        let root = known.root.as_deref().unwrap_or_default();
+        xml(
+            200,
+            format!(
+                "<DistributionConfig xmlns=\"{NAMESPACE}\"><CallerReference>r</CallerReference>\
+                 <DefaultRootObject>{}</DefaultRootObject><Comment></Comment>\
+                 <Enabled>{}</Enabled></DistributionConfig>",
+                escape(root),
+                known.enabled
+            ),
+        )
+    }
+
+    fn get(&self, distribution_id: &str, id: &str) -> Response {
+        self.count(format!("invalidation {id}"));
+        let state = self.0.lock().unwrap();
+        let of_id = |one: &&Invalidation| one.distribution_id == distribution_id && one.id == id;
+        match state.invalidations.iter().find(of_id) {
+            Some(one) => xml(200, state.show(one)),
+            None => error(
+                404,
+                "NoSuchInvalidation",
+                "The invalidation does not exist.",
+            ),
+        }
+    }
+
+    async fn create(&self, distribution_id: &str, body: &str) -> Response {
+        let between = |text: &str, tag: &str| {
+            let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+            Some(unescape(rest.split_once(&format!("</{tag}>"))?.0))
+        };
+        let caller_reference = between(body, "CallerReference").expect("a caller reference");
+        let quantity: usize = between(body, "Quantity").unwrap().parse().unwrap();
+        let paths: Vec<String> = body
+            .split("<Path>")
+            .skip(1)
+            .map(|rest| unescape(rest.split_once("</Path>").unwrap().0))
+            .collect();
+        assert_eq!(quantity, paths.len(), "Quantity is the number of paths");
+        let fault = self.0.lock().unwrap().faults.pop_front();
+        let refused = fault.and_then(refusal);
+        let acted = match refused {
+            Some(refused) => Err(refused),
+            None if fault == Some(Fault::LostBefore) => Err((0, "LostBefore", "")),
+            None => {
+                let mut state = self.0.lock().unwrap();
+                state.create(distribution_id, &caller_reference, &paths)
+            }
+        };
+        self.0.lock().unwrap().calls.push(Call {
+            caller_reference,
+            paths,
+            answer: match (&acted, fault) {
+                (_, Some(Fault::LostAfter | Fault::HangAfter)) => "lost",
+                (Ok((_, true)), _) => "repeated",
+                (Ok(_), _) => "created",
+                (Err((_, code, _)), _) => code,
+            },
+        });
+        match (fault, acted) {
+            (Some(Fault::HangAfter), _) => std::future::pending().await,
+            (Some(Fault::LostBefore | Fault::LostAfter), _) => hang_up(),
+            (_, Ok((shown, _))) => {
+                let mut response = xml(201, shown);
+                let location = "https://cloudfront.amazonaws.com/2020-05-31/distribution";
+                response
+                    .headers_mut()
+                    .insert(header::LOCATION, location.parse().unwrap());
+                response
+            }
+            (_, Err((status, code, message))) => error(status, code, message),
+        }
+    }
+}
+
+type Refusal = (u16, &'static str, &'static str);
+
+fn refusal(fault: Fault) -> Option<Refusal> {
+    match fault {
+        Fault::Throttling => Some((400, "Throttling", "Rate exceeded")),
+        Fault::TooManyInProgress => Some((
+            400,
+            "TooManyInvalidationsInProgress",
+            "Processing your request will cause you to exceed the maximum number of in-progress \
+             invalidations.",
+        )),
+        Fault::Status(status) => Some((status, "ServiceUnavailable", "try again")),
+        Fault::AccessDenied => Some((403, "AccessDenied", "not authorized")),
+        Fault::LostBefore | Fault::LostAfter | Fault::HangAfter => None,
+    }
+}
+
+impl State {
+    /// Makes an invalidation, or finds the one that the reference stands for (then true).
+    fn create(
+        &mut self,
+        distribution_id: &str,
+        caller_reference: &str,
+        paths: &[String],
+    ) -> Result<(String, bool), Refusal> {
+        if !self
+            .distributions
+            .iter()
+            .any(|known| known.id == distribution_id)
+        {
+            return Err((
+                404,
+                "NoSuchDistribution",
+                "The distribution does not exist.",
+            ));
+        }
+        if paths.len() > MAX_PATHS {
+            return Err((413, "BatchTooLarge", "too many paths"));
+        }
+        if paths.is_empty() || !paths.iter().all(|path| is_legal(path)) {
+            let text = "Your request contains one or more invalid invalidation paths.";
+            return Err((400, "InvalidArgument", text));
+        }
+        let same = self.invalidations.iter().find(|known| {
+            known.distribution_id == distribution_id && known.caller_reference == caller_reference
+        });
+        if let Some(same) = same {
+            return if same.paths == paths {
+                Ok((self.show(same), true))
+            } else {
+                let text = "Caller reference was used for a previous invalidation batch.";
+                Err((400, "InvalidArgument", text))
+            };
+        }
+        let invalidation = Invalidation {
+            id: format!("I{:013}", self.invalidations.len() + 1),
+            distribution_id: distribution_id.to_owned(),
+            caller_reference: caller_reference.to_owned(),
+            paths: paths.to_vec(),
+            created_at: now(),
+        };
+        let shown = self.show(&invalidation);
+        self.invalidations.push(invalidation);
+        Ok((shown, false))
+    }
+
+    fn show(&self, one: &Invalidation) -> String {
+        let span = self.complete_after.unwrap_or_default();
+        let done = now().duration_since(one.created_at).unsigned_abs() >= span;
+        let paths: String = one
+            .paths
+            .iter()
+            .map(|path| format!("<Path>{}</Path>", escape(path)))
+            .collect();
+        format!(
+            "<Invalidation xmlns=\"{NAMESPACE}\"><Id>{}</Id><Status>{}</Status>\
+             <CreateTime>{}</CreateTime><InvalidationBatch><Paths><Quantity>{}</Quantity>\
+             <Items>{paths}</Items></Paths><CallerReference>{}</CallerReference>\
+             </InvalidationBatch></Invalidation>",
+            one.id,
+            if done { "Completed" } else { "InProgress" },
+            one.created_at,
+            one.paths.len(),
+            one.caller_reference
+        )
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the fake lives in real time")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// CloudFront's rule for paths, written down apart from the service's.
+fn is_legal(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let escape = |at: usize| {
+        let digits = bytes.get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    bytes.first() == Some(&b'/')
+        && bytes.len() <= 4_000
+        && bytes.iter().enumerate().all(|(at, byte)| match byte {
+            b'%' => escape(at),
+            b'"' | b'<' | b'>' | b'#' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'[' | b']' | b'`'
+            | b'~' => false,
+            byte => (0x21..=0x7e).contains(byte),
+        })
+}
+
+fn summary(one: &Distribution) -> String {
+    let origins: String = one
+        .origins
+        .iter()
+        .enumerate()
+        .map(|(at, (domain, path))| {
+            format!(
+                "<Origin><Id>origin-{at}</Id><DomainName>{domain}</DomainName>\
+                 <OriginPath>{path}</OriginPath></Origin>"
+            )
+        })
+        .collect();
+    format!(
+        "<DistributionSummary><Id>{}</Id><ETag>E{}</ETag><Status>Deployed</Status>\
+         <LastModifiedTime>2026-11-01T00:00:00Z</LastModifiedTime>\
+         <Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins>\
+         <Enabled>{}</Enabled></DistributionSummary>",
+        one.id,
+        one.revision,
+        one.origins.len(),
+        one.enabled
+    )
+}
+
+fn error(status: u16, code: &str, message: &str) -> Response {
+    xml(
+        status,
+        format!(
+            "<ErrorResponse xmlns=\"{NAMESPACE}\"><Error><Type>Sender</Type><Code>{code}</Code>\
+             <Message>{message}</Message></Error><RequestId>r</RequestId></ErrorResponse>"
+        ),
+    )
+}

@@ -1,0 +1,33 @@
+//! What the journeys share: the fake AWS, a signer of messages, and the service itself.
+
+pub mod aws;
+pub mod clock;
+pub mod cloudfront;
+pub mod proxy;
+pub mod service;
+pub mod signer;
+pub mod sns;
+
+use std::time::{Duration, Instant};
+
+/// Waits until something is there; fails the test when it does not come.
+pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    #[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(
+            begin.elapsed() < service::PATIENCE,
+            "waited in vain: {what}"
+        );
+        pause().await;
+    }
+}
+
+/// A moment between two looks.
+pub async fn pause() {
+    #[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}

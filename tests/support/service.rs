@@ -1,0 +1,290 @@
+//! The real binary, started and stopped, and spoken to over HTTP.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+
+use super::{aws::FakeAws, signer::TOPIC, until};
+
+/// The token that the tests use.
+pub const TOKEN: &str = "a-token-of-the-tests";
+
+/// How to start the service: its home survives restarts.
+pub struct Setup {
+    home: tempfile::TempDir,
+    store: PathBuf,
+    settings: String,
+    environment: Vec<(String, String)>,
+    /// Put before the binary, such as `prlimit --fsize=…`.
+    wrapper: Vec<String>,
+}
+
+impl Setup {
+    /// A service that speaks to `aws`, quick where a test would wait.
+    pub fn new(aws: &FakeAws) -> Self {
+        let mut setup = Self::alone();
+        for (name, value) in aws.environment() {
+            setup.set_env(name, value);
+        }
+        setup
+    }
+
+    /// A service that can reach nobody.
+    pub fn alone() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let store = home.path().join("purgefront.db");
+        Self {
+            home,
+            store,
+            settings: "[batching]\nquiet = \"50ms\"\nmax_wait = \"500ms\"\n\
+                       [limits]\ncalls_per_second = 50\ncall_burst = 50\n\
+                       reads_per_second = 200\nread_burst = 100\n"
+                .to_owned(),
+            environment: vec![("PURGEFRONT_API_TOKEN".to_owned(), TOKEN.to_owned())],
+            wrapper: Vec::new(),
+        }
+    }
+
+    pub fn set_env(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
+    /// Starts without any token.
+    pub fn forget_token(&mut self) {
+        self.environment
+            .retain(|(name, _)| name != "PURGEFRONT_API_TOKEN");
+    }
+
+    pub fn set_store(&mut self, path: PathBuf) {
+        self.store = path;
+    }
+
+    pub fn set_wrapper(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|part| (*part).to_owned()).collect();
+    }
+
+    /// Replaces the quick settings.
+    pub fn set_settings(&mut self, settings: &str) {
+        settings.clone_into(&mut self.settings);
+    }
+
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// Starts it and waits until it listens.
+    pub async fn start(&self) -> Service {
+        let mut service = self.spawn();
+        let logs = Arc::clone(&service.logs);
+        let listening = || {
+            let logs = logs.lock().unwrap();
+            let address = |key: &str| {
+                let line = logs
+                    .iter()
+                    .find(|line| line["key"] == key && line["address"].is_string());
+                Some(format!("http://{}", line?["address"].as_str()?))
+            };
+            Some((address("server.listen")?, address("server.admin_listen")?))
+        };
+        let (url, admin_url) = until("the service listens", listening).await;
+        service.url = url;
+        service.admin_url = admin_url;
+        service
+    }
+
+    /// Starts it, however that ends.
+    pub fn spawn(&self) -> Service {
+        let file = self.home.path().join("purgefront.toml");
+        let settings = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
+             [store]\nurl = \"sqlite://{}\"\n[sns]\ntopics = [\"{TOPIC}\"]\n{}",
+            self.store.display(),
+            self.settings
+        );
+        std::fs::write(&file, settings).unwrap();
+        let binary = env!("CARGO_BIN_EXE_purgefront").to_owned();
+        let mut words = self.wrapper.iter().chain([&binary]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
+            .args(["serve", "--config"])
+            .arg(&file)
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("PATH", std::env!("PATH"))
+            .env("RUST_LOG", "warn,purgefront=debug")
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let logs = Arc::new(Mutex::new(Vec::new()));
+        let (lines, kept) = (
+            BufReader::new(child.stderr.take().unwrap()),
+            Arc::clone(&logs),
+        );
+        thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Service {
+            child,
+            logs,
+            client: Client::builder().no_proxy().build().unwrap(),
+            url: String::new(),
+            admin_url: String::new(),
+        }
+    }
+
+    /// Runs another subcommand to its end: exit code, standard output, standard error.
+    pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_purgefront"))
+            .args(arguments)
+            .current_dir(self.home.path())
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+}
+
+/// A running service. It is killed when the test is over.
+pub struct Service {
+    child: Child,
+    pub logs: Arc<Mutex<Vec<Value>>>,
+    pub client: Client,
+    pub url: String,
+    pub admin_url: String,
+}
+
+impl Service {
+    /// Posts a body to `/sns`.
+    pub async fn sns(&self, body: impl Into<String>) -> Response {
+        let request = self
+            .client
+            .post(format!("{}/sns", self.url))
+            .body(body.into());
+        request
+            .header("content-type", "text/plain; charset=UTF-8")
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Gets a JSON document with the token of the tests.
+    pub async fn get(&self, path: &str) -> Value {
+        let request = self
+            .client
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(TOKEN);
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Asks for an invalidation of paths.
+    pub async fn invalidate(&self, distribution_id: &str, paths: &[&str]) -> Response {
+        let body = json!({"distribution_id": distribution_id, "paths": paths, "reason": "a test"});
+        let request = self
+            .client
+            .post(format!("{}/invalidate", self.url))
+            .bearer_auth(TOKEN);
+        request.body(body.to_string()).send().await.unwrap()
+    }
+
+    /// What readiness tells operators: the status and the body.
+    pub async fn ready(&self) -> (u16, Value) {
+        let response = self
+            .client
+            .get(format!("{}/readyz", self.admin_url))
+            .send()
+            .await
+            .unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    /// A metric's value, by its name and labels as they are written.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let request = self.client.get(format!("{}/metrics", self.admin_url));
+        let text = request.send().await.unwrap().text().await.unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until the catalogue was read.
+    pub async fn knows_the_catalogue(&self) {
+        for _ in 0..600 {
+            if self.ready().await.1["checks"]["catalogue"]["state"] == "ok" {
+                return;
+            }
+            super::pause().await;
+        }
+        panic!("the catalogue was not read");
+    }
+
+    /// All that was logged, as text.
+    pub fn log_text(&self) -> String {
+        let logs = self.logs.lock().unwrap();
+        logs.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, as a power cut does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; returns how it ended.
+    pub async fn terminate(mut self) -> ExitStatus {
+        let pid = self.pid().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        until("the service ends", || self.child.try_wait().unwrap()).await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
+        let status = until("the service ends", || self.child.try_wait().unwrap()).await;
+        (status, self.log_text())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let mut logs = self.log_text();
+            let begin = logs.len().saturating_sub(6_000);
+            eprintln!("the service's log ended:\n{}", logs.split_off(begin));
+        }
+    }
+}
+
+/// How long a test waits at most for what has to come.
+pub const PATIENCE: Duration = Duration::from_mins(1);
