@@ -8,6 +8,7 @@
     clippy::format_collect,
     clippy::unchecked_time_subtraction,
     clippy::print_stderr,
+    unreachable_pub,
     reason = "a test that finds something else than it expects has to fail, and reads as prose"
 )]
 
@@ -18,7 +19,7 @@ mod catalogue;
 mod cli;
 mod confirm;
 mod crash;
-mod disk_full;
+mod disk;
 mod load;
 mod manual;
 mod openapi;

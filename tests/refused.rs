@@ -84,6 +84,7 @@ async fn what_is_not_from_sns_is_refused_and_reaches_nobody() {
             "bad-field",
         ),
         (tampered(good.clone(), "Message", 7), 400, "bad-field"),
+        (message().fields.to_string(), 400, "bad-field"),
         (
             tampered(good.clone(), "SignatureVersion", "3"),
             400,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, STORE_PAUSE, Settings};
+use super::{Context, POLL, STORE_PAUSE, Settings};
 use crate::{
     domain::limits::backoff,
     ports::{ConfirmError, ConfirmationResult, PendingConfirmation, StoreError},
@@ -45,9 +45,11 @@ impl Confirmer {
                     }
                 };
                 let Context { clock, signals, .. } = &self.context;
+                let poll_at = clock.now() + POLL;
+                let next_at = next_at.map_or(poll_at, |next_at| next_at.min(poll_at));
                 tokio::select! {
                     () = signals.confirmation.notified() => {}
-                    () = clock.sleep_until(next_at.unwrap_or(Timestamp::MAX)), if next_at.is_some() => {}
+                    () = clock.sleep_until(next_at) => {}
                 }
             }
         })

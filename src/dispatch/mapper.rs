@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Queues, STORE_PAUSE};
+use super::{Context, POLL, Queues, STORE_PAUSE};
 use crate::{
     domain::{
         batch::Backlog,
@@ -31,6 +31,8 @@ pub(super) struct Mapper {
     context: Context,
     queues: Arc<Queues>,
     unknown: HashMap<String, Unknown>,
+    /// The store did not say whether it took the last verdicts, so what waits is counted anew.
+    in_doubt: bool,
 }
 
 /// A bucket that a reading of the catalogue showed to be nobody's.
@@ -46,6 +48,7 @@ impl Mapper {
             context,
             queues,
             unknown: HashMap::new(),
+            in_doubt: false,
         }
     }
 
@@ -55,20 +58,21 @@ impl Mapper {
         catalogues.mark_changed();
         stop.run_until_cancelled_owned(async move {
             loop {
-                let wake_at = match self.map_all(&mut catalogues).await {
-                    Ok(()) => Timestamp::MAX,
+                let pause = match self.map_all(&mut catalogues).await {
+                    Ok(()) => POLL,
                     Err(error) => {
                         tracing::warn!(%error, "changes wait to be mapped");
+                        self.in_doubt = true;
                         catalogues.mark_changed();
-                        self.context.clock.now() + STORE_PAUSE
+                        STORE_PAUSE
                     }
                 };
+                let wake_at = self.context.clock.now() + pause;
                 let signals = Arc::clone(&self.context.signals);
                 tokio::select! {
-                    () = self.context.clock.sleep_until(wake_at), if wake_at < Timestamp::MAX => {}
-                    () = signals.accepted.notified() => {}
-                    // The sender lives as long as the signals do.
-                    _ = catalogues.changed(), if wake_at == Timestamp::MAX => catalogues.mark_changed(),
+                    () = self.context.clock.sleep_until(wake_at) => {}
+                    () = signals.accepted.notified(), if !self.in_doubt => {}
+                    _ = catalogues.changed(), if !self.in_doubt => catalogues.mark_changed(),
                 }
             }
         })
@@ -81,6 +85,13 @@ impl Mapper {
         &mut self,
         catalogues: &mut watch::Receiver<Option<Arc<Catalogue>>>,
     ) -> Result<(), StoreError> {
+        if self.in_doubt {
+            for (distribution_id, backlog) in self.context.store.backlogs().await? {
+                self.queues.add(&distribution_id, backlog);
+            }
+            self.context.signals.planned.notify_one();
+            self.in_doubt = false;
+        }
         if catalogues.has_changed().unwrap_or(false) {
             let catalogue = catalogues.borrow_and_update().clone();
             let mut after = i64::MIN;

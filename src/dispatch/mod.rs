@@ -114,3 +114,7 @@ pub async fn start(
 
 /// How long a worker leaves a store alone that did not answer it.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a worker looks at the store though nobody signalled: a commit whose outcome was
+/// in doubt may have succeeded without anybody to say so.
+const POLL: Duration = Duration::from_secs(30);

@@ -58,7 +58,12 @@ pub(super) enum Turn {
     /// Sends an unresolved batch again, unchanged.
     Resend(Unresolved),
     /// Plans what waits. The queue forgets it: what stays waiting has to be added again.
-    Plan(Backlog),
+    Plan {
+        /// What is known to wait.
+        backlog: Backlog,
+        /// The last turn went wrong: a batch may have been frozen that nobody knows of.
+        in_doubt: bool,
+    },
 }
 
 impl Queues {
@@ -119,7 +124,10 @@ impl Queues {
                 (Some(unresolved), _) => Turn::Resend(unresolved),
                 (None, Some(backlog)) => {
                     lane.backlog = None;
-                    Turn::Plan(backlog)
+                    Turn::Plan {
+                        backlog,
+                        in_doubt: lane.trouble.is_some(),
+                    }
                 }
                 (None, None) => return None,
             };
@@ -267,7 +275,7 @@ mod tests {
             let Next::Ready(id) = queues.next(at(10_000)) else {
                 panic!("somebody is ready");
             };
-            assert!(matches!(queues.begin(&id), Some(Turn::Plan(_))));
+            assert!(matches!(queues.begin(&id), Some(Turn::Plan { .. })));
             queues.finish(&id);
             queues.add(&id, event(0));
             order.push(id);
@@ -282,7 +290,7 @@ mod tests {
     fn a_failed_distribution_waits_and_delays_no_other() {
         let queues = queues();
         queues.add("E1", event(0));
-        let Some(Turn::Plan(backlog)) = queues.begin("E1") else {
+        let Some(Turn::Plan { backlog, .. }) = queues.begin("E1") else {
             panic!("something waits");
         };
         assert_eq!(queues.next(at(1_000)), Next::Idle);

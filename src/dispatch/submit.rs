@@ -101,7 +101,7 @@ impl Shared {
     async fn turn(&self, id: &str, turn: Turn, jitter: f64) {
         let frozen = match turn {
             Turn::Resend(unresolved) => self.resume(unresolved).await,
-            Turn::Plan(backlog) => self.freeze(id, backlog).await,
+            Turn::Plan { backlog, in_doubt } => self.freeze(id, backlog, in_doubt).await,
         };
         match frozen {
             Ok(Some((batch, failures))) => self.attempt(batch, failures, jitter).await,
@@ -136,9 +136,22 @@ impl Shared {
         &self,
         id: &str,
         backlog: Backlog,
+        in_doubt: bool,
     ) -> Result<Option<(Batch, u32)>, (Option<Unresolved>, StoreError)> {
-        let frozen = self.plan(id, backlog).await;
-        match frozen {
+        if in_doubt {
+            match self.forgotten(id).await {
+                Ok(None) => {}
+                Ok(Some(forgotten)) => {
+                    self.queues.add(id, backlog);
+                    return self.resume(forgotten).await;
+                }
+                Err(error) => {
+                    self.queues.add(id, backlog);
+                    return Err((None, error));
+                }
+            }
+        }
+        match self.plan(id, backlog).await {
             Ok((batch, rest)) => {
                 if let Some(rest) = rest {
                     self.queues.add(id, rest);
@@ -150,6 +163,14 @@ impl Shared {
                 Err((None, error))
             }
         }
+    }
+
+    /// A batch that the store froze although it did not say so.
+    async fn forgotten(&self, id: &str) -> Result<Option<Unresolved>, StoreError> {
+        let unresolved = self.context.store.unresolved().await?;
+        Ok(unresolved
+            .into_iter()
+            .find(|one| one.batch.distribution_id == id))
     }
 
     async fn plan(

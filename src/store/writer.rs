@@ -1,6 +1,6 @@
 //! The one writer: everything that arrives while a commit is under way shares the next one.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -25,6 +25,8 @@ const QUEUE: usize = 4_096;
 const GROUP: usize = 1_024;
 /// How long to leave a refusing disk alone before trying it again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// When a write that does not come back is called stuck: as long as a request waits for it.
+const STUCK: Duration = Duration::from_secs(10);
 
 /// A write that is a transaction of its own.
 type Work =
@@ -145,24 +147,24 @@ impl WriterTask {
 
     async fn commit_intakes(&mut self, intakes: &[Intake]) -> Result<Vec<Acceptance>, StoreError> {
         let connection = self.connection.as_mut().ok_or_else(refuses)?;
-        let written = async {
+        let write = async {
             let mut transaction = connection.begin().await?;
             let acceptances = journal::accept(&mut transaction, intakes).await?;
             transaction.commit().await?;
             Ok(acceptances)
         };
-        let written = written.await;
+        let written = watch(&self.clock, &self.health, write).await;
         written.map_err(|error| self.failed(&error))
     }
 
     async fn commit(&mut self, work: Work) -> Result<(), StoreError> {
         let connection = self.connection.as_mut().ok_or_else(refuses)?;
-        let written = async {
+        let write = async {
             let mut transaction = connection.begin().await?;
             work(&mut transaction).await?;
             transaction.commit().await
         };
-        let written = written.await;
+        let written = watch(&self.clock, &self.health, write).await;
         written.map_err(|error| self.failed(&error))
     }
 
@@ -217,6 +219,22 @@ impl WriterTask {
             .await?;
         Ok(connection)
     }
+}
+
+/// Waits for a write, and says so where it is stuck: readiness must not wait with it.
+async fn watch<T>(clock: &Arc<dyn Clock>, health: &Health, write: impl Future<Output = T>) -> T {
+    let mut write = pin!(write);
+    tokio::select! {
+        written = &mut write => return written,
+        () = clock.sleep_until(clock.now() + STUCK) => {}
+    }
+    health.fail(
+        HEALTH,
+        "a write has been under way for 10 s: the disk hangs, or another program holds the file",
+    );
+    let written = write.await;
+    health.ok(HEALTH);
+    written
 }
 
 fn refuses() -> StoreError {

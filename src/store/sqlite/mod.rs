@@ -60,7 +60,8 @@ impl SqliteStore {
             // NORMAL may lose acknowledged commits when the power goes.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(false)
-            .busy_timeout(Duration::from_secs(5));
+            // Only an operator's own sqlite3 can hold us up; the writer has nothing better to do.
+            .busy_timeout(Duration::from_mins(1));
         let mut connection = options.connect().await?;
         migrations()
             .run_direct(None, &mut connection, false)

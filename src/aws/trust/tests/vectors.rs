@@ -11,16 +11,16 @@ fn vectors() -> Vec<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let made = here.join("tests/data/sns");
     let real = here.join("../shared/vectors/aws-sdk-java-v2-2026");
-    let mut directories = vec![made, real];
-    directories.retain(|dir| {
-        if !dir.is_dir() {
-            // Not `eprintln!`, which a test that passes keeps to itself.
-            let dir = dir.display();
-            let _ = writeln!(io::stderr(), "SKIPPED: no SNS messages to verify in {dir}");
-        }
-        dir.is_dir()
-    });
-    directories
+    if real.is_dir() {
+        return vec![made, real];
+    }
+    // Not `eprintln!`, which a test that passes keeps to itself.
+    let _ = writeln!(
+        io::stderr(),
+        "SKIPPED: no real SNS messages in {}",
+        real.display()
+    );
+    vec![made]
 }
 
 fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {

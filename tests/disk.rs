@@ -1,6 +1,8 @@
-//! The disk is full, and later it is not: nothing that was answered 2xx is lost.
+//! The store cannot write, and later it can: nothing that was answered 2xx is lost.
 
 use std::{path::Path, process::Command};
+
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::support::{
     aws::FakeAws,
@@ -146,4 +148,47 @@ async fn a_full_disk_gives_503_and_both_recover() {
         all.await == expected,
         "exactly what was answered 2xx is covered"
     );
+}
+
+#[tokio::test]
+async fn a_write_that_does_not_come_back_is_503_after_ten_seconds() {
+    let aws = FakeAws::start().await;
+    let signer = Signer::new();
+    aws.sns.serve(&signer.file_name, signer.certificate());
+    aws.cloudfront.put(Distribution::of("E1", "site"));
+    let setup = Setup::new(&aws);
+    let service = setup.start().await;
+    service.knows_the_catalogue().await;
+    // An operator's sqlite3 holds the file.
+    let options = SqliteConnectOptions::new().filename(setup.store());
+    let mut operator = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut operator)
+        .await
+        .unwrap();
+
+    let body = signer
+        .notification(&s3_records("site", &[("ObjectCreated:Put", "a")]))
+        .body();
+    let answer = service.sns(body.clone()).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.text().await.unwrap().contains("not-in-time"));
+    while service.ready().await.0 != 503 {
+        pause().await;
+    }
+    assert_eq!(service.ready().await.1["checks"]["store"]["state"], "fail");
+
+    sqlx::query("ROLLBACK")
+        .execute(&mut operator)
+        .await
+        .unwrap();
+    while service.ready().await.0 != 200 {
+        pause().await;
+    }
+    // Nobody knew whether it was kept; a repeat is safe either way.
+    assert_eq!(service.sns(body).await.status(), 200);
+    until("the invalidation", || {
+        (aws.cloudfront.paths("E1") == ["/a"]).then_some(())
+    })
+    .await;
 }
