@@ -10,6 +10,7 @@
     clippy::format_collect,
     clippy::print_stderr,
     clippy::print_stdout,
+    unreachable_pub,
     clippy::disallowed_methods,
     dead_code,
     reason = "a benchmark measures real time, reads as prose, and shares the tests' support"

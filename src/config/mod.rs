@@ -10,7 +10,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use toml::Value;
 
 use crate::domain::topic::TopicArn;
@@ -255,8 +255,8 @@ impl Sns {
             topics: parsed,
             max_age: positive(reader, "sns.max_age", Duration::from_hours(24)),
             max_skew: reader.take_duration("sns.max_skew", Duration::from_mins(15)),
-            cert_fetches_per_minute: count(reader, "sns.cert_fetches_per_minute", 1_500),
-            cert_fetch_burst: count(reader, "sns.cert_fetch_burst", 50),
+            cert_fetches_per_minute: at_least_one(reader, "sns.cert_fetches_per_minute", 1_500),
+            cert_fetch_burst: at_least_one(reader, "sns.cert_fetch_burst", 50),
             authenticate_on_unsubscribe: reader.take(
                 "sns.authenticate_on_unsubscribe",
                 "true or false",
@@ -311,9 +311,9 @@ impl Limits {
     fn read(reader: &mut Reader) -> Self {
         let limits = Self {
             calls_per_second: rate(reader, "limits.calls_per_second", 0.5),
-            call_burst: count(reader, "limits.call_burst", 5),
+            call_burst: at_least_one(reader, "limits.call_burst", 5),
             reads_per_second: rate(reader, "limits.reads_per_second", 2.0),
-            read_burst: count(reader, "limits.read_burst", 10),
+            read_burst: at_least_one(reader, "limits.read_burst", 10),
             items_per_call: at_least_one(reader, "limits.items_per_call", 1_000),
         };
         if limits.items_per_call > MOST_ITEMS {
@@ -400,20 +400,13 @@ fn positive(reader: &mut Reader, key: &str, default: Duration) -> Duration {
     duration
 }
 
-fn at_least_one(reader: &mut Reader, key: &str, default: usize) -> usize {
+/// A whole number of something that has to be there at all.
+fn at_least_one<T>(reader: &mut Reader, key: &str, default: T) -> T
+where
+    T: DeserializeOwned + Default + PartialEq,
+{
     let number = reader.take(key, "a whole number from 1", default);
-    if number == 0 {
-        reader.refuse(
-            key,
-            "zero would stop everything: give a whole number from 1",
-        );
-    }
-    number
-}
-
-fn count(reader: &mut Reader, key: &str, default: u32) -> u32 {
-    let number = reader.take(key, "a whole number from 1", default);
-    if number == 0 {
+    if number == T::default() {
         reader.refuse(
             key,
             "zero would stop everything: give a whole number from 1",

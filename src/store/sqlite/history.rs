@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Row as _, SqlitePool, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::columns::{decode, optional_time, parsed, signed, time, unsigned, uuid};
@@ -90,16 +90,23 @@ pub(super) async fn invalidations(
     readers: &SqlitePool,
     query: &InvalidationQuery,
 ) -> sqlx::Result<Vec<InvalidationSummary>> {
-    let select = "SELECT * FROM batches WHERE (?1 IS NULL OR distribution_id = ?1) \
-                  AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR seq < ?3) \
-                  ORDER BY seq DESC LIMIT ?4";
-    let rows = sqlx::query(select)
-        .bind(&query.distribution_id)
-        .bind(query.status.map(BatchStatus::as_str))
-        .bind(query.before)
-        .bind(signed(query.limit))
-        .fetch_all(readers)
-        .await?;
+    // Only the conditions that are asked for, so that the right index serves them.
+    let mut select = QueryBuilder::<Sqlite>::new("SELECT * FROM batches WHERE true");
+    if let Some(distribution_id) = &query.distribution_id {
+        select
+            .push(" AND distribution_id = ")
+            .push_bind(distribution_id);
+    }
+    if let Some(status) = query.status {
+        select.push(" AND status = ").push_bind(status.as_str());
+    }
+    if let Some(before) = query.before {
+        select.push(" AND seq < ").push_bind(before);
+    }
+    select
+        .push(" ORDER BY seq DESC LIMIT ")
+        .push_bind(signed(query.limit));
+    let rows = select.build().fetch_all(readers).await?;
     rows.iter().map(summary).collect()
 }
 
