@@ -41,6 +41,9 @@ async fn refusals_are_waited_out_and_the_same_pair_resent() {
     for (outcome, count) in [("throttled", 1), ("unknown", 2), ("ok", 1)] {
         let name = "purgefront_cloudfront_calls_total";
         let labels = format!("{{operation=\"CreateInvalidation\",outcome=\"{outcome}\"}}");
+        while service.metric(&format!("{name}{labels}")).await < count {
+            pause().await;
+        }
         assert_eq!(
             service.metric(&format!("{name}{labels}")).await,
             count,

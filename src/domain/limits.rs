@@ -1,4 +1,4 @@
-//! Token buckets: how often something may happen, as a pure function of the time it is asked at.
+//! Limits: how often something may happen, as pure functions of the time they are asked at.
 
 use std::time::Duration;
 
@@ -73,6 +73,100 @@ impl TokenBucket {
     }
 }
 
+/// A rate of calls that learns from refusals: each one halves it, each success brings it a
+/// little nearer to what is configured.
+#[derive(Debug, Clone)]
+pub struct CallRate {
+    bucket: TokenBucket,
+    configured: f64,
+}
+
+/// The part of the configured rate that a success gives back after a refusal.
+const REGAINED: f64 = 1.0 / 16.0;
+/// The part of the configured rate that no refusal takes away: somebody has to find out when
+/// calls are let through again.
+const NEVER_LOST: f64 = 1.0 / 64.0;
+
+impl CallRate {
+    /// A rate of which nothing is saved up yet.
+    pub fn empty(per_second: f64, burst: u32, now: Timestamp) -> Self {
+        Self {
+            bucket: TokenBucket::empty(per_second, burst, now),
+            configured: per_second,
+        }
+    }
+
+    /// Takes a call, or says when there will be one.
+    pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        self.bucket.take(now)
+    }
+
+    /// Notes that `CloudFront` throttled a call: what was saved up is gone as well.
+    pub fn refused(&mut self, now: Timestamp) {
+        self.bucket.refill(now);
+        self.bucket.tokens = self.bucket.tokens.min(0.0);
+        let least = self.configured * NEVER_LOST;
+        self.bucket.per_second = (self.bucket.per_second / 2.0).max(least);
+    }
+
+    /// Notes that `CloudFront` took a call.
+    pub fn accepted(&mut self, now: Timestamp) {
+        self.bucket.refill(now);
+        let regained = self.bucket.per_second + self.configured * REGAINED;
+        self.bucket.per_second = regained.min(self.configured);
+    }
+
+    /// Calls a second, as it stands.
+    pub fn per_second(&self) -> f64 {
+        self.bucket.per_second
+    }
+}
+
+/// A rate of items that one call may overdraw: what was overdrawn has to be earned back before
+/// the next one. It holds one second's worth.
+#[derive(Debug, Clone)]
+pub struct ItemRate {
+    per_second: f64,
+    balance: f64,
+    at: Timestamp,
+}
+
+impl ItemRate {
+    /// A rate of which nothing is saved up yet.
+    pub fn empty(per_second: f64, now: Timestamp) -> Self {
+        Self {
+            per_second,
+            balance: 0.0,
+            at: now,
+        }
+    }
+
+    /// When the next call may go: `now`, or later.
+    pub fn next(&mut self, now: Timestamp) -> Timestamp {
+        let passed = now.duration_since(self.at).as_secs_f64();
+        if passed > 0.0 {
+            self.balance = (self.balance + passed * self.per_second).min(self.per_second);
+        }
+        self.at = now;
+        if self.balance >= -EPSILON {
+            return now;
+        }
+        now.saturating_add(seconds(-self.balance / self.per_second))
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    /// Notes that a call with so many items goes at `now`.
+    pub fn spend(&mut self, items: usize, now: Timestamp) {
+        self.next(now);
+        self.balance -= as_f64(items);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of items are far below 2^52")]
+fn as_f64(items: usize) -> f64 {
+    items as f64
+}
+
 /// Timestamps are kept to the nanosecond; sums of them may miss a whole token by less than this.
 const EPSILON: f64 = 1e-6;
 
@@ -133,6 +227,37 @@ mod tests {
         assert!(bucket.take(at(5_000)).is_err());
         assert!(bucket.take(at(5_500)).is_err());
         assert_eq!(bucket.take(at(6_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_halves_the_rate_and_successes_bring_it_back() {
+        let mut rate = CallRate::empty(0.5, 5, at(0));
+        assert_eq!(rate.take(at(10_000)), Ok(()));
+        rate.refused(at(10_000));
+        // Nothing is left of the burst, and a call takes twice as long to earn.
+        assert_eq!(rate.take(at(10_000)), Err(at(14_000)));
+        for _ in 0..100 {
+            rate.refused(at(14_000));
+        }
+        assert!((rate.per_second() - 0.5 / 64.0).abs() < 1e-9);
+        for _ in 0..16 {
+            rate.accepted(at(14_000));
+        }
+        assert!((rate.per_second() - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn one_call_may_overdraw_what_then_has_to_be_earned_back() {
+        let mut rate = ItemRate::empty(150.0, at(0));
+        assert_eq!(rate.next(at(0)), at(0));
+        rate.spend(1_000, at(0));
+        assert_eq!(rate.next(at(0)), at(6_667).saturating_sub(SignedDuration::from_micros(333)).unwrap());
+        assert_eq!(rate.next(at(6_667)), at(6_667));
+        // It holds one second's worth and no more, however long nothing went.
+        rate.spend(150, at(3_600_000));
+        assert_eq!(rate.next(at(3_600_000)), at(3_600_000));
+        rate.spend(150, at(3_600_000));
+        assert_eq!(rate.next(at(3_600_000)), at(3_601_000));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub const TOKEN: &str = "a-token-of-the-tests";
 
 /// How to start the service: its home survives restarts.
 pub struct Setup {
-    home: tempfile::TempDir,
+    home: Arc<tempfile::TempDir>,
     store: PathBuf,
     settings: String,
     environment: Vec<(String, String)>,
@@ -39,7 +39,7 @@ impl Setup {
 
     /// A service that can reach nobody.
     pub fn alone() -> Self {
-        let home = tempfile::tempdir().unwrap();
+        let home = Arc::new(tempfile::tempdir().unwrap());
         let store = home.path().join("purgefront.db");
         Self {
             home,
@@ -138,6 +138,7 @@ impl Setup {
             }
         });
         Service {
+            _home: Arc::clone(&self.home),
             child,
             logs,
             client: Client::builder().no_proxy().build().unwrap(),
@@ -166,6 +167,8 @@ impl Setup {
 
 /// A running service. It is killed when the test is over.
 pub struct Service {
+    /// The store outlives the setup that it came from.
+    _home: Arc<tempfile::TempDir>,
     child: Child,
     pub logs: Arc<Mutex<Vec<Value>>>,
     pub client: Client,
