@@ -11,13 +11,13 @@ use tokio::net::TcpListener;
 
 use crate::{
     aws::{AwsSnsTrust, CloudFront, HttpFetch, SigningCertificates},
-    config::Config,
+    config::{Config, Server},
     dispatch::{self, Settings},
-    domain::s3_event::EventFilter,
+    domain::{batch::Usage, s3_event::EventFilter},
     health::Health,
     http::{self, ApiToken, AppState, SnsRules, Tokens},
     ports::{Clock, Store, StoreError},
-    shutdown::Shutdown,
+    shutdown::{self, Ending, Shutdown},
     signals::Signals,
     store::{self, OpenError, SqliteStore},
     telemetry::Metrics,
@@ -120,7 +120,7 @@ impl App {
         let max_requests = config.server.max_requests;
         Ok(Self {
             public: (public, http::public(state.clone(), max_requests)),
-            admin: (admin, http::admin(state)),
+            admin: (admin, http::admin(state, config.server.admin_listen)),
             config,
             shutdown: Shutdown::default(),
             store,
@@ -138,20 +138,21 @@ impl App {
             public,
             admin,
         } = self;
+        let mut signals = shutdown::Signals::new().context("signals cannot be received")?;
         let health = context.health.clone();
         let settings = settings(&config);
         dispatch::start(context, &settings, shutdown.tasks(), shutdown.stop()).await?;
         serve(&shutdown, "server.listen", public)?;
         serve(&shutdown, "server.admin_listen", admin)?;
-        shutdown
-            .wanted()
-            .await
-            .context("signals cannot be received")?;
+        shutdown.wanted(&mut signals).await;
         health.fail("shutdown", "the service is stopping");
-        if !shutdown.finish(config.server.grace).await {
-            tracing::warn!(
-                "not all in hand ended in time; what was accepted is safe and goes on at the next start"
-            );
+        let Server { drain, grace, .. } = config.server;
+        match shutdown.finish(&mut signals, drain, grace).await {
+            Ending::Clean => {}
+            ending => tracing::warn!(
+                ?ending,
+                "not all in hand ended; what was accepted is safe and goes on at the next start"
+            ),
         }
         if let Some(store) = Arc::into_inner(store) {
             store.close().await;
@@ -224,6 +225,19 @@ fn settings(config: &Config) -> Settings {
         reads_per_second: config.limits.reads_per_second,
         read_burst: config.limits.read_burst,
         items_per_call: config.limits.items_per_call,
+        paths_per_second: config.limits.paths_per_second,
+        wildcards_per_second: config.limits.wildcards_per_second,
+        in_progress: Usage {
+            paths: config.limits.paths_in_progress,
+            wildcards: config.limits.wildcards_in_progress,
+        },
+        reserve: Usage {
+            paths: config.limits.reserve_paths,
+            wildcards: config.limits.reserve_wildcards,
+        },
+        paths_per_day: config.limits.paths_per_day,
+        shadow: config.dispatch.shadow,
+        keep: config.store.keep,
         catalogue_refresh: config.catalogue.refresh,
         authenticate_on_unsubscribe: config.sns.authenticate_on_unsubscribe,
         seed: fastrand::u64(..),

@@ -5,14 +5,19 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::domain::{
-    batch::{Backlog, Batch},
+    batch::{Backlog, Batch, Usage},
     catalogue::{Catalogue, Distribution},
     change::{Acceptance, Change, NewMessage, NewRequest, Verdict},
     consolidate::Waiting,
-    history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView},
+    history::{
+        DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
+    },
+    s3_event::ObjectChange,
     sns_message::{Refusal, SnsMessage, Token},
     topic::TopicArn,
 };
+
+pub use crate::domain::outcome::CdnError;
 
 /// Time. Everything that waits for hours in production takes it from here, so that tests can
 /// play those hours in seconds.
@@ -67,8 +72,19 @@ pub trait Cdn: Send + Sync + 'static {
     /// returns the invalidation that already exists.
     async fn create_invalidation(&self, batch: &Batch) -> Result<CreatedInvalidation, CdnError>;
 
-    /// Whether an invalidation is completed.
-    async fn is_completed(&self, distribution_id: &str, id: &str) -> Result<bool, CdnError>;
+    /// An invalidation by its id.
+    async fn invalidation(
+        &self,
+        distribution_id: &str,
+        id: &str,
+    ) -> Result<SeenInvalidation, CdnError>;
+
+    /// The newest invalidations of a distribution, whoever made them: one page of ids, and
+    /// whether each is completed.
+    async fn newest_invalidations(
+        &self,
+        distribution_id: &str,
+    ) -> Result<Vec<(String, bool)>, CdnError>;
 }
 
 /// What `CloudFront` made of a batch.
@@ -80,37 +96,15 @@ pub struct CreatedInvalidation {
     pub completed: bool,
 }
 
-/// Why `CloudFront` did not do what it was asked. Every kind asks for a wait of its own.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CdnError {
-    /// Too many calls: not done, come back later.
-    #[error("throttled: {0}")]
-    Throttled(String),
-    /// Too many paths or wildcards in progress: not done, come back later.
-    #[error("too many invalidations in progress: {0}")]
-    TooManyInProgress(String),
-    /// No permission or no credentials: not done, until somebody grants them.
-    #[error("access denied: {0}")]
-    Denied(String),
-    /// Not done, and the same call will not be done later either.
-    #[error("refused: {0}")]
-    Refused(String),
-    /// Nobody knows whether it was done: 5xx, a time-out, a lost connection.
-    #[error("no answer: {0}")]
-    Unknown(String),
-}
-
-impl CdnError {
-    /// A short name for metrics and for the record of attempts.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Throttled(_) => "throttled",
-            Self::TooManyInProgress(_) => "too_many_in_progress",
-            Self::Denied(_) => "denied",
-            Self::Refused(_) => "refused",
-            Self::Unknown(_) => "unknown",
-        }
-    }
+/// An invalidation as `CloudFront` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenInvalidation {
+    /// Whether it is done.
+    pub completed: bool,
+    /// The reference that it was made under.
+    pub caller_reference: String,
+    /// Its items, in order.
+    pub items: Vec<String>,
 }
 
 /// The durable store. Every verb is one transaction; when it returns `Ok`, what it wrote is
@@ -143,13 +137,37 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<WaitingChange>, StoreError>;
 
     /// Freezes a batch, with which waiting items each of its items covers (by number and
-    /// position), and records its first attempt.
+    /// position), counts its items for the day, and records its first attempt; in shadow mode
+    /// there is none.
     async fn freeze(
         &self,
         batch: &Batch,
         covered: Vec<(i64, usize)>,
+        shadow: bool,
         now: Timestamp,
     ) -> Result<(), StoreError>;
+
+    /// What a frozen batch covers, as it would wait if the batch were dissolved.
+    async fn backlog_of(&self, batch: Uuid) -> Result<Option<Backlog>, StoreError>;
+
+    /// Items in progress, ours, by distribution.
+    async fn usages(&self) -> Result<Vec<(String, Usage)>, StoreError>;
+
+    /// The waits and pauses that outlive a restart.
+    async fn brakes(&self) -> Result<Brakes, StoreError>;
+
+    /// Stops or starts sending, for one distribution or for all.
+    async fn set_paused(
+        &self,
+        distribution_id: Option<&str>,
+        paused: bool,
+    ) -> Result<(), StoreError>;
+
+    /// How many items were sent on a day (since 1970, in UTC), and whether its limit is lifted.
+    async fn sent_on(&self, day: i64) -> Result<(u64, bool), StoreError>;
+
+    /// Lifts a day's limit.
+    async fn lift_limit(&self, day: i64) -> Result<(), StoreError>;
 
     /// The batches without an answer, by distribution.
     async fn unresolved(&self) -> Result<Vec<Unresolved>, StoreError>;
@@ -167,6 +185,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Invalidations whose next look is due at `now`, and when the first of the others is.
     async fn due_looks(&self, now: Timestamp, limit: usize) -> Result<Looks, StoreError>;
+
+    /// Whether an invalidation of `CloudFront`'s is one that we made.
+    async fn is_ours(&self, cloudfront_id: &str) -> Result<bool, StoreError>;
 
     /// Records what a look at an invalidation showed.
     async fn record_look(&self, batch: Uuid, look: Look, now: Timestamp) -> Result<(), StoreError>;
@@ -186,6 +207,29 @@ pub trait Store: Send + Sync + 'static {
         confirmation: &PendingConfirmation,
         result: ConfirmationResult,
     ) -> Result<(), StoreError>;
+
+    /// A page of dead letters, the newest first: those before the one with this number.
+    async fn dead_letters(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// A dead letter by its number.
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;
+
+    /// Lets an item's changes wait again. False where the letter is gone, or there is nothing
+    /// behind it that could wait.
+    async fn replay_item(&self, id: i64) -> Result<bool, StoreError>;
+
+    /// Makes a change of a record that could not be read before. False where it is gone.
+    async fn replay_record(&self, id: i64, change: ObjectChange) -> Result<bool, StoreError>;
+
+    /// Drops a dead letter. False where it is gone.
+    async fn drop_dead_letter(&self, id: i64) -> Result<bool, StoreError>;
+
+    /// Deletes some history from before `cutoff`, never what is open. True where there is more.
+    async fn prune(&self, cutoff: Timestamp) -> Result<bool, StoreError>;
 
     /// How many dead letters are kept.
     async fn count_dead_letters(&self) -> Result<u64, StoreError>;
@@ -218,8 +262,6 @@ pub struct WaitingChange {
     pub waiting: Waiting,
     /// When its change was accepted.
     pub accepted_at: Timestamp,
-    /// Whether a person asked for it.
-    pub manual: bool,
 }
 
 /// A frozen batch that `CloudFront` has not answered for good.
@@ -229,6 +271,12 @@ pub struct Unresolved {
     pub batch: Batch,
     /// How often it was tried in vain.
     pub failures: u32,
+    /// Nobody knows the end of one of its attempts.
+    pub in_doubt: bool,
+    /// It had its fresh reference.
+    pub renamed: bool,
+    /// Since when `CloudFront` says that its distribution is not there.
+    pub missing_since: Option<Timestamp>,
     /// Not to be sent before this time.
     pub due_at: Timestamp,
 }
@@ -243,15 +291,54 @@ pub enum Answer {
         /// When to look at it.
         look_at: Timestamp,
     },
-    /// Nothing, or nobody knows: the same pair goes out again, not before `due_at`.
-    Failed {
+    /// A refusal, or nobody knows.
+    Refused {
         /// Why.
         error: CdnError,
-        /// How often it was tried in vain, this time included.
+        /// What follows for the batch.
+        fate: Fate,
+        /// How often its distribution was tried in vain, this time included,
         failures: u32,
-        /// When to try again.
+        /// and not to be tried before this time.
         due_at: Timestamp,
     },
+}
+
+/// What follows for a batch that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The same pair goes out again.
+    Kept,
+    /// The same items go out again under this reference.
+    Renamed(String),
+    /// Its changes wait again.
+    Dissolved,
+    /// These take its place: its items in order, split.
+    Split(Vec<Batch>),
+    /// Its items are dead letters.
+    Buried,
+}
+
+/// The waits and pauses that outlive a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Brakes {
+    /// Nothing is sent at all.
+    pub all_paused: bool,
+    /// Each distribution's own.
+    pub distributions: Vec<Brake>,
+}
+
+/// What keeps a distribution from being served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brake {
+    /// The distribution.
+    pub distribution_id: String,
+    /// Somebody paused it.
+    pub paused: bool,
+    /// How often it was tried in vain.
+    pub failures: u32,
+    /// Not to be tried before this time.
+    pub not_before: Timestamp,
 }
 
 /// The invalidations to look at.
@@ -274,6 +361,8 @@ pub struct Tracked {
     pub cloudfront_id: String,
     /// When `CloudFront` made it.
     pub submitted_at: Timestamp,
+    /// What it takes of the pools.
+    pub usage: Usage,
 }
 
 /// What a look at an invalidation showed.

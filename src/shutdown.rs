@@ -1,8 +1,8 @@
-//! When to stop: SIGTERM, SIGINT, or the end of a task that should never end.
+//! When to stop, and in which order: first no longer ready, then no longer listening, then gone.
 
 use std::{io, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Tells all tasks to stop and waits for them.
@@ -10,6 +10,40 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Shutdown {
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything in hand ended.
+    Clean,
+    /// The grace period was over first.
+    TimedOut,
+    /// A second signal asked to end now.
+    Forced,
+}
+
+/// SIGTERM and SIGINT.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on, signals are ours.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 impl Shutdown {
@@ -23,27 +57,37 @@ impl Shutdown {
         &self.tasks
     }
 
-    /// Returns at SIGTERM or SIGINT, or when somebody cancelled [`Shutdown::stop`].
-    pub async fn wanted(&self) -> io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    /// Returns at a signal, or when somebody cancelled [`Shutdown::stop`].
+    pub async fn wanted(&self, signals: &mut Signals) {
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            name = signals.next() => tracing::info!("{name}: stopping"),
             () = self.stop.cancelled() => tracing::error!("a task ended that should not: stopping"),
         }
-        Ok(())
     }
 
-    /// Lets everything in hand end; false where `grace` was too short for it.
-    pub async fn finish(&self, grace: Duration) -> bool {
+    /// For `drain`, everything goes on, so that load balancers see that we are no longer ready;
+    /// then nothing new is taken, and what is in hand may end within `grace`. A second signal
+    /// ends it now.
+    pub async fn finish(&self, signals: &mut Signals, drain: Duration, grace: Duration) -> Ending {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = wait(drain) => {}
+            _ = signals.next() => return Ending::Forced,
+        }
         self.stop.cancel();
         self.tasks.close();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "whoever waits to kill us waits in real time"
-        )]
-        let ended = tokio::time::timeout(grace, self.tasks.wait()).await;
-        ended.is_ok()
+        tokio::select! {
+            () = self.tasks.wait() => Ending::Clean,
+            () = wait(grace) => Ending::TimedOut,
+            _ = signals.next() => Ending::Forced,
+        }
     }
+}
+
+async fn wait(span: Duration) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whoever waits to kill us waits in real time"
+    )]
+    tokio::time::sleep(span).await;
 }

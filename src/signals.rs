@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::{Notify, watch};
@@ -22,6 +25,10 @@ pub struct Signals {
     pub planned: Notify,
     /// An invalidation was made: it wants to be followed.
     pub submitted: Notify,
+    /// Somebody paused, resumed, or lifted the day's limit.
+    brakes_changed: AtomicBool,
+    /// What waits changed by another way than mapping: it has to be counted anew.
+    recount: AtomicBool,
     /// Something is asked of the catalogue that it does not know.
     pub catalogue_wanted: Notify,
     wanted: Mutex<Wanted>,
@@ -60,6 +67,28 @@ impl Signals {
             new = Some(updated);
         });
         new.unwrap_or_default()
+    }
+
+    /// Tells that somebody paused, resumed, or lifted the day's limit.
+    pub fn change_brakes(&self) {
+        self.brakes_changed.store(true, Ordering::Relaxed);
+        self.planned.notify_one();
+    }
+
+    /// Whether somebody did since the last time.
+    pub fn take_brakes_changed(&self) -> bool {
+        self.brakes_changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Tells that what waits has to be counted anew.
+    pub fn want_recount(&self) {
+        self.recount.store(true, Ordering::Relaxed);
+        self.accepted.notify_one();
+    }
+
+    /// Whether somebody did since the last time.
+    pub fn take_recount(&self) -> bool {
+        self.recount.swap(false, Ordering::Relaxed)
     }
 
     /// Asks for a new reading of the list of distributions.

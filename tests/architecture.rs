@@ -51,7 +51,7 @@ const FRAMEWORKS: &[(&str, &[&str])] = &[
     ("aws_config", &["app", "aws"]),
     ("aws_sdk_cloudfront", &["aws"]),
     ("aws_sdk_sns", &["aws"]),
-    ("reqwest", &["app", "aws"]),
+    ("reqwest", &["app", "aws", "cli"]),
     ("clap", &["cli"]),
 ];
 

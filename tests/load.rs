@@ -14,7 +14,8 @@ const MESSAGES: usize = 20_000;
 const CONNECTIONS: usize = 64;
 
 /// The limits of this test, so that it is about intake and not about CloudFront's patience:
-/// 50 calls a second of 1,000 items each, due after 50 ms of quiet or 500 ms.
+/// 50 calls a second of 1,000 items each, due after 50 ms of quiet or 500 ms, and more items in
+/// progress than there are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_taken_kept_and_covered() {
     let aws = FakeAws::start().await;

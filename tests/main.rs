@@ -23,6 +23,7 @@ mod disk;
 mod load;
 mod manual;
 mod openapi;
+mod operate;
 mod patience;
 mod refused;
 mod retries;

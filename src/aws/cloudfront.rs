@@ -18,7 +18,7 @@ use crate::{
         catalogue::{Distribution, Origin, RootObject},
         path::Item,
     },
-    ports::{Cdn, CdnError, CreatedInvalidation},
+    ports::{Cdn, CdnError, CreatedInvalidation, SeenInvalidation},
 };
 
 /// `CloudFront` is slow to say yes, but not that slow.
@@ -116,7 +116,11 @@ impl Cdn for CloudFront {
         })
     }
 
-    async fn is_completed(&self, distribution_id: &str, id: &str) -> Result<bool, CdnError> {
+    async fn invalidation(
+        &self,
+        distribution_id: &str,
+        id: &str,
+    ) -> Result<SeenInvalidation, CdnError> {
         let output = self
             .client
             .get_invalidation()
@@ -125,9 +129,35 @@ impl Cdn for CloudFront {
             .send()
             .await
             .map_err(|error| classify(&error))?;
-        Ok(output
-            .invalidation
-            .is_some_and(|invalidation| is_completed(&invalidation.status)))
+        let unseen = || CdnError::Unknown("the answer names no invalidation".to_owned());
+        let seen = output.invalidation.ok_or_else(unseen)?;
+        let batch = seen.invalidation_batch;
+        let paths = batch.as_ref().and_then(|batch| batch.paths.clone());
+        Ok(SeenInvalidation {
+            completed: is_completed(&seen.status),
+            caller_reference: batch
+                .map(|batch| batch.caller_reference)
+                .unwrap_or_default(),
+            items: paths.and_then(|paths| paths.items).unwrap_or_default(),
+        })
+    }
+
+    async fn newest_invalidations(
+        &self,
+        distribution_id: &str,
+    ) -> Result<Vec<(String, bool)>, CdnError> {
+        let output = self
+            .client
+            .list_invalidations()
+            .distribution_id(distribution_id)
+            .send()
+            .await
+            .map_err(|error| classify(&error))?;
+        let list = output.invalidation_list.and_then(|list| list.items);
+        let summaries = list.unwrap_or_default().into_iter();
+        Ok(summaries
+            .map(|one| (one.id, is_completed(&one.status)))
+            .collect())
     }
 }
 
@@ -167,12 +197,26 @@ where
     };
     let status = answer.raw().status().as_u16();
     let code = answer.err().code().unwrap_or("no code");
-    let text = format!("{code}: {}", answer.err().message().unwrap_or("no message"));
+    let message = answer.err().message().unwrap_or("no message");
+    let text = format!("{code}: {message}");
     match code {
         "Throttling" | "ThrottlingException" | "TooManyRequestsException" => {
             CdnError::Throttled(text)
         }
-        "TooManyInvalidationsInProgress" => CdnError::TooManyInProgress(text),
+        "TooManyInvalidationsInProgress" => CdnError::TooManyInProgress {
+            // The text alone tells which pool is full.
+            wildcards: message.contains("wildcard"),
+            text,
+        },
+        "BatchTooLarge" => CdnError::TooLarge(text),
+        "NoSuchDistribution" => CdnError::NoSuchDistribution(text),
+        "InvalidationBatchAlreadyExists" => CdnError::ReferenceConflict(text),
+        // The documented code for a conflict is the one above; the live service was seen to
+        // say so in the text of this one.
+        "InvalidArgument" if message.to_ascii_lowercase().contains("caller reference") => {
+            CdnError::ReferenceConflict(text)
+        }
+        "InvalidArgument" => CdnError::Invalid(text),
         _ if status >= 500 => CdnError::Unknown(text),
         _ if status == 429 => CdnError::Throttled(text),
         // Expired or unknown credentials come as 403 or 401 under many codes.

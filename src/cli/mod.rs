@@ -1,6 +1,9 @@
 //! The command line: one file a subcommand.
 
 mod check;
+mod client;
+mod deadletters;
+mod pause;
 mod serve;
 
 use std::{
@@ -28,6 +31,13 @@ enum Command {
     Serve(ConfigFile),
     /// Is this configuration right? Reads it, says so, and runs nothing.
     Check(ConfigFile),
+    /// See, replay and drop what could never succeed.
+    #[command(subcommand)]
+    Deadletters(deadletters::Action),
+    /// Stop sending, for a distribution or for all; intake goes on.
+    Pause(pause::Scope),
+    /// Start sending again; for all, it also lifts the day's limit until the day is over.
+    Resume(pause::Scope),
 }
 
 #[derive(Debug, Args)]
@@ -61,8 +71,21 @@ pub fn run() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Serve(file) => serve::run(&file),
         Command::Check(file) => check::run(&file),
+        Command::Deadletters(action) => done(deadletters::run(&action)),
+        Command::Pause(scope) => done(pause::pause(&scope)),
+        Command::Resume(scope) => done(pause::resume(&scope)),
     };
     ExitCode::from(code)
+}
+
+fn done(result: anyhow::Result<()>) -> u8 {
+    match result {
+        Ok(()) => DONE,
+        Err(error) => {
+            complain(format_args!("{error:#}"));
+            FAILED
+        }
+    }
 }
 
 /// Says something to whoever typed; that they no longer listen is no failure.

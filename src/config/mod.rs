@@ -43,6 +43,8 @@ pub struct Config {
     pub batching: Batching,
     /// What is planned at once.
     pub planning: Planning,
+    /// Whether anything is sent at all.
+    pub dispatch: Dispatch,
     /// `CloudFront`'s limits.
     pub limits: Limits,
     /// Who may use the API.
@@ -56,7 +58,9 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The operators' listener.
     pub admin_listen: SocketAddr,
-    /// After SIGTERM, what is in hand may end within this.
+    /// After SIGTERM, requests are still taken for this long, while readiness fails;
+    pub drain: Duration,
+    /// then what is in hand may end within this.
     pub grace: Duration,
     /// Requests in hand at once; more are answered 503 at once.
     pub max_requests: usize,
@@ -67,6 +71,8 @@ pub struct Server {
 pub struct Store {
     /// The SQLite file, from `store.url`.
     pub path: PathBuf,
+    /// How long history is kept.
+    pub keep: Duration,
 }
 
 /// `[sns]`
@@ -116,6 +122,13 @@ pub struct Planning {
     pub window: usize,
 }
 
+/// `[dispatch]`
+#[derive(Debug, Clone, Copy)]
+pub struct Dispatch {
+    /// Plan and record everything, send nothing.
+    pub shadow: bool,
+}
+
 /// `[limits]`
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -129,6 +142,20 @@ pub struct Limits {
     pub read_burst: u32,
     /// Items in one call, at most.
     pub items_per_call: usize,
+    /// Exact paths a second, over all calls.
+    pub paths_per_second: f64,
+    /// Wildcards a second, over all calls.
+    pub wildcards_per_second: f64,
+    /// Exact paths in progress at a distribution,
+    pub paths_in_progress: usize,
+    /// wildcards in progress there,
+    pub wildcards_in_progress: usize,
+    /// and how much of both is for people alone.
+    pub reserve_paths: usize,
+    /// See `reserve_paths`.
+    pub reserve_wildcards: usize,
+    /// Items a day without anybody asking for them; 0: no limit.
+    pub paths_per_day: u64,
 }
 
 /// `[[api.tokens]]` and `PURGEFRONT_API_TOKEN`
@@ -186,6 +213,7 @@ impl Config {
             planning: Planning {
                 window: at_least_one(&mut reader, "planning.window", 100_000),
             },
+            dispatch: Dispatch::read(&mut reader),
             limits: Limits::read(&mut reader),
             api: Api::read(&mut reader, token.as_deref()),
         };
@@ -204,6 +232,7 @@ impl Server {
                 address,
                 ([127, 0, 0, 1], 9090).into(),
             ),
+            drain: reader.take_duration("server.drain", Duration::from_secs(5)),
             grace: reader.take_duration("server.grace", Duration::from_secs(20)),
             max_requests: at_least_one(reader, "server.max_requests", 1024),
         };
@@ -229,7 +258,8 @@ impl Store {
                 None => Err("not a store that this version knows".to_owned()),
             }
         });
-        Self { path }
+        let keep = positive(reader, "store.keep", Duration::from_hours(30 * 24));
+        Self { path, keep }
     }
 }
 
@@ -307,6 +337,20 @@ impl Batching {
     }
 }
 
+impl Dispatch {
+    fn read(reader: &mut Reader) -> Self {
+        let wanted = "\"live\" or \"shadow\"";
+        let shadow = reader.take_with("dispatch.mode", wanted, false, |value| {
+            match value.as_str() {
+                Some("live") => Ok(false),
+                Some("shadow") => Ok(true),
+                _ => Err("not a mode".to_owned()),
+            }
+        });
+        Self { shadow }
+    }
+}
+
 impl Limits {
     fn read(reader: &mut Reader) -> Self {
         let limits = Self {
@@ -315,7 +359,29 @@ impl Limits {
             reads_per_second: rate(reader, "limits.reads_per_second", 2.0),
             read_burst: at_least_one(reader, "limits.read_burst", 10),
             items_per_call: at_least_one(reader, "limits.items_per_call", 1_000),
+            paths_per_second: rate(reader, "limits.paths_per_second", 150.0),
+            wildcards_per_second: rate(reader, "limits.wildcards_per_second", 1.0),
+            paths_in_progress: at_least_one(reader, "limits.paths_in_progress", 3_000),
+            wildcards_in_progress: at_least_one(reader, "limits.wildcards_in_progress", 15),
+            reserve_paths: reader.take("limits.reserve_paths", "a whole number", 100),
+            reserve_wildcards: reader.take("limits.reserve_wildcards", "a whole number", 2),
+            paths_per_day: reader.take("limits.paths_per_day", "a whole number", 200_000),
         };
+        for (kind, reserve, pool) in [
+            ("paths", limits.reserve_paths, limits.paths_in_progress),
+            (
+                "wildcards",
+                limits.reserve_wildcards,
+                limits.wildcards_in_progress,
+            ),
+        ] {
+            if reserve >= pool {
+                reader.refuse(
+                    &format!("limits.reserve_{kind}"),
+                    format!("leaves nothing of limits.{kind}_in_progress ({pool}): give less"),
+                );
+            }
+        }
         if limits.items_per_call > MOST_ITEMS {
             reader.refuse(
                 "limits.items_per_call",

@@ -85,10 +85,8 @@ impl Mapper {
         &mut self,
         catalogues: &mut watch::Receiver<Option<Arc<Catalogue>>>,
     ) -> Result<(), StoreError> {
-        if self.in_doubt {
-            for (distribution_id, backlog) in self.context.store.backlogs().await? {
-                self.queues.add(&distribution_id, backlog);
-            }
+        if self.in_doubt || self.context.signals.take_recount() {
+            self.queues.recount(self.context.store.backlogs().await?);
             self.context.signals.planned.notify_one();
             self.in_doubt = false;
         }
@@ -134,9 +132,10 @@ impl Mapper {
                 Verdict::Parked if were_parked => continue,
                 Verdict::Parked => {}
                 Verdict::Mapped(mapping) => {
-                    let one = Backlog::of_one(change.accepted_at, change.subject.is_manual());
+                    let manual = change.subject.is_manual();
                     for target in &mapping.targets {
                         let id = &target.distribution_id;
+                        let one = Backlog::of_one(&target.item, manual, change.accepted_at);
                         let sum = backlogs.get(id).map_or(one, |sum| sum.and(one));
                         backlogs.insert(id.clone(), sum);
                     }

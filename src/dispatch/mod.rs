@@ -4,11 +4,15 @@
 //! due, and sleeps until a signal or its next due time; nothing is handed over in memory that
 //! a restart could lose. Time comes from the clock port alone.
 
+mod attempt;
+mod budget;
 mod catalogue;
 mod confirm;
+mod lane;
 mod mapper;
 mod pace;
 mod queues;
+mod retain;
 mod submit;
 mod track;
 
@@ -17,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    domain::batch::Usage,
     health::Health,
     ports::{Cdn, Clock, SnsTrust, Store, StoreError},
     signals::Signals,
@@ -24,8 +29,14 @@ use crate::{
 };
 
 use self::{
-    catalogue::CatalogueKeeper, confirm::Confirmer, mapper::Mapper, pace::Pace, queues::Queues,
-    submit::Submitter, track::Tracker,
+    catalogue::CatalogueKeeper,
+    confirm::Confirmer,
+    mapper::Mapper,
+    pace::Pace,
+    queues::{Pools, Queues},
+    retain::Retainer,
+    submit::Submitter,
+    track::Tracker,
 };
 
 /// What every worker works with.
@@ -66,8 +77,22 @@ pub struct Settings {
     pub read_burst: u32,
     /// Items in one call, at most.
     pub items_per_call: usize,
+    /// Exact paths a second, over all calls.
+    pub paths_per_second: f64,
+    /// Wildcards a second, over all calls.
+    pub wildcards_per_second: f64,
+    /// What may be in progress at a distribution,
+    pub in_progress: Usage,
+    /// and how much of that is for people alone.
+    pub reserve: Usage,
+    /// Items a day without anybody asking for them; 0: no limit.
+    pub paths_per_day: u64,
+    /// Plan and record everything, send nothing.
+    pub shadow: bool,
     /// How often the catalogue is read.
     pub catalogue_refresh: Duration,
+    /// How long history is kept.
+    pub keep: Duration,
     /// Whether unsubscribing shall need credentials.
     pub authenticate_on_unsubscribe: bool,
     /// Where the jitter begins.
@@ -85,11 +110,23 @@ pub async fn start(
     if let Some(kept) = context.store.catalogue().await? {
         context.signals.update_catalogue(|_| kept);
     }
-    let queues = Arc::new(Queues::new(
+    let pools = Pools {
+        limit: settings.in_progress,
+        reserve: settings.reserve,
+    };
+    let queues = Queues::new(
         settings.quiet,
         settings.max_wait,
+        pools,
         context.metrics.clone(),
-    ));
+    );
+    let queues = Arc::new(queues);
+    let brakes = context.store.brakes().await?;
+    queues.set_waits(&brakes);
+    queues.set_pauses(&brakes);
+    for (distribution_id, usage) in context.store.usages().await? {
+        queues.occupy(&distribution_id, usage);
+    }
     for (distribution_id, backlog) in context.store.backlogs().await? {
         queues.add(&distribution_id, backlog);
     }
@@ -105,9 +142,15 @@ pub async fn start(
     tasks.spawn(mapper.run(stop.clone()));
     let keeper = CatalogueKeeper::new(context.clone(), Arc::clone(&pace), settings);
     tasks.spawn(keeper.run(stop.clone()));
-    let submitter = Submitter::new(context.clone(), queues, settings);
+    let submitter = Submitter::new(
+        context.clone(),
+        Arc::clone(&queues),
+        Arc::clone(&pace),
+        settings,
+    );
     tasks.spawn(submitter.run(stop.clone()));
-    tasks.spawn(Tracker::new(context.clone(), pace, settings.seed).run(stop.clone()));
+    tasks.spawn(Tracker::new(context.clone(), queues, pace, settings.seed).run(stop.clone()));
+    tasks.spawn(Retainer::new(context.clone(), settings.keep).run(stop.clone()));
     tasks.spawn(Confirmer::new(context, settings).run(stop.clone()));
     Ok(())
 }

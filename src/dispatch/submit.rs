@@ -5,162 +5,217 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
-    Context, Queues, STORE_PAUSE, Settings,
-    queues::{Next, Turn},
+    Context, Pace, STORE_PAUSE, Settings,
+    attempt::{Attempt, Concluded},
+    budget::Budget,
+    queues::{self, Gates, Next, Queues, Setback, Turn},
 };
 use crate::{
     domain::{
         batch::{Backlog, Batch},
-        consolidate,
-        limits::{TokenBucket, backoff},
+        consolidate::{self, Room},
+        limits::{CallRate, ItemRate},
     },
-    ports::{Answer, CdnError, StoreError, Unresolved, WaitingChange},
+    ports::{StoreError, Unresolved, WaitingChange},
 };
 
 /// The name under which submitting reports its health.
 const HEALTH: &str = "cloudfront";
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_mins(15);
-/// AWS says that an invalidation takes effect within 5 s and is completed within 25 s, mostly.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
 
-/// The worker that spends the account's `CreateInvalidation` calls.
+/// The worker that spends what the account may send. It plans one call after the other, so
+/// that each sees what the one before has spent; the calls themselves run beside each other.
 pub(super) struct Submitter {
-    shared: Arc<Shared>,
-    calls: TokenBucket,
-    random: fastrand::Rng,
-}
-
-/// What a turn works with.
-struct Shared {
     context: Context,
     queues: Arc<Queues>,
+    pace: Arc<Pace>,
+    calls: CallRate,
+    paths: ItemRate,
+    wildcards: ItemRate,
+    budget: Budget,
+    random: fastrand::Rng,
     window: usize,
     items_per_call: usize,
+    shadow: bool,
 }
 
 impl Submitter {
-    pub(super) fn new(context: Context, queues: Arc<Queues>, settings: &Settings) -> Self {
+    pub(super) fn new(
+        context: Context,
+        queues: Arc<Queues>,
+        pace: Arc<Pace>,
+        settings: &Settings,
+    ) -> Self {
         let now = context.clock.now();
         Self {
             // Empty: nobody knows what was spent just before this start.
-            calls: TokenBucket::empty(settings.calls_per_second, settings.call_burst, now),
+            calls: CallRate::empty(settings.calls_per_second, settings.call_burst, now),
+            paths: ItemRate::empty(settings.paths_per_second, now),
+            wildcards: ItemRate::empty(settings.wildcards_per_second, now),
+            budget: Budget::new(settings.paths_per_day),
             random: fastrand::Rng::with_seed(settings.seed),
-            shared: Arc::new(Shared {
-                context,
-                queues,
-                window: settings.window,
-                items_per_call: settings.items_per_call,
-            }),
+            window: settings.window,
+            items_per_call: settings.items_per_call,
+            shadow: settings.shadow,
+            context,
+            queues,
+            pace,
         }
     }
 
-    /// Gives turns until `stop`, then lets those under way end.
+    /// Gives turns until `stop`, then lets the calls under way end.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let shared = Arc::clone(&self.shared);
-        let Context { clock, signals, .. } = &shared.context;
-        let mut turns = JoinSet::new();
+        let Context { clock, signals, .. } = self.context.clone();
+        let mut attempts = JoinSet::new();
         loop {
-            let wake_at = self.give_turns(&mut turns);
+            let wake_at = match self.give_turns(&mut attempts).await {
+                Ok(wake_at) => wake_at,
+                Err(error) => {
+                    tracing::warn!(%error, "nothing is sent for a moment");
+                    Some(clock.now() + STORE_PAUSE)
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = signals.planned.notified() => {}
-                Some(_) = turns.join_next() => {}
+                Some(Ok(attempt)) = attempts.join_next() => self.conclude(attempt).await,
                 () = clock.sleep_until(wake_at.unwrap_or(Timestamp::MAX)), if wake_at.is_some() => {}
             }
         }
-        while turns.join_next().await.is_some() {}
+        while let Some(attempt) = attempts.join_next().await {
+            if let Ok(attempt) = attempt {
+                self.conclude(attempt).await;
+            }
+        }
     }
 
     /// Begins every turn that may begin now; says when the next one may.
-    fn give_turns(&mut self, turns: &mut JoinSet<()>) -> Option<Timestamp> {
+    async fn give_turns(
+        &mut self,
+        attempts: &mut JoinSet<Attempt>,
+    ) -> Result<Option<Timestamp>, StoreError> {
         loop {
-            let now = self.shared.context.clock.now();
-            let id = match self.shared.queues.next(now) {
+            let now = self.context.clock.now();
+            if self.context.signals.take_brakes_changed() {
+                self.queues.set_pauses(&self.context.store.brakes().await?);
+                self.budget.forget();
+            }
+            let automatic = self.budget.left(&self.context, &self.queues, now).await?;
+            let gates = Gates {
+                paths_at: self.paths.next(now),
+                wildcards_at: self.wildcards.next(now),
+                automatic,
+            };
+            let id = match self.queues.next(now, &gates) {
                 Next::Ready(id) => id,
-                Next::At(at) => return Some(at),
-                Next::Idle => return None,
+                Next::At(at) => return Ok(Some(at)),
+                // A new day may let go what this one holds.
+                Next::Idle => return Ok((automatic == 0).then(|| self.budget.next_day(now))),
             };
             if let Err(at) = self.calls.take(now) {
-                return Some(at);
+                self.context.metrics.limited("calls");
+                return Ok(Some(at));
             }
-            if let Some(turn) = self.shared.queues.begin(&id) {
-                let shared = Arc::clone(&self.shared);
-                let jitter = self.random.f64();
-                turns.spawn(async move { shared.turn(&id, turn, jitter).await });
+            // What is closed now has no room in this call.
+            let closed = |at: Timestamp, room: usize| if at > now { 0 } else { room };
+            let open = |room: Room| Room {
+                paths: closed(gates.paths_at, room.paths),
+                wildcards: closed(gates.wildcards_at, room.wildcards),
+            };
+            let prepared = match self.queues.begin(&id, now, &gates) {
+                Some(Turn::Resend(unresolved)) => self.resume(&id, unresolved).await,
+                Some(Turn::Plan {
+                    backlog,
+                    room: (manual, automatic),
+                    in_doubt,
+                }) => {
+                    let room = (open(manual), open(automatic));
+                    self.prepare(&id, backlog, room, in_doubt).await
+                }
+                None => None,
+            };
+            if let Some(unresolved) = prepared {
+                let usage = unresolved.batch.usage();
+                self.paths.spend(usage.paths, now);
+                self.wildcards.spend(usage.wildcards, now);
+                if self.shadow {
+                    self.queues.finish(&id);
+                } else {
+                    let cdn = Arc::clone(&self.context.cdn);
+                    attempts.spawn(Attempt::make(cdn, Arc::clone(&self.pace), unresolved));
+                }
             }
         }
     }
-}
 
-impl Shared {
-    /// One distribution's turn: one batch, one attempt, and what it leads to.
-    async fn turn(&self, id: &str, turn: Turn, jitter: f64) {
-        let frozen = match turn {
-            Turn::Resend(unresolved) => self.resume(unresolved).await,
-            Turn::Plan { backlog, in_doubt } => self.freeze(id, backlog, in_doubt).await,
-        };
-        match frozen {
-            Ok(Some((batch, failures))) => self.attempt(batch, failures, jitter).await,
-            Ok(None) => self.queues.finish(id),
-            Err((open, error)) => {
-                // Nothing left: an attempt that is not recorded is not made.
-                let due_at = self.context.clock.now() + STORE_PAUSE;
-                self.queues.fail(id, open, due_at, error.to_string());
-            }
-        }
-        self.report();
-    }
-
-    async fn resume(
-        &self,
-        unresolved: Unresolved,
-    ) -> Result<Option<(Batch, u32)>, (Option<Unresolved>, StoreError)> {
+    /// Records another attempt with a batch that has no answer yet.
+    async fn resume(&self, id: &str, unresolved: Unresolved) -> Option<Unresolved> {
         let now = self.context.clock.now();
-        match self
-            .context
-            .store
-            .record_attempt(unresolved.batch.id, now)
-            .await
-        {
-            Ok(()) => Ok(Some((unresolved.batch, unresolved.failures))),
-            Err(error) => Err((Some(unresolved), error)),
+        let batch = unresolved.batch.id;
+        match self.context.store.record_attempt(batch, now).await {
+            Ok(()) => Some(unresolved),
+            Err(error) => {
+                // An attempt that is not recorded is not made.
+                self.set_back(id, vec![unresolved], &error);
+                None
+            }
         }
     }
 
     /// Plans the oldest of what waits and freezes one call of it; the rest waits on.
-    async fn freeze(
-        &self,
+    async fn prepare(
+        &mut self,
         id: &str,
         backlog: Backlog,
+        room: (Room, Room),
         in_doubt: bool,
-    ) -> Result<Option<(Batch, u32)>, (Option<Unresolved>, StoreError)> {
+    ) -> Option<Unresolved> {
         if in_doubt {
             match self.forgotten(id).await {
                 Ok(None) => {}
                 Ok(Some(forgotten)) => {
                     self.queues.add(id, backlog);
-                    return self.resume(forgotten).await;
+                    self.queues.occupy(id, forgotten.batch.usage());
+                    return self.resume(id, forgotten).await;
                 }
                 Err(error) => {
                     self.queues.add(id, backlog);
-                    return Err((None, error));
+                    self.set_back(id, Vec::new(), &error);
+                    return None;
                 }
             }
         }
-        match self.plan(id, backlog).await {
+        match self.freeze(id, backlog, room).await {
             Ok((batch, rest)) => {
+                let left = rest.is_some();
                 if let Some(rest) = rest {
                     self.queues.add(id, rest);
                 }
-                Ok(batch.map(|batch| (batch, 0)))
+                if batch.is_none() {
+                    // Something waits that has no room: look again in a moment.
+                    let pause = self.context.clock.now() + STORE_PAUSE;
+                    self.queues.rest(id, left.then_some(pause));
+                }
+                let batch = batch?;
+                let failures = self.queues.failures(id);
+                if !self.shadow {
+                    self.budget.spend(batch.items.len());
+                    self.queues.occupy(id, batch.usage());
+                }
+                Some(Unresolved {
+                    due_at: self.context.clock.now(),
+                    failures,
+                    in_doubt: false,
+                    renamed: false,
+                    missing_since: None,
+                    batch,
+                })
             }
             Err(error) => {
                 self.queues.add(id, backlog);
-                Err((None, error))
+                self.set_back(id, Vec::new(), &error);
+                None
             }
         }
     }
@@ -173,131 +228,86 @@ impl Shared {
             .find(|one| one.batch.distribution_id == id))
     }
 
-    async fn plan(
+    async fn freeze(
         &self,
         id: &str,
         backlog: Backlog,
+        room: (Room, Room),
     ) -> Result<(Option<Batch>, Option<Backlog>), StoreError> {
         let store = &self.context.store;
-        let mut changes = store.waiting(id, self.window).await?;
+        let changes = store.waiting(id, self.window).await?;
         let whole = changes.len() < self.window;
         let waiting: Vec<_> = changes
             .iter()
             .map(|change| change.waiting.clone())
             .collect();
-        let plan = consolidate::plan(&waiting, self.items_per_call);
+        let plan = consolidate::plan(&waiting, &queues::caps(self.items_per_call, room));
+        let rest = rest(&changes, &plan.covered, backlog, whole);
         if plan.items.is_empty() {
-            return Ok((None, None));
+            return Ok((None, rest));
         }
-        let batch = Batch {
-            id: Uuid::now_v7(),
-            distribution_id: id.to_owned(),
-            caller_reference: Uuid::new_v4().to_string(),
-            items: plan.items,
-        };
+        let batch = Batch::new(id, plan.items);
         let covered = plan.covered.iter();
-        let covered = covered
-            .map(|&(index, position)| (waiting[index].seq, position))
-            .collect();
+        let covered = covered.map(|&(index, position)| (waiting[index].seq, position));
+        let now = self.context.clock.now();
         store
-            .freeze(&batch, covered, self.context.clock.now())
+            .freeze(&batch, covered.collect(), self.shadow, now)
             .await?;
-        let mut planned = plan.covered.iter().map(|(index, _)| *index).peekable();
-        let mut index = 0;
-        changes.retain(|_| {
-            index += 1;
-            planned.next_if_eq(&(index - 1)).is_none()
-        });
-        let rest = rest(&changes, backlog, plan.covered.len(), whole);
+        self.told_to_submit(&changes, &plan.covered, now);
         Ok((Some(batch), rest))
     }
 
-    /// Sends a batch whose attempt is recorded, and records the answer.
-    async fn attempt(&self, batch: Batch, failures: u32, jitter: f64) {
-        let Context {
-            cdn,
-            clock,
-            metrics,
-            ..
-        } = &self.context;
-        let result = cdn.create_invalidation(&batch).await;
-        let outcome = result.as_ref().map_or_else(CdnError::label, |_| "ok");
-        metrics.call("CreateInvalidation", outcome);
-        match result {
-            Ok(invalidation) => {
-                tracing::info!(
-                    distribution_id = %batch.distribution_id,
-                    invalidation = %batch.id,
-                    cloudfront_id = %invalidation.cloudfront_id,
-                    items = batch.items.len(),
-                    "invalidation created"
-                );
-                let wildcards = batch.items.iter().filter(|item| item.is_wildcard()).count();
-                let look_at = clock.now() + FIRST_LOOK;
-                let answer = Answer::Created {
-                    invalidation,
-                    look_at,
-                };
-                if self.record(&batch, answer, failures).await {
-                    metrics.items(batch.items.len() - wildcards, wildcards);
-                    self.queues.finish(&batch.distribution_id);
-                    self.context.signals.submitted.notify_one();
-                }
-            }
-            Err(error) => self.failed(batch, failures + 1, error, jitter).await,
+    fn told_to_submit(
+        &self,
+        changes: &[WaitingChange],
+        covered: &[(usize, usize)],
+        now: Timestamp,
+    ) {
+        for &(index, _) in covered {
+            let waited = now.duration_since(changes[index].accepted_at);
+            self.context.metrics.waited(waited.as_secs_f64());
         }
     }
 
-    /// Every answer but "created" leaves the batch open: the same pair goes out again.
-    async fn failed(&self, batch: Batch, failures: u32, error: CdnError, jitter: f64) {
-        let pause = backoff(failures, FIRST_PAUSE, LONGEST_PAUSE, jitter);
-        let due_at = self.context.clock.now() + pause;
-        tracing::warn!(
-            distribution_id = %batch.distribution_id,
-            invalidation = %batch.id,
-            %error,
-            failures,
-            retry_at = %due_at,
-            "the batch waits and goes out again unchanged"
-        );
-        let trouble = trouble(&error, failures);
-        let answer = Answer::Failed {
-            error,
-            failures,
-            due_at,
-        };
-        if self.record(&batch, answer, failures).await {
-            let id = batch.distribution_id.clone();
-            let open = Unresolved {
-                batch,
-                failures,
-                due_at,
-            };
-            self.queues.fail(&id, Some(open), due_at, trouble);
-        }
-    }
-
-    /// Records an answer. Where the store refuses, the answer is as good as lost: the batch
-    /// goes out again, and `CloudFront` repeats what it said.
-    async fn record(&self, batch: &Batch, answer: Answer, failures: u32) -> bool {
+    /// Does what an answer asks for.
+    async fn conclude(&mut self, attempt: Attempt) {
         let now = self.context.clock.now();
-        let Err(error) = self
-            .context
-            .store
-            .record_answer(batch.id, answer, now)
+        let id = attempt.distribution_id().to_owned();
+        let jitter = self.random.f64();
+        match attempt
+            .conclude(&self.context, &self.queues, &mut self.calls, jitter)
             .await
-        else {
-            return true;
+        {
+            Ok(Concluded::Created) => {
+                self.queues.finish(&id);
+                self.context.signals.submitted.notify_one();
+            }
+            Ok(Concluded::Buried) => self.queues.finish(&id),
+            Ok(Concluded::SetBack(setback)) => self.queues.fail(&id, setback),
+            Err((unresolved, error)) => {
+                // The answer is as good as lost: the batch goes out again, and CloudFront
+                // repeats what it said.
+                tracing::warn!(distribution_id = %id, %error, "an answer was not recorded");
+                let due_at = now + STORE_PAUSE;
+                let unresolved = Unresolved {
+                    in_doubt: true,
+                    due_at,
+                    ..unresolved
+                };
+                self.set_back(&id, vec![unresolved], &error);
+            }
+        }
+        self.report();
+    }
+
+    fn set_back(&self, id: &str, open: Vec<Unresolved>, error: &StoreError) {
+        let setback = Setback {
+            open,
+            due_at: self.context.clock.now() + STORE_PAUSE,
+            failures: self.queues.failures(id),
+            trouble: error.to_string(),
         };
-        let due_at = now + STORE_PAUSE;
-        let open = Unresolved {
-            batch: batch.clone(),
-            failures,
-            due_at,
-        };
-        let id = &batch.distribution_id;
-        self.queues.fail(id, Some(open), due_at, error.to_string());
-        false
+        self.queues.fail(id, setback);
     }
 
     fn report(&self) {
@@ -312,27 +322,33 @@ impl Shared {
 
 /// What still waits after a plan: counted where all of it was read, else what was known less
 /// what was planned.
-fn rest(left: &[WaitingChange], backlog: Backlog, planned: usize, whole: bool) -> Option<Backlog> {
-    let mut rest = left
-        .iter()
-        .map(|change| Backlog::of_one(change.accepted_at, change.manual))
-        .reduce(Backlog::and);
-    if !whole {
-        let beyond = Backlog {
-            items: backlog.items.saturating_sub((planned + left.len()) as u64),
-            manual: false,
-            ..backlog
-        };
-        rest = Some(rest.map_or(beyond, |rest| rest.and(beyond)));
+fn rest(
+    changes: &[WaitingChange],
+    covered: &[(usize, usize)],
+    backlog: Backlog,
+    whole: bool,
+) -> Option<Backlog> {
+    let one = |change: &WaitingChange| {
+        let waiting = &change.waiting;
+        Backlog::of_one(&waiting.item, waiting.manual, change.accepted_at)
+    };
+    let mut planned = covered.iter().map(|(index, _)| *index).peekable();
+    let left = changes.iter().enumerate().filter_map(|(index, change)| {
+        let goes = planned.next_if_eq(&index).is_some();
+        (!goes).then(|| one(change))
+    });
+    let left = left.reduce(Backlog::and);
+    if whole {
+        return left;
     }
-    rest
+    let read = changes.iter().map(one).reduce(Backlog::and);
+    let beyond = read.and_then(|read| backlog.beyond(read));
+    match (left, beyond) {
+        (Some(left), Some(beyond)) => Some(left.and(beyond)),
+        (left, beyond) => left.or(beyond),
+    }
 }
 
-/// What an operator should know and do about a distribution that is not served.
-fn trouble(error: &CdnError, failures: u32) -> String {
-    let mend = match error {
-        CdnError::Denied(_) => "; grant cloudfront:CreateInvalidation on this distribution",
-        _ => "",
-    };
-    format!("tried {failures} times in vain, goes on trying: {error}{mend}")
-}
+/// How long a distribution waits after a setback: at first, and at most.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(15);

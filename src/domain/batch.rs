@@ -23,6 +23,62 @@ pub struct Batch {
     pub items: Vec<Item>,
 }
 
+impl Batch {
+    /// A batch with an id and a reference of its own.
+    pub fn new(distribution_id: &str, items: Vec<Item>) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            distribution_id: distribution_id.to_owned(),
+            caller_reference: Uuid::new_v4().to_string(),
+            items,
+        }
+    }
+
+    /// Its halves, as batches of their own, and where the second begins.
+    pub fn halves(&self) -> [Self; 2] {
+        let (first, second) = self.items.split_at(self.items.len() / 2);
+        [first, second].map(|items| Self::new(&self.distribution_id, items.to_vec()))
+    }
+
+    /// What it takes of the pools while it is in progress.
+    pub fn usage(&self) -> Usage {
+        let wildcards = self.items.iter().filter(|item| item.is_wildcard()).count();
+        Usage {
+            paths: self.items.len() - wildcards,
+            wildcards,
+        }
+    }
+}
+
+/// Items in progress at a distribution, by the two pools that `CloudFront` keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Exact paths.
+    pub paths: usize,
+    /// Wildcards.
+    pub wildcards: usize,
+}
+
+impl Usage {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            paths: self.paths + other.paths,
+            wildcards: self.wildcards + other.wildcards,
+        }
+    }
+
+    /// What is left when `other` is done.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            paths: self.paths.saturating_sub(other.paths),
+            wildcards: self.wildcards.saturating_sub(other.wildcards),
+        }
+    }
+}
+
 /// Where a batch stands, in the words of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,15 +89,33 @@ pub enum BatchStatus {
     InProgress,
     /// `CloudFront` says that it is done.
     Completed,
+    /// It can never go: its items are dead letters.
+    Failed,
+    /// It was halved or dissolved: its changes went on without it.
+    Replaced,
+    /// Planned in shadow mode, and never meant to be sent.
+    Shadowed,
 }
 
 impl BatchStatus {
+    const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::InProgress,
+        Self::Completed,
+        Self::Failed,
+        Self::Replaced,
+        Self::Shadowed,
+    ];
+
     /// Its name in the API and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::InProgress => "in_progress",
             Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Replaced => "replaced",
+            Self::Shadowed => "shadowed",
         }
     }
 }
@@ -56,7 +130,7 @@ impl FromStr for BatchStatus {
     type Err = UnknownStatus;
 
     fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        [Self::Pending, Self::InProgress, Self::Completed]
+        Self::ALL
             .into_iter()
             .find(|status| status.as_str() == text)
             .ok_or(UnknownStatus)
@@ -65,30 +139,37 @@ impl FromStr for BatchStatus {
 
 /// A status that no batch has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a status is one of: pending, in_progress, completed")]
+#[error("a status is one of: pending, in_progress, completed, failed, replaced, shadowed")]
 pub struct UnknownStatus;
 
 /// Changes of one distribution that wait to be planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many items wait.
-    pub items: u64,
+    /// How many items wait,
+    pub items: usize,
+    /// and how many of them are wildcards.
+    pub wildcards: usize,
+    /// How many of the exact paths a person asked for,
+    pub manual_paths: usize,
+    /// and how many of the wildcards.
+    pub manual_wildcards: usize,
     /// When the oldest of them was accepted.
     pub oldest: Timestamp,
     /// When the newest of them was accepted.
     pub newest: Timestamp,
-    /// Whether a person asked for any of them.
-    pub manual: bool,
 }
 
 impl Backlog {
     /// What a single waiting item amounts to.
-    pub fn of_one(accepted_at: Timestamp, manual: bool) -> Self {
+    pub fn of_one(item: &Item, manual: bool, accepted_at: Timestamp) -> Self {
+        let wildcard = item.is_wildcard();
         Self {
             items: 1,
+            wildcards: usize::from(wildcard),
+            manual_paths: usize::from(manual && !wildcard),
+            manual_wildcards: usize::from(manual && wildcard),
             oldest: accepted_at,
             newest: accepted_at,
-            manual,
         }
     }
 
@@ -97,9 +178,30 @@ impl Backlog {
     pub fn and(self, other: Self) -> Self {
         Self {
             items: self.items + other.items,
+            wildcards: self.wildcards + other.wildcards,
+            manual_paths: self.manual_paths + other.manual_paths,
+            manual_wildcards: self.manual_wildcards + other.manual_wildcards,
             oldest: self.oldest.min(other.oldest),
             newest: self.newest.max(other.newest),
-            manual: self.manual || other.manual,
         }
+    }
+
+    /// What waits besides `read`, which is a part of it; `None` where nothing does.
+    pub fn beyond(self, read: Self) -> Option<Self> {
+        let items = self.items.saturating_sub(read.items);
+        let wildcards = self.wildcards.saturating_sub(read.wildcards).min(items);
+        (items > 0).then_some(Self {
+            items,
+            wildcards,
+            // People's stand first: they were all read.
+            manual_paths: 0,
+            manual_wildcards: 0,
+            ..self
+        })
+    }
+
+    /// Whether a person asked for any of it.
+    pub fn has_manual(&self) -> bool {
+        self.manual_paths + self.manual_wildcards > 0
     }
 }

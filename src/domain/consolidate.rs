@@ -11,6 +11,44 @@ pub struct Waiting {
     pub seq: i64,
     /// What has to be invalidated.
     pub item: Item,
+    /// Whether a person asked for it.
+    pub manual: bool,
+}
+
+/// How many exact paths and wildcards may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Exact paths (and tags, which count as paths).
+    pub paths: usize,
+    /// Wildcards.
+    pub wildcards: usize,
+}
+
+impl Room {
+    /// No room at all.
+    pub const NONE: Self = Self {
+        paths: 0,
+        wildcards: 0,
+    };
+
+    fn of(&self, item: &Item) -> usize {
+        if item.is_wildcard() {
+            self.wildcards
+        } else {
+            self.paths
+        }
+    }
+}
+
+/// What one call may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Items, of either kind and whoever asked.
+    pub items: usize,
+    /// While only people's items are in it.
+    pub manual: Room,
+    /// From the first item on that nobody asked for: less by what is reserved for people.
+    pub automatic: Room,
 }
 
 /// What one call carries, and which of the waiting items that settles.
@@ -23,22 +61,37 @@ pub struct Plan {
     pub covered: Vec<(usize, usize)>,
 }
 
-/// Plans one call of at most `max_items` items for `waiting`, which stands in order: people's
-/// first, then the oldest. Equal items become one, and what a waiting wildcard covers rides
-/// on it. What does not fit goes on waiting.
-pub fn plan(waiting: &[Waiting], max_items: usize) -> Plan {
-    let wildcards = outermost_wildcards(waiting);
+/// Plans one call for `waiting`, which stands in order: people's first, then the oldest. Equal
+/// items become one, and what a waiting wildcard covers rides on it. What does not fit goes on
+/// waiting.
+pub fn plan(waiting: &[Waiting], caps: &Caps) -> Plan {
+    // A person's item never waits for a wildcard that nobody asked for.
+    let asked = outermost_wildcards(waiting.iter().filter(|one| one.manual));
+    let all = outermost_wildcards(waiting.iter());
     let mut positions: HashMap<&Item, usize> = HashMap::new();
     let mut plan = Plan::default();
+    let mut used = Room::NONE;
     for (index, one) in waiting.iter().enumerate() {
-        let item = covering(&wildcards, &one.item).unwrap_or(&one.item);
+        let (wildcards, room) = if one.manual {
+            (&asked, &caps.manual)
+        } else {
+            (&all, &caps.automatic)
+        };
+        let item = covering(wildcards, &one.item).unwrap_or(&one.item);
         let position = match positions.entry(item) {
             Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) if plan.items.len() < max_items => {
+            Entry::Vacant(new) => {
+                if plan.items.len() >= caps.items || used.of(item) >= room.of(item) {
+                    continue;
+                }
+                if item.is_wildcard() {
+                    used.wildcards += 1;
+                } else {
+                    used.paths += 1;
+                }
                 plan.items.push(item.clone());
                 *new.insert(plan.items.len() - 1)
             }
-            Entry::Vacant(_) => continue,
         };
         plan.covered.push((index, position));
     }
@@ -46,9 +99,10 @@ pub fn plan(waiting: &[Waiting], max_items: usize) -> Plan {
 }
 
 /// The waiting wildcards that no other one covers, by their stems.
-fn outermost_wildcards(waiting: &[Waiting]) -> BTreeMap<&str, &Item> {
+fn outermost_wildcards<'a>(
+    waiting: impl Iterator<Item = &'a Waiting>,
+) -> BTreeMap<&'a str, &'a Item> {
     let all: BTreeMap<&str, &Item> = waiting
-        .iter()
         .filter_map(|one| Some((one.item.stem()?, &one.item)))
         .collect();
     let mut outermost: BTreeMap<&str, &Item> = BTreeMap::new();
@@ -75,59 +129,101 @@ mod tests {
 
     use super::*;
 
+    /// Items in order; those that begin with `!` are people's.
     fn waiting(items: &[&str]) -> Vec<Waiting> {
         let numbered = items.iter().zip(1..);
         numbered
             .map(|(item, seq)| Waiting {
                 seq,
-                item: Item::parse(item).unwrap(),
+                item: Item::parse(item.trim_start_matches('!')).unwrap(),
+                manual: item.starts_with('!'),
             })
             .collect()
     }
 
-    fn planned(items: &[&str], max_items: usize) -> (Vec<String>, Vec<(usize, usize)>) {
-        let plan = plan(&waiting(items), max_items);
-        (
-            plan.items.into_iter().map(String::from).collect(),
-            plan.covered,
-        )
+    fn caps(items: usize) -> Caps {
+        let room = Room {
+            paths: items,
+            wildcards: items,
+        };
+        Caps {
+            items,
+            manual: room,
+            automatic: room,
+        }
+    }
+
+    fn planned(items: &[&str], caps: &Caps) -> (Vec<String>, Vec<(usize, usize)>) {
+        let plan = plan(&waiting(items), caps);
+        let items = plan.items.into_iter().map(String::from).collect();
+        (items, plan.covered)
     }
 
     #[test]
     fn equal_items_become_one() {
-        let (items, covered) = planned(&["/a", "/b", "/a"], 10);
+        let (items, covered) = planned(&["/a", "/b", "/a"], &caps(10));
         assert_eq!(items, ["/a", "/b"]);
         assert_eq!(covered, [(0, 0), (1, 1), (2, 0)]);
     }
 
     #[test]
     fn what_a_wildcard_covers_rides_on_it_wherever_it_stands() {
-        let (items, covered) = planned(&["/b/x", "/a", "/b/c*", "/b/*", "/b/c/d", "/b"], 10);
+        let all = ["/b/x", "/a", "/b/c*", "/b/*", "/b/c/d", "/b"];
+        let (items, covered) = planned(&all, &caps(10));
         assert_eq!(items, ["/b/*", "/a", "/b"]);
         assert_eq!(covered, [(0, 0), (1, 1), (2, 0), (3, 0), (4, 0), (5, 2)]);
     }
 
     #[test]
     fn a_full_call_still_settles_what_it_covers() {
-        let (items, covered) = planned(&["/a", "/b", "/c", "/a"], 2);
+        let (items, covered) = planned(&["/a", "/b", "/c", "/a"], &caps(2));
         assert_eq!(items, ["/a", "/b"]);
         assert_eq!(covered, [(0, 0), (1, 1), (3, 0)]);
     }
 
     #[test]
     fn a_star_within_a_path_is_no_wildcard() {
-        assert_eq!(planned(&["/a*b", "/axb"], 10).0, ["/a*b", "/axb"]);
+        assert_eq!(planned(&["/a*b", "/axb"], &caps(10)).0, ["/a*b", "/axb"]);
+    }
+
+    #[test]
+    fn paths_and_wildcards_have_room_of_their_own() {
+        let mut caps = caps(10);
+        caps.automatic = Room {
+            paths: 1,
+            wildcards: 1,
+        };
+        let all = ["/a", "/b", "/c*", "/d*", "/cc"];
+        let (items, covered) = planned(&all, &caps);
+        assert_eq!(items, ["/a", "/c*"]);
+        assert_eq!(covered, [(0, 0), (2, 1), (4, 1)]);
+    }
+
+    #[test]
+    fn people_use_what_is_reserved_for_them_and_wait_for_nobody() {
+        let mut caps = caps(10);
+        caps.automatic = Room::NONE;
+        let all = ["!/a", "!/b/c", "/b/*", "/a", "/d"];
+        let (items, covered) = planned(&all, &caps);
+        assert_eq!(items, ["/a", "/b/c"]);
+        assert_eq!(covered, [(0, 0), (1, 1), (3, 0)]);
     }
 
     proptest! {
         #[test]
         fn a_plan_covers_exactly_what_it_says(
             texts in prop::collection::vec("/[ab]{0,3}(/[ab]{0,2})?\\*?", 0..30),
-            max_items in 1_usize..20,
+            items in 1_usize..20,
+            paths in 0_usize..10,
+            wildcards in 0_usize..3,
         ) {
             let waiting = waiting(&texts.iter().map(String::as_str).collect::<Vec<_>>());
-            let plan = plan(&waiting, max_items);
-            prop_assert!(plan.items.len() <= max_items);
+            let mut caps = caps(items);
+            caps.automatic = Room { paths, wildcards };
+            let plan = plan(&waiting, &caps);
+            let sent = plan.items.iter().filter(|item| item.is_wildcard()).count();
+            prop_assert!(plan.items.len() <= items);
+            prop_assert!(sent <= wildcards && plan.items.len() - sent <= paths);
             for &(index, position) in &plan.covered {
                 prop_assert!(plan.items[position].covers(&waiting[index].item));
             }
@@ -137,11 +233,14 @@ mod tests {
                 let others = plan.items.iter().enumerate().filter(|(other, _)| *other != at);
                 prop_assert!(others.clone().all(|(_, other)| !other.covers(item)));
             }
-            // Only a full call leaves something waiting, and never what it covers.
+            // Only for want of room does something go on waiting, and never what is covered.
             let settled: Vec<_> = plan.covered.iter().map(|(index, _)| *index).collect();
             for (index, one) in waiting.iter().enumerate() {
                 if !settled.contains(&index) {
-                    prop_assert_eq!(plan.items.len(), max_items);
+                    let full = plan.items.len() == items
+                        || sent == wildcards
+                        || plan.items.len() - sent == paths;
+                    prop_assert!(full);
                     prop_assert!(plan.items.iter().all(|item| !item.covers(&one.item)));
                 }
             }

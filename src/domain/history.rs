@@ -33,8 +33,12 @@ pub enum RequestState {
     Planned,
     /// All of it taken by `CloudFront`.
     Submitted,
+    /// Planned in shadow mode, and never meant to be sent.
+    Shadowed,
     /// All of it done.
     Completed,
+    /// All of it has settled, and some of it can never be done.
+    Failed,
 }
 
 /// An invalidation as a request shows it.
@@ -106,6 +110,9 @@ pub struct InvalidationDetail {
     pub summary: InvalidationSummary,
     /// Its items, in the order in which they were sent.
     pub items: Vec<ItemDetail>,
+    /// What took its place, where it was split.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaced_by: Vec<Uuid>,
 }
 
 /// An item, and the changes behind it.
@@ -154,4 +161,25 @@ pub enum Why {
         /// How the path led to this item.
         because: String,
     },
+}
+
+/// Something accepted that can never succeed, kept with the reason.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: i64,
+    /// What it is: a `record` of a message, or an `item`.
+    pub kind: String,
+    /// Why it cannot succeed.
+    pub why: String,
+    /// What it was: the record as it came, or the item.
+    pub content: Option<String>,
+    /// The distribution, where it is about one.
+    pub distribution_id: Option<String>,
+    /// The object behind it, where there is one.
+    pub bucket: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// When it was kept.
+    pub created_at: Timestamp,
 }

@@ -162,7 +162,10 @@ impl ItemRate {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of items are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of items are far below 2^52"
+)]
 fn as_f64(items: usize) -> f64 {
     items as f64
 }
@@ -251,7 +254,12 @@ mod tests {
         let mut rate = ItemRate::empty(150.0, at(0));
         assert_eq!(rate.next(at(0)), at(0));
         rate.spend(1_000, at(0));
-        assert_eq!(rate.next(at(0)), at(6_667).saturating_sub(SignedDuration::from_micros(333)).unwrap());
+        assert_eq!(
+            rate.next(at(0)),
+            at(6_667)
+                .saturating_sub(SignedDuration::from_micros(333))
+                .unwrap()
+        );
         assert_eq!(rate.next(at(6_667)), at(6_667));
         // It holds one second's worth and no more, however long nothing went.
         rate.spend(150, at(3_600_000));

@@ -3,7 +3,7 @@
 //! A verified [`sns_message`] holds an [`s3_event`]; each of its records is a [`change`]. The
 //! [`catalogue`] knows, by [`origin`], which distributions have the bucket; [`mapping`] gives
 //! the items, spelled by [`path`]; [`consolidate`] picks those of one call, which are frozen
-//! into a [`batch`]; [`limits`] says when it may go; [`history`] is what people see of it.
+//! into a [`batch`]; [`limits`] says when it may go, [`outcome`] what an answer means; [`history`] is what people see of it.
 
 pub mod batch;
 pub mod catalogue;
@@ -13,6 +13,7 @@ pub mod history;
 pub mod limits;
 pub mod mapping;
 pub mod origin;
+pub mod outcome;
 pub mod path;
 pub mod s3_event;
 pub mod sns_message;

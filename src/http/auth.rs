@@ -47,6 +47,17 @@ impl Tokens {
 #[derive(Debug, Clone)]
 pub(super) struct Caller(pub(super) String);
 
+impl Caller {
+    /// Who shows a token in these parts of a request.
+    pub(super) async fn from_parts<S>(parts: &mut Parts, state: &S) -> Result<Self, Problem>
+    where
+        Arc<Tokens>: FromRef<S>,
+        S: Send + Sync,
+    {
+        Self::from_request_parts(parts, state).await
+    }
+}
+
 impl<S> FromRequestParts<S> for Caller
 where
     Arc<Tokens>: FromRef<S>,

@@ -1,14 +1,16 @@
 //! The HTTP surface: every route on one page, and the layers around them.
 
 mod auth;
+mod guard;
 mod invalidate;
 mod invalidations;
+mod operate;
 mod probes;
 mod problem;
 mod requests;
 mod sns;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -16,7 +18,7 @@ use axum::{
     extract::{DefaultBodyLimit, FromRef, Request},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -35,6 +37,7 @@ use problem::Problem;
 /// A notification is 256 KiB at most; JSON escapes may double it.
 const SNS_BODY: usize = 512 * 1024;
 const API_BODY: usize = 1024 * 1024;
+const ADMIN_BODY: usize = 4 * 1024;
 
 /// How long a request may take from its arrival, whatever it waits for. Past it the answer
 /// is 503: not known to be kept.
@@ -121,13 +124,26 @@ pub fn public(state: AppState, max_requests: usize) -> Router {
     with_fallbacks(limited.merge(open)).with_state(state)
 }
 
-/// The operators' listener.
-pub fn admin(state: AppState) -> Router {
-    let routes = Router::new()
+/// The operators' listener; `address` is where it listens.
+pub fn admin(state: AppState, address: SocketAddr) -> Router {
+    let guard = guard::Guard {
+        tokens: Arc::clone(&state.tokens),
+        address,
+    };
+    let guarded = Router::new()
+        .route("/pause", post(operate::pause))
+        .route("/resume", post(operate::resume))
+        .route("/deadletters", get(operate::list))
+        .route("/deadletters/{id}", delete(operate::drop_letter))
+        .route("/deadletters/{id}/replay", post(operate::replay))
+        .layer(DefaultBodyLimit::max(ADMIN_BODY))
+        .layer(middleware::from_fn(deadline))
+        .layer(middleware::from_fn_with_state(guard, guard::guard));
+    let open = Router::new()
         .route("/metrics", get(probes::metrics))
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::ready_in_detail));
-    with_fallbacks(routes).with_state(state)
+    with_fallbacks(guarded.merge(open)).with_state(state)
 }
 
 fn with_fallbacks(routes: Router<AppState>) -> Router<AppState> {

@@ -17,14 +17,20 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// The name under which dead letters report.
+const DEAD_LETTERS: &str = "dead_letters";
+
 /// The process lives.
 pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
 /// Whether the store takes writes. States only: details may name things of the account.
-pub(super) async fn ready(State(health): State<Health>) -> Response {
-    let checks = health.checks();
+pub(super) async fn ready(
+    State(health): State<Health>,
+    State(store): State<Arc<dyn Store>>,
+) -> Response {
+    let checks = checks(&health, &*store).await;
     let states: BTreeMap<_, _> = checks
         .iter()
         .map(|(part, check)| (*part, check.state))
@@ -33,9 +39,26 @@ pub(super) async fn ready(State(health): State<Health>) -> Response {
 }
 
 /// The same for operators, with the details.
-pub(super) async fn ready_in_detail(State(health): State<Health>) -> Response {
-    let checks = health.checks();
+pub(super) async fn ready_in_detail(
+    State(health): State<Health>,
+    State(store): State<Arc<dyn Store>>,
+) -> Response {
+    let checks = checks(&health, &*store).await;
     answer(&checks, checks.clone())
+}
+
+/// What everybody reported, and whether there are dead letters to look at.
+async fn checks(health: &Health, store: &dyn Store) -> BTreeMap<&'static str, Check> {
+    match store.count_dead_letters().await {
+        Ok(0) => health.ok(DEAD_LETTERS),
+        Ok(count) => {
+            let text = format!("{count} are kept: purgefront deadletters list shows them");
+            health.warn(DEAD_LETTERS, text);
+        }
+        // The store's own check says more.
+        Err(error) => tracing::debug!(%error, "dead letters were not counted"),
+    }
+    health.checks()
 }
 
 fn answer(checks: &BTreeMap<&'static str, Check>, shown: impl Serialize) -> Response {

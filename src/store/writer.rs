@@ -68,16 +68,24 @@ impl Writer {
         self.send(Job::Accept(intake, reply), answer).await
     }
 
-    /// Runs `work` as one transaction.
-    pub(super) async fn transact<F>(&self, work: F) -> Result<(), StoreError>
+    /// Runs `work` as one transaction, and returns what it found once that is committed.
+    pub(super) async fn transact<T, F>(&self, work: F) -> Result<T, StoreError>
     where
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<()>>
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<T>>
             + Send
             + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Transact(Box::new(work), reply), answer)
-            .await
+        let (give, found) = oneshot::channel();
+        let work: Work = Box::new(move |connection| {
+            Box::pin(async move {
+                let _ = give.send(work(connection).await?);
+                Ok(())
+            })
+        });
+        self.send(Job::Transact(work, reply), answer).await?;
+        found.await.map_err(|_| closed())
     }
 
     async fn send<T>(
@@ -85,9 +93,8 @@ impl Writer {
         job: Job,
         answer: oneshot::Receiver<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let ended = |()| StoreError::Unavailable("the store is closed".to_owned());
-        self.0.send(job).await.map_err(|_| ended(()))?;
-        answer.await.map_err(|_| ended(()))?
+        self.0.send(job).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 }
 
@@ -235,6 +242,10 @@ async fn watch<T>(clock: &Arc<dyn Clock>, health: &Health, write: impl Future<Ou
     let written = write.await;
     health.ok(HEALTH);
     written
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
 }
 
 fn refuses() -> StoreError {

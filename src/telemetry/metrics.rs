@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -20,6 +20,9 @@ pub struct Metrics {
     confirmations: Family<Outcome, Counter>,
     waiting: Family<Distribution, Gauge>,
     dead_letters: Gauge,
+    limiter_waits: Family<Limiter, Counter>,
+    waited: Histogram,
+    propagation: Family<Distribution, Histogram, fn() -> Histogram>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,6 +44,20 @@ struct Call {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Distribution {
     distribution_id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limiter {
+    limit: &'static str,
+}
+
+/// Seconds: from what a quiet distribution takes to hours of throttling.
+const WAITS: [f64; 12] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0,
+];
+
+fn waits() -> Histogram {
+    Histogram::new(WAITS)
 }
 
 /// How a call to AWS ended, in one word.
@@ -93,6 +110,24 @@ impl Default for Metrics {
             "Dead letters that are kept",
             dead_letters.clone(),
         );
+        let limiter_waits = Family::default();
+        registry.register(
+            "limiter_waits",
+            "Times that a call had to wait for a limit, by limit",
+            limiter_waits.clone(),
+        );
+        let waited = waits();
+        registry.register(
+            "accepted_to_submitted_seconds",
+            "Time from accepting a change to freezing the batch that covers it",
+            waited.clone(),
+        );
+        let propagation = Family::new_with_constructor(waits as fn() -> Histogram);
+        registry.register(
+            "propagation_seconds",
+            "Time from CloudFront's yes to completed, as seen by looking, by distribution",
+            propagation.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             messages,
@@ -103,6 +138,9 @@ impl Default for Metrics {
             confirmations,
             waiting,
             dead_letters,
+            limiter_waits,
+            waited,
+            propagation,
         }
     }
 }
@@ -152,6 +190,24 @@ impl Metrics {
             .waiting
             .get_or_create(&Distribution { distribution_id });
         gauge.set(items.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// Counts a wait for a limit.
+    pub fn limited(&self, limit: &'static str) {
+        self.limiter_waits.get_or_create(&Limiter { limit }).inc();
+    }
+
+    /// Notes how many seconds a change waited for its batch.
+    pub fn waited(&self, seconds: f64) {
+        self.waited.observe(seconds);
+    }
+
+    /// Notes how many seconds an invalidation took to be completed.
+    pub fn propagated(&self, distribution_id: &str, seconds: f64) {
+        let distribution_id = distribution_id.to_owned();
+        self.propagation
+            .get_or_create(&Distribution { distribution_id })
+            .observe(seconds);
     }
 
     /// Says how many dead letters are kept.

@@ -33,6 +33,7 @@ struct State {
     down: bool,
     deny_config: bool,
     complete_after: Option<Duration>,
+    refused_paths: Vec<String>,
 }
 
 /// A distribution; tests change what they need of the default.
@@ -120,6 +121,16 @@ impl CloudFront {
     /// Denies GetDistributionConfig, or allows it again.
     pub fn deny_config(&self, deny: bool) {
         self.0.lock().unwrap().deny_config = deny;
+    }
+
+    /// Takes no batch with this path.
+    pub fn refuse_path(&self, path: &str) {
+        self.0.lock().unwrap().refused_paths.push(path.to_owned());
+    }
+
+    /// Takes all legal paths again.
+    pub fn accept_paths(&self) {
+        self.0.lock().unwrap().refused_paths.clear();
     }
 
     /// Invalidations are completed so long after they were made; at once by default.
@@ -334,7 +345,8 @@ impl State {
         if paths.len() > MAX_PATHS {
             return Err((413, "BatchTooLarge", "too many paths"));
         }
-        if paths.is_empty() || !paths.iter().all(|path| is_legal(path)) {
+        let refused = |path: &String| !is_legal(path) || self.refused_paths.contains(path);
+        if paths.is_empty() || paths.iter().any(refused) {
             let text = "Your request contains one or more invalid invalidation paths.";
             return Err((400, "InvalidArgument", text));
         }

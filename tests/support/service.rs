@@ -46,7 +46,10 @@ impl Setup {
             store,
             settings: "[batching]\nquiet = \"50ms\"\nmax_wait = \"500ms\"\n\
                        [limits]\ncalls_per_second = 50\ncall_burst = 50\n\
-                       reads_per_second = 200\nread_burst = 100\n"
+                       reads_per_second = 200\nread_burst = 100\n\
+                       paths_per_second = 100000\nwildcards_per_second = 1000\n\
+                       paths_in_progress = 100000\nwildcards_in_progress = 1000\n\
+                       paths_per_day = 0\n"
                 .to_owned(),
             environment: vec![("PURGEFRONT_API_TOKEN".to_owned(), TOKEN.to_owned())],
             wrapper: Vec::new(),
@@ -105,6 +108,7 @@ impl Setup {
         let file = self.home.path().join("purgefront.toml");
         let settings = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
+             drain = \"200ms\"\n\
              [store]\nurl = \"sqlite://{}\"\n[sns]\ntopics = [\"{TOPIC}\"]\n{}",
             self.store.display(),
             self.settings

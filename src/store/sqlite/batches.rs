@@ -1,36 +1,53 @@
 //! SQL of what waits, of frozen batches, of attempts, and of invalidations to follow.
 
 use jiff::Timestamp;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::columns::{decode, micros, parsed, signed, time, unsigned, uuid};
+use super::columns::{count, decode, micros, signed, time, uuid};
 use crate::{
     domain::{
-        batch::{Backlog, Batch},
+        batch::{Backlog, Batch, Usage},
         consolidate::Waiting,
         path::Item,
     },
-    ports::{Answer, Look, Looks, Tracked, Unresolved, WaitingChange},
+    ports::{Look, Looks, Tracked, Unresolved, WaitingChange},
 };
 
+/// What waits, summed up; the rest of the statement says where.
+const SUM_UP: &str = "SELECT distribution_id, count(*) AS items, \
+     coalesce(sum(item LIKE '%*'), 0) AS wildcards, \
+     coalesce(sum(manual AND item NOT LIKE '%*'), 0) AS manual_paths, \
+     coalesce(sum(manual AND item LIKE '%*'), 0) AS manual_wildcards, \
+     min(accepted_at) AS oldest, max(accepted_at) AS newest FROM targets ";
+
 pub(super) async fn backlogs(readers: &SqlitePool) -> sqlx::Result<Vec<(String, Backlog)>> {
-    let select = "SELECT distribution_id, count(*) AS items, min(accepted_at) AS oldest, \
-                  max(accepted_at) AS newest, max(manual) AS manual \
-                  FROM targets WHERE batch IS NULL GROUP BY distribution_id";
-    let rows = sqlx::query(select).fetch_all(readers).await?;
-    let backlog = |row: &sqlx::sqlite::SqliteRow| {
-        Ok((
-            row.try_get("distribution_id")?,
-            Backlog {
-                items: unsigned(row.try_get("items")?),
-                oldest: time(row.try_get("oldest")?)?,
-                newest: time(row.try_get("newest")?)?,
-                manual: row.try_get("manual")?,
-            },
-        ))
-    };
-    rows.iter().map(backlog).collect()
+    let mut select = QueryBuilder::<Sqlite>::new(SUM_UP);
+    select.push("WHERE batch IS NULL GROUP BY distribution_id");
+    let rows = select.build().fetch_all(readers).await?;
+    let of_distribution = |row: &SqliteRow| Ok((row.try_get("distribution_id")?, backlog(row)?));
+    rows.iter().map(of_distribution).collect()
+}
+
+pub(super) async fn backlog_of(readers: &SqlitePool, batch: Uuid) -> sqlx::Result<Option<Backlog>> {
+    let mut select = QueryBuilder::<Sqlite>::new(SUM_UP);
+    select
+        .push("WHERE batch = (SELECT seq FROM batches WHERE id = ")
+        .push_bind(batch.to_string())
+        .push(") GROUP BY distribution_id");
+    let row = select.build().fetch_optional(readers).await?;
+    row.as_ref().map(backlog).transpose()
+}
+
+fn backlog(row: &SqliteRow) -> sqlx::Result<Backlog> {
+    Ok(Backlog {
+        items: count(row, "items")?,
+        wildcards: count(row, "wildcards")?,
+        manual_paths: count(row, "manual_paths")?,
+        manual_wildcards: count(row, "manual_wildcards")?,
+        oldest: time(row.try_get("oldest")?)?,
+        newest: time(row.try_get("newest")?)?,
+    })
 }
 
 pub(super) async fn waiting(
@@ -46,14 +63,14 @@ pub(super) async fn waiting(
         .bind(signed(limit))
         .fetch_all(readers)
         .await?;
-    let waiting = |row: &sqlx::sqlite::SqliteRow| {
+    let waiting = |row: &SqliteRow| {
         Ok(WaitingChange {
             waiting: Waiting {
                 seq: row.try_get("seq")?,
                 item: item(row.try_get("item")?)?,
+                manual: row.try_get("manual")?,
             },
             accepted_at: time(row.try_get("accepted_at")?)?,
-            manual: row.try_get("manual")?,
         })
     };
     rows.iter().map(waiting).collect()
@@ -67,16 +84,58 @@ pub(super) async fn freeze(
     connection: &mut SqliteConnection,
     batch: Batch,
     covered: Vec<(i64, usize)>,
+    shadow: bool,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let insert = "INSERT INTO batches (id, distribution_id, caller_reference, status, \
-                  item_count, change_count, created_at, due_at) \
-                  VALUES (?, ?, ?, 'pending', ?, 0, ?, ?) RETURNING seq";
+    let status = if shadow { "shadowed" } else { "pending" };
+    let seq = insert(connection, &batch, status, None, now).await?;
+    // The row of targets is found by its number, for each element of the list.
+    let cover = "UPDATE targets SET batch = ?, position = covering.position \
+                 FROM (SELECT value ->> 0 AS seq, value ->> 1 AS position FROM json_each(?)) \
+                 AS covering WHERE targets.seq = covering.seq";
+    sqlx::query(cover)
+        .bind(seq)
+        .bind(serde_json::to_string(&covered).map_err(decode)?)
+        .execute(&mut *connection)
+        .await?;
+    count_changes(connection, seq).await?;
+    if shadow {
+        return Ok(());
+    }
+    let count = "INSERT INTO days (day, items) VALUES (?, ?) \
+                 ON CONFLICT DO UPDATE SET items = items + excluded.items";
+    sqlx::query(count)
+        .bind(day(now))
+        .bind(signed(batch.items.len()))
+        .execute(&mut *connection)
+        .await?;
+    record_attempt(connection, batch.id, now).await
+}
+
+/// The day since 1970, in UTC.
+pub(super) fn day(now: Timestamp) -> i64 {
+    now.as_second().div_euclid(86_400)
+}
+
+/// Inserts a batch and its items, and returns its number.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+    status: &'static str,
+    parent: Option<i64>,
+    now: Timestamp,
+) -> sqlx::Result<i64> {
+    let insert = "INSERT INTO batches (id, distribution_id, caller_reference, status, parent, \
+                  item_count, wildcard_count, change_count, created_at, due_at) \
+                  VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?) RETURNING seq";
     let seq: i64 = sqlx::query_scalar(insert)
         .bind(batch.id.to_string())
         .bind(&batch.distribution_id)
         .bind(&batch.caller_reference)
+        .bind(status)
+        .bind(parent)
         .bind(signed(batch.items.len()))
+        .bind(signed(batch.usage().wildcards))
         .bind(micros(now))
         .bind(micros(now))
         .fetch_one(&mut *connection)
@@ -92,28 +151,23 @@ pub(super) async fn freeze(
         });
         insert.build().execute(&mut *connection).await?;
     }
-    // The row of targets is found by its number, for each element of the list.
-    let cover = "UPDATE targets SET batch = ?, position = covering.position \
-                 FROM (SELECT value ->> 0 AS seq, value ->> 1 AS position FROM json_each(?)) \
-                 AS covering WHERE targets.seq = covering.seq";
-    sqlx::query(cover)
-        .bind(seq)
-        .bind(serde_json::to_string(&covered).map_err(decode)?)
-        .execute(&mut *connection)
-        .await?;
+    Ok(seq)
+}
+
+/// Counts the changes that a batch covers.
+pub(super) async fn count_changes(connection: &mut SqliteConnection, seq: i64) -> sqlx::Result<()> {
     let count = "UPDATE batches SET change_count = \
                  (SELECT count(DISTINCT change) FROM targets WHERE batch = batches.seq) \
                  WHERE seq = ?";
-    sqlx::query(count)
-        .bind(seq)
-        .execute(&mut *connection)
-        .await?;
-    record_attempt(connection, batch.id, now).await
+    sqlx::query(count).bind(seq).execute(connection).await?;
+    Ok(())
 }
 
 pub(super) async fn unresolved(readers: &SqlitePool) -> sqlx::Result<Vec<Unresolved>> {
-    let select = "SELECT seq, id, distribution_id, caller_reference, failures, due_at \
-                  FROM batches WHERE status = 'pending' AND status <> 'completed' ORDER BY seq";
+    let select = "SELECT seq, id, distribution_id, caller_reference, failures, due_at, renamed, \
+                  EXISTS (SELECT 1 FROM attempts WHERE attempts.batch = batches.seq \
+                  AND (outcome IS NULL OR outcome = 'unknown')) AS in_doubt FROM batches \
+                  WHERE status = 'pending' AND status IN ('pending', 'in_progress') ORDER BY seq";
     let mut unresolved = Vec::new();
     for row in sqlx::query(select).fetch_all(readers).await? {
         let items = "SELECT item FROM batch_items WHERE batch = ? ORDER BY position";
@@ -128,11 +182,29 @@ pub(super) async fn unresolved(readers: &SqlitePool) -> sqlx::Result<Vec<Unresol
                 caller_reference: row.try_get("caller_reference")?,
                 items: items.into_iter().map(item).collect::<Result<_, _>>()?,
             },
-            failures: parsed(&row.try_get::<i64, _>("failures")?.to_string())?,
+            failures: row.try_get("failures")?,
+            in_doubt: row.try_get("in_doubt")?,
+            renamed: row.try_get("renamed")?,
+            missing_since: None,
             due_at: time(row.try_get("due_at")?)?,
         });
     }
     Ok(unresolved)
+}
+
+pub(super) async fn usages(readers: &SqlitePool) -> sqlx::Result<Vec<(String, Usage)>> {
+    let select = "SELECT distribution_id, sum(item_count - wildcard_count) AS paths, \
+                  sum(wildcard_count) AS wildcards FROM batches \
+                  WHERE status IN ('pending', 'in_progress') GROUP BY distribution_id";
+    let rows = sqlx::query(select).fetch_all(readers).await?;
+    let of_distribution = |row: &SqliteRow| {
+        let usage = Usage {
+            paths: count(row, "paths")?,
+            wildcards: count(row, "wildcards")?,
+        };
+        Ok((row.try_get("distribution_id")?, usage))
+    };
+    rows.iter().map(of_distribution).collect()
 }
 
 pub(super) async fn record_attempt(
@@ -150,81 +222,35 @@ pub(super) async fn record_attempt(
     Ok(())
 }
 
-pub(super) async fn record_answer(
-    connection: &mut SqliteConnection,
-    batch: Uuid,
-    answer: Answer,
-    now: Timestamp,
-) -> sqlx::Result<()> {
-    let (outcome, detail) = match &answer {
-        Answer::Created { invalidation, .. } => ("created", invalidation.cloudfront_id.clone()),
-        Answer::Failed { error, .. } => (error.label(), error.to_string()),
-    };
-    let update = "UPDATE attempts SET finished_at = ?, outcome = ?, detail = ? WHERE seq = \
-                  (SELECT max(attempts.seq) FROM attempts JOIN batches \
-                   ON batches.seq = attempts.batch WHERE batches.id = ?)";
-    sqlx::query(update)
-        .bind(micros(now))
-        .bind(outcome)
-        .bind(detail)
-        .bind(batch.to_string())
-        .execute(&mut *connection)
-        .await?;
-    match answer {
-        Answer::Created {
-            invalidation,
-            look_at,
-        } => {
-            let update = "UPDATE batches SET status = ?, cloudfront_id = ?, submitted_at = ?, \
-                          completed_at = ?, due_at = ? WHERE id = ?";
-            let done = invalidation.completed;
-            sqlx::query(update)
-                .bind(if done { "completed" } else { "in_progress" })
-                .bind(&invalidation.cloudfront_id)
-                .bind(micros(now))
-                .bind(done.then(|| micros(now)))
-                .bind(micros(look_at))
-                .bind(batch.to_string())
-                .execute(connection)
-                .await?;
-        }
-        Answer::Failed {
-            failures, due_at, ..
-        } => {
-            sqlx::query("UPDATE batches SET failures = ?, due_at = ? WHERE id = ?")
-                .bind(failures)
-                .bind(micros(due_at))
-                .bind(batch.to_string())
-                .execute(connection)
-                .await?;
-        }
-    }
-    Ok(())
-}
-
 pub(super) async fn due_looks(
     readers: &SqlitePool,
     now: Timestamp,
     limit: usize,
 ) -> sqlx::Result<Looks> {
-    let select = "SELECT id, distribution_id, cloudfront_id, submitted_at FROM batches \
-                  WHERE status = 'in_progress' AND status <> 'completed' AND due_at <= ? \
-                  ORDER BY due_at LIMIT ?";
+    let select = "SELECT id, distribution_id, cloudfront_id, submitted_at, \
+                  item_count - wildcard_count AS paths, wildcard_count AS wildcards FROM batches \
+                  WHERE status = 'in_progress' AND status IN ('pending', 'in_progress') \
+                  AND due_at <= ? ORDER BY due_at LIMIT ?";
     let rows = sqlx::query(select)
         .bind(micros(now))
         .bind(signed(limit))
         .fetch_all(readers)
         .await?;
-    let tracked = |row: &sqlx::sqlite::SqliteRow| {
+    let tracked = |row: &SqliteRow| {
         Ok(Tracked {
             batch: uuid(row.try_get("id")?)?,
             distribution_id: row.try_get("distribution_id")?,
             cloudfront_id: row.try_get("cloudfront_id")?,
             submitted_at: time(row.try_get("submitted_at")?)?,
+            usage: Usage {
+                paths: count(row, "paths")?,
+                wildcards: count(row, "wildcards")?,
+            },
         })
     };
     let next = "SELECT min(due_at) FROM batches \
-                WHERE status = 'in_progress' AND status <> 'completed' AND due_at > ?";
+                WHERE status = 'in_progress' AND status IN ('pending', 'in_progress') \
+                AND due_at > ?";
     let next_at: Option<i64> = sqlx::query_scalar(next)
         .bind(micros(now))
         .fetch_one(readers)
@@ -233,6 +259,13 @@ pub(super) async fn due_looks(
         due: rows.iter().map(tracked).collect::<sqlx::Result<_>>()?,
         next_at: next_at.map(time).transpose()?,
     })
+}
+
+pub(super) async fn is_ours(readers: &SqlitePool, cloudfront_id: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM batches WHERE cloudfront_id = ?)")
+        .bind(cloudfront_id)
+        .fetch_one(readers)
+        .await
 }
 
 pub(super) async fn record_look(

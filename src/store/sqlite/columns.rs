@@ -1,6 +1,7 @@
 //! How values stand in columns.
 
 use jiff::Timestamp;
+use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
 /// A time as microseconds since 1970.
@@ -34,6 +35,11 @@ where
 /// A count or a number, which is never negative.
 pub(super) fn unsigned(number: i64) -> u64 {
     number.try_into().unwrap_or(0)
+}
+
+/// A column that counts something.
+pub(super) fn count(row: &SqliteRow, column: &'static str) -> sqlx::Result<usize> {
+    usize::try_from(row.try_get::<i64, _>(column)?).map_err(decode)
 }
 
 /// A limit or a position as `SQLite` takes it.

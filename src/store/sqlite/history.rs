@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::columns::{decode, optional_time, parsed, signed, time, unsigned, uuid};
@@ -14,15 +14,12 @@ use crate::domain::{
     },
 };
 
-pub(super) async fn count_dead_letters(readers: &SqlitePool) -> sqlx::Result<u64> {
-    let count = sqlx::query_scalar("SELECT count(*) FROM dead_letters");
-    Ok(unsigned(count.fetch_one(readers).await?))
-}
-
 pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Option<RequestView>> {
+    // One snapshot: between two statements a batch may be dissolved.
+    let mut snapshot = readers.begin().await?;
     let Some(row) = sqlx::query("SELECT seq, accepted_at FROM requests WHERE id = ?")
         .bind(id.to_string())
-        .fetch_optional(readers)
+        .fetch_optional(&mut *snapshot)
         .await?
     else {
         return Ok(None);
@@ -33,14 +30,17 @@ pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Opti
                 OR (targets.seq IS NOT NULL AND targets.batch IS NULL))";
     let open: i64 = sqlx::query_scalar(open)
         .bind(seq)
-        .fetch_one(readers)
+        .fetch_one(&mut *snapshot)
         .await?;
     let batches = "SELECT DISTINCT batches.seq, batches.id, batches.distribution_id, \
                    batches.cloudfront_id, batches.status \
                    FROM changes JOIN targets ON targets.change = changes.seq \
                    JOIN batches ON batches.seq = targets.batch \
                    WHERE changes.request = ? ORDER BY batches.seq";
-    let batches = sqlx::query(batches).bind(seq).fetch_all(readers).await?;
+    let batches = sqlx::query(batches)
+        .bind(seq)
+        .fetch_all(&mut *snapshot)
+        .await?;
     let invalidations = batches
         .iter()
         .map(|row| {
@@ -54,7 +54,10 @@ pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Opti
         .collect::<sqlx::Result<Vec<_>>>()?;
     let skips = "SELECT DISTINCT skips.distribution_id, skips.why \
                  FROM changes JOIN skips ON skips.change = changes.seq WHERE changes.request = ?";
-    let skips = sqlx::query(skips).bind(seq).fetch_all(readers).await?;
+    let skips = sqlx::query(skips)
+        .bind(seq)
+        .fetch_all(&mut *snapshot)
+        .await?;
     let skipped = skips
         .iter()
         .map(|row| {
@@ -64,16 +67,20 @@ pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Opti
             })
         })
         .collect::<sqlx::Result<_>>()?;
+    let dead = "SELECT DISTINCT why FROM changes \
+                JOIN dead_letters ON dead_letters.change = changes.seq WHERE changes.request = ?1 \
+                UNION SELECT DISTINCT content || ': ' || why FROM changes \
+                JOIN targets ON targets.change = changes.seq \
+                JOIN batch_items ON batch_items.batch = targets.batch \
+                AND batch_items.position = targets.position \
+                JOIN dead_letters ON dead_letters.batch = targets.batch \
+                AND dead_letters.content = batch_items.item WHERE changes.request = ?1";
+    let errors: Vec<String> = sqlx::query_scalar(dead)
+        .bind(seq)
+        .fetch_all(&mut *snapshot)
+        .await?;
     let state = match open {
-        0 => invalidations
-            .iter()
-            .map(|one| match one.status {
-                BatchStatus::Pending => RequestState::Planned,
-                BatchStatus::InProgress => RequestState::Submitted,
-                BatchStatus::Completed => RequestState::Completed,
-            })
-            .min()
-            .unwrap_or(RequestState::Completed),
+        0 => state_of(&invalidations, !errors.is_empty()),
         _ => RequestState::Accepted,
     };
     Ok(Some(RequestView {
@@ -82,8 +89,23 @@ pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Opti
         created_at: time(row.try_get("accepted_at")?)?,
         invalidations,
         skipped,
-        errors: Vec::new(),
+        errors,
     }))
+}
+
+/// A request stands where its slowest invalidation does; failed is told when all has settled.
+fn state_of(invalidations: &[RequestInvalidation], failed: bool) -> RequestState {
+    let slowest = invalidations.iter().map(|one| match one.status {
+        BatchStatus::Pending => RequestState::Planned,
+        BatchStatus::InProgress => RequestState::Submitted,
+        BatchStatus::Shadowed => RequestState::Shadowed,
+        BatchStatus::Completed | BatchStatus::Replaced => RequestState::Completed,
+        BatchStatus::Failed => RequestState::Failed,
+    });
+    match slowest.min().unwrap_or(RequestState::Completed) {
+        RequestState::Completed | RequestState::Shadowed if failed => RequestState::Failed,
+        state => state,
+    }
 }
 
 pub(super) async fn invalidations(
@@ -114,8 +136,13 @@ pub(super) async fn invalidation(
     readers: &SqlitePool,
     id: &str,
 ) -> sqlx::Result<Option<InvalidationDetail>> {
+    let mut snapshot = readers.begin().await?;
     let select = "SELECT * FROM batches WHERE id = ?1 OR cloudfront_id = ?1 LIMIT 1";
-    let Some(row) = sqlx::query(select).bind(id).fetch_optional(readers).await? else {
+    let Some(row) = sqlx::query(select)
+        .bind(id)
+        .fetch_optional(&mut *snapshot)
+        .await?
+    else {
         return Ok(None);
     };
     let summary = summary(&row)?;
@@ -125,9 +152,9 @@ pub(super) async fn invalidation(
                  FROM batch_items WHERE batch = ? ORDER BY position";
     let items = sqlx::query(items)
         .bind(summary.seq)
-        .fetch_all(readers)
+        .fetch_all(&mut *snapshot)
         .await?;
-    let mut whys = whys(readers, summary.seq).await?;
+    let mut whys = whys(&mut snapshot, summary.seq).await?;
     let items = items
         .iter()
         .map(|row| {
@@ -138,7 +165,20 @@ pub(super) async fn invalidation(
             })
         })
         .collect::<sqlx::Result<_>>()?;
-    Ok(Some(InvalidationDetail { summary, items }))
+    let children = "SELECT children.id FROM batches AS children \
+                    WHERE children.parent = ? ORDER BY children.seq";
+    let children: Vec<String> = sqlx::query_scalar(children)
+        .bind(summary.seq)
+        .fetch_all(&mut *snapshot)
+        .await?;
+    Ok(Some(InvalidationDetail {
+        summary,
+        items,
+        replaced_by: children
+            .iter()
+            .map(|id| uuid(id))
+            .collect::<sqlx::Result<_>>()?,
+    }))
 }
 
 fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
@@ -157,7 +197,7 @@ fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
 }
 
 /// The changes behind a batch, by the position of the item that covers them.
-async fn whys(readers: &SqlitePool, batch: i64) -> sqlx::Result<HashMap<i64, Vec<Why>>> {
+async fn whys(snapshot: &mut SqliteConnection, batch: i64) -> sqlx::Result<HashMap<i64, Vec<Why>>> {
     let select = "SELECT first.position, first.because, changes.bucket, changes.object_key, \
                   changes.event, changes.event_time, changes.accepted_at, \
                   messages.message_id, requests.id AS request_id, requests.token, requests.reason \
@@ -171,7 +211,7 @@ async fn whys(readers: &SqlitePool, batch: i64) -> sqlx::Result<HashMap<i64, Vec
     let rows = sqlx::query(select)
         .bind(batch)
         .bind(signed(MAX_WHYS))
-        .fetch_all(readers)
+        .fetch_all(snapshot)
         .await?;
     let mut whys: HashMap<i64, Vec<Why>> = HashMap::new();
     for row in &rows {

@@ -1,11 +1,15 @@
 //! The store's verbs on SQLite: writes go through the one writer, reads through a small pool.
 
+mod answers;
 mod batches;
+mod brakes;
 mod catalogue;
 mod columns;
 mod confirmations;
+mod dead_letters;
 mod history;
 pub(super) mod journal;
+mod retention;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -22,15 +26,18 @@ use uuid::Uuid;
 use super::{FileLock, writer::Writer};
 use crate::{
     domain::{
-        batch::{Backlog, Batch},
+        batch::{Backlog, Batch, Usage},
         catalogue::Catalogue,
         change::{Acceptance, Change, NewMessage, NewRequest, Verdict},
-        history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView},
+        history::{
+            DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
+        },
+        s3_event::ObjectChange,
     },
     health::Health,
     ports::{
-        Answer, Clock, ConfirmationResult, Look, Looks, PendingConfirmation, Store, StoreError,
-        Unresolved, WaitingChange,
+        Answer, Brakes, Clock, ConfirmationResult, Look, Looks, PendingConfirmation, Store,
+        StoreError, Unresolved, WaitingChange,
     },
 };
 use journal::Intake;
@@ -42,6 +49,7 @@ const READERS: u32 = 4;
 pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
+    clock: Arc<dyn Clock>,
     task: JoinHandle<()>,
     _lock: FileLock,
 }
@@ -76,10 +84,11 @@ impl SqliteStore {
                     .create_if_missing(false)
                     .pragma("query_only", "true"),
             );
-        let (writer, task) = Writer::start(options, connection, clock, health);
+        let (writer, task) = Writer::start(options, connection, Arc::clone(&clock), health);
         Ok(Self {
             writer,
             readers,
+            clock,
             task,
             _lock: lock,
         })
@@ -92,6 +101,7 @@ impl SqliteStore {
             readers,
             task,
             _lock,
+            ..
         } = self;
         readers.close().await;
         drop(writer);
@@ -160,11 +170,47 @@ impl Store for SqliteStore {
         &self,
         batch: &Batch,
         covered: Vec<(i64, usize)>,
+        shadow: bool,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let batch = batch.clone();
         self.writer
-            .transact(move |connection| Box::pin(batches::freeze(connection, batch, covered, now)))
+            .transact(move |connection| {
+                Box::pin(batches::freeze(connection, batch, covered, shadow, now))
+            })
+            .await
+    }
+
+    async fn backlog_of(&self, batch: Uuid) -> Result<Option<Backlog>, StoreError> {
+        Ok(batches::backlog_of(&self.readers, batch).await?)
+    }
+
+    async fn usages(&self) -> Result<Vec<(String, Usage)>, StoreError> {
+        Ok(batches::usages(&self.readers).await?)
+    }
+
+    async fn brakes(&self) -> Result<Brakes, StoreError> {
+        Ok(brakes::read(&self.readers).await?)
+    }
+
+    async fn set_paused(
+        &self,
+        distribution_id: Option<&str>,
+        paused: bool,
+    ) -> Result<(), StoreError> {
+        let id = distribution_id.map(str::to_owned);
+        self.writer
+            .transact(move |connection| Box::pin(brakes::set_paused(connection, id, paused)))
+            .await
+    }
+
+    async fn sent_on(&self, day: i64) -> Result<(u64, bool), StoreError> {
+        Ok(brakes::sent_on(&self.readers, day).await?)
+    }
+
+    async fn lift_limit(&self, day: i64) -> Result<(), StoreError> {
+        self.writer
+            .transact(move |connection| Box::pin(brakes::lift_limit(connection, day)))
             .await
     }
 
@@ -185,14 +231,16 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.writer
-            .transact(move |connection| {
-                Box::pin(batches::record_answer(connection, batch, answer, now))
-            })
+            .transact(move |connection| Box::pin(answers::record(connection, batch, answer, now)))
             .await
     }
 
     async fn due_looks(&self, now: Timestamp, limit: usize) -> Result<Looks, StoreError> {
         Ok(batches::due_looks(&self.readers, now, limit).await?)
+    }
+
+    async fn is_ours(&self, cloudfront_id: &str) -> Result<bool, StoreError> {
+        Ok(batches::is_ours(&self.readers, cloudfront_id).await?)
     }
 
     async fn record_look(&self, batch: Uuid, look: Look, now: Timestamp) -> Result<(), StoreError> {
@@ -232,7 +280,47 @@ impl Store for SqliteStore {
     }
 
     async fn count_dead_letters(&self) -> Result<u64, StoreError> {
-        Ok(history::count_dead_letters(&self.readers).await?)
+        Ok(dead_letters::count(&self.readers).await?)
+    }
+
+    async fn dead_letters(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let before = before.unwrap_or(i64::MAX);
+        Ok(dead_letters::list(&self.readers, before, limit).await?)
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
+        Ok(dead_letters::one(&self.readers, id).await?)
+    }
+
+    async fn replay_item(&self, id: i64) -> Result<bool, StoreError> {
+        self.writer
+            .transact(move |connection| Box::pin(dead_letters::replay_item(connection, id)))
+            .await
+    }
+
+    async fn replay_record(&self, id: i64, change: ObjectChange) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        self.writer
+            .transact(move |connection| {
+                Box::pin(dead_letters::replay_record(connection, id, change, now))
+            })
+            .await
+    }
+
+    async fn drop_dead_letter(&self, id: i64) -> Result<bool, StoreError> {
+        self.writer
+            .transact(move |connection| Box::pin(dead_letters::drop_one(connection, id)))
+            .await
+    }
+
+    async fn prune(&self, cutoff: Timestamp) -> Result<bool, StoreError> {
+        self.writer
+            .transact(move |connection| Box::pin(retention::prune(connection, cutoff)))
+            .await
     }
 
     async fn request(&self, id: Uuid) -> Result<Option<RequestView>, StoreError> {

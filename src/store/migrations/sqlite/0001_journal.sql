@@ -38,6 +38,7 @@ CREATE TABLE changes (
     CHECK ((message IS NULL) <> (request IS NULL))
 );
 CREATE INDEX changes_unmapped ON changes (state, request IS NULL, seq) WHERE state < 2;
+CREATE INDEX changes_of_message ON changes (message) WHERE message IS NOT NULL;
 CREATE INDEX changes_of_request ON changes (request) WHERE request IS NOT NULL;
 
 -- What mapped changes need: an item at a distribution. Without a batch it waits; position
@@ -73,9 +74,15 @@ CREATE TABLE batches (
     id TEXT NOT NULL UNIQUE,
     distribution_id TEXT NOT NULL,
     caller_reference TEXT NOT NULL UNIQUE,
-    status TEXT NOT NULL CHECK (status IN ('pending', 'in_progress', 'completed')),
+    status TEXT NOT NULL CHECK
+        (status IN ('pending', 'in_progress', 'completed', 'failed', 'replaced', 'shadowed')),
+    -- the batch that it took the place of, with others
+    parent INTEGER REFERENCES batches (seq),
+    -- it had its fresh reference, after a conflict
+    renamed INTEGER NOT NULL DEFAULT 0,
     cloudfront_id TEXT,
     item_count INTEGER NOT NULL,
+    wildcard_count INTEGER NOT NULL,
     change_count INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     submitted_at INTEGER,
@@ -84,7 +91,8 @@ CREATE TABLE batches (
     -- pending: not to be sent before; in_progress: when to look
     due_at INTEGER NOT NULL
 );
-CREATE INDEX batches_open ON batches (status, due_at) WHERE status <> 'completed';
+CREATE INDEX batches_open ON batches (status, due_at) WHERE status IN ('pending', 'in_progress');
+CREATE INDEX batches_of_parent ON batches (parent) WHERE parent IS NOT NULL;
 CREATE INDEX batches_of_distribution ON batches (distribution_id, seq);
 CREATE INDEX batches_by_cloudfront_id ON batches (cloudfront_id) WHERE cloudfront_id IS NOT NULL;
 
@@ -115,9 +123,33 @@ CREATE TABLE dead_letters (
     message INTEGER REFERENCES messages (seq),
     change INTEGER REFERENCES changes (seq),
     distribution_id TEXT,
+    batch INTEGER REFERENCES batches (seq),
     created_at INTEGER NOT NULL
 );
+CREATE INDEX dead_letters_of_batch ON dead_letters (batch) WHERE batch IS NOT NULL;
+CREATE INDEX dead_letters_of_message ON dead_letters (message) WHERE message IS NOT NULL;
 CREATE INDEX dead_letters_of_change ON dead_letters (change) WHERE change IS NOT NULL;
+
+-- Distributions that are not served for a while: paused, or refused.
+CREATE TABLE brakes (
+    distribution_id TEXT PRIMARY KEY,
+    paused INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    not_before INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+-- Whether anything is sent at all: one row, once somebody paused.
+CREATE TABLE pauses (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    paused INTEGER NOT NULL
+);
+
+-- Items sent, by day since 1970 in UTC.
+CREATE TABLE days (
+    day INTEGER PRIMARY KEY,
+    items INTEGER NOT NULL DEFAULT 0,
+    lifted INTEGER NOT NULL DEFAULT 0
+);
 
 -- Subscriptions to confirm.
 CREATE TABLE confirmations (

@@ -1,0 +1,86 @@
+//! Talking to the operators' listener of a running service.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+
+/// Where the service is, and who asks.
+#[derive(Debug, Args)]
+pub(super) struct AdminClient {
+    /// The operators' listener of the running service.
+    #[arg(
+        long,
+        env = "PURGEFRONT_ADMIN_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9090"
+    )]
+    admin_url: String,
+    /// A file with the API token, where the listener is not on a loopback address; else
+    /// `PURGEFRONT_API_TOKEN` is used, where it is set.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// What `PURGEFRONT_API_TOKEN` holds.
+    #[arg(
+        long,
+        env = "PURGEFRONT_API_TOKEN",
+        hide = true,
+        hide_env_values = true
+    )]
+    token: Option<String>,
+}
+
+impl AdminClient {
+    /// Makes a call and returns the answer's JSON; null where it has none.
+    pub(super) fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(self.call_async(method, path, body))
+    }
+
+    async fn call_async(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let url = format!("{}{path}", self.admin_url.trim_end_matches('/'));
+        // An operator's tool talks to the service itself, not to a proxy on the way out.
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let mut request = client.request(method, &url);
+        if let Some(token) = self.token()? {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let answer = request.send().await.with_context(|| {
+            format!("the service does not answer at {url}; is --admin-url right?")
+        })?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        if !status.is_success() {
+            let detail = json["detail"].as_str().unwrap_or("no reason given");
+            bail!("{status}: {detail}");
+        }
+        Ok(json)
+    }
+
+    fn token(&self) -> anyhow::Result<Option<String>> {
+        let Some(file) = &self.token_file else {
+            return Ok(self.token.clone());
+        };
+        let text = fs::read_to_string(file)
+            .with_context(|| format!("the token file {} cannot be read", file.display()))?;
+        Ok(Some(text.trim().to_owned()))
+    }
+}

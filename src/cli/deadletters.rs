@@ -1,0 +1,101 @@
+//! `purgefront deadletters`: see, replay and drop what could never succeed.
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{client::AdminClient, say};
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// Show them, the newest first.
+    List {
+        /// As JSON, one page.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        client: AdminClient,
+    },
+    /// Let one try again.
+    Replay(One),
+    /// Drop one for good.
+    Drop(One),
+}
+
+/// A dead letter.
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// Its id, as `list` shows it.
+    id: i64,
+    #[command(flatten)]
+    client: AdminClient,
+}
+
+pub(super) fn run(action: &Action) -> anyhow::Result<()> {
+    match action {
+        Action::List { json, client } => list(client, *json),
+        Action::Replay(one) => {
+            let path = format!("/deadletters/{}/replay", one.id);
+            one.client.call(Method::POST, &path, None)?;
+            say(format_args!("Dead letter {} tries again.", one.id));
+            Ok(())
+        }
+        Action::Drop(one) => {
+            let path = format!("/deadletters/{}", one.id);
+            one.client.call(Method::DELETE, &path, None)?;
+            say(format_args!("Dead letter {} is dropped.", one.id));
+            Ok(())
+        }
+    }
+}
+
+fn list(client: &AdminClient, json: bool) -> anyhow::Result<()> {
+    let mut path = "/deadletters?limit=1000".to_owned();
+    loop {
+        let page = client.call(Method::GET, &path, None)?;
+        if json {
+            say(&page);
+            return Ok(());
+        }
+        for letter in page["dead_letters"].as_array().into_iter().flatten() {
+            say(line(letter));
+        }
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/deadletters?limit=1000&cursor={cursor}"),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// One line for a person. Keys and records are hostile text: a terminal sees them escaped.
+fn line(letter: &Value) -> String {
+    let text = |name: &str| letter[name].as_str().unwrap_or_default().to_owned();
+    let about = [
+        text("distribution_id"),
+        text("bucket"),
+        text("key"),
+        text("content"),
+    ];
+    let about: Vec<_> = about
+        .iter()
+        .filter(|part| !part.is_empty())
+        .map(|part| shorten(part))
+        .collect();
+    format!(
+        "{}\t{}\t{}\t{}\t{}",
+        letter["id"],
+        text("created_at"),
+        text("kind"),
+        about.join(" ").escape_debug(),
+        text("why").escape_debug()
+    )
+}
+
+fn shorten(text: &str) -> String {
+    const MOST: usize = 120;
+    if text.chars().count() <= MOST {
+        return text.to_owned();
+    }
+    text.chars().take(MOST).chain(['…']).collect()
+}

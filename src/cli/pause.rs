@@ -1,0 +1,46 @@
+//! `purgefront pause` and `purgefront resume`: stop and start sending; intake goes on.
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::json;
+
+use super::{client::AdminClient, say};
+
+/// What to pause or resume.
+#[derive(Debug, Args)]
+pub(super) struct Scope {
+    /// Only this distribution; without it, everything.
+    distribution_id: Option<String>,
+    #[command(flatten)]
+    client: AdminClient,
+}
+
+pub(super) fn pause(scope: &Scope) -> anyhow::Result<()> {
+    scope.call("/pause")?;
+    say(format_args!(
+        "Sending is paused for {}; what comes is kept.",
+        scope.name()
+    ));
+    Ok(())
+}
+
+pub(super) fn resume(scope: &Scope) -> anyhow::Result<()> {
+    scope.call("/resume")?;
+    say(format_args!("Sending goes on for {}.", scope.name()));
+    Ok(())
+}
+
+impl Scope {
+    fn call(&self, path: &str) -> anyhow::Result<()> {
+        let id = self.distribution_id.as_ref();
+        let body = id.map(|id| json!({ "distribution_id": id }));
+        self.client.call(Method::POST, path, body)?;
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        self.distribution_id
+            .as_deref()
+            .unwrap_or("all distributions")
+    }
+}

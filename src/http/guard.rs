@@ -1,0 +1,63 @@
+//! Who may use the operators' listener.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{FromRef, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+
+use super::{
+    auth::{Caller, Tokens},
+    problem::Problem,
+};
+
+/// What the guard goes by.
+#[derive(Clone)]
+pub(super) struct Guard {
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) address: SocketAddr,
+}
+
+impl FromRef<Guard> for Arc<Tokens> {
+    fn from_ref(guard: &Guard) -> Self {
+        Arc::clone(&guard.tokens)
+    }
+}
+
+/// Lets a request through that may look at dead letters, pause and resume: on a loopback
+/// address anybody but a page in a browser, elsewhere whoever shows a token.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    if is_foreign(request.headers(), guard.address) {
+        return Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign-origin",
+            "this listener is for operators' tools, not for pages in a browser",
+        )
+        .into_response();
+    }
+    let (mut parts, body) = request.into_parts();
+    if !guard.address.ip().is_loopback()
+        && let Err(problem) = Caller::from_parts(&mut parts, &guard).await
+    {
+        return problem.into_response();
+    }
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// A page in a browser sends its Origin; one that had its name resolve to us sends that name.
+fn is_foreign(headers: &HeaderMap, address: SocketAddr) -> bool {
+    if headers.contains_key(header::ORIGIN) {
+        return true;
+    }
+    if !address.ip().is_loopback() {
+        return false;
+    }
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    !matches!(name, Some("localhost" | "127.0.0.1" | "[::1]"))
+}

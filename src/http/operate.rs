@@ -1,0 +1,178 @@
+//! What operators do: pause and resume, and look after dead letters.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::StatusCode,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::problem::{Fault, Problem};
+use crate::{
+    domain::{
+        history::DeadLetter,
+        s3_event::{self, Notification, ObjectChange},
+    },
+    ports::{Clock, Store},
+    signals::Signals,
+};
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1_000;
+const DAY: i64 = 86_400;
+
+/// Whom a pause is about; all, where it names nobody.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scope {
+    distribution_id: Option<String>,
+}
+
+impl Scope {
+    fn read(body: &[u8]) -> Result<Self, Problem> {
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_slice(body).map_err(|error| {
+            let detail = format!("give nothing, or {{\"distribution_id\": \"...\"}}: {error}");
+            Problem::new(StatusCode::BAD_REQUEST, "not-json", detail)
+        })
+    }
+}
+
+/// Stops sending; intake goes on.
+pub(super) async fn pause(
+    State(store): State<Arc<dyn Store>>,
+    State(signals): State<Arc<Signals>>,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    let scope = Scope::read(&body)?;
+    store
+        .set_paused(scope.distribution_id.as_deref(), true)
+        .await?;
+    tracing::warn!(distribution_id = scope.distribution_id, "sending is paused");
+    signals.change_brakes();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Starts sending again; for all, it also lifts the day's limit for the rest of the day.
+pub(super) async fn resume(
+    State(store): State<Arc<dyn Store>>,
+    State(signals): State<Arc<Signals>>,
+    State(clock): State<Arc<dyn Clock>>,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    let scope = Scope::read(&body)?;
+    store
+        .set_paused(scope.distribution_id.as_deref(), false)
+        .await?;
+    if scope.distribution_id.is_none() {
+        store
+            .lift_limit(clock.now().as_second().div_euclid(DAY))
+            .await?;
+    }
+    tracing::warn!(distribution_id = scope.distribution_id, "sending goes on");
+    signals.change_brakes();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The query of a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    limit: Option<usize>,
+    cursor: Option<i64>,
+}
+
+/// A page of dead letters.
+#[derive(Debug, Serialize)]
+pub(super) struct Page {
+    dead_letters: Vec<DeadLetter>,
+    next_cursor: Option<String>,
+}
+
+pub(super) async fn list(
+    State(store): State<Arc<dyn Store>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Page>, Problem> {
+    let invalid = |pointer: &str, detail: String| {
+        Problem::invalid(vec![Fault {
+            pointer: pointer.to_owned(),
+            detail,
+        }])
+    };
+    let Query(query) = query.map_err(|rejection| invalid("", rejection.body_text()))?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(invalid("limit", format!("between 1 and {MAX_LIMIT}")));
+    }
+    let mut dead_letters = store.dead_letters(query.cursor, limit + 1).await?;
+    let more = dead_letters.len() > limit;
+    dead_letters.truncate(limit);
+    let last = dead_letters.last().filter(|_| more);
+    let next_cursor = last.map(|last| last.id.to_string());
+    Ok(Json(Page {
+        dead_letters,
+        next_cursor,
+    }))
+}
+
+/// Lets a dead letter try again.
+pub(super) async fn replay(
+    State(store): State<Arc<dyn Store>>,
+    State(signals): State<Arc<Signals>>,
+    Path(id): Path<String>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let letter = find(&*store, &id).await?;
+    let replayed = if letter.kind == "record" {
+        let change = read_again(&letter)?;
+        store.replay_record(letter.id, change).await?
+    } else {
+        store.replay_item(letter.id).await?
+    };
+    if !replayed {
+        return Err(still_dead(
+            "there is nothing behind it that could wait again",
+        ));
+    }
+    signals.want_recount();
+    Ok(Json(json!({ "replayed": letter.id })))
+}
+
+/// Drops a dead letter for good.
+pub(super) async fn drop_letter(
+    State(store): State<Arc<dyn Store>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let letter = find(&*store, &id).await?;
+    store.drop_dead_letter(letter.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn find(store: &dyn Store, id: &str) -> Result<DeadLetter, Problem> {
+    let letter = match id.parse() {
+        Ok(id) => store.dead_letter(id).await?,
+        Err(_) => None,
+    };
+    letter.ok_or_else(|| Problem::not_found("no dead letter has this id"))
+}
+
+/// A record that could not be read once may be readable to a newer version.
+fn read_again(letter: &DeadLetter) -> Result<ObjectChange, Problem> {
+    let content = letter.content.as_deref().unwrap_or_default();
+    match s3_event::read(&format!("{{\"Records\": [{content}]}}")) {
+        Notification::Records(mut records) if records.len() == 1 => {
+            records.remove(0).map_err(|bad| still_dead(&bad.why))
+        }
+        _ => Err(still_dead(&letter.why)),
+    }
+}
+
+fn still_dead(why: &str) -> Problem {
+    let detail = format!("it cannot be replayed: {why}");
+    Problem::new(StatusCode::CONFLICT, "still-dead", detail)
+}

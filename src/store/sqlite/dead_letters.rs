@@ -1,0 +1,103 @@
+//! SQL of dead letters, and of letting them try again.
+
+use jiff::Timestamp;
+use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+
+use super::columns::{micros, signed, time, unsigned};
+use crate::domain::{history::DeadLetter, s3_event::ObjectChange};
+
+pub(super) async fn count(readers: &SqlitePool) -> sqlx::Result<u64> {
+    let count = sqlx::query_scalar("SELECT count(*) FROM dead_letters");
+    Ok(unsigned(count.fetch_one(readers).await?))
+}
+
+pub(super) async fn list(
+    readers: &SqlitePool,
+    before: i64,
+    limit: usize,
+) -> sqlx::Result<Vec<DeadLetter>> {
+    let select = "SELECT dead_letters.*, changes.bucket, changes.object_key FROM dead_letters \
+                  LEFT JOIN changes ON changes.seq = dead_letters.change \
+                  WHERE dead_letters.seq < ? ORDER BY dead_letters.seq DESC LIMIT ?";
+    let rows = sqlx::query(select).bind(before).bind(signed(limit));
+    let rows = rows.fetch_all(readers).await?;
+    rows.iter().map(dead_letter).collect()
+}
+
+pub(super) async fn one(readers: &SqlitePool, id: i64) -> sqlx::Result<Option<DeadLetter>> {
+    let newest = list(readers, id.saturating_add(1), 1).await?;
+    Ok(newest.into_iter().find(|letter| letter.id == id))
+}
+
+fn dead_letter(row: &SqliteRow) -> sqlx::Result<DeadLetter> {
+    Ok(DeadLetter {
+        id: row.try_get("seq")?,
+        kind: row.try_get("kind")?,
+        why: row.try_get("why")?,
+        content: row.try_get("content")?,
+        distribution_id: row.try_get("distribution_id")?,
+        bucket: row.try_get("bucket")?,
+        key: row.try_get("object_key")?,
+        created_at: time(row.try_get("created_at")?)?,
+    })
+}
+
+/// An item that `CloudFront` refused waits again with all its changes. One that mapping could
+/// not allow is mapped again with its whole change, unless that went elsewhere already.
+pub(super) async fn replay_item(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<bool> {
+    let wait_again = "UPDATE targets SET batch = NULL, position = NULL \
+                      WHERE (batch, position) IN (SELECT batch_items.batch, batch_items.position \
+                      FROM dead_letters JOIN batch_items ON batch_items.batch = dead_letters.batch \
+                      AND batch_items.item = dead_letters.content \
+                      WHERE dead_letters.seq = ? AND kind = 'item')";
+    let waiting = sqlx::query(wait_again)
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    if waiting.rows_affected() > 0 {
+        return drop_one(connection, id).await;
+    }
+    let map_again = "UPDATE changes SET state = 0 WHERE seq = (SELECT change FROM dead_letters \
+                     WHERE seq = ? AND kind = 'item') \
+                     AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
+                     RETURNING seq";
+    let change: Option<i64> = sqlx::query_scalar(map_again)
+        .bind(id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    // Mapping writes them anew, for every distribution, where nothing has changed.
+    sqlx::query("DELETE FROM dead_letters WHERE change = ?")
+        .bind(change)
+        .execute(connection)
+        .await?;
+    Ok(change.is_some())
+}
+
+pub(super) async fn replay_record(
+    connection: &mut SqliteConnection,
+    id: i64,
+    change: ObjectChange,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    let insert = "INSERT INTO changes (message, bucket, object_key, event, event_time, accepted_at) \
+                  SELECT message, ?, ?, ?, ?, ? FROM dead_letters WHERE seq = ? AND kind = 'record'";
+    let inserted = sqlx::query(insert)
+        .bind(change.bucket)
+        .bind(change.key)
+        .bind(change.event)
+        .bind(change.time.map(micros))
+        .bind(micros(now))
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    let replayed = inserted.rows_affected() > 0;
+    if replayed {
+        drop_one(connection, id).await?;
+    }
+    Ok(replayed)
+}
+
+pub(super) async fn drop_one(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<bool> {
+    let delete = sqlx::query("DELETE FROM dead_letters WHERE seq = ?").bind(id);
+    Ok(delete.execute(connection).await?.rows_affected() > 0)
+}
