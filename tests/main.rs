@@ -16,6 +16,7 @@ mod support;
 
 mod architecture;
 mod catalogue;
+mod chaos;
 mod cli;
 mod confirm;
 mod crash;
@@ -27,4 +28,5 @@ mod operate;
 mod patience;
 mod refused;
 mod retries;
+mod simulation;
 mod upload;

@@ -270,7 +270,7 @@ async fn sigterm_fails_readiness_first_and_a_second_one_ends_it_now() {
                 .status()
                 .unwrap()
                 .success()
-        )
+        );
     };
     terminate();
     while service.ready().await.0 != 503 {

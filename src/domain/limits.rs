@@ -85,7 +85,7 @@ pub struct CallRate {
 const REGAINED: f64 = 1.0 / 16.0;
 /// The part of the configured rate that no refusal takes away: somebody has to find out when
 /// calls are let through again.
-const NEVER_LOST: f64 = 1.0 / 64.0;
+const NEVER_LOST: f64 = 1.0 / 16.0;
 
 impl CallRate {
     /// A rate of which nothing is saved up yet.
@@ -242,7 +242,7 @@ mod tests {
         for _ in 0..100 {
             rate.refused(at(14_000));
         }
-        assert!((rate.per_second() - 0.5 / 64.0).abs() < 1e-9);
+        assert!((rate.per_second() - 0.5 / 16.0).abs() < 1e-9);
         for _ in 0..16 {
             rate.accepted(at(14_000));
         }

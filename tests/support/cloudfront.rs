@@ -11,6 +11,7 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
+use purgefront::domain::limits::TokenBucket;
 
 use super::aws::{escape, hang_up, unescape, xml};
 
@@ -34,6 +35,10 @@ struct State {
     deny_config: bool,
     complete_after: Option<Duration>,
     refused_paths: Vec<String>,
+    /// Draws what goes wrong with each call.
+    chaos: Option<fastrand::Rng>,
+    calls_left: Option<TokenBucket>,
+    quota_refusals: usize,
 }
 
 /// A distribution; tests change what they need of the default.
@@ -121,6 +126,23 @@ impl CloudFront {
     /// Denies GetDistributionConfig, or allows it again.
     pub fn deny_config(&self, deny: bool) {
         self.0.lock().unwrap().deny_config = deny;
+    }
+
+    /// From now on, nearly half of all calls go wrong somehow, by this seed; or none does.
+    pub fn set_chaos(&self, seed: Option<u64>) {
+        self.0.lock().unwrap().chaos = seed.map(fastrand::Rng::with_seed);
+    }
+
+    /// Keeps CloudFront's quotas: so many calls a second, with one more than their burst for
+    /// the network's jitter, and the classic pools.
+    pub fn keep_quotas(&self, calls_per_second: f64, burst: u32) {
+        let calls = TokenBucket::full(calls_per_second, burst + 1, now());
+        self.0.lock().unwrap().calls_left = Some(calls);
+    }
+
+    /// How many calls were refused for a quota.
+    pub fn quota_refusals(&self) -> usize {
+        self.0.lock().unwrap().quota_refusals
     }
 
     /// Takes no batch with this path.
@@ -270,8 +292,11 @@ impl CloudFront {
             .map(|rest| unescape(rest.split_once("</Path>").unwrap().0))
             .collect();
         assert_eq!(quantity, paths.len(), "Quantity is the number of paths");
-        let fault = self.0.lock().unwrap().faults.pop_front();
-        let refused = fault.and_then(refusal);
+        let fault = self.0.lock().unwrap().next_fault();
+        let refused = match self.0.lock().unwrap().over_quota(distribution_id, &paths) {
+            None => fault.and_then(refusal),
+            over => over,
+        };
         let acted = match refused {
             Some(refused) => Err(refused),
             None if fault == Some(Fault::LostBefore) => Err((0, "LostBefore", "")),
@@ -324,6 +349,41 @@ fn refusal(fault: Fault) -> Option<Refusal> {
 }
 
 impl State {
+    fn next_fault(&mut self) -> Option<Fault> {
+        let drawn = self
+            .chaos
+            .as_mut()
+            .and_then(|random| match random.u8(..100) {
+                0..10 => Some(Fault::Throttling),
+                10..15 => Some(Fault::TooManyInProgress),
+                15..25 => Some(Fault::Status(503)),
+                25..32 => Some(Fault::LostBefore),
+                32..45 => Some(Fault::LostAfter),
+                _ => None,
+            });
+        self.faults.pop_front().or(drawn)
+    }
+
+    fn over_quota(&mut self, distribution_id: &str, paths: &[String]) -> Option<Refusal> {
+        let calls = self.calls_left.as_mut()?;
+        let throttled = calls.take(now()).is_err();
+        let span = self.complete_after.unwrap_or_default();
+        let open = self.invalidations.iter().filter(|one| {
+            one.distribution_id == distribution_id
+                && now().duration_since(one.created_at).unsigned_abs() < span
+        });
+        let all = open.flat_map(|one| &one.paths).chain(paths);
+        let wildcards = all.clone().filter(|path| path.ends_with('*')).count();
+        let full = wildcards > 15 || all.count() - wildcards > 3_000;
+        let refused = match (throttled, full) {
+            (true, _) => refusal(Fault::Throttling),
+            (_, true) => refusal(Fault::TooManyInProgress),
+            _ => None,
+        };
+        self.quota_refusals += usize::from(refused.is_some());
+        refused
+    }
+
     /// Makes an invalidation, or finds the one that the reference stands for (then true).
     fn create(
         &mut self,

@@ -1,11 +1,14 @@
 //! What the journeys share: the fake AWS, a signer of messages, and the service itself.
 
+pub mod audit;
 pub mod aws;
 pub mod clock;
 pub mod cloudfront;
+pub mod counted;
 pub mod proxy;
 pub mod service;
 pub mod signer;
+pub mod simulated;
 pub mod sns;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,184 @@
+//! Thousands of changes while the service is killed at random and CloudFront misbehaves.
+//!
+//! One seed fixes the inputs and the schedule of kills and faults. `CHAOS_SEEDS=20` plays
+//! more of them, `CHAOS_SEED=7` one alone. It runs in real time: about half a minute a seed.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use reqwest::Client;
+use tokio::sync::Mutex;
+
+use crate::support::{
+    audit::{Made, audit},
+    aws::FakeAws,
+    cloudfront::Distribution,
+    pause,
+    service::{Service, Setup},
+    signer::{Signer, s3_records},
+};
+
+const MESSAGES: usize = 1_500;
+const SENDERS: usize = 16;
+const KILLS: usize = 5;
+const DISTRIBUTIONS: [&str; 3] = ["E1", "E2", "E3"];
+/// The service's limits, which the fake keeps as well: faster than AWS, so that a test ends.
+const LIMITS: &str = "[batching]\nquiet = \"100ms\"\nmax_wait = \"1s\"\n\
+    [limits]\ncalls_per_second = 4\ncall_burst = 3\nreads_per_second = 50\nread_burst = 50\n\
+    paths_per_second = 100000\nwildcards_per_second = 100\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_done_twice_whatever_happens() {
+    let seeds = match number("CHAOS_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("CHAOS_SEEDS").unwrap_or(1),
+    };
+    for seed in seeds {
+        eprintln!("CHAOS_SEED={seed}");
+        play(seed).await;
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long to play is for whoever runs the test"
+    )]
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().expect("a whole number"))
+}
+
+async fn play(seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let aws = FakeAws::start().await;
+    let signer = Signer::new();
+    aws.sns.serve(&signer.file_name, signer.certificate());
+    for id in DISTRIBUTIONS {
+        aws.cloudfront.put(Distribution::of(
+            id,
+            &format!("bucket-{}", id.to_lowercase()),
+        ));
+    }
+    aws.cloudfront
+        .complete_after(Duration::from_millis(random.u64(1..2_000)));
+    aws.cloudfront.keep_quotas(4.0, 3);
+    let mut setup = Setup::new(&aws);
+    setup.set_settings(LIMITS);
+    let bodies: Vec<_> = (0..MESSAGES)
+        .map(|_| message(&signer, &mut random))
+        .collect();
+
+    let mut service = setup.start().await;
+    service.knows_the_catalogue().await;
+    aws.cloudfront.set_chaos(Some(seed));
+    let url = Arc::new(Mutex::new(service.url.clone()));
+    let shares = bodies
+        .chunks(MESSAGES.div_ceil(SENDERS))
+        .map(<[String]>::to_vec);
+    let senders: Vec<_> = shares
+        .map(|share| tokio::spawn(send(Arc::clone(&url), share)))
+        .collect();
+    for _ in 0..KILLS {
+        wait(Duration::from_millis(random.u64(200..2_500))).await;
+        if random.bool() {
+            aws.cloudfront.set_down(true);
+            wait(Duration::from_millis(random.u64(100..1_000))).await;
+            aws.cloudfront.set_down(false);
+        }
+        service.kill();
+        service = setup.start().await;
+        url.lock().await.clone_from(&service.url);
+    }
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    aws.cloudfront.set_chaos(None);
+    all_completed(&service).await;
+    let (kept, refused) = (
+        service.metric("purgefront_dead_letters").await,
+        aws.cloudfront.quota_refusals(),
+    );
+    service.kill();
+    let made = aws.cloudfront.invalidations().into_iter().map(|one| Made {
+        caller_reference: one.caller_reference,
+        items: one.paths,
+        created_at: one.created_at,
+    });
+    audit(setup.store(), made.collect()).await;
+    assert_eq!(kept, 0, "nothing became a dead letter");
+    // The first call after each start may meet what was spent just before it.
+    assert!(
+        refused <= KILLS + 1,
+        "{refused} calls were refused for a quota"
+    );
+}
+
+/// A message about some keys, now and then one that needs a wildcard.
+fn message(signer: &Signer, random: &mut fastrand::Rng) -> String {
+    let id = random.choice(DISTRIBUTIONS).unwrap();
+    let keys: Vec<_> = (0..random.usize(1..4))
+        .map(|_| {
+            let odd = if random.u8(..) == 0 { "~x" } else { "" };
+            format!("k{}{odd}", random.usize(0..2_000))
+        })
+        .collect();
+    let records: Vec<_> = keys
+        .iter()
+        .map(|key| ("ObjectCreated:Put", key.as_str()))
+        .collect();
+    let bucket = format!("bucket-{}", id.to_lowercase());
+    signer.notification(&s3_records(&bucket, &records)).body()
+}
+
+/// As SNS does: again and again until it is taken.
+async fn send(url: Arc<Mutex<String>>, bodies: Vec<String>) {
+    let client = Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(15))
+        .build()
+        .unwrap();
+    for body in bodies {
+        loop {
+            let to = format!("{}/sns", url.lock().await);
+            match client.post(to).body(body.clone()).send().await {
+                Ok(answer) if answer.status() == 200 => break,
+                Ok(answer) => assert_eq!(answer.status(), 503),
+                Err(_) => {}
+            }
+            pause().await;
+        }
+    }
+}
+
+async fn all_completed(service: &Service) {
+    #[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
+    let began = Instant::now();
+    loop {
+        let mut open = 0;
+        for status in ["pending", "in_progress"] {
+            let page = service
+                .get(&format!("/invalidations?status={status}&limit=1"))
+                .await;
+            open += page["invalidations"].as_array().unwrap().len();
+        }
+        for id in DISTRIBUTIONS {
+            let name = format!("purgefront_waiting_items{{distribution_id=\"{id}\"}}");
+            open += usize::try_from(service.metric(&name).await).unwrap();
+        }
+        if open == 0 {
+            return;
+        }
+        assert!(
+            began.elapsed() < Duration::from_mins(3),
+            "{open} are still open"
+        );
+        wait(Duration::from_millis(300)).await;
+    }
+}
+
+async fn wait(span: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
+    tokio::time::sleep(span).await;
+}
