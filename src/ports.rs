@@ -134,7 +134,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         distribution_id: &str,
         limit: usize,
-    ) -> Result<Vec<WaitingChange>, StoreError>;
+    ) -> Result<Vec<Waiting>, StoreError>;
 
     /// Freezes a batch, with which waiting items each of its items covers (by number and
     /// position), counts its items for the day, and records its first attempt; in shadow mode
@@ -253,15 +253,6 @@ pub enum StoreError {
     /// It cannot take or give anything now: a full disk, an I/O error. Later it may.
     #[error("the store is not available: {0}")]
     Unavailable(String),
-}
-
-/// An item that waits, and when its change was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitingChange {
-    /// The item.
-    pub waiting: Waiting,
-    /// When its change was accepted.
-    pub accepted_at: Timestamp,
 }
 
 /// A frozen batch that `CloudFront` has not answered for good.

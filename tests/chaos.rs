@@ -121,7 +121,8 @@ fn message(signer: &Signer, random: &mut fastrand::Rng) -> String {
     let keys: Vec<_> = (0..random.usize(1..4))
         .map(|_| {
             let odd = if random.u8(..) == 0 { "~x" } else { "" };
-            format!("k{}{odd}", random.usize(0..2_000))
+            // Few enough that many come again after they were invalidated.
+            format!("k{}{odd}", random.usize(0..300))
         })
         .collect();
     let records: Vec<_> = keys
@@ -149,6 +150,7 @@ async fn send(url: Arc<Mutex<String>>, bodies: Vec<String>) {
             }
             pause().await;
         }
+        wait(Duration::from_millis(60)).await;
     }
 }
 

@@ -23,6 +23,7 @@ mod crash;
 mod disk;
 mod load;
 mod manual;
+mod memory;
 mod openapi;
 mod operate;
 mod patience;

@@ -15,10 +15,10 @@ use super::{
 use crate::{
     domain::{
         batch::{Backlog, Batch},
-        consolidate::{self, Room},
+        consolidate::{self, Room, Waiting},
         limits::{CallRate, ItemRate},
     },
-    ports::{StoreError, Unresolved, WaitingChange},
+    ports::{StoreError, Unresolved},
 };
 
 /// The name under which submitting reports its health.
@@ -235,14 +235,10 @@ impl Submitter {
         room: (Room, Room),
     ) -> Result<(Option<Batch>, Option<Backlog>), StoreError> {
         let store = &self.context.store;
-        let changes = store.waiting(id, self.window).await?;
-        let whole = changes.len() < self.window;
-        let waiting: Vec<_> = changes
-            .iter()
-            .map(|change| change.waiting.clone())
-            .collect();
+        let waiting = store.waiting(id, self.window).await?;
+        let whole = waiting.len() < self.window;
         let plan = consolidate::plan(&waiting, &queues::caps(self.items_per_call, room));
-        let rest = rest(&changes, &plan.covered, backlog, whole);
+        let rest = rest(&waiting, &plan.covered, backlog, whole);
         if plan.items.is_empty() {
             return Ok((None, rest));
         }
@@ -253,18 +249,13 @@ impl Submitter {
         store
             .freeze(&batch, covered.collect(), self.shadow, now)
             .await?;
-        self.told_to_submit(&changes, &plan.covered, now);
+        self.count_waits(&waiting, &plan.covered, now);
         Ok((Some(batch), rest))
     }
 
-    fn told_to_submit(
-        &self,
-        changes: &[WaitingChange],
-        covered: &[(usize, usize)],
-        now: Timestamp,
-    ) {
+    fn count_waits(&self, waiting: &[Waiting], covered: &[(usize, usize)], now: Timestamp) {
         for &(index, _) in covered {
-            let waited = now.duration_since(changes[index].accepted_at);
+            let waited = now.duration_since(waiting[index].accepted_at);
             self.context.metrics.waited(waited.as_secs_f64());
         }
     }
@@ -323,25 +314,23 @@ impl Submitter {
 /// What still waits after a plan: counted where all of it was read, else what was known less
 /// what was planned.
 fn rest(
-    changes: &[WaitingChange],
+    waiting: &[Waiting],
     covered: &[(usize, usize)],
     backlog: Backlog,
     whole: bool,
 ) -> Option<Backlog> {
-    let one = |change: &WaitingChange| {
-        let waiting = &change.waiting;
-        Backlog::of_one(&waiting.item, waiting.manual, change.accepted_at)
-    };
+    let one =
+        |waiting: &Waiting| Backlog::of_one(&waiting.item, waiting.manual, waiting.accepted_at);
     let mut planned = covered.iter().map(|(index, _)| *index).peekable();
-    let left = changes.iter().enumerate().filter_map(|(index, change)| {
+    let left = waiting.iter().enumerate().filter_map(|(index, waiting)| {
         let goes = planned.next_if_eq(&index).is_some();
-        (!goes).then(|| one(change))
+        (!goes).then(|| one(waiting))
     });
     let left = left.reduce(Backlog::and);
     if whole {
         return left;
     }
-    let read = changes.iter().map(one).reduce(Backlog::and);
+    let read = waiting.iter().map(one).reduce(Backlog::and);
     let beyond = read.and_then(|read| backlog.beyond(read));
     match (left, beyond) {
         (Some(left), Some(beyond)) => Some(left.and(beyond)),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
+use jiff::Timestamp;
+
 use super::path::Item;
 
 /// An item that a change needs at a distribution and that no batch has taken yet.
@@ -13,6 +15,8 @@ pub struct Waiting {
     pub item: Item,
     /// Whether a person asked for it.
     pub manual: bool,
+    /// When its change was accepted.
+    pub accepted_at: Timestamp,
 }
 
 /// How many exact paths and wildcards may go.
@@ -137,6 +141,7 @@ mod tests {
                 seq,
                 item: Item::parse(item.trim_start_matches('!')).unwrap(),
                 manual: item.starts_with('!'),
+                accepted_at: Timestamp::UNIX_EPOCH,
             })
             .collect()
     }

@@ -12,6 +12,7 @@ use purgefront::{
         batch::{Backlog, Batch, Usage},
         catalogue::Catalogue,
         change::{Acceptance, Change, NewMessage, NewRequest, Verdict},
+        consolidate::Waiting,
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
@@ -19,7 +20,7 @@ use purgefront::{
     },
     ports::{
         Answer, Brakes, ConfirmationResult, Look, Looks, PendingConfirmation, Store, StoreError,
-        Unresolved, WaitingChange,
+        Unresolved,
     },
 };
 use uuid::Uuid;
@@ -88,7 +89,7 @@ impl Store for Counted {
         &self,
         distribution_id: &str,
         limit: usize,
-    ) -> Result<Vec<WaitingChange>, StoreError> {
+    ) -> Result<Vec<Waiting>, StoreError> {
         let _under_way = self.begin();
         self.store.waiting(distribution_id, limit).await
     }

@@ -1,5 +1,6 @@
 //! SQL of what waits, of frozen batches, of attempts, and of invalidations to follow.
 
+use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use crate::{
         consolidate::Waiting,
         path::Item,
     },
-    ports::{Look, Looks, Tracked, Unresolved, WaitingChange},
+    ports::{Look, Looks, Tracked, Unresolved},
 };
 
 /// What waits, summed up; the rest of the statement says where.
@@ -54,26 +55,25 @@ pub(super) async fn waiting(
     readers: &SqlitePool,
     distribution_id: &str,
     limit: usize,
-) -> sqlx::Result<Vec<WaitingChange>> {
-    let select = "SELECT seq, item, accepted_at, manual FROM targets \
+) -> sqlx::Result<Vec<Waiting>> {
+    let select = "SELECT seq, item, manual, accepted_at FROM targets \
                   WHERE batch IS NULL AND distribution_id = ? \
                   ORDER BY manual DESC, seq LIMIT ?";
-    let rows = sqlx::query(select)
+    // One by one: a row weighs far more than what is kept of it, and there may be many.
+    let mut rows = sqlx::query(select)
         .bind(distribution_id)
         .bind(signed(limit))
-        .fetch_all(readers)
-        .await?;
-    let waiting = |row: &SqliteRow| {
-        Ok(WaitingChange {
-            waiting: Waiting {
-                seq: row.try_get("seq")?,
-                item: item(row.try_get("item")?)?,
-                manual: row.try_get("manual")?,
-            },
+        .fetch(readers);
+    let mut waiting = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        waiting.push(Waiting {
+            seq: row.try_get("seq")?,
+            item: item(row.try_get("item")?)?,
+            manual: row.try_get("manual")?,
             accepted_at: time(row.try_get("accepted_at")?)?,
-        })
-    };
-    rows.iter().map(waiting).collect()
+        });
+    }
+    Ok(waiting)
 }
 
 fn item(text: String) -> sqlx::Result<Item> {

@@ -29,6 +29,7 @@ use crate::{
         batch::{Backlog, Batch, Usage},
         catalogue::Catalogue,
         change::{Acceptance, Change, NewMessage, NewRequest, Verdict},
+        consolidate::Waiting,
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
@@ -37,7 +38,7 @@ use crate::{
     health::Health,
     ports::{
         Answer, Brakes, Clock, ConfirmationResult, Look, Looks, PendingConfirmation, Store,
-        StoreError, Unresolved, WaitingChange,
+        StoreError, Unresolved,
     },
 };
 use journal::Intake;
@@ -162,7 +163,7 @@ impl Store for SqliteStore {
         &self,
         distribution_id: &str,
         limit: usize,
-    ) -> Result<Vec<WaitingChange>, StoreError> {
+    ) -> Result<Vec<Waiting>, StoreError> {
         Ok(batches::waiting(&self.readers, distribution_id, limit).await?)
     }
 
