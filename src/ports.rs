@@ -354,6 +354,8 @@ pub struct Tracked {
     pub submitted_at: Timestamp,
     /// What it takes of the pools.
     pub usage: Usage,
+    /// When the oldest change was accepted that it covers.
+    pub oldest: Timestamp,
 }
 
 /// What a look at an invalidation showed.

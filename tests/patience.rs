@@ -42,6 +42,8 @@ struct Scripted {
     script: Script,
     calls: Mutex<Vec<(Duration, Batch)>>,
     lists: Mutex<usize>,
+    /// The distribution that is there no more.
+    gone: Mutex<Option<&'static str>>,
 }
 
 impl Scripted {
@@ -68,7 +70,11 @@ impl Cdn for Scripted {
             revision: "1".to_owned(),
             root: RootObject::Unread,
         });
-        Ok((distributions.to_vec(), None))
+        let gone = *self.gone.lock().unwrap();
+        let there = distributions
+            .into_iter()
+            .filter(|one| Some(one.id.as_str()) != gone);
+        Ok((there.collect(), None))
     }
 
     async fn root_object(&self, _: &str) -> Result<Option<String>, CdnError> {
@@ -134,6 +140,7 @@ impl Running {
             script,
             calls: Mutex::default(),
             lists: Mutex::default(),
+            gone: Mutex::default(),
         });
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("purgefront.db");
@@ -196,13 +203,20 @@ impl Running {
     }
 
     async fn request(&self, distribution_id: &str, path: &str) -> Uuid {
+        self.request_all(distribution_id, &[path]).await
+    }
+
+    async fn request_all(&self, distribution_id: &str, paths: &[&str]) -> Uuid {
         let id = Uuid::now_v7();
         let request = NewRequest {
             id,
             token: "test".to_owned(),
             reason: None,
             distribution_id: distribution_id.to_owned(),
-            paths: vec![Item::parse(path).unwrap()],
+            paths: paths
+                .iter()
+                .map(|path| Item::parse(path).unwrap())
+                .collect(),
             accepted_at: self.clock.now(),
         };
         self.store.accept_request(request).await.unwrap();
@@ -377,5 +391,108 @@ async fn the_call_rate_is_kept_and_the_catalogue_read_by_its_timer() {
         running.signals.catalogue().unwrap().read_since()
             > running.cdn.began + span - SignedDuration::from_mins(11)
     );
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_goes_in_parts() {
+    let running = Running::start(Box::new(|_, batch| match batch.items.len() {
+        0..=2 => Ok(created(batch)),
+        _ => Err(CdnError::TooLarge("too many".to_owned())),
+    }))
+    .await;
+    let request = running
+        .request_all("E1", &["/1", "/2", "/3", "/4", "/5"])
+        .await;
+    running.completed(request).await;
+    let calls: Vec<_> = running.cdn.calls.lock().unwrap().clone();
+    let sizes: Vec<_> = calls.iter().map(|(_, batch)| batch.items.len()).collect();
+    assert_eq!(sizes, [5, 2, 3, 1, 2]);
+    let references: BTreeSet<_> = calls
+        .iter()
+        .map(|(_, batch)| &batch.caller_reference)
+        .collect();
+    assert_eq!(references.len(), 5, "each part has a reference of its own");
+    let view = running.store.request(request).await.unwrap().unwrap();
+    assert_eq!(
+        view.invalidations.len(),
+        3,
+        "what was replaced is not listed"
+    );
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_taken_reference_is_changed_once() {
+    let conflicts = Mutex::new(1);
+    let running = Running::start(Box::new(move |_, batch| {
+        let mut left = conflicts.lock().unwrap();
+        if *left > 0 {
+            *left -= 1;
+            return Err(CdnError::ReferenceConflict("used before".to_owned()));
+        }
+        Ok(created(batch))
+    }))
+    .await;
+    let request = running.request("E1", "/a").await;
+    running.completed(request).await;
+    let calls: Vec<_> = running.cdn.calls.lock().unwrap().clone();
+    assert_eq!(calls.len(), 2);
+    assert_eq!(calls[0].1.items, calls[1].1.items);
+    assert_eq!(calls[0].1.id, calls[1].1.id, "it is the same batch");
+    assert_ne!(calls[0].1.caller_reference, calls[1].1.caller_reference);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_distribution_that_is_gone_for_good_makes_dead_letters_and_one_that_is_not_waits() {
+    let missing = || CdnError::NoSuchDistribution("not there".to_owned());
+    let running = Running::start(Box::new(move |elapsed, batch| {
+        let there = elapsed > Duration::from_mins(30) && batch.distribution_id == "E2";
+        if there {
+            Ok(created(batch))
+        } else {
+            Err(missing())
+        }
+    }))
+    .await;
+    let gone = running.request("E1", "/gone").await;
+    let there = running.request("E2", "/there").await;
+    // Known when they were asked for; the catalogue of later does not have the one.
+    while running.state(gone).await == RequestState::Accepted {
+        pause_briefly().await;
+        running.clock.advance(Duration::from_secs(1));
+    }
+    *running.cdn.gone.lock().unwrap() = Some("E1");
+    running.completed(there).await;
+    assert_eq!(running.state(gone).await, RequestState::Failed);
+    let letters = running.store.dead_letters(None, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].content.as_deref(), Some("/gone"));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn history_is_forgotten_and_what_is_open_is_not() {
+    let running = Running::start(Box::new(|_, batch| match batch.distribution_id.as_str() {
+        "E1" => Ok(created(batch)),
+        _ => Err(CdnError::Unknown("dark".to_owned())),
+    }))
+    .await;
+    let done = running.request("E1", "/done").await;
+    let open = running.request("E2", "/open").await;
+    running.completed(done).await;
+    while running.cdn.elapsed() < Duration::from_hours(31 * 24) {
+        pause_briefly().await;
+        running.clock.advance(Duration::from_mins(30));
+    }
+    pause().await;
+    assert!(running.store.request(done).await.unwrap().is_none());
+    assert_eq!(running.state(open).await, RequestState::Planned);
+    let query = InvalidationQuery {
+        limit: 10,
+        ..InvalidationQuery::default()
+    };
+    assert_eq!(running.store.invalidations(&query).await.unwrap().len(), 1);
     running.end().await;
 }

@@ -114,6 +114,7 @@ impl Tracker {
         if completed {
             let took = now.duration_since(tracked.submitted_at);
             metrics.propagated(id, took.as_secs_f64());
+            metrics.completed(now.duration_since(tracked.oldest).as_secs_f64());
             self.queues.release(id, tracked.usage);
             self.context.signals.planned.notify_one();
         }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::problem::Problem;
 use crate::{
     health::{Check, Health, State as CheckState},
-    ports::Store,
+    ports::{Clock, Store},
     telemetry::Metrics,
 };
 
@@ -87,13 +87,16 @@ fn answer(checks: &BTreeMap<&'static str, Check>, shown: impl Serialize) -> Resp
 pub(super) async fn metrics(
     State(metrics): State<Metrics>,
     State(store): State<Arc<dyn Store>>,
+    State(clock): State<Arc<dyn Clock>>,
 ) -> Result<Response, Problem> {
     match store.count_dead_letters().await {
         Ok(count) => metrics.dead_letters(count),
         // The other metrics matter most while the store is in trouble.
         Err(error) => tracing::warn!(%error, "dead letters were not counted"),
     }
-    let text = metrics.encode().map_err(|_| Problem::internal())?;
+    let text = metrics
+        .encode(clock.now())
+        .map_err(|_| Problem::internal())?;
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, format)], text).into_response())
 }

@@ -1,7 +1,12 @@
 //! Metrics, in Prometheus's text format. No label ever holds a key, a path or a reason.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+};
 
+use jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -19,9 +24,13 @@ pub struct Metrics {
     items: Family<Kind, Counter>,
     confirmations: Family<Outcome, Counter>,
     waiting: Family<Distribution, Gauge>,
+    oldest: Arc<Mutex<HashMap<String, Timestamp>>>,
+    oldest_age: Family<Distribution, Gauge<f64, AtomicU64>>,
+    in_progress: Family<Pool, Gauge>,
     dead_letters: Gauge,
     limiter_waits: Family<Limiter, Counter>,
     waited: Histogram,
+    completed: Histogram,
     propagation: Family<Distribution, Histogram, fn() -> Histogram>,
 }
 
@@ -44,6 +53,12 @@ struct Call {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Distribution {
     distribution_id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Pool {
+    distribution_id: String,
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -104,6 +119,18 @@ impl Default for Metrics {
             "Items that wait for a batch, by distribution",
             waiting.clone(),
         );
+        let oldest_age = Family::default();
+        registry.register(
+            "oldest_waiting_age_seconds",
+            "Age of the oldest change that waits for a batch, by distribution; 0 where none does",
+            oldest_age.clone(),
+        );
+        let in_progress = Family::default();
+        registry.register(
+            "in_progress_items",
+            "Our items that CloudFront has not completed, by distribution and pool",
+            in_progress.clone(),
+        );
         let dead_letters = Gauge::default();
         registry.register(
             "dead_letters",
@@ -122,6 +149,12 @@ impl Default for Metrics {
             "Time from accepting a change to freezing the batch that covers it",
             waited.clone(),
         );
+        let completed = waits();
+        registry.register(
+            "accepted_to_completed_seconds",
+            "Time from accepting the oldest change of an invalidation to seeing it completed",
+            completed.clone(),
+        );
         let propagation = Family::new_with_constructor(waits as fn() -> Histogram);
         registry.register(
             "propagation_seconds",
@@ -137,9 +170,13 @@ impl Default for Metrics {
             items,
             confirmations,
             waiting,
+            oldest: Arc::default(),
+            oldest_age,
+            in_progress,
             dead_letters,
             limiter_waits,
             waited,
+            completed,
             propagation,
         }
     }
@@ -183,13 +220,36 @@ impl Metrics {
         self.confirmations.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// Says how many items wait at a distribution.
-    pub fn waiting(&self, distribution_id: &str, items: u64) {
-        let distribution_id = distribution_id.to_owned();
-        let gauge = self
-            .waiting
-            .get_or_create(&Distribution { distribution_id });
+    /// Says how many items wait at a distribution, and since when the oldest does.
+    pub fn waiting(&self, distribution_id: &str, items: u64, oldest: Option<Timestamp>) {
+        let label = Distribution {
+            distribution_id: distribution_id.to_owned(),
+        };
+        let gauge = self.waiting.get_or_create(&label);
         gauge.set(items.try_into().unwrap_or(i64::MAX));
+        let mut all = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        match oldest {
+            Some(oldest) => all.insert(label.distribution_id, oldest),
+            None => all.insert(label.distribution_id, Timestamp::MAX),
+        };
+    }
+
+    /// Says how many items are in progress at a distribution.
+    pub fn in_progress(&self, distribution_id: &str, paths: usize, wildcards: usize) {
+        for (kind, items) in [("exact", paths), ("wildcard", wildcards)] {
+            let distribution_id = distribution_id.to_owned();
+            let pool = Pool {
+                distribution_id,
+                kind,
+            };
+            let gauge = self.in_progress.get_or_create(&pool);
+            gauge.set(items.try_into().unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Notes how many seconds the oldest change of an invalidation took to be done.
+    pub fn completed(&self, seconds: f64) {
+        self.completed.observe(seconds);
     }
 
     /// Counts a wait for a limit.
@@ -215,8 +275,19 @@ impl Metrics {
         self.dead_letters.set(count.try_into().unwrap_or(i64::MAX));
     }
 
-    /// All of it in Prometheus's text format.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
+    /// All of it in Prometheus's text format, as it stands at `now`.
+    pub fn encode(&self, now: Timestamp) -> Result<String, fmt::Error> {
+        let oldest = self
+            .oldest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for (distribution_id, since) in oldest {
+            let age = now.duration_since(since).as_secs_f64().max(0.0);
+            self.oldest_age
+                .get_or_create(&Distribution { distribution_id })
+                .set(age);
+        }
         let mut encoded = String::new();
         text::encode(&mut encoded, &self.registry)?;
         Ok(encoded)

@@ -291,9 +291,14 @@ impl Queues {
                 .entry(distribution_id.to_owned())
                 .or_default();
             change(lane);
-            lane.backlog.map_or(0, |backlog| backlog.items)
+            (lane.backlog, lane.in_progress)
         };
-        self.metrics.waiting(distribution_id, waiting as u64);
+        let (backlog, usage) = waiting;
+        let items = backlog.map_or(0, |backlog| backlog.items);
+        let oldest = backlog.map(|backlog| backlog.oldest);
+        self.metrics.waiting(distribution_id, items as u64, oldest);
+        self.metrics
+            .in_progress(distribution_id, usage.paths, usage.wildcards);
     }
 
     fn lock(&self) -> MutexGuard<'_, Lanes> {

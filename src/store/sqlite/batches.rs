@@ -228,7 +228,9 @@ pub(super) async fn due_looks(
     limit: usize,
 ) -> sqlx::Result<Looks> {
     let select = "SELECT id, distribution_id, cloudfront_id, submitted_at, \
-                  item_count - wildcard_count AS paths, wildcard_count AS wildcards FROM batches \
+                  item_count - wildcard_count AS paths, wildcard_count AS wildcards, \
+                  coalesce((SELECT min(accepted_at) FROM targets \
+                  WHERE targets.batch = batches.seq), submitted_at) AS oldest FROM batches \
                   WHERE status = 'in_progress' AND status IN ('pending', 'in_progress') \
                   AND due_at <= ? ORDER BY due_at LIMIT ?";
     let rows = sqlx::query(select)
@@ -246,6 +248,7 @@ pub(super) async fn due_looks(
                 paths: count(row, "paths")?,
                 wildcards: count(row, "wildcards")?,
             },
+            oldest: time(row.try_get("oldest")?)?,
         })
     };
     let next = "SELECT min(due_at) FROM batches \
