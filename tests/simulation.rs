@@ -591,3 +591,31 @@ async fn a_day_of_denials_loses_nothing() {
     assert_eq!(world.store.count_dead_letters().await.unwrap(), 0);
     world.end().await;
 }
+
+#[tokio::test]
+async fn what_others_have_in_progress_is_learnt_from_one_refusal() {
+    let nature = Nature {
+        propagation: Duration::from_mins(5),
+        ..nature(&["E1"])
+    };
+    let world = World::start(nature, 1).await;
+    world.cdn.add_foreign("E1", 2_950);
+    let keys = (0..1_000).map(|at| format!("k{at}")).collect();
+    let inputs = [(Duration::from_secs(5), Input::Events("E1".to_owned(), keys))];
+    world
+        .play_to_the_end(&inputs, Duration::from_hours(2))
+        .await;
+    let log = world.cdn.log();
+    assert_eq!(
+        log.len(),
+        2,
+        "one refusal, and one call when there is room: {log:?}"
+    );
+    let second = log[1].0;
+    let room = Duration::from_mins(5);
+    assert!(
+        second >= room && second < room + Duration::from_secs(40),
+        "{second:?}"
+    );
+    world.end().await;
+}

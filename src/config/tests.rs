@@ -152,3 +152,19 @@ fn a_named_file_has_to_be_there() {
     let text = Config::load(Some(missing), []).unwrap_err().to_string();
     assert!(text.contains("/nonexistent/purgefront.toml"), "{text}");
 }
+
+#[test]
+fn the_readme_shows_the_defaults() {
+    let readme = include_str!("../../README.md");
+    let (_, toml) = readme.split_once("```toml\n").unwrap();
+    let (toml, _) = toml.split_once("```").unwrap();
+    assert!(
+        faults(toml, &[]).contains("1 fault"),
+        "only the topics are missing"
+    );
+    let topics = "[\"arn:aws:sns:us-east-1:123456789012:t\"]";
+    let environment = [("PURGEFRONT_SNS__TOPICS", topics)];
+    let shown = read(toml, &environment).unwrap();
+    let defaults = read("", &environment).unwrap();
+    assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
+}

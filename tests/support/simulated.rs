@@ -113,6 +113,19 @@ impl Simulated {
         self.state.lock().unwrap().refusals.clone()
     }
 
+    /// Somebody else makes an invalidation of so many paths.
+    pub fn add_foreign(&self, distribution_id: &str, paths: usize) {
+        let mut state = self.state.lock().unwrap();
+        let made = Made {
+            id: format!("F{}", state.made.len()),
+            distribution_id: distribution_id.to_owned(),
+            caller_reference: "somebody else's".to_owned(),
+            items: (0..paths).map(|at| format!("/theirs-{at}")).collect(),
+            created_at: self.clock.now(),
+        };
+        state.made.push(made);
+    }
+
     /// Denies nothing any more.
     pub fn grant(&self) {
         self.state.lock().unwrap().granted = true;
