@@ -201,6 +201,7 @@ impl CloudFront {
             ("GET", ["distribution", id, "invalidation", invalidation]) => {
                 self.get(id, invalidation)
             }
+            ("GET", ["distribution", id, "invalidation"]) => self.newest(id),
             ("POST", ["distribution", id, "invalidation"]) => {
                 self.create(id, std::str::from_utf8(body).unwrap()).await
             }
@@ -277,6 +278,41 @@ impl CloudFront {
                 "The invalidation does not exist.",
             ),
         }
+    }
+
+    /// The newest first, and of each no more than its id and status.
+    fn newest(&self, distribution_id: &str) -> Response {
+        self.count(format!("invalidations {distribution_id}"));
+        let state = self.0.lock().unwrap();
+        let of_it = |one: &&Invalidation| one.distribution_id == distribution_id;
+        let newest: Vec<_> = state
+            .invalidations
+            .iter()
+            .rev()
+            .filter(of_it)
+            .take(PAGE)
+            .collect();
+        let items: String = newest
+            .iter()
+            .map(|one| {
+                format!(
+                    "<InvalidationSummary><Id>{}</Id><CreateTime>{}</CreateTime>\
+                     <Status>{}</Status></InvalidationSummary>",
+                    one.id,
+                    one.created_at,
+                    state.status(one)
+                )
+            })
+            .collect();
+        xml(
+            200,
+            format!(
+                "<InvalidationList xmlns=\"{NAMESPACE}\"><Marker></Marker>\
+                 <MaxItems>{PAGE}</MaxItems><IsTruncated>false</IsTruncated>\
+                 <Quantity>{}</Quantity><Items>{items}</Items></InvalidationList>",
+                newest.len()
+            ),
+        )
     }
 
     async fn create(&self, distribution_id: &str, body: &str) -> Response {
@@ -433,9 +469,13 @@ impl State {
         Ok((shown, false))
     }
 
-    fn show(&self, one: &Invalidation) -> String {
+    fn status(&self, one: &Invalidation) -> &'static str {
         let span = self.complete_after.unwrap_or_default();
         let done = now().duration_since(one.created_at).unsigned_abs() >= span;
+        if done { "Completed" } else { "InProgress" }
+    }
+
+    fn show(&self, one: &Invalidation) -> String {
         let paths: String = one
             .paths
             .iter()
@@ -447,7 +487,7 @@ impl State {
              <Items>{paths}</Items></Paths><CallerReference>{}</CallerReference>\
              </InvalidationBatch></Invalidation>",
             one.id,
-            if done { "Completed" } else { "InProgress" },
+            self.status(one),
             one.created_at,
             one.paths.len(),
             one.caller_reference
