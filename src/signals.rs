@@ -71,8 +71,13 @@ impl Signals {
 
     /// Tells that somebody paused, resumed, or lifted the day's limit.
     pub fn change_brakes(&self) {
-        self.brakes_changed.store(true, Ordering::Relaxed);
+        self.keep_brakes_changed();
         self.planned.notify_one();
+    }
+
+    /// The same, for later: what was changed could not be read.
+    pub fn keep_brakes_changed(&self) {
+        self.brakes_changed.store(true, Ordering::Relaxed);
     }
 
     /// Whether somebody did since the last time.

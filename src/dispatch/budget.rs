@@ -46,11 +46,18 @@ impl Budget {
             }
         };
         report(context, queues, today, self.limit);
-        if today.lifted {
-            return Ok(usize::MAX);
+        Ok(self.known_left())
+    }
+
+    /// The same, as it was last known.
+    pub(super) fn known_left(&self) -> usize {
+        match &self.today {
+            Some(today) if !today.lifted => {
+                let left = self.limit.saturating_sub(today.sent);
+                usize::try_from(left).unwrap_or(usize::MAX)
+            }
+            _ => usize::MAX,
         }
-        let left = self.limit.saturating_sub(today.sent);
-        Ok(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
     /// Reads anew what the store knows: somebody may have lifted the limit.

@@ -130,8 +130,11 @@ pub async fn start(
     for (distribution_id, backlog) in context.store.backlogs().await? {
         queues.add(&distribution_id, backlog);
     }
-    for unresolved in context.store.unresolved().await? {
-        queues.reopen(unresolved);
+    // In shadow mode nothing is sent: what was left without an answer waits for a live start.
+    if !settings.shadow {
+        for unresolved in context.store.unresolved().await? {
+            queues.reopen(unresolved);
+        }
     }
     let pace = Arc::new(Pace::new(
         settings.reads_per_second,

@@ -97,10 +97,7 @@ impl Submitter {
     ) -> Result<Option<Timestamp>, StoreError> {
         loop {
             let now = self.context.clock.now();
-            if self.context.signals.take_brakes_changed() {
-                self.queues.set_pauses(&self.context.store.brakes().await?);
-                self.budget.forget();
-            }
+            self.read_brakes().await?;
             let automatic = self.budget.left(&self.context, &self.queues, now).await?;
             let gates = Gates {
                 paths_at: self.paths.next(now),
@@ -147,6 +144,23 @@ impl Submitter {
                 }
             }
         }
+    }
+
+    /// Takes over what somebody paused, resumed or lifted.
+    async fn read_brakes(&mut self) -> Result<(), StoreError> {
+        let Context { signals, store, .. } = &self.context;
+        if !signals.take_brakes_changed() {
+            return Ok(());
+        }
+        match store.brakes().await {
+            Ok(brakes) => self.queues.set_pauses(&brakes),
+            Err(error) => {
+                signals.keep_brakes_changed();
+                return Err(error);
+            }
+        }
+        self.budget.forget();
+        Ok(())
     }
 
     /// Records another attempt with a batch that has no answer yet.
@@ -237,7 +251,10 @@ impl Submitter {
         let store = &self.context.store;
         let waiting = store.waiting(id, self.window).await?;
         let whole = waiting.len() < self.window;
-        let plan = consolidate::plan(&waiting, &queues::caps(self.items_per_call, room));
+        let plan = consolidate::plan(
+            &waiting,
+            &queues::caps(self.items_per_call, self.budget.known_left(), room),
+        );
         let rest = rest(&waiting, &plan.covered, backlog, whole);
         if plan.items.is_empty() {
             return Ok((None, rest));

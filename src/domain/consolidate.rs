@@ -53,6 +53,8 @@ pub struct Caps {
     pub manual: Room,
     /// From the first item on that nobody asked for: less by what is reserved for people.
     pub automatic: Room,
+    /// Items that nobody asked for, of both kinds together.
+    pub unasked: usize,
 }
 
 /// What one call carries, and which of the waiting items that settles.
@@ -75,6 +77,7 @@ pub fn plan(waiting: &[Waiting], caps: &Caps) -> Plan {
     let mut positions: HashMap<&Item, usize> = HashMap::new();
     let mut plan = Plan::default();
     let mut used = Room::NONE;
+    let mut unasked = 0;
     for (index, one) in waiting.iter().enumerate() {
         let (wildcards, room) = if one.manual {
             (&asked, &caps.manual)
@@ -85,9 +88,13 @@ pub fn plan(waiting: &[Waiting], caps: &Caps) -> Plan {
         let position = match positions.entry(item) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
-                if plan.items.len() >= caps.items || used.of(item) >= room.of(item) {
+                let full = plan.items.len() >= caps.items
+                    || used.of(item) >= room.of(item)
+                    || (!one.manual && unasked >= caps.unasked);
+                if full {
                     continue;
                 }
+                unasked += usize::from(!one.manual);
                 if item.is_wildcard() {
                     used.wildcards += 1;
                 } else {
@@ -155,6 +162,7 @@ mod tests {
             items,
             manual: room,
             automatic: room,
+            unasked: items,
         }
     }
 

@@ -307,11 +307,12 @@ impl Queues {
 }
 
 /// The caps of one call, from what a lane has room for.
-pub(super) fn caps(items: usize, (manual, automatic): (Room, Room)) -> Caps {
+pub(super) fn caps(items: usize, unasked: usize, (manual, automatic): (Room, Room)) -> Caps {
     Caps {
         items,
         manual,
         automatic,
+        unasked,
     }
 }
 
