@@ -15,7 +15,7 @@ use crate::support::{
     audit::{Made, audit},
     aws::FakeAws,
     cloudfront::Distribution,
-    pause,
+    number, pause,
     service::{Service, Setup},
     signer::{Signer, s3_records},
 };
@@ -39,15 +39,6 @@ async fn nothing_is_lost_or_done_twice_whatever_happens() {
         eprintln!("CHAOS_SEED={seed}");
         play(seed).await;
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long to play is for whoever runs the test"
-    )]
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().expect("a whole number"))
 }
 
 async fn play(seed: u64) {

@@ -11,18 +11,14 @@ use jiff::{SignedDuration, Timestamp};
 use purgefront::{
     dispatch::{self, Context, Settings},
     domain::{
-        batch::{Batch, BatchStatus, Usage},
+        batch::{Batch, BatchStatus},
         catalogue::{Distribution, Origin, RootObject},
         change::NewRequest,
         history::{InvalidationQuery, RequestState},
         path::Item,
-        sns_message::{Refusal, SnsMessage, Token},
-        topic::TopicArn,
     },
     health::Health,
-    ports::{
-        Cdn, CdnError, Clock, ConfirmError, CreatedInvalidation, SeenInvalidation, SnsTrust, Store,
-    },
+    ports::{Cdn, CdnError, Clock, CreatedInvalidation, SeenInvalidation, Store},
     signals::Signals,
     store,
     telemetry::Metrics,
@@ -30,7 +26,11 @@ use purgefront::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use crate::support::{clock::VirtualClock, pause};
+use crate::support::{
+    clock::VirtualClock,
+    inside::{NoSns, settings},
+    pause,
+};
 
 type Answer = Result<CreatedInvalidation, CdnError>;
 type Script = Box<dyn Fn(Duration, &Batch) -> Answer + Send + Sync>;
@@ -100,25 +100,6 @@ impl Cdn for Scripted {
     }
 }
 
-/// Nobody subscribes here.
-struct NoSns;
-
-#[async_trait]
-impl SnsTrust for NoSns {
-    async fn verify(&self, _: &SnsMessage, _: Timestamp) -> Result<(), Refusal> {
-        unreachable!("no message comes")
-    }
-
-    async fn confirm_subscription(
-        &self,
-        _: &TopicArn,
-        _: &Token,
-        _: bool,
-    ) -> Result<String, ConfirmError> {
-        unreachable!("nothing is to be confirmed")
-    }
-}
-
 /// The work behind the 2xx, in this process, with the real store.
 struct Running {
     clock: Arc<VirtualClock>,
@@ -161,30 +142,8 @@ impl Running {
             metrics: Metrics::default(),
         };
         let settings = Settings {
-            quiet: Duration::from_secs(1),
-            max_wait: Duration::from_secs(10),
-            window: 100_000,
-            calls_per_second: 0.5,
-            call_burst: 5,
-            reads_per_second: 2.0,
-            read_burst: 10,
-            items_per_call: 1_000,
-            paths_per_second: 150.0,
-            wildcards_per_second: 1.0,
-            in_progress: Usage {
-                paths: 3_000,
-                wildcards: 15,
-            },
-            reserve: Usage {
-                paths: 100,
-                wildcards: 2,
-            },
-            paths_per_day: 0,
-            shadow: false,
             keep: Duration::from_hours(30 * 24),
-            catalogue_refresh: Duration::from_mins(10),
-            authenticate_on_unsubscribe: true,
-            seed: 7,
+            ..settings()
         };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         dispatch::start(context, &settings, &tasks, &stop)

@@ -5,19 +5,15 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use purgefront::{
     dispatch::{self, Context, Settings},
     domain::{
-        batch::Usage,
         change::{Content, NewMessage, NewRequest},
         path::Item,
         s3_event::ObjectChange,
-        sns_message::{Refusal, SnsMessage, Token},
-        topic::TopicArn,
     },
     health::Health,
-    ports::{Clock, ConfirmError, SnsTrust, Store},
+    ports::{Clock, Store},
     signals::Signals,
     store,
     telemetry::Metrics,
@@ -29,28 +25,11 @@ use crate::support::{
     audit::{Made, audit},
     clock::VirtualClock,
     counted::Counted,
+    inside::{NoSns, settings},
+    number,
     signer::TOPIC,
     simulated::{Faults, Nature, Simulated},
 };
-
-/// Nobody subscribes here.
-struct NoSns;
-
-#[async_trait::async_trait]
-impl SnsTrust for NoSns {
-    async fn verify(&self, _: &SnsMessage, _: Timestamp) -> Result<(), Refusal> {
-        unreachable!("no message comes by HTTP")
-    }
-
-    async fn confirm_subscription(
-        &self,
-        _: &TopicArn,
-        _: &Token,
-        _: bool,
-    ) -> Result<String, ConfirmError> {
-        unreachable!("nothing is to be confirmed")
-    }
-}
 
 /// Something that comes in.
 #[derive(Debug, Clone)]
@@ -59,35 +38,6 @@ enum Input {
     Events(String, Vec<String>),
     /// Paths that a person asks for.
     Request(String, Vec<String>),
-}
-
-fn settings() -> Settings {
-    Settings {
-        quiet: Duration::from_secs(1),
-        max_wait: Duration::from_secs(10),
-        window: 100_000,
-        calls_per_second: 0.5,
-        call_burst: 5,
-        reads_per_second: 2.0,
-        read_burst: 10,
-        items_per_call: 1_000,
-        paths_per_second: 150.0,
-        wildcards_per_second: 1.0,
-        in_progress: Usage {
-            paths: 3_000,
-            wildcards: 15,
-        },
-        reserve: Usage {
-            paths: 100,
-            wildcards: 2,
-        },
-        paths_per_day: 0,
-        shadow: false,
-        keep: Duration::from_hours(24 * 365),
-        catalogue_refresh: Duration::from_mins(10),
-        authenticate_on_unsubscribe: true,
-        seed: 7,
-    }
 }
 
 fn nature(distributions: &[&str]) -> Nature {
@@ -335,15 +285,6 @@ fn story(seed: u64) -> (Nature, Vec<(Duration, Input)>) {
         inputs.push((at, input));
     }
     (nature, inputs)
-}
-
-fn number(name: &str) -> Option<u64> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long to play is for whoever runs the test"
-    )]
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().expect("a whole number"))
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ pub mod aws;
 pub mod clock;
 pub mod cloudfront;
 pub mod counted;
+pub mod inside;
 pub mod proxy;
 pub mod service;
 pub mod signer;
@@ -33,4 +34,14 @@ pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 pub async fn pause() {
     #[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
     tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+/// A whole number that whoever runs the tests has set.
+pub fn number(name: &str) -> Option<u64> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long to play is for whoever runs the test"
+    )]
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().expect("a whole number"))
 }
