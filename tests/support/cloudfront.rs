@@ -11,9 +11,10 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
-use purgefront::domain::limits::TokenBucket;
+use purgefront::domain::limits::{ItemRate, TokenBucket};
 
 use super::aws::{escape, hang_up, unescape, xml};
+use super::quotas::Quotas;
 
 const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
 const MAX_PATHS: usize = 3_000;
@@ -37,8 +38,7 @@ struct State {
     refused_paths: Vec<String>,
     /// Draws what goes wrong with each call.
     chaos: Option<fastrand::Rng>,
-    calls_left: Option<TokenBucket>,
-    quota_refusals: usize,
+    quotas: Quotas,
 }
 
 /// A distribution; tests change what they need of the default.
@@ -133,16 +133,27 @@ impl CloudFront {
         self.0.lock().unwrap().chaos = seed.map(fastrand::Rng::with_seed);
     }
 
-    /// Keeps CloudFront's quotas: so many calls a second, with one more than their burst for
-    /// the network's jitter, and the classic pools.
-    pub fn keep_quotas(&self, calls_per_second: f64, burst: u32) {
-        let calls = TokenBucket::full(calls_per_second, burst + 1, now());
-        self.0.lock().unwrap().calls_left = Some(calls);
+    /// Lets so many calls a second through, with one more than their burst for the network's
+    /// jitter.
+    pub fn limit_calls(&self, per_second: f64, burst: u32) {
+        let calls = TokenBucket::full(per_second, burst + 1, now());
+        self.0.lock().unwrap().quotas.calls = Some(calls);
     }
 
-    /// How many calls were refused for a quota.
-    pub fn quota_refusals(&self) -> usize {
-        self.0.lock().unwrap().quota_refusals
+    /// Keeps the newer quotas: so many paths and wildcards a second.
+    pub fn limit_items(&self, paths: f64, wildcards: f64) {
+        let rates = [paths, wildcards].map(|rate| ItemRate::empty(rate, now()));
+        self.0.lock().unwrap().quotas.items = Some(rates);
+    }
+
+    /// Keeps the classic quotas: so many paths and wildcards in progress at a distribution.
+    pub fn limit_in_progress(&self, paths: usize, wildcards: usize) {
+        self.0.lock().unwrap().quotas.in_progress = Some((paths, wildcards));
+    }
+
+    /// Calls that were refused for a quota, by which.
+    pub fn quota_refusals(&self) -> HashMap<&'static str, usize> {
+        self.0.lock().unwrap().quotas.refusals.clone()
     }
 
     /// Takes no batch with this path.
@@ -401,23 +412,18 @@ impl State {
     }
 
     fn over_quota(&mut self, distribution_id: &str, paths: &[String]) -> Option<Refusal> {
-        let calls = self.calls_left.as_mut()?;
-        let throttled = calls.take(now()).is_err();
         let span = self.complete_after.unwrap_or_default();
         let open = self.invalidations.iter().filter(|one| {
             one.distribution_id == distribution_id
                 && now().duration_since(one.created_at).unsigned_abs() < span
         });
-        let all = open.flat_map(|one| &one.paths).chain(paths);
-        let wildcards = all.clone().filter(|path| path.ends_with('*')).count();
-        let full = wildcards > 15 || all.count() - wildcards > 3_000;
-        let refused = match (throttled, full) {
-            (true, _) => refusal(Fault::Throttling),
-            (_, true) => refusal(Fault::TooManyInProgress),
-            _ => None,
-        };
-        self.quota_refusals += usize::from(refused.is_some());
-        refused
+        let open: Vec<_> = open.flat_map(|one| &one.paths).collect();
+        let cause = self.quotas.over(now(), &open, paths)?;
+        refusal(if cause == "in progress" {
+            Fault::TooManyInProgress
+        } else {
+            Fault::Throttling
+        })
     }
 
     /// Makes an invalidation, or finds the one that the reference stands for (then true).

@@ -7,6 +7,7 @@ pub mod cloudfront;
 pub mod counted;
 pub mod inside;
 pub mod proxy;
+pub mod quotas;
 pub mod service;
 pub mod signer;
 pub mod simulated;
