@@ -7,30 +7,43 @@ knows that this is a demo.
 """
 
 import argparse
+import http.client
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import boto3
-import moto.moto_proxy
-from botocore.config import Config
+try:
+    import boto3
+    import moto.moto_proxy
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError as missing:
+    sys.exit(f"The demo needs moto and boto3 ({missing}): `make demo` installs them.")
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
 BUCKET = "demo-site"
-ACCOUNT = "123456789012"
-TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:site-changes"
+TOPIC = f"arn:aws:sns:{REGION}:123456789012:site-changes"
+AWS = {
+    "AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo",
+    "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION,
+}
 PATIENCE = 60  # seconds, for anything that has to come
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Asks directly, whatever proxies this machine has.
+ask = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 # What is uploaded, and the path under which CloudFront has to drop it: only non-ASCII and
 # the bytes that RFC 1738 calls unsafe are percent-encoded, anything else would miss.
@@ -47,49 +60,113 @@ class Failed(Exception):
     """The demo did not show what it promises; the text says what is missing."""
 
 
+class Stopped(BaseException):
+    """A signal asked for an end."""
+
+
+# What can go wrong without a bug in the demo.
+EXPECTED = (Failed, BotoCoreError, ClientError, OSError, http.client.HTTPException, ValueError)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--keep", action="store_true", help="leave it running for play")
-    keep = arguments.parse_args().keep
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    binary = ROOT / "target" / "debug" / "purgefront"
+    arguments.add_argument("--binary", type=Path, default=binary, help="the purgefront to run")
+    options = arguments.parse_args()
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+    clean_environment()
+    for number in SIGNALS:
+        signal.signal(number, stop_once)
     try:
         with ExitStack() as stack:
-            Demo(stack).run(keep)
-    except Failed as failure:
+            try:
+                return show(Demo(stack), options)
+            finally:  # nothing may interrupt the clearing up
+                signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+                with suppress(OSError):
+                    print("Stopping what was started.")
+    except Stopped as stopped:
+        return 128 + stopped.args[0]
+
+
+def show(demo, options):
+    """The demo, and what to say when it fails: its logs are gone afterwards."""
+    try:
+        demo.start(options.binary.absolute())
+        demo.run(options.keep)
+        return 0
+    except EXPECTED as failure:
+        demo.show_logs()
         print(f"\nThe demo failed: {failure}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nStopped.")
-        return 130
-    return 0
 
 
 class Demo:
     """moto, purgefront, and what happens between them."""
 
     def __init__(self, stack):
+        self.stack = stack
         self.home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="purgefront-")))
         self.token = secrets.token_hex(16)
-        self.proxy, listen, admin = (f"127.0.0.1:{port}" for port in free_ports(3))
-        self.url, self.admin_url = f"http://{listen}", f"http://{admin}"
+        self.proxy, self.listen, self.admin = (f"127.0.0.1:{port}" for port in free_ports(3))
+        self.url = f"http://{self.listen}"
         self.ca = Path(moto.moto_proxy.__file__).parent / "ca.crt"
-        (self.home / "purgefront.toml").write_text(
-            f'[server]\nlisten = "{listen}"\nadmin_listen = "{admin}"\n'
+        self.processes = {}
+
+    def start(self, binary):
+        if not binary.is_file():
+            raise Failed(f"there is no {binary}; `cargo build` makes it")
+        if not shutil.which("openssl"):
+            raise Failed("moto needs the openssl command, and it is not on the PATH")
+        config = self.home / "purgefront.toml"
+        config.write_text(
+            f'[server]\nlisten = "{self.listen}"\nadmin_listen = "{self.admin}"\n'
             f'[store]\nurl = "sqlite://{self.home}/purgefront.db"\n'
             f'[sns]\ntopics = ["{TOPIC}"]\n'
         )
         print("Starting moto, which plays S3, SNS and CloudFront on this machine.")
         port = self.proxy.rsplit(":", 1)[1]
-        proxy = [str(Path(sys.executable).parent / "moto_proxy"), "-H", "127.0.0.1", "-p", port]
-        stack.enter_context(running("moto", proxy, self.home, without_proxies(os.environ)))
-        wait_for("moto", lambda: can_connect(self.proxy))
+        proxy = Path(sys.executable).parent / "moto_proxy"
+        self.spawn("moto", proxy, "-H", "127.0.0.1", "-p", port, env=os.environ)
+        self.wait_for("moto to listen", lambda: can_connect(self.proxy))
         self.s3, self.sns, self.cloudfront = (self.client(n) for n in ("s3", "sns", "cloudfront"))
         self.distribution = self.make_distribution()
         print("Starting purgefront.")
-        binary = ROOT / "target" / "debug" / "purgefront"
-        command = [str(binary), "serve", "--config", str(self.home / "purgefront.toml")]
-        stack.enter_context(running("purgefront", command, self.home, self.environment()))
-        wait_for("purgefront to be ready", self.is_ready)
+        ours = {"PURGEFRONT_API_TOKEN": self.token, "SSL_CERT_FILE": str(self.ca)}
+        environment = os.environ | self.aws() | ours
+        self.spawn("purgefront", binary, "serve", "--config", config, env=environment)
+        self.wait_for("purgefront to be ready", self.is_ready)
+
+    def spawn(self, name, *command, env):
+        """A process that is stopped in any case, with its log in the demo's home."""
+        # No signal between the start and the note of it. A group of its own: Ctrl-C is for us.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            with (self.home / f"{name}.log").open("wb") as log:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
+                    cwd=self.home, start_new_session=True, preexec_fn=let_signals_through,
+                )
+            self.stack.callback(stop, process)
+            self.processes[name] = process
+        finally:
+            let_signals_through()
+
+    def wait_for(self, what, condition):
+        """Until it is so; says what it waits for when that takes long."""
+        begun = said = time.monotonic()
+        while not condition():
+            for name, process in self.processes.items():
+                if process.poll() is not None:
+                    raise Failed(f"{name} ended by itself (exit status {process.returncode})")
+            now = time.monotonic()
+            if now - begun > PATIENCE:
+                raise Failed(f"waited {PATIENCE} s in vain for {what}")
+            if now - said > 5:
+                print(f"  ... still waiting for {what} ({now - begun:.0f} s of {PATIENCE})")
+                said = now
+            time.sleep(0.1)
 
     def run(self, keep):
         self.subscribe()
@@ -100,32 +177,15 @@ class Demo:
         else:
             print("\nTo play with it yourself: make demo KEEP=1")
 
-    def environment(self):
-        """How purgefront reaches "AWS": by what the AWS SDK and CLI honour anyway."""
-        return without_proxies(os.environ) | self.aws() | {
-            "PURGEFRONT_API_TOKEN": self.token,
-            "SSL_CERT_FILE": str(self.ca),
-        }
-
     def aws(self):
-        return {
-            "HTTPS_PROXY": f"http://{self.proxy}",
-            "AWS_CA_BUNDLE": str(self.ca),
-            "AWS_ACCESS_KEY_ID": "demo",
-            "AWS_SECRET_ACCESS_KEY": "demo",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-        }
+        """How anything reaches "AWS": by what the AWS SDKs and CLI honour anyway."""
+        return AWS | {"HTTPS_PROXY": f"http://{self.proxy}", "AWS_CA_BUNDLE": str(self.ca)}
 
     def client(self, service):
-        return boto3.client(
-            service,
-            region_name=REGION,
-            aws_access_key_id="demo",
-            aws_secret_access_key="demo",
-            verify=str(self.ca),
-            config=Config(proxies={"https": f"http://{self.proxy}"}),
-        )
+        # An upload hangs for as long as the webhook does: not for ever.
+        patience = {"read_timeout": 20, "retries": {"total_max_attempts": 1}}
+        config = Config(proxies={"https": f"http://{self.proxy}"}, **patience)
+        return boto3.client(service, verify=str(self.ca), config=config)
 
     def make_distribution(self):
         self.s3.create_bucket(Bucket=BUCKET)
@@ -134,16 +194,12 @@ class Demo:
             "DomainName": f"{BUCKET}.s3.{REGION}.amazonaws.com",
             "S3OriginConfig": {"OriginAccessIdentity": ""},
         }
+        behaviour = {"TargetOriginId": "site", "ViewerProtocolPolicy": "redirect-to-https"}
         config = {
-            "CallerReference": "demo",
-            "Comment": "demo",
-            "Enabled": True,
+            "CallerReference": "demo", "Comment": "demo", "Enabled": True,
             "DefaultRootObject": "index.html",
             "Origins": {"Quantity": 1, "Items": [origin]},
-            "DefaultCacheBehavior": {
-                "TargetOriginId": "site",
-                "ViewerProtocolPolicy": "redirect-to-https",
-            },
+            "DefaultCacheBehavior": behaviour,
         }
         made = self.cloudfront.create_distribution(DistributionConfig=config)
         return made["Distribution"]["Id"]
@@ -181,151 +237,144 @@ class Demo:
         if unexpected:
             raise Failed(f"CloudFront was asked for more than changed: {sorted(unexpected)}")
         print(f"\n{took:.1f} s after the last change, CloudFront had it all.")
-        self.show_why(next(iter(invalidations)), UPLOADS["news/a b+c 100% é.html"])
+        path = UPLOADS["news/a b+c 100% é.html"]
+        self.show_why(next(one for one, paths in invalidations.items() if path in paths), path)
 
     def show_why(self, invalidation, path):
-        detail = self.api("GET", f"/invalidations/{invalidation}")
-        items = [item for item in detail["items"] if item["item"] == path]
-        if not items:
+        def is_noted():  # CloudFront may list it before its answer is here
+            noted = self.api("GET", "/invalidations")["invalidations"]
+            return invalidation in [one["cloudfront_id"] for one in noted]
+
+        self.wait_for("purgefront to note CloudFront's answer", is_noted)
+        items = self.api("GET", f"/invalidations/{invalidation}")["items"]
+        why = next((item["why"][0] for item in items if item["item"] == path), None)
+        if not why:
             raise Failed(f"purgefront does not know why it sent {path}")
-        why = items[0]["why"][0]
         print(f"Why {path}? {why['event']} of {why['key']} in {why['bucket']}.")
 
     def show_request(self):
         print("\nPeople ask for the same with curl:\n")
         print(indent(self.curl("$TOKEN")))
         body = {"distribution_id": self.distribution, "paths": [ASKED], "reason": "demo"}
-        request = self.api("POST", "/invalidate", body)
-        path = f"/requests/{request['id']}"
-        wait_for("the request", lambda: self.api("GET", path)["state"] in ("submitted", "completed"))
+        request = self.api("POST", "/invalidate", body, wants=202)
+
+        def is_sent():
+            now = self.api("GET", f"/requests/{request['id']}")
+            if now["state"] == "failed":
+                raise Failed(f"the request failed: {now['errors']}")
+            return now["state"] in ("submitted", "completed")
+
+        self.wait_for("the request to be sent", is_sent)
         self.wait_for_paths({ASKED})
         print(f"\n  invalidated  {ASKED}   (request {request['id']})")
 
     def wait_for_paths(self, expected):
-        found = {}
-
-        def all_there():
-            found.update(self.listed())
-            return expected <= {path for paths in found.values() for path in paths}
+        """What CloudFront lists (ids and their paths), once it has all that is expected."""
+        def missing():
+            return sorted(expected - set().union(*self.listed().values()))
 
         try:
-            wait_for("CloudFront to list the invalidation", all_there)
-        except Failed:
-            missing = expected - {path for paths in found.values() for path in paths}
-            show_log(self.home / "purgefront.log")
-            raise Failed(f"CloudFront was never asked to drop {sorted(missing)}") from None
-        return found
+            self.wait_for("CloudFront to list the invalidation", lambda: not missing())
+        except Failed as failure:
+            raise Failed(f"CloudFront was not asked to drop {missing()}: {failure}") from None
+        return self.listed()
 
     def listed(self):
-        """What CloudFront lists: ids, and their paths."""
-        listing = self.cloudfront.list_invalidations(DistributionId=self.distribution)
-        found = {}
-        for summary in listing["InvalidationList"].get("Items", []):
-            invalidation = self.cloudfront.get_invalidation(
-                DistributionId=self.distribution, Id=summary["Id"]
-            )["Invalidation"]
-            found[summary["Id"]] = invalidation["InvalidationBatch"]["Paths"]["Items"]
-        return found
+        here = {"DistributionId": self.distribution}
+        listing = self.cloudfront.list_invalidations(**here)["InvalidationList"]
+        ids = [summary["Id"] for summary in listing.get("Items", [])]
+        got = [self.cloudfront.get_invalidation(Id=one, **here)["Invalidation"] for one in ids]
+        return {one["Id"]: one["InvalidationBatch"]["Paths"]["Items"] for one in got}
 
-    def api(self, method, path, body=None):
+    def api(self, method, path, body=None, wants=200):
         data = json.dumps(body).encode() if body else None
         headers = {"Authorization": f"Bearer {self.token}"}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            with opener().open(request, timeout=10) as answer:
-                return json.load(answer)
+            with ask(request, timeout=10) as answer:
+                status, text = answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
-            raise Failed(f"{method} {path} was answered {error.code}: {error.read().decode()}") from None
+            status, text = error.code, error.read().decode(errors="replace")
+        if status != wants:
+            raise Failed(f"{method} {path} was answered {status}, not {wants}: {text}")
+        return json.loads(text)
 
     def is_ready(self):
-        try:
-            with opener().open(f"{self.url}/readyz", timeout=2) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
+        with suppress(OSError, http.client.HTTPException):
+            return ask(f"{self.url}/readyz", timeout=2).status == 200
 
     def curl(self, token):
         body = json.dumps({"distribution_id": self.distribution, "paths": [ASKED]})
-        return f"curl {self.url}/invalidate \\\n  -H 'Authorization: Bearer {token}' \\\n  -d '{body}'"
+        auth = f'-H "Authorization: Bearer {token}"'
+        return f"curl {self.url}/invalidate \\\n  {auth} \\\n  -d '{body}'"
 
     def play(self):
-        print("\nIt goes on until Ctrl-C. Ask purgefront for an invalidation:\n")
-        print(indent(self.curl(self.token)))
-        print("\nSee what it did, and what it counts:\n")
-        header = f"-H 'Authorization: Bearer {self.token}'"
-        print(indent(f"curl {self.url}/invalidations {header}\ncurl {self.admin_url}/metrics"))
-        print("\nUpload with the AWS CLI, in a shell with this environment:\n")
-        lines = [f"export {name}={value}" for name, value in self.aws().items()]
-        lines += ["echo hello | aws s3 cp - s3://demo-site/hello.txt"]
-        print(indent("\n".join(lines)), flush=True)
-        while True:
-            time.sleep(3600)
+        bearer = f'-H "Authorization: Bearer {self.token}"'
+        exports = "\n".join(f"export {name}={value}" for name, value in self.aws().items())
+        for title, lines in {
+            "It goes on until Ctrl-C. Ask purgefront for an invalidation": self.curl(self.token),
+            "See what it did": f"curl {self.url}/invalidations {bearer}",
+            "See what it counts": f"curl http://{self.admin}/metrics",
+            "Upload with the AWS CLI (or boto3), in a shell with this environment":
+                f"{exports}\necho hello | aws s3 cp - s3://{BUCKET}/hello.txt",
+        }.items():
+            print(f"\n{title}:\n\n{indent(lines)}")
+        while all(process.poll() is None for process in self.processes.values()):
+            time.sleep(0.5)
+        raise Failed("moto or purgefront ended by itself")
+
+    def show_logs(self):
+        """The ends of the logs: purgefront's, and moto's where it is the one that ended."""
+        for name, process in self.processes.items():
+            if name == "purgefront" or process.poll() is not None:
+                lines = (self.home / f"{name}.log").read_text(errors="replace").splitlines()
+                print("\n".join(["", f"The end of {name}'s log:", *lines[-20:]]), file=sys.stderr)
 
 
-@contextmanager
-def running(name, command, home, environment):
-    """A process that is stopped in any case, with its log in the demo's home."""
-    with (home / f"{name}.log").open("wb") as log:
-        try:
-            # A group of its own: Ctrl-C is for us, and we stop it.
-            process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=environment, cwd=home, start_new_session=True
-            )
-        except OSError as error:
-            raise Failed(f"{name} cannot be started: {error}") from None
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
+def stop(process):
+    """Ends a process and its group: kindly at first, and then whoever is left."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        # Nobody left is a ProcessLookupError; macOS says PermissionError.
+        with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, number)
             process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
-def wait_for(what, condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise Failed(f"waited {PATIENCE} s in vain for {what}")
-        time.sleep(0.1)
+def stop_once(number, _frame):
+    """The first signal ends the demo; a further one must not interrupt the clearing up."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    raise Stopped(number)
+
+
+def let_signals_through():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def free_ports(count):
     """Ports that are free now; all are held until all are known."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        return [stack.enter_context(one).getsockname()[1] for one in held]
 
 
 def can_connect(address):
     host, port = address.split(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=1).close()
+    with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
         return True
-    except OSError:
-        return False
 
 
-def without_proxies(environment):
-    return {name: value for name, value in environment.items() if not name.lower().endswith("_proxy")}
-
-
-def opener():
-    """Asks directly, whatever proxies the environment names."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def show_log(path):
-    lines = path.read_text(errors="replace").splitlines()[-20:]
-    print("\n".join(["", "The end of purgefront's log:", *lines]), file=sys.stderr)
+def clean_environment():
+    """No proxies, and no settings of whoever runs this: only the demo's own."""
+    theirs = ("AWS_", "PURGEFRONT_", "SSL_CERT_")
+    for name in list(os.environ):
+        if name.startswith(theirs) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    os.environ.update(AWS | files)
 
 
 def indent(text):
-    return "\n".join("  " + line for line in text.splitlines())
+    return textwrap.indent(text, "  ")
 
 
 if __name__ == "__main__":
