@@ -12,7 +12,7 @@ use reqwest::Client;
 use tokio::sync::Mutex;
 
 use crate::support::{
-    audit::{Made, audit},
+    audit::{Kept, Made, audit},
     aws::FakeAws,
     cloudfront::Distribution,
     number, pause,
@@ -59,8 +59,9 @@ async fn play(seed: u64) {
     aws.cloudfront.limit_in_progress(3_000, 15);
     let mut setup = Setup::new(&aws);
     setup.set_settings(LIMITS);
+    let mut changes = 0;
     let bodies: Vec<_> = (0..MESSAGES)
-        .map(|_| message(&signer, &mut random))
+        .map(|_| message(&signer, &mut random, &mut changes))
         .collect();
 
     let mut service = setup.start().await;
@@ -89,7 +90,7 @@ async fn play(seed: u64) {
     }
     aws.cloudfront.set_chaos(None);
     all_completed(&service).await;
-    let (kept, refused) = (
+    let (dead, refused) = (
         service.metric("purgefront_dead_letters").await,
         aws.cloudfront.quota_refusals(),
     );
@@ -99,8 +100,16 @@ async fn play(seed: u64) {
         items: one.paths,
         created_at: one.created_at,
     });
-    audit(setup.store(), made.collect()).await;
-    assert_eq!(kept, 0, "nothing became a dead letter");
+    let audited = audit(setup.store(), made.collect()).await;
+    let whole = Kept {
+        changes,
+        targeted: changes,
+    };
+    assert_eq!(
+        audited, whole,
+        "every change that was answered 2xx went out"
+    );
+    assert_eq!(dead, 0, "nothing became a dead letter");
     // The first call after each start may meet what was spent just before it.
     let sum: usize = refused.values().sum();
     assert!(
@@ -110,7 +119,7 @@ async fn play(seed: u64) {
 }
 
 /// A message about some keys, now and then one that needs a wildcard.
-fn message(signer: &Signer, random: &mut fastrand::Rng) -> String {
+fn message(signer: &Signer, random: &mut fastrand::Rng, changes: &mut usize) -> String {
     let id = random.choice(DISTRIBUTIONS).unwrap();
     let keys: Vec<_> = (0..random.usize(1..4))
         .map(|_| {
@@ -123,6 +132,7 @@ fn message(signer: &Signer, random: &mut fastrand::Rng) -> String {
         .iter()
         .map(|key| ("ObjectCreated:Put", key.as_str()))
         .collect();
+    *changes += records.len();
     let bucket = format!("bucket-{}", id.to_lowercase());
     signer.notification(&s3_records(&bucket, &records)).body()
 }

@@ -17,9 +17,17 @@ pub struct Made {
     pub created_at: Timestamp,
 }
 
+/// How much the store has kept.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub changes: usize,
+    /// Changes that went out to at least one distribution.
+    pub targeted: usize,
+}
+
 /// Every accepted change is covered by an invalidation made after it, every invalidation is
 /// exactly one stored batch, and each item of each change and target is covered exactly once.
-pub async fn audit(path: &Path, made: Vec<Made>) {
+pub async fn audit(path: &Path, made: Vec<Made>) -> Kept {
     let options = SqliteConnectOptions::new().filename(path);
     let mut store = SqliteConnection::connect_with(&options).await.unwrap();
     let mut batches: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -79,9 +87,18 @@ pub async fn audit(path: &Path, made: Vec<Made>) {
             "{item} is covered by what came after it"
         );
     }
-    let changes: i64 = sqlx::query_scalar("SELECT count(*) FROM changes WHERE state < 2")
-        .fetch_one(&mut store)
-        .await
-        .unwrap();
-    assert_eq!(changes, 0, "every change was mapped");
+    assert_eq!(
+        count(&mut store, "SELECT count(*) FROM changes WHERE state < 2").await,
+        0,
+        "every change was mapped"
+    );
+    Kept {
+        changes: count(&mut store, "SELECT count(*) FROM changes").await,
+        targeted: count(&mut store, "SELECT count(DISTINCT change) FROM targets").await,
+    }
+}
+
+async fn count(store: &mut SqliteConnection, select: &'static str) -> usize {
+    let count: i64 = sqlx::query_scalar(select).fetch_one(store).await.unwrap();
+    usize::try_from(count).unwrap()
 }

@@ -1,7 +1,7 @@
 //! CloudFront as the service sees it: distributions, invalidations, its rules and its faults.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Mutex,
     time::Duration,
 };
@@ -38,6 +38,8 @@ struct State {
     refused_paths: Vec<String>,
     /// Draws what goes wrong with each call.
     chaos: Option<fastrand::Rng>,
+    /// Where chaos has lost the last call.
+    lost: HashSet<String>,
     quotas: Quotas,
 }
 
@@ -128,7 +130,7 @@ impl CloudFront {
         self.0.lock().unwrap().deny_config = deny;
     }
 
-    /// From now on, nearly half of all calls go wrong somehow, by this seed; or none does.
+    /// From now on, about half of all calls go wrong somehow, by this seed; or none does.
     pub fn set_chaos(&self, seed: Option<u64>) {
         self.0.lock().unwrap().chaos = seed.map(fastrand::Rng::with_seed);
     }
@@ -339,7 +341,7 @@ impl CloudFront {
             .map(|rest| unescape(rest.split_once("</Path>").unwrap().0))
             .collect();
         assert_eq!(quantity, paths.len(), "Quantity is the number of paths");
-        let fault = self.0.lock().unwrap().next_fault();
+        let fault = self.0.lock().unwrap().next_fault(distribution_id);
         let refused = match self.0.lock().unwrap().over_quota(distribution_id, &paths) {
             None => fault.and_then(refusal),
             over => over,
@@ -396,18 +398,24 @@ fn refusal(fault: Fault) -> Option<Refusal> {
 }
 
 impl State {
-    fn next_fault(&mut self) -> Option<Fault> {
+    fn next_fault(&mut self, distribution_id: &str) -> Option<Fault> {
+        // After a lost call comes, as often as not, the refusal that tempts one to forget it.
+        let was_lost = self.lost.remove(distribution_id);
         let drawn = self
             .chaos
             .as_mut()
             .and_then(|random| match random.u8(..100) {
+                0..50 if was_lost => Some(Fault::Throttling),
                 0..10 => Some(Fault::Throttling),
                 10..15 => Some(Fault::TooManyInProgress),
                 15..25 => Some(Fault::Status(503)),
                 25..32 => Some(Fault::LostBefore),
-                32..45 => Some(Fault::LostAfter),
+                32..52 => Some(Fault::LostAfter),
                 _ => None,
             });
+        if matches!(drawn, Some(Fault::LostBefore | Fault::LostAfter)) {
+            self.lost.insert(distribution_id.to_owned());
+        }
         self.faults.pop_front().or(drawn)
     }
 
