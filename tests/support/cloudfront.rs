@@ -399,13 +399,13 @@ fn refusal(fault: Fault) -> Option<Refusal> {
 
 impl State {
     fn next_fault(&mut self, distribution_id: &str) -> Option<Fault> {
-        // After a lost call comes, as often as not, the refusal that tempts one to forget it.
+        // After a lost call comes, more often than not, the refusal that tempts one to forget it.
         let was_lost = self.lost.remove(distribution_id);
         let drawn = self
             .chaos
             .as_mut()
             .and_then(|random| match random.u8(..100) {
-                0..50 if was_lost => Some(Fault::Throttling),
+                0..75 if was_lost => Some(Fault::Throttling),
                 0..10 => Some(Fault::Throttling),
                 10..15 => Some(Fault::TooManyInProgress),
                 15..25 => Some(Fault::Status(503)),
