@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use crate::{
     aws::{AwsSnsTrust, CloudFront, HttpFetch, SigningCertificates},
     config::{Config, Server},
-    dispatch::{self, Settings},
-    domain::{batch::Usage, s3_event::EventFilter},
+    dispatch::{self, Scope, Settings, Survey},
+    domain::{batch::Usage, catalogue::Catalogue, s3_event::EventFilter},
     health::Health,
     http::{self, ApiToken, AppState, SnsRules, Tokens},
     ports::{Clock, Store, StoreError},
@@ -162,6 +162,27 @@ impl App {
     }
 }
 
+/// Reads the account's distributions once, without a service.
+pub fn survey(config: &Config, scope: &Scope) -> anyhow::Result<(Catalogue, Vec<String>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        let survey = Survey {
+            cdn: Arc::new(CloudFront::new(&sdk)),
+            clock: Arc::new(SystemClock),
+            reads_per_second: config.limits.reads_per_second,
+            read_burst: config.limits.read_burst,
+            origins: config.mapping.origins.clone().into(),
+        };
+        survey
+            .read(scope)
+            .await
+            .context("the account's distributions cannot be read")
+    })
+}
+
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, BuildError> {
     TcpListener::bind(address)
         .await
@@ -237,6 +258,8 @@ fn settings(config: &Config) -> Settings {
         },
         paths_per_day: config.limits.paths_per_day,
         shadow: config.dispatch.shadow,
+        mapping: Arc::new(config.mapping.policy.clone()),
+        origins: config.mapping.origins.clone().into(),
         keep: config.store.keep,
         catalogue_refresh: config.catalogue.refresh,
         authenticate_on_unsubscribe: config.sns.authenticate_on_unsubscribe,

@@ -6,12 +6,13 @@ use uuid::Uuid;
 
 use crate::domain::{
     batch::{Backlog, Batch, Usage},
-    catalogue::{Catalogue, Distribution},
+    catalogue::{CacheKey, Distribution, Snapshot},
     change::{Acceptance, Change, NewMessage, NewRequest, Verdict},
     consolidate::Waiting,
     history::{
         DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
     },
+    mapping::Mapping,
     s3_event::ObjectChange,
     sns_message::{Refusal, SnsMessage, Token},
     topic::TopicArn,
@@ -65,8 +66,11 @@ pub trait Cdn: Send + Sync + 'static {
         marker: Option<&str>,
     ) -> Result<(Vec<Distribution>, Option<String>), CdnError>;
 
-    /// A distribution's default root object, `None` where it has none.
-    async fn root_object(&self, distribution_id: &str) -> Result<Option<String>, CdnError>;
+    /// What the list does not say of a distribution.
+    async fn details(&self, distribution_id: &str) -> Result<ReadDetails, CdnError>;
+
+    /// What matters of a cache policy.
+    async fn cache_policy(&self, id: &str) -> Result<CacheKey, CdnError>;
 
     /// Makes an invalidation of `batch`: one call, without retries. Sent again unchanged, it
     /// returns the invalidation that already exists.
@@ -85,6 +89,15 @@ pub trait Cdn: Send + Sync + 'static {
         &self,
         distribution_id: &str,
     ) -> Result<Vec<(String, bool)>, CdnError>;
+}
+
+/// What the list does not say of a distribution.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadDetails {
+    /// Its default root object, `None` where it has none.
+    pub root: Option<String>,
+    /// Whether it keeps the tags of cached objects.
+    pub cache_tags: bool,
 }
 
 /// What `CloudFront` made of a batch.
@@ -193,10 +206,25 @@ pub trait Store: Send + Sync + 'static {
     async fn record_look(&self, batch: Uuid, look: Look, now: Timestamp) -> Result<(), StoreError>;
 
     /// The kept catalogue; `None` where none was ever read.
-    async fn catalogue(&self) -> Result<Option<Catalogue>, StoreError>;
+    async fn catalogue(&self) -> Result<Option<Snapshot>, StoreError>;
 
-    /// Keeps a catalogue in place of the one before.
-    async fn keep_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError>;
+    /// Keeps a catalogue in place of the one before, and notes that what was accepted since
+    /// the reading before is to be mapped again to the `late` distributions.
+    async fn keep_catalogue(&self, snapshot: &Snapshot, late: &[String]) -> Result<(), StoreError>;
+
+    /// The oldest note of changes that are to be mapped again to a distribution.
+    async fn remap(&self) -> Result<Option<Remap>, StoreError>;
+
+    /// The next changes of such a note that were mapped before.
+    async fn changes_of(&self, remap: &Remap, limit: usize) -> Result<Vec<Change>, StoreError>;
+
+    /// Records what mapping these changes again led to, each item once; the note goes on
+    /// after the last of them, or is done where there are none.
+    async fn record_remap(
+        &self,
+        remap: &Remap,
+        mapped: Vec<(Change, Mapping)>,
+    ) -> Result<(), StoreError>;
 
     /// Subscriptions that wait to be confirmed, the one that is due first first.
     async fn pending_confirmations(&self) -> Result<Vec<PendingConfirmation>, StoreError>;
@@ -253,6 +281,20 @@ pub enum StoreError {
     /// It cannot take or give anything now: a full disk, an I/O error. Later it may.
     #[error("the store is not available: {0}")]
     Unavailable(String),
+}
+
+/// Changes that are to be mapped again to a distribution that was not known, or was other
+/// than it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remap {
+    /// The distribution.
+    pub distribution_id: String,
+    /// Only those accepted from here on.
+    pub since: Timestamp,
+    /// The changes after this one,
+    pub after: i64,
+    /// up to this one.
+    pub through: i64,
 }
 
 /// A frozen batch that `CloudFront` has not answered for good.

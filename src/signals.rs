@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use crate::domain::catalogue::Catalogue;
+use crate::domain::{catalogue::Catalogue, mapping};
 
 /// Shared by everything that runs. Signals carry no data that is not in the store as well:
 /// one that is lost with the process costs nothing but a look.
@@ -29,6 +29,8 @@ pub struct Signals {
     brakes_changed: AtomicBool,
     /// What waits changed by another way than mapping: it has to be counted anew.
     recount: AtomicBool,
+    /// The store has changes that are to be mapped again.
+    remap: AtomicBool,
     /// Something is asked of the catalogue that it does not know.
     pub catalogue_wanted: Notify,
     wanted: Mutex<Wanted>,
@@ -40,8 +42,26 @@ pub struct Signals {
 pub struct Wanted {
     /// A new reading of the list.
     pub refresh: bool,
-    /// The root objects of these distributions.
-    pub roots: BTreeSet<String>,
+    /// What the list does not say.
+    pub asked: BTreeSet<Asked>,
+}
+
+/// Something that is asked of `CloudFront` only when a change needs it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// The details of the distribution with this id.
+    Details(String),
+    /// The cache policy with this id.
+    Policy(String),
+}
+
+impl Asked {
+    /// The id of what is asked for.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Details(id) | Self::Policy(id) => id,
+        }
+    }
 }
 
 impl Signals {
@@ -101,9 +121,22 @@ impl Signals {
         self.want(|wanted| wanted.refresh = true);
     }
 
-    /// Asks for the root objects of distributions.
-    pub fn want_roots(&self, distribution_ids: impl IntoIterator<Item = String>) {
-        self.want(|wanted| wanted.roots.extend(distribution_ids));
+    /// Asks for what the list does not say.
+    pub fn want_more(&self, more: mapping::Wanted) {
+        let details = more.details.into_iter().map(Asked::Details);
+        let policies = more.policies.into_iter().map(Asked::Policy);
+        self.want(|wanted| wanted.asked.extend(details.chain(policies)));
+    }
+
+    /// Tells that the store has changes that are to be mapped again.
+    pub fn want_remap(&self) {
+        self.remap.store(true, Ordering::Relaxed);
+        self.accepted.notify_one();
+    }
+
+    /// Whether somebody did since the last time.
+    pub fn take_remap(&self) -> bool {
+        self.remap.swap(false, Ordering::Relaxed)
     }
 
     /// Takes all that was asked for since the last time.

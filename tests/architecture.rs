@@ -8,7 +8,10 @@ use std::{
 /// Every part of the crate, and the parts that it may name.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "config", "store", "telemetry"]),
+    (
+        "cli",
+        &["app", "config", "dispatch", "domain", "store", "telemetry"],
+    ),
     (
         "app",
         &[

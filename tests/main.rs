@@ -23,6 +23,7 @@ mod crash;
 mod disk;
 mod load;
 mod manual;
+mod mapping;
 mod memory;
 mod openapi;
 mod operate;

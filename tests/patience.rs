@@ -12,13 +12,13 @@ use purgefront::{
     dispatch::{self, Context, Settings},
     domain::{
         batch::{Batch, BatchStatus},
-        catalogue::{Distribution, Origin, RootObject},
+        catalogue::{CacheKey, Distribution},
         change::NewRequest,
         history::{InvalidationQuery, RequestState},
         path::Item,
     },
     health::Health,
-    ports::{Cdn, CdnError, Clock, CreatedInvalidation, SeenInvalidation, Store},
+    ports::{Cdn, CdnError, Clock, CreatedInvalidation, ReadDetails, SeenInvalidation, Store},
     signals::Signals,
     store,
     telemetry::Metrics,
@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::support::{
     clock::VirtualClock,
-    inside::{NoSns, settings},
+    inside::{NoSns, in_front_of, settings},
     pause,
 };
 
@@ -59,17 +59,7 @@ impl Cdn for Scripted {
         _: Option<&str>,
     ) -> Result<(Vec<Distribution>, Option<String>), CdnError> {
         *self.lists.lock().unwrap() += 1;
-        let distributions = ["E1", "E2"].map(|id| Distribution {
-            id: id.to_owned(),
-            enabled: true,
-            origins: vec![Origin {
-                id: "o".to_owned(),
-                domain: "site.s3.amazonaws.com".to_owned(),
-                path: String::new(),
-            }],
-            revision: "1".to_owned(),
-            root: RootObject::Unread,
-        });
+        let distributions = ["E1", "E2"].map(|id| in_front_of(id, "site.s3.amazonaws.com"));
         let gone = *self.gone.lock().unwrap();
         let there = distributions
             .into_iter()
@@ -77,8 +67,12 @@ impl Cdn for Scripted {
         Ok((there.collect(), None))
     }
 
-    async fn root_object(&self, _: &str) -> Result<Option<String>, CdnError> {
-        Ok(None)
+    async fn details(&self, _: &str) -> Result<ReadDetails, CdnError> {
+        Ok(ReadDetails::default())
+    }
+
+    async fn cache_policy(&self, _: &str) -> Result<CacheKey, CdnError> {
+        unreachable!("no distribution has a policy of its own")
     }
 
     async fn create_invalidation(&self, batch: &Batch) -> Answer {
@@ -172,7 +166,7 @@ impl Running {
             token: "test".to_owned(),
             reason: None,
             distribution_id: distribution_id.to_owned(),
-            paths: paths
+            items: paths
                 .iter()
                 .map(|path| Item::parse(path).unwrap())
                 .collect(),
@@ -347,7 +341,7 @@ async fn the_call_rate_is_kept_and_the_catalogue_read_by_its_timer() {
     assert!((12..=14).contains(&lists), "{lists} readings in two hours");
     let span = SignedDuration::from_hours(2);
     assert!(
-        running.signals.catalogue().unwrap().read_since()
+        running.signals.catalogue().unwrap().snapshot().read_since
             > running.cdn.began + span - SignedDuration::from_mins(11)
     );
     running.end().await;

@@ -132,7 +132,7 @@ impl World {
                     token: "test".to_owned(),
                     reason: None,
                     distribution_id: id.clone(),
-                    paths: paths
+                    items: paths
                         .iter()
                         .map(|path| Item::parse(path).unwrap())
                         .collect(),

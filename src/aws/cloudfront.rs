@@ -8,17 +8,20 @@ use aws_sdk_cloudfront::{
     Client,
     config::Builder,
     error::{ProvideErrorMetadata, SdkError},
-    types::{DistributionSummary, InvalidationBatch, Paths},
+    types::{
+        CachePolicyQueryStringBehavior, DistributionSummary, EventType, ForwardedValues,
+        FunctionAssociations, InvalidationBatch, LambdaFunctionAssociations, Paths,
+    },
 };
 
 use super::with_causes;
 use crate::{
     domain::{
         batch::Batch,
-        catalogue::{Distribution, Origin, RootObject},
+        catalogue::{Behaviour, CacheKey, Caching, Details, Distribution, Origin, OriginGroup},
         path::Item,
     },
-    ports::{Cdn, CdnError, CreatedInvalidation, SeenInvalidation},
+    ports::{Cdn, CdnError, CreatedInvalidation, ReadDetails, SeenInvalidation},
 };
 
 /// `CloudFront` is slow to say yes, but not that slow.
@@ -72,7 +75,7 @@ impl Cdn for CloudFront {
         Ok((summaries.into_iter().map(distribution).collect(), next))
     }
 
-    async fn root_object(&self, distribution_id: &str) -> Result<Option<String>, CdnError> {
+    async fn details(&self, distribution_id: &str) -> Result<ReadDetails, CdnError> {
         let output = self
             .client
             .get_distribution_config()
@@ -80,10 +83,37 @@ impl Cdn for CloudFront {
             .send()
             .await
             .map_err(|error| classify(&error))?;
-        let root = output
-            .distribution_config
-            .and_then(|config| config.default_root_object);
-        Ok(root.filter(|name| !name.is_empty()))
+        let config = output.distribution_config;
+        let config = config.ok_or_else(|| CdnError::Unknown("the answer is empty".to_owned()))?;
+        Ok(ReadDetails {
+            root: config.default_root_object.filter(|name| !name.is_empty()),
+            cache_tags: config
+                .cache_tag_config
+                .is_some_and(|tags| !tags.header_name.is_empty()),
+        })
+    }
+
+    async fn cache_policy(&self, id: &str) -> Result<CacheKey, CdnError> {
+        let output = self
+            .client
+            .get_cache_policy()
+            .id(id)
+            .send()
+            .await
+            .map_err(|error| classify(&error))?;
+        let config = output
+            .cache_policy
+            .and_then(|policy| policy.cache_policy_config);
+        let config = config.ok_or_else(|| CdnError::Unknown("the answer is empty".to_owned()))?;
+        let query_strings = config
+            .parameters_in_cache_key_and_forwarded_to_origin
+            .and_then(|key| key.query_strings_config)
+            .map(|query_strings| query_strings.query_string_behavior);
+        Ok(CacheKey {
+            caches: config.max_ttl != Some(0),
+            query_strings: query_strings
+                .is_some_and(|behavior| behavior != CachePolicyQueryStringBehavior::None),
+        })
     }
 
     async fn create_invalidation(&self, batch: &Batch) -> Result<CreatedInvalidation, CdnError> {
@@ -166,24 +196,83 @@ fn is_completed(status: &str) -> bool {
     status.eq_ignore_ascii_case("Completed")
 }
 
+#[expect(deprecated, reason = "behaviours without a cache policy still are")]
 fn distribution(summary: DistributionSummary) -> Distribution {
     let changed = summary.last_modified_time.as_secs_f64();
+    let revision = format!("{} {changed}", summary.e_tag.unwrap_or_default());
     let origins = summary.origins.map(|origins| origins.items);
+    let origins = origins.unwrap_or_default().into_iter().map(|one| Origin {
+        id: one.id,
+        domain: one.domain_name,
+        path: one.origin_path.unwrap_or_default(),
+    });
+    let groups = summary.origin_groups.and_then(|groups| groups.items);
+    let groups = groups
+        .unwrap_or_default()
+        .into_iter()
+        .map(|one| OriginGroup {
+            id: one.id,
+            members: one.members.map_or_else(Vec::new, |members| {
+                members.items.into_iter().map(|one| one.origin_id).collect()
+            }),
+        });
+    let ordered = summary.cache_behaviors.and_then(|all| all.items);
+    let ordered = ordered
+        .unwrap_or_default()
+        .into_iter()
+        .map(|one| Behaviour {
+            caching: caching(one.cache_policy_id, one.forwarded_values),
+            rewrites: rewrites(one.lambda_function_associations, one.function_associations),
+            smooth_streaming: one.smooth_streaming.unwrap_or_default(),
+            pattern: one.path_pattern,
+            target: one.target_origin_id,
+        });
+    let default = summary.default_cache_behavior.map(|one| Behaviour {
+        caching: caching(one.cache_policy_id, one.forwarded_values),
+        rewrites: rewrites(one.lambda_function_associations, one.function_associations),
+        smooth_streaming: one.smooth_streaming.unwrap_or_default(),
+        pattern: "*".to_owned(),
+        target: one.target_origin_id,
+    });
     Distribution {
         id: summary.id,
         enabled: summary.enabled,
-        origins: origins
-            .unwrap_or_default()
-            .into_iter()
-            .map(|origin| Origin {
-                id: origin.id,
-                domain: origin.domain_name,
-                path: origin.origin_path.unwrap_or_default(),
-            })
-            .collect(),
-        revision: format!("{} {changed}", summary.e_tag.unwrap_or_default()),
-        root: RootObject::Unread,
+        aliases: summary
+            .aliases
+            .and_then(|all| all.items)
+            .unwrap_or_default(),
+        origins: origins.collect(),
+        groups: groups.collect(),
+        behaviours: ordered.chain(default).collect(),
+        revision,
+        details: Details::Unread,
     }
+}
+
+/// A behaviour names a cache policy, or says itself what its policy would. Then it is taken as
+/// caching whatever its times to live are: emulators give none.
+fn caching(policy: Option<String>, forwarded: Option<ForwardedValues>) -> Caching {
+    match policy.filter(|id| !id.is_empty()) {
+        Some(id) => Caching::Policy(id),
+        None => Caching::Inline(CacheKey {
+            caches: true,
+            query_strings: forwarded.is_some_and(|values| values.query_string),
+        }),
+    }
+}
+
+/// Only a function that sees the request can ask for another path.
+fn rewrites(
+    lambda: Option<LambdaFunctionAssociations>,
+    functions: Option<FunctionAssociations>,
+) -> bool {
+    let lambda = lambda.and_then(|all| all.items).unwrap_or_default();
+    let functions = functions.and_then(|all| all.items).unwrap_or_default();
+    let lambda = lambda.into_iter().map(|one| one.event_type);
+    let functions = functions.into_iter().map(|one| one.event_type);
+    lambda
+        .chain(functions)
+        .any(|event| matches!(event, EventType::ViewerRequest | EventType::OriginRequest))
 }
 
 /// What an error means for what was asked. Codes: CloudFront API Reference, "Common errors",

@@ -1,9 +1,11 @@
 //! The command line: one file a subcommand.
 
+mod catalogue;
 mod check;
 mod client;
 mod deadletters;
 mod pause;
+mod plan;
 mod serve;
 
 use std::{
@@ -31,6 +33,10 @@ enum Command {
     Serve(ConfigFile),
     /// Is this configuration right? Reads it, says so, and runs nothing.
     Check(ConfigFile),
+    /// Where do these keys lead? Says what would be sent, and why; sends nothing.
+    Plan(plan::Arguments),
+    /// Print the account's distributions as purgefront sees them, as JSON.
+    Catalogue(ConfigFile),
     /// See, replay and drop what could never succeed.
     #[command(subcommand)]
     Deadletters(deadletters::Action),
@@ -50,15 +56,22 @@ struct ConfigFile {
 
 impl ConfigFile {
     fn load(&self) -> Result<Config, Faults> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "here the environment becomes a value"
-        )]
-        let environment = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Config::load(self.config.as_deref(), environment)
+        Config::load(self.config.as_deref(), environment())
     }
+
+    /// The same for those who only want to know where keys lead.
+    fn load_for_mapping(&self) -> Result<Config, Faults> {
+        Config::load_for_mapping(self.config.as_deref(), environment())
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "here the environment becomes a value"
+)]
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Done; failed; wrong usage or configuration.
@@ -71,6 +84,8 @@ pub fn run() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Serve(file) => serve::run(&file),
         Command::Check(file) => check::run(&file),
+        Command::Plan(arguments) => plan::run(arguments),
+        Command::Catalogue(file) => catalogue::run(&file),
         Command::Deadletters(action) => done(deadletters::run(&action)),
         Command::Pause(scope) => done(pause::pause(&scope)),
         Command::Resume(scope) => done(pause::resume(&scope)),
@@ -91,6 +106,16 @@ fn done(result: anyhow::Result<()>) -> u8 {
 /// Says something to whoever typed; that they no longer listen is no failure.
 fn say(text: impl Display) {
     let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Somebody else's text with its control characters escaped: a terminal would obey them.
+fn printable(text: &str) -> String {
+    let escape = |char: char| {
+        let plain = if char.is_control() { None } else { Some(char) };
+        let escaped = char.is_control().then(|| char.escape_default());
+        plain.into_iter().chain(escaped.into_iter().flatten())
+    };
+    text.chars().flat_map(escape).collect()
 }
 
 /// Says what went wrong.

@@ -1,5 +1,6 @@
 //! The configuration: every key, its default, and what it may be.
 
+mod mapping;
 mod reader;
 
 use std::{
@@ -15,6 +16,7 @@ use toml::Value;
 
 use crate::domain::topic::TopicArn;
 
+pub use mapping::Mapping;
 pub use reader::Faults;
 use reader::Reader;
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub events: Events,
     /// How it learns of distributions.
     pub catalogue: Catalogue,
+    /// What the site's owner says of mapping.
+    pub mapping: Mapping,
     /// When a distribution is due.
     pub batching: Batching,
     /// What is planned at once.
@@ -165,6 +169,13 @@ pub struct Api {
     pub tokens: Vec<Token>,
 }
 
+/// What a configuration is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Service,
+    Mapping,
+}
+
 /// A token that may use the API: never itself, only its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
@@ -175,9 +186,25 @@ pub struct Token {
 }
 
 impl Config {
+    /// Reads the same, for those who only want to know where keys lead: no topic is needed.
+    pub fn load_for_mapping(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Faults> {
+        Self::load_for(Purpose::Mapping, file, environment)
+    }
+
     /// Reads `file` (by default `purgefront.toml`, where it exists) and the environment,
     /// which goes first; or says everything that is wrong with them.
     pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Faults> {
+        Self::load_for(Purpose::Service, file, environment)
+    }
+
+    fn load_for(
+        purpose: Purpose,
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Faults> {
@@ -189,10 +216,11 @@ impl Config {
             }
             Err(error) => return Err(Reader::unreadable(path, &error.to_string())),
         };
-        Self::read(path, &text, environment)
+        Self::read(purpose, path, &text, environment)
     }
 
     fn read(
+        purpose: Purpose,
         path: &Path,
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -204,11 +232,12 @@ impl Config {
         let config = Self {
             server: Server::read(&mut reader),
             store: Store::read(&mut reader),
-            sns: Sns::read(&mut reader),
+            sns: Sns::read(&mut reader, purpose),
             events: Events::read(&mut reader),
             catalogue: Catalogue {
                 refresh: positive(&mut reader, "catalogue.refresh", Duration::from_mins(10)),
             },
+            mapping: Mapping::read(&mut reader),
             batching: Batching::read(&mut reader),
             planning: Planning {
                 window: at_least_one(&mut reader, "planning.window", 100_000),
@@ -264,11 +293,11 @@ impl Store {
 }
 
 impl Sns {
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut Reader, purpose: Purpose) -> Self {
         let wanted = "a list of topic ARNs, such as \
                       [\"arn:aws:sns:us-east-1:123456789012:site-changes\"]";
         let topics = reader.take::<Vec<String>>("sns.topics", wanted, Vec::new());
-        if topics.is_empty() {
+        if topics.is_empty() && purpose == Purpose::Service {
             reader.refuse(
                 "sns.topics",
                 format!("no topic is listened to: give {wanted}"),

@@ -10,7 +10,7 @@ fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, Faults> {
     let environment = environment
         .iter()
         .map(|(name, value)| ((*name).into(), (*value).into()));
-    Config::read(Path::new("test.toml"), text, environment)
+    Config::read(Purpose::Service, Path::new("test.toml"), text, environment)
 }
 
 fn faults(text: &str, environment: &[(&str, &str)]) -> String {

@@ -282,7 +282,7 @@ fn is_gone(context: &Context, unresolved: &Unresolved) -> bool {
         return false;
     };
     let id = &unresolved.batch.distribution_id;
-    catalogue.get(id).is_none() && catalogue.read_since() > missing_since
+    catalogue.get(id).is_none() && catalogue.snapshot().read_since > missing_since
 }
 
 /// What an operator should know and do about a distribution that is not served.

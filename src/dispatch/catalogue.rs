@@ -12,15 +12,20 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Pace, Settings};
 use crate::{
     domain::{
-        catalogue::{Catalogue, Distribution, RootObject},
+        catalogue::{CachePolicy, Catalogue, Details, Distribution, Snapshot},
         limits::backoff,
+        mapping::{self, MappingPolicy},
+        origin::OriginOverride,
     },
     ports::CdnError,
+    signals::Asked,
 };
 
 /// The name under which the catalogue reports its health.
 const HEALTH: &str = "catalogue";
-const ROOTS_HEALTH: &str = "root_objects";
+const DETAILS_HEALTH: &str = "root_objects";
+const POLICIES_HEALTH: &str = "cache_policies";
+const RULES_HEALTH: &str = "rules";
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// Pages of a listing: AWS gives 100 distributions a page, and allows accounts some hundreds.
@@ -31,12 +36,16 @@ pub(super) struct CatalogueKeeper {
     context: Context,
     pace: Arc<Pace>,
     refresh: Duration,
+    policy: Arc<MappingPolicy>,
+    overrides: Arc<[OriginOverride]>,
     random: fastrand::Rng,
     /// When the list is read next, and how often that failed in a row.
     list: Retry,
-    /// The root objects that are wanted, with the same for each.
-    roots: BTreeMap<String, Retry>,
-    denied: BTreeSet<String>,
+    /// What else is wanted, with the same for each.
+    asked: BTreeMap<Asked, Retry>,
+    denied: BTreeSet<Asked>,
+    /// What the store has: changes since then are mapped again where it proves wrong.
+    kept: Option<Snapshot>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,14 +60,18 @@ impl CatalogueKeeper {
             at: context.clock.now(),
             failures: 0,
         };
+        let kept = context.signals.catalogue();
         Self {
             context,
             pace,
             refresh: settings.catalogue_refresh,
+            policy: Arc::clone(&settings.mapping),
+            overrides: Arc::clone(&settings.origins),
             random: fastrand::Rng::with_seed(settings.seed ^ 1),
             list,
-            roots: BTreeMap::new(),
+            asked: BTreeMap::new(),
             denied: BTreeSet::new(),
+            kept: kept.map(|catalogue| catalogue.snapshot().clone()),
         }
     }
 
@@ -83,22 +96,30 @@ impl CatalogueKeeper {
 
     /// What is asked for is done at once, unless it just failed: then in its turn.
     fn take_wanted(&mut self) {
-        let now = self.context.clock.now();
         let wanted = self.context.signals.take_wanted();
         if wanted.refresh && self.list.failures == 0 {
-            self.list.at = now;
+            self.list.at = self.context.clock.now();
         }
-        for id in wanted.roots {
-            self.roots.entry(id).or_insert(Retry {
-                at: now,
-                failures: 0,
-            });
+        let catalogue = self.context.signals.catalogue().unwrap_or_default();
+        for asked in wanted.asked {
+            // It may have been asked for by what was known before.
+            if let Asked::Policy(id) = &asked
+                && catalogue.snapshot().cache_policies.contains_key(id)
+            {
+                continue;
+            }
+            self.ask(asked);
         }
     }
 
+    fn ask(&mut self, asked: Asked) {
+        let at = self.context.clock.now();
+        self.asked.entry(asked).or_insert(Retry { at, failures: 0 });
+    }
+
     fn next_at(&self) -> Timestamp {
-        let roots = self.roots.values().map(|retry| retry.at);
-        roots.chain([self.list.at]).min().unwrap_or(self.list.at)
+        let asked = self.asked.values().map(|retry| retry.at);
+        asked.chain([self.list.at]).min().unwrap_or(self.list.at)
     }
 
     async fn do_what_is_due(&mut self) {
@@ -107,13 +128,16 @@ impl CatalogueKeeper {
         }
         let now = self.context.clock.now();
         let due: Vec<_> = self
-            .roots
+            .asked
             .iter()
             .filter(|(_, retry)| retry.at <= now)
-            .map(|(id, retry)| (id.clone(), *retry))
+            .map(|(asked, retry)| (asked.clone(), *retry))
             .collect();
-        for (id, retry) in due {
-            self.read_root(id, retry).await;
+        for (asked, retry) in due {
+            match &asked {
+                Asked::Details(id) => self.read_details(id, retry).await,
+                Asked::Policy(id) => self.read_policy(id, retry).await,
+            }
         }
     }
 
@@ -122,24 +146,39 @@ impl CatalogueKeeper {
         match self.read_pages(&mut began).await {
             Ok(listed) => {
                 let count = listed.len();
-                let catalogue = self.context.signals.update_catalogue(|old| match old {
-                    Some(old) => old.refreshed(listed, began),
-                    None => Catalogue::new(listed, began),
+                let overrides = Arc::clone(&self.overrides);
+                let catalogue = self.context.signals.update_catalogue(|old| {
+                    old.map_or_else(
+                        || Catalogue::new(Snapshot::default(), overrides),
+                        Clone::clone,
+                    )
+                    .refreshed(listed, began)
                 });
                 self.denied.clear();
-                self.context.health.ok(ROOTS_HEALTH);
-                self.context.health.ok(HEALTH);
+                for part in [DETAILS_HEALTH, POLICIES_HEALTH, HEALTH] {
+                    self.context.health.ok(part);
+                }
                 self.list = Retry {
                     at: began + self.refresh,
                     failures: 0,
                 };
                 tracing::info!(distributions = count, "the catalogue was read");
-                self.keep(&catalogue).await;
+                // Nothing tells when a policy changes. Mapping goes on by what is known.
+                for id in catalogue.snapshot().cache_policies.keys() {
+                    self.ask(Asked::Policy(id.clone()));
+                }
+                for id in mapping::tagged(&catalogue, &self.policy).unread {
+                    self.ask(Asked::Details(id));
+                }
+                self.learnt(&catalogue).await;
             }
             Err(error) => {
                 self.list = self.later(self.list);
                 let known = match self.context.signals.catalogue() {
-                    Some(kept) => format!("mapping goes on by the one of {}", kept.read_since()),
+                    Some(kept) => {
+                        let since = kept.snapshot().read_since;
+                        format!("mapping goes on by the one of {since}")
+                    }
                     None => "changes wait until it is".to_owned(),
                 };
                 tracing::warn!(%error, again_at = %self.list.at, "the catalogue was not read");
@@ -183,53 +222,126 @@ impl CatalogueKeeper {
         ))
     }
 
-    async fn read_root(&mut self, id: String, retry: Retry) {
+    async fn read_details(&mut self, id: &str, retry: Retry) {
+        let asked = Asked::Details(id.to_owned());
         let Some(catalogue) = self.context.signals.catalogue() else {
             return;
         };
-        let Some(distribution) = catalogue.get(&id).filter(|one| one.needs_root()) else {
-            self.roots.remove(&id);
+        let Some(distribution) = catalogue.get(id).filter(|one| one.needs_details()) else {
+            self.asked.remove(&asked);
             return;
         };
         let revision = distribution.revision.clone();
         self.pace.turn().await;
-        let read = self.context.cdn.root_object(&id).await;
+        let read = self.context.cdn.details(id).await;
         self.count("GetDistributionConfig", &read);
-        let root = match read {
-            Ok(name) => RootObject::Read { revision, name },
+        let details = match read {
+            Ok(read) => Details::Read {
+                revision,
+                root: read.root,
+                cache_tags: read.cache_tags,
+            },
             Err(CdnError::Denied(why)) => {
                 tracing::warn!(distribution_id = %id, %why, "GetDistributionConfig is denied");
-                self.denied.insert(id.clone());
-                let denied = self.denied.iter().map(String::as_str).collect::<Vec<_>>();
+                let denied = self.deny(asked.clone());
                 let text = format!(
-                    "GetDistributionConfig is denied for {}: mapping goes on without its \
-                     default root object; grant cloudfront:GetDistributionConfig",
-                    denied.join(", ")
+                    "GetDistributionConfig is denied for {denied}: mapping goes on without the \
+                     default root object; grant cloudfront:GetDistributionConfig"
                 );
-                self.context.health.warn(ROOTS_HEALTH, text);
-                RootObject::Denied
+                self.context.health.warn(DETAILS_HEALTH, text);
+                Details::Denied
             }
             Err(error) => {
                 let retry = self.later(retry);
                 tracing::warn!(distribution_id = %id, %error, again_at = %retry.at,
-                    "the distribution's root object was not read; its changes wait");
-                self.roots.insert(id, retry);
+                    "the distribution's configuration was not read; its changes wait");
+                self.asked.insert(asked, retry);
                 return;
             }
         };
-        self.roots.remove(&id);
-        let catalogue = self.context.signals.update_catalogue(|old| match old {
-            Some(old) => old.with_root(&id, &root),
-            None => Catalogue::default(),
+        self.asked.remove(&asked);
+        let learnt = self.context.signals.update_catalogue(|old| {
+            old.map_or_else(Catalogue::default, |old| old.with_details(id, &details))
         });
-        self.keep(&catalogue).await;
+        self.learnt(&learnt).await;
     }
 
-    /// Keeps it for a start without `CloudFront`. Where the store refuses, the next reading
-    /// is kept instead.
-    async fn keep(&self, catalogue: &Catalogue) {
-        if let Err(error) = self.context.store.keep_catalogue(catalogue).await {
-            tracing::warn!(%error, "the catalogue was read but not kept");
+    async fn read_policy(&mut self, id: &str, retry: Retry) {
+        let asked = Asked::Policy(id.to_owned());
+        self.pace.turn().await;
+        let read = self.context.cdn.cache_policy(id).await;
+        self.count("GetCachePolicy", &read);
+        let policy = match read {
+            Ok(key) => CachePolicy::Read(key),
+            // Asking again would not help: it is not ours to read, or it is not there.
+            Err(CdnError::Denied(why) | CdnError::Refused(why)) => {
+                tracing::warn!(cache_policy_id = %id, %why, "GetCachePolicy is denied");
+                let denied = self.deny(asked.clone());
+                let text = format!(
+                    "GetCachePolicy does not succeed for {denied}: mapping goes on as if its \
+                     cache key had no query strings; grant cloudfront:GetCachePolicy"
+                );
+                self.context.health.warn(POLICIES_HEALTH, text);
+                CachePolicy::Denied
+            }
+            Err(error) => {
+                let retry = self.later(retry);
+                tracing::warn!(cache_policy_id = %id, %error, again_at = %retry.at,
+                    "the cache policy was not read; changes that need it wait");
+                self.asked.insert(asked, retry);
+                return;
+            }
+        };
+        self.asked.remove(&asked);
+        let learnt = self.context.signals.update_catalogue(|old| {
+            old.map_or_else(Catalogue::default, |old| old.with_policy(id, &policy))
+        });
+        self.learnt(&learnt).await;
+    }
+
+    /// Notes what may not be read, and lists all of its kind.
+    fn deny(&mut self, asked: Asked) -> String {
+        let kind = std::mem::discriminant(&asked);
+        self.denied.insert(asked);
+        let same = self
+            .denied
+            .iter()
+            .filter(|one| std::mem::discriminant(*one) == kind);
+        same.map(Asked::id).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Keeps it for a start without `CloudFront`, with the distributions that prove to be
+    /// other than what was kept before. Where the store refuses, the next one is kept instead.
+    async fn learnt(&mut self, catalogue: &Catalogue) {
+        let faults = mapping::tagged(catalogue, &self.policy).faults;
+        if faults.is_empty() {
+            self.context.health.ok(RULES_HEALTH);
+        } else {
+            let text = faults.join("; ");
+            tracing::warn!(%text, "rules give cache tags that nobody keeps");
+            self.context.health.warn(RULES_HEALTH, text);
+        }
+        let late = match &self.kept {
+            Some(kept) => {
+                let changed = catalogue.changed_since(kept);
+                changed.map(|one| one.id.clone()).collect()
+            }
+            None => Vec::new(),
+        };
+        let snapshot = catalogue.snapshot();
+        match self.context.store.keep_catalogue(snapshot, &late).await {
+            Ok(()) => {
+                self.kept = Some(snapshot.clone());
+                if !late.is_empty() {
+                    tracing::info!(
+                        ?late,
+                        "distributions are new or other than before: what \
+                        was accepted since the last reading is mapped to them again"
+                    );
+                    self.context.signals.want_remap();
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the catalogue was read but not kept"),
         }
     }
 

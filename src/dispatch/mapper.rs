@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, POLL, Queues, STORE_PAUSE};
+use super::{Context, POLL, Queues, STORE_PAUSE, Settings};
 use crate::{
     domain::{
         batch::Backlog,
         catalogue::Catalogue,
         change::{Change, Subject, Verdict},
-        mapping::{self, Mapping, Missing, NO_DISTRIBUTION, Skip},
+        mapping::{self, Mapping, MappingPolicy, Missing, NO_DISTRIBUTION},
     },
     ports::StoreError,
 };
@@ -23,6 +23,7 @@ const CHUNK: usize = 1_000;
 /// most.
 const FIRST_IGNORANCE: Duration = Duration::from_mins(5);
 const LONGEST_IGNORANCE: Duration = Duration::from_hours(1);
+const WILDCARDS_HEALTH: &str = "wildcards";
 /// How many unknown buckets are remembered.
 const MAX_UNKNOWN: usize = 10_000;
 
@@ -30,9 +31,13 @@ const MAX_UNKNOWN: usize = 10_000;
 pub(super) struct Mapper {
     context: Context,
     queues: Arc<Queues>,
+    policy: Arc<MappingPolicy>,
     unknown: HashMap<String, Unknown>,
     /// The store did not say whether it took the last verdicts, so what waits is counted anew.
     in_doubt: bool,
+    wildcards_in_progress: usize,
+    /// The store may have changes that are to be mapped again.
+    remap: bool,
 }
 
 /// A bucket that a reading of the catalogue showed to be nobody's.
@@ -43,12 +48,15 @@ struct Unknown {
 }
 
 impl Mapper {
-    pub(super) fn new(context: Context, queues: Arc<Queues>) -> Self {
+    pub(super) fn new(context: Context, queues: Arc<Queues>, settings: &Settings) -> Self {
         Self {
             context,
             queues,
+            policy: Arc::clone(&settings.mapping),
             unknown: HashMap::new(),
             in_doubt: false,
+            wildcards_in_progress: settings.in_progress.wildcards,
+            remap: true,
         }
     }
 
@@ -102,7 +110,12 @@ impl Mapper {
                 self.map(catalogue.as_deref(), parked, true).await?;
             }
         }
+        self.remap |= self.context.signals.take_remap();
+        if self.remap {
+            self.remap = !self.map_again().await?;
+        }
         loop {
+            self.warn_of_wildcards();
             let catalogue = self.context.signals.catalogue();
             if catalogue.is_none() {
                 return Ok(());
@@ -113,6 +126,60 @@ impl Mapper {
             }
             self.map(catalogue.as_deref(), unseen, false).await?;
         }
+    }
+
+    /// Wildcards are scarce: a distribution with more of them waiting than can be in progress
+    /// lives on them.
+    fn warn_of_wildcards(&self) {
+        let most = self.wildcards_in_progress;
+        let mut busy: Vec<_> = self.queues.waiting();
+        busy.retain(|(_, backlog)| backlog.wildcards > most);
+        if busy.is_empty() {
+            return self.context.health.ok(WILDCARDS_HEALTH);
+        }
+        let named = busy
+            .iter()
+            .map(|(id, one)| format!("{id} ({})", one.wildcards));
+        let text = format!(
+            "more wildcards wait than CloudFront works on at once ({most}): {}. Query strings in \
+             a cache key make one of every file; `purgefront plan` says which",
+            named.collect::<Vec<_>>().join(", ")
+        );
+        self.context.health.warn(WILDCARDS_HEALTH, text);
+    }
+
+    /// Maps again what was mapped by a catalogue that has proved wrong. False where the
+    /// catalogue has to learn more first.
+    async fn map_again(&mut self) -> Result<bool, StoreError> {
+        let store = Arc::clone(&self.context.store);
+        let mut new = false;
+        while let Some(remap) = store.remap().await? {
+            let Some(catalogue) = self.context.signals.catalogue() else {
+                return Ok(false);
+            };
+            let mut mapped = Vec::new();
+            for change in store.changes_of(&remap, CHUNK).await? {
+                let Subject::Object { bucket, key } = &change.subject else {
+                    continue;
+                };
+                match mapping::map_object(&catalogue, &self.policy, bucket, key) {
+                    Ok(mapping) => mapped.push((change, mapping)),
+                    Err(Missing::Bucket) => mapped.push((change, Mapping::default())),
+                    Err(Missing::Knowledge(wanted)) => {
+                        self.context.signals.want_more(wanted);
+                        self.in_doubt = new;
+                        return Ok(false);
+                    }
+                }
+            }
+            new |= !mapped.is_empty();
+            store.record_remap(&remap, mapped).await?;
+        }
+        if new {
+            self.queues.recount(store.backlogs().await?);
+            self.context.signals.planned.notify_one();
+        }
+        Ok(true)
     }
 
     async fn map(
@@ -155,24 +222,26 @@ impl Mapper {
 
     fn judge(&mut self, catalogue: &Catalogue, change: &Change) -> Verdict {
         match &change.subject {
-            Subject::Path {
+            Subject::Item {
                 distribution_id,
                 item,
             } => Verdict::Mapped(match catalogue.get(distribution_id) {
-                Some(distribution) => mapping::map_path(distribution, item.clone()),
-                None => skipped(Some(distribution_id.as_str()), "the distribution is gone"),
+                Some(distribution) => mapping::map_item(distribution, item.clone()),
+                None => Mapping::left_alone(format!("distribution {distribution_id} is gone")),
             }),
-            Subject::Object { bucket, key } => match mapping::map_object(catalogue, bucket, key) {
-                Ok(mapping) => {
-                    self.unknown.remove(bucket);
-                    Verdict::Mapped(mapping)
+            Subject::Object { bucket, key } => {
+                match mapping::map_object(catalogue, &self.policy, bucket, key) {
+                    Ok(mapping) => {
+                        self.unknown.remove(bucket);
+                        Verdict::Mapped(mapping)
+                    }
+                    Err(Missing::Knowledge(wanted)) => {
+                        self.context.signals.want_more(wanted);
+                        Verdict::Parked
+                    }
+                    Err(Missing::Bucket) => self.judge_unknown(catalogue, change, bucket),
                 }
-                Err(Missing::Roots(distributions)) => {
-                    self.context.signals.want_roots(distributions);
-                    Verdict::Parked
-                }
-                Err(Missing::Bucket) => self.judge_unknown(catalogue, change, bucket),
-            },
+            }
         }
     }
 
@@ -182,9 +251,9 @@ impl Mapper {
         let now = self.context.clock.now();
         let known = self.unknown.get(bucket).copied();
         if known.is_some_and(|unknown| now < unknown.until) {
-            return Verdict::Mapped(skipped(None, NO_DISTRIBUTION));
+            return Verdict::Mapped(Mapping::left_alone(NO_DISTRIBUTION));
         }
-        if catalogue.read_since() <= change.accepted_at {
+        if catalogue.snapshot().read_since <= change.accepted_at {
             self.context.signals.want_refresh();
             return Verdict::Parked;
         }
@@ -198,16 +267,6 @@ impl Mapper {
             self.unknown
                 .insert(bucket.to_owned(), Unknown { until, times });
         }
-        Verdict::Mapped(skipped(None, NO_DISTRIBUTION))
-    }
-}
-
-fn skipped(distribution_id: Option<&str>, why: &str) -> Mapping {
-    Mapping {
-        skipped: vec![Skip {
-            distribution_id: distribution_id.map(str::to_owned),
-            why: why.to_owned(),
-        }],
-        ..Mapping::default()
+        Verdict::Mapped(Mapping::left_alone(NO_DISTRIBUTION))
     }
 }

@@ -14,6 +14,7 @@ mod pace;
 mod queues;
 mod retain;
 mod submit;
+mod survey;
 mod track;
 
 use std::{sync::Arc, time::Duration};
@@ -21,13 +22,14 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    domain::batch::Usage,
+    domain::{batch::Usage, catalogue::Catalogue, mapping::MappingPolicy, origin::OriginOverride},
     health::Health,
     ports::{Cdn, Clock, SnsTrust, Store, StoreError},
     signals::Signals,
     telemetry::Metrics,
 };
 
+pub use self::survey::{Scope, Survey};
 use self::{
     catalogue::CatalogueKeeper,
     confirm::Confirmer,
@@ -91,6 +93,10 @@ pub struct Settings {
     pub shadow: bool,
     /// How often the catalogue is read.
     pub catalogue_refresh: Duration,
+    /// What the owner says of mapping,
+    pub mapping: Arc<MappingPolicy>,
+    /// and of origins whose names do not tell their bucket.
+    pub origins: Arc<[OriginOverride]>,
     /// How long history is kept.
     pub keep: Duration,
     /// Whether unsubscribing shall need credentials.
@@ -108,7 +114,10 @@ pub async fn start(
     stop: &CancellationToken,
 ) -> Result<(), StoreError> {
     if let Some(kept) = context.store.catalogue().await? {
-        context.signals.update_catalogue(|_| kept);
+        let origins = Arc::clone(&settings.origins);
+        context
+            .signals
+            .update_catalogue(|_| Catalogue::new(kept, origins));
     }
     let pools = Pools {
         limit: settings.in_progress,
@@ -141,7 +150,7 @@ pub async fn start(
         settings.read_burst,
         Arc::clone(&context.clock),
     ));
-    let mapper = Mapper::new(context.clone(), Arc::clone(&queues));
+    let mapper = Mapper::new(context.clone(), Arc::clone(&queues), settings);
     tasks.spawn(mapper.run(stop.clone()));
     let keeper = CatalogueKeeper::new(context.clone(), Arc::clone(&pace), settings);
     tasks.spawn(keeper.run(stop.clone()));

@@ -19,6 +19,15 @@ impl Pace {
         }
     }
 
+    /// The same with its burst to begin with: for who has asked nothing for a while.
+    pub(super) fn full(per_second: f64, burst: u32, clock: Arc<dyn Clock>) -> Self {
+        let bucket = TokenBucket::full(per_second, burst, clock.now());
+        Self {
+            bucket: Mutex::new(bucket),
+            clock,
+        }
+    }
+
     /// Waits for a turn; turns come in the order in which they are asked for.
     pub(super) async fn turn(&self) {
         let at = {

@@ -208,7 +208,8 @@ impl Tracker {
 }
 
 fn usage_of(items: &[String]) -> Usage {
-    let wildcards = items.iter().filter(|item| item.ends_with('*')).count();
+    let is_wildcard = |item: &&String| item.starts_with('/') && item.ends_with('*');
+    let wildcards = items.iter().filter(is_wildcard).count();
     Usage {
         paths: items.len() - wildcards,
         wildcards,

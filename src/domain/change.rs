@@ -56,7 +56,7 @@ pub enum Acceptance {
     Duplicate,
 }
 
-/// A person's request on its way into the journal: each path is one change.
+/// A person's request on its way into the journal: each item is one change.
 #[derive(Debug, Clone)]
 pub struct NewRequest {
     /// The request's id.
@@ -67,8 +67,8 @@ pub struct NewRequest {
     pub reason: Option<String>,
     /// The distribution that it is for.
     pub distribution_id: String,
-    /// The paths, each once.
-    pub paths: Vec<Item>,
+    /// The paths and tags, each once.
+    pub items: Vec<Item>,
     /// When it is taken in, by our clock.
     pub accepted_at: Timestamp,
 }
@@ -94,11 +94,11 @@ pub enum Subject {
         /// The decoded key.
         key: String,
     },
-    /// A path of a distribution: a person said so.
-    Path {
+    /// A path or tag of a distribution: a person said so.
+    Item {
         /// The distribution's id.
         distribution_id: String,
-        /// The path, exactly as given.
+        /// What to invalidate, exactly as given.
         item: Item,
     },
 }
@@ -106,7 +106,7 @@ pub enum Subject {
 impl Subject {
     /// Whether a person asked for it: such changes go first.
     pub fn is_manual(&self) -> bool {
-        matches!(self, Self::Path { .. })
+        matches!(self, Self::Item { .. })
     }
 }
 

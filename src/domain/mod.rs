@@ -2,19 +2,25 @@
 //!
 //! A verified [`sns_message`] holds an [`s3_event`]; each of its records is a [`change`]. The
 //! [`catalogue`] knows, by [`origin`], which distributions have the bucket; [`mapping`] gives
-//! the items, spelled by [`path`]; [`consolidate`] picks those of one call, which are frozen
-//! into a [`batch`]; [`limits`] says when it may go, [`outcome`] what an answer means; [`history`] is what people see of it.
+//! the items, by the [`behaviour`] that answers for a path, by the owner's [`rules`] (in the
+//! language of [`glob`]), spelled by [`path`]; [`consolidate`] picks those of one call, which
+//! are frozen into a [`batch`]; [`limits`] says when it may go, [`outcome`] what an answer
+//! means; [`history`] is what people see of it, [`preview`] what they may see before.
 
 pub mod batch;
+pub mod behaviour;
 pub mod catalogue;
 pub mod change;
 pub mod consolidate;
+pub mod glob;
 pub mod history;
 pub mod limits;
 pub mod mapping;
 pub mod origin;
 pub mod outcome;
 pub mod path;
+pub mod preview;
+pub mod rules;
 pub mod s3_event;
 pub mod sns_message;
 pub mod topic;

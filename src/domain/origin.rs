@@ -1,41 +1,120 @@
-//! Which bucket an origin's domain name stands for.
+//! Which bucket an origin's address stands for.
 
-/// The bucket that an origin's domain name means, or `None` where the name does not say
-/// (a custom origin, an access point, a path-style address).
-///
-/// Understood, in any case of letters: `B.s3.amazonaws.com`, `B.s3.R.amazonaws.com`,
-/// `B.s3-R.amazonaws.com`, `B.s3.dualstack.R.amazonaws.com`, both website forms
-/// (`B.s3-website-R…`, `B.s3-website.R…`), each also under `amazonaws.com.cn`. `B` may have
-/// dots. Sources: `CloudFront` Developer Guide, "Use an Amazon S3 bucket"; S3 User Guide,
-/// "Website endpoints"; the Public Suffix List's section "Amazon S3".
-pub fn bucket(domain: &str) -> Option<String> {
+/// What an origin's address says of the bucket behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The bucket.
+    pub bucket: String,
+    /// What stands in every key before the path that viewers ask for: empty, or `/prefix`
+    /// without a slash at its end.
+    pub prefix: String,
+    /// A website endpoint, which serves index documents.
+    pub website: bool,
+}
+
+/// What the configuration says of an origin whose name does not tell its bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginOverride {
+    /// The origin's domain name, in any case of letters.
+    pub domain: String,
+    /// The bucket that it serves.
+    pub bucket: String,
+    /// What it puts before the path that it is asked for, besides the origin path.
+    pub prefix: String,
+}
+
+/// The buckets behind an origin. What `overrides` say of its domain goes before what its name
+/// says; a domain in front of several buckets (a multi-region access point) is said once for
+/// each.
+pub fn addresses(domain: &str, path: &str, overrides: &[OriginOverride]) -> Vec<Address> {
     let domain = domain.trim_end_matches('.').to_ascii_lowercase();
-    let (host, china) = match domain.strip_suffix(".amazonaws.com") {
-        Some(host) => (host, false),
-        None => (domain.strip_suffix(".amazonaws.com.cn")?, true),
-    };
+    let path = path.trim_end_matches('/');
+    let said: Vec<_> = overrides
+        .iter()
+        .filter(|one| one.domain.eq_ignore_ascii_case(&domain))
+        .map(|one| Address {
+            bucket: one.bucket.clone(),
+            prefix: match one.prefix.trim_matches('/') {
+                "" => path.to_owned(),
+                prefix => format!("/{prefix}{path}"),
+            },
+            website: is_website(&domain),
+        })
+        .collect();
+    if said.is_empty() {
+        read(&domain, path).into_iter().collect()
+    } else {
+        said
+    }
+}
+
+/// Reads a lower-case domain name and an origin path without a slash at its end, or `None`
+/// where they do not say (a custom origin, an access point).
+///
+/// Understood: `B.s3.amazonaws.com`, `B.s3.R.amazonaws.com`, `B.s3-R.amazonaws.com`,
+/// `B.s3-fips.R…`, `B.s3-accelerate…`, each also as `.dualstack.R`, both website forms
+/// (`B.s3-website-R…`, `B.s3-website.R…`), all of them in China's and the European sovereign
+/// partition as well; `B` may have dots. Where there is no `B`, the origin path begins with it.
+/// Sources: `CloudFront` Developer Guide, "Use an Amazon S3 bucket"; S3 User Guide, "Website
+/// endpoints"; the Public Suffix List's section "Amazon S3".
+fn read(domain: &str, path: &str) -> Option<Address> {
+    let (host, partition) = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"]
+        .into_iter()
+        .find_map(|suffix| Some((domain.strip_suffix(suffix)?, suffix)))?;
     let labels: Vec<&str> = host.split('.').collect();
     // A bucket may itself hold ".s3", so the service's label is looked for from the right,
     // and no more than two labels (dualstack, region) may stand behind it.
-    let bucket_labels = match *labels.as_slice() {
-        [.., "s3"] if !china => labels.len() - 1,
-        [.., "s3", "dualstack", region] if is_region(region) => labels.len() - 3,
-        [.., "s3" | "s3-website", region] if is_region(region) => labels.len() - 2,
+    let service = match *labels.as_slice() {
+        [.., "s3"] if partition == ".amazonaws.com" => labels.len() - 1,
+        [.., service, "dualstack", region] if is_service(service) && is_region(region) => {
+            labels.len() - 3
+        }
+        [.., service, region] if is_service(service) && is_region(region) => labels.len() - 2,
+        [.., "s3-accelerate", "dualstack"] => labels.len() - 2,
         [.., service] if is_dash_service(service) => labels.len() - 1,
         _ => return None,
     };
-    let bucket = labels[..bucket_labels].join(".");
+    let website = labels[service].starts_with("s3-website");
+    if service == 0 {
+        // Path style: the bucket is the first segment of what is asked for.
+        let (bucket, rest) = path
+            .strip_prefix('/')?
+            .split_at_checked(path[1..].find('/').unwrap_or(path.len() - 1))?;
+        return (!bucket.is_empty() && !website).then(|| Address {
+            bucket: bucket.to_owned(),
+            prefix: rest.to_owned(),
+            website,
+        });
+    }
+    let bucket = labels[..service].join(".");
     // Aliases live in the bucket namespace, but say nothing about the bucket behind them.
     let alias = bucket.ends_with("-s3alias") || bucket.ends_with("--ol-s3");
-    (!bucket.is_empty() && !alias).then_some(bucket)
+    (!bucket.is_empty() && !alias).then(|| Address {
+        bucket,
+        prefix: path.to_owned(),
+        website,
+    })
 }
 
-/// `s3-R`, `s3-website-R`, and `s3-external-1`, which is us-east-1.
+fn is_website(domain: &str) -> bool {
+    domain.contains(".s3-website.") || domain.contains(".s3-website-")
+}
+
+/// What may stand before a region of its own label.
+fn is_service(label: &str) -> bool {
+    matches!(label, "s3" | "s3-website" | "s3-fips")
+}
+
+/// `s3-R`, `s3-website-R`, `s3-fips-R`, the two that are us-east-1, and what has no region.
 fn is_dash_service(label: &str) -> bool {
     let Some(rest) = label.strip_prefix("s3-") else {
         return false;
     };
-    rest == "external-1" || is_region(rest.strip_prefix("website-").unwrap_or(rest))
+    let region = rest
+        .strip_prefix("website-")
+        .or_else(|| rest.strip_prefix("fips-"))
+        .unwrap_or(rest);
+    matches!(rest, "external-1" | "1" | "accelerate") || is_region(region)
 }
 
 /// A region by its grammar, so that tomorrow's regions are understood today:
@@ -47,6 +126,7 @@ fn is_region(text: &str) -> bool {
     let mut names = parts.peekable();
     names.peek().is_some()
         && (2..=4).contains(&area.len())
+        && area != "fips"
         && area.bytes().all(|b| b.is_ascii_lowercase())
         && names.all(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()))
         && !number.is_empty()
@@ -55,30 +135,11 @@ fn is_region(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::bucket;
+    use super::{Address, OriginOverride, addresses};
 
-    #[test]
-    fn every_form_of_a_bucket_is_read() {
-        for domain in [
-            "site.s3.amazonaws.com",
-            "site.s3.us-east-1.amazonaws.com",
-            "SITE.S3.US-EAST-1.AMAZONAWS.COM",
-            "site.s3.us-east-1.amazonaws.com.",
-            "site.s3-eu-west-1.amazonaws.com",
-            "site.s3-us-gov-west-1.amazonaws.com",
-            "site.s3-external-1.amazonaws.com",
-            "site.s3.dualstack.eu-central-1.amazonaws.com",
-            "site.s3-website-us-east-1.amazonaws.com",
-            "site.s3-website.eu-central-1.amazonaws.com",
-            "site.s3-website.us-west-2.amazonaws.com",
-            "site.s3.cn-north-1.amazonaws.com.cn",
-            "site.s3.dualstack.cn-northwest-1.amazonaws.com.cn",
-            "site.s3-website.cn-northwest-1.amazonaws.com.cn",
-            "site.s3.mx-central-1.amazonaws.com",
-            "site.s3.xy-somewhere-9.amazonaws.com",
-        ] {
-            assert_eq!(bucket(domain).as_deref(), Some("site"), "{domain}");
-        }
+    fn bucket(domain: &str) -> Option<String> {
+        let all = addresses(domain, "", &[]);
+        all.into_iter().next().map(|address| address.bucket)
     }
 
     #[test]
@@ -99,26 +160,53 @@ mod tests {
     }
 
     #[test]
-    fn names_that_say_no_bucket_are_left_alone() {
+    fn path_style_addresses_begin_with_the_bucket() {
+        let read = |domain, path| {
+            let all = addresses(domain, path, &[]);
+            all.into_iter().next().map(|one| (one.bucket, one.prefix))
+        };
         for domain in [
-            "example.com",
             "s3.amazonaws.com",
-            "s3.us-east-1.amazonaws.com",
-            "s3-website-us-east-1.amazonaws.com",
-            "site.s3.amazonaws.com.cn",
-            "site.s3.us-east-1.amazonaws.com.evil.example",
-            "site-s3.us-east-1.amazonaws.com",
-            "site.s3.us-east-1.a.amazonaws.com",
-            "site.s3x.us-east-1.amazonaws.com",
-            "ap-abc123-s3alias.s3.us-east-1.amazonaws.com",
-            "lambda--ol-s3.s3.us-east-1.amazonaws.com",
-            "ap-123456789012.s3-accesspoint.us-east-1.amazonaws.com",
-            "alias.mrap.accesspoint.s3-global.amazonaws.com",
-            "lb-1.us-east-1.elb.amazonaws.com",
-            "",
-            ".s3.amazonaws.com",
+            "s3.eu-west-1.amazonaws.com",
+            "s3-eu-west-1.amazonaws.com",
+            "s3.dualstack.eu-west-1.amazonaws.com",
+            "S3.cn-north-1.amazonaws.com.cn",
         ] {
-            assert_eq!(bucket(domain), None, "{domain}");
+            let both = |bucket: &str, prefix: &str| Some((bucket.to_owned(), prefix.to_owned()));
+            assert_eq!(read(domain, "/site"), both("site", ""));
+            assert_eq!(read(domain, "/site/prod/x/"), both("site", "/prod/x"));
+            assert_eq!(read(domain, ""), None);
         }
+    }
+
+    #[test]
+    fn what_is_said_goes_before_what_the_name_says() {
+        let said = |domain: &str, bucket: &str, prefix: &str| OriginOverride {
+            domain: domain.to_owned(),
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+        };
+        let overrides = [
+            said("Files.example.com", "one", ""),
+            said("files.example.com", "two", "sub/"),
+            said("site.s3.amazonaws.com", "other", ""),
+        ];
+        let address = |bucket: &str, prefix: &str| Address {
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+            website: false,
+        };
+        assert_eq!(
+            addresses("files.EXAMPLE.com", "/p/", &overrides),
+            [address("one", "/p"), address("two", "/sub/p")]
+        );
+        assert_eq!(
+            addresses("site.s3.amazonaws.com", "", &overrides),
+            [address("other", "")]
+        );
+        assert_eq!(
+            addresses("site.s3.eu-west-1.amazonaws.com", "", &overrides),
+            [address("site", "")]
+        );
     }
 }

@@ -5,8 +5,10 @@ use std::fmt;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-/// The longest item that CloudFront takes, in bytes.
+/// The longest path that CloudFront takes, in bytes.
 pub const MAX_ITEM_BYTES: usize = 4_000;
+/// The longest cache tag that CloudFront takes, in bytes.
+const MAX_TAG_BYTES: usize = 256;
 
 /// What CloudFront wants percent-encoded besides non-ASCII: the bytes that RFC 1738 section
 /// 2.2 calls unsafe. Anything else that is encoded makes an invalidation that is taken, paid
@@ -27,13 +29,15 @@ const UNSAFE: &AsciiSet = &CONTROLS
     .add(b']')
     .add(b'`');
 
-/// One line of an invalidation that CloudFront accepts: an exact path, or a wildcard path
-/// (ends in `*`, and covers every path that starts with what stands before it).
+/// One line of an invalidation that CloudFront accepts: an exact path, a wildcard path (ends
+/// in `*`, and covers every path that starts with what stands before it), or a cache tag
+/// (begins with `#`, and covers every cached object that carries the tag).
 ///
-/// Only [`Item::parse`] and [`spell`] make one, so every `Item` is a *legal* one: it starts
-/// with `/`, has at most 4,000 bytes, all of them visible ASCII, none of them `~` or one of
-/// those that RFC 1738 calls unsafe, and `%` only before two hex digits. Source: `CloudFront`
-/// Developer Guide, "Specify the objects to invalidate".
+/// Only [`Item::parse`], [`Item::tag`] and [`spell`] make one, so every `Item` is a *legal*
+/// one. A path starts with `/`, has at most 4,000 bytes, all of them visible ASCII, none of
+/// them `~` or one of those that RFC 1738 calls unsafe, and `%` only before two hex digits. A
+/// tag has at most 256 bytes, all of them visible ASCII, none of them a comma. Sources:
+/// `CloudFront` Developer Guide, "Specify the objects to invalidate" and "Invalidate by tags".
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Item(String);
@@ -56,9 +60,35 @@ pub enum IllegalItem {
     /// A character that has to be percent-encoded.
     #[error("{0:?} must be percent-encoded")]
     Unencoded(char),
+    /// A tag of no bytes, or of more than `CloudFront` takes; carries its length.
+    #[error("a tag has between 1 and {MAX_TAG_BYTES} bytes, this one has {0}")]
+    TagLength(usize),
+    /// A character that a tag cannot have.
+    #[error("a tag is made of visible ASCII without commas: it cannot have {0:?}")]
+    NotInTags(char),
 }
 
 impl Item {
+    /// Reads an item as it was sent or kept: a path, or `#` and a tag.
+    pub fn read(text: &str) -> Result<Self, IllegalItem> {
+        match text.strip_prefix('#') {
+            Some(tag) => Self::tag(tag),
+            None => Self::parse(text),
+        }
+    }
+
+    /// Takes a cache tag exactly as a person gave it, without the `#`.
+    pub fn tag(tag: &str) -> Result<Self, IllegalItem> {
+        if tag.is_empty() || tag.len() > MAX_TAG_BYTES {
+            return Err(IllegalItem::TagLength(tag.len()));
+        }
+        let legal = |char: &char| char.is_ascii_graphic() && *char != ',';
+        match tag.chars().find(|char| !legal(char)) {
+            Some(char) => Err(IllegalItem::NotInTags(char)),
+            None => Ok(Self(format!("#{tag}"))),
+        }
+    }
+
     /// Takes a path exactly as a person gave it.
     pub fn parse(text: &str) -> Result<Self, IllegalItem> {
         if !text.starts_with('/') {
@@ -88,15 +118,21 @@ impl Item {
 
     /// What every path that this wildcard covers starts with; `None` for an exact path.
     pub fn stem(&self) -> Option<&str> {
-        self.0.strip_suffix('*')
+        self.0.strip_suffix('*').filter(|_| !self.is_tag())
     }
 
-    /// Whether it covers more than one path. `*` is a wildcard as the last byte alone.
+    /// Whether it covers more than one path. `*` is a wildcard as the last byte of a path.
     pub fn is_wildcard(&self) -> bool {
-        self.0.ends_with('*')
+        self.stem().is_some()
     }
 
-    /// Whether an invalidation of this item drops all that `other` would.
+    /// Whether it is a cache tag.
+    pub fn is_tag(&self) -> bool {
+        self.0.starts_with('#')
+    }
+
+    /// Whether an invalidation of this item drops all that `other` would, as far as one can
+    /// tell: nobody knows which paths carry a tag.
     pub fn covers(&self, other: &Self) -> bool {
         match self.stem() {
             Some(stem) => other.0.starts_with(stem),
@@ -120,7 +156,7 @@ impl TryFrom<String> for Item {
     type Error = IllegalItem;
 
     fn try_from(text: String) -> Result<Self, IllegalItem> {
-        Self::parse(&text)
+        Self::read(&text)
     }
 }
 
@@ -130,13 +166,24 @@ impl From<Item> for String {
     }
 }
 
-/// The narrowest item that covers a viewer path, and why it is not the path itself.
+/// A path as viewers ask for it, and the narrowest item that covers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spelling {
     /// What to send.
     pub item: Item,
     /// Set where the path itself cannot be named and `item` is a wildcard around it.
     pub widened: Option<Unnameable>,
+    /// The path in a viewer's request: percent-encoded, and never cut.
+    pub url: String,
+}
+
+/// Another way in which viewers write a character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Respelling<'a> {
+    /// The character,
+    pub char: char,
+    /// and how they write it.
+    pub text: &'a str,
 }
 
 /// Why a path has no exact item.
@@ -162,32 +209,80 @@ pub enum Unnameable {
 /// cannot be named becomes the wildcard with the longest legal stem that ends before the
 /// first byte which cannot be named; that may be `/*`, which the caller has to judge.
 pub fn spell(viewer_path: &str) -> Spelling {
+    spell_as(viewer_path, &[])
+}
+
+/// The same, with some characters written in another way.
+pub fn spell_as(viewer_path: &str, respellings: &[Respelling<'_>]) -> Spelling {
     debug_assert!(
         viewer_path.starts_with('/'),
         "a viewer path begins with a slash"
     );
-    let unnameable = viewer_path
-        .char_indices()
-        .find_map(|(at, char)| match char {
-            '~' => Some((at, Unnameable::Tilde)),
-            '?' => Some((at, Unnameable::QuestionMark)),
-            '*' if at + 1 == viewer_path.len() => Some((at, Unnameable::TrailingStar)),
+    let mut url = String::with_capacity(viewer_path.len() + 8);
+    let mut unnameable = None;
+    for (at, char) in viewer_path.char_indices() {
+        let why = match char {
+            '~' => Some(Unnameable::Tilde),
+            '?' => Some(Unnameable::QuestionMark),
+            '*' if at + 1 == viewer_path.len() => Some(Unnameable::TrailingStar),
             _ => None,
-        });
-    let nameable = unnameable.map_or(viewer_path, |(at, _)| &viewer_path[..at]);
-    let mut text = utf8_percent_encode(nameable, UNSAFE).to_string();
-    let widened = match unnameable {
-        _ if text.len() > MAX_ITEM_BYTES => Some(Unnameable::TooLong),
-        Some((_, why)) => Some(why),
-        None => None,
+        };
+        unnameable = unnameable.or(why.map(|why| (url.len(), why)));
+        let respelled = respellings.iter().find(|one| one.char == char);
+        match (respelled, char) {
+            (Some(respelled), _) => url.push_str(respelled.text),
+            // Raw, it would begin the query string.
+            (None, '?') => url.push_str("%3F"),
+            (None, _) => {
+                let text = char.encode_utf8(&mut [0; 4]).to_owned();
+                url.extend(utf8_percent_encode(&text, UNSAFE));
+            }
+        }
+    }
+    let (stem, mut widened) = match unnameable {
+        Some((end, why)) => (&url[..end], Some(why)),
+        None => (url.as_str(), None),
     };
-    if widened.is_some() {
+    if stem.len() > MAX_ITEM_BYTES {
+        widened = Some(Unnameable::TooLong);
+    }
+    let item = match widened {
+        Some(_) => Item::around(stem),
+        None => Item(stem.to_owned()),
+    };
+    Spelling { item, widened, url }
+}
+
+impl Spelling {
+    /// The items that drop the path with every query string, and why one of them covers more
+    /// than that.
+    ///
+    /// For a file that is its path with a `*`; what else begins like it goes with it. Behind a
+    /// slash the same would be all of a folder, so there the path goes by itself, and with
+    /// `?*`. Source: `CloudFront` Developer Guide, "Specify the objects to invalidate".
+    pub fn with_query_strings(self) -> (Vec<Item>, Option<Unnameable>) {
+        if self.widened.is_some() {
+            return (vec![self.item], self.widened);
+        }
+        let path = self.item.as_str();
+        let folder = path.ends_with('/');
+        if folder && path.len() + 2 <= MAX_ITEM_BYTES {
+            let queries = Item(format!("{path}?*"));
+            return (vec![self.item, queries], None);
+        }
+        let too_long = folder || path.len() + 1 > MAX_ITEM_BYTES;
+        let item = Item::around(path);
+        (vec![item], too_long.then_some(Unnameable::TooLong))
+    }
+}
+
+impl Item {
+    /// The wildcard with this legal stem, or the longest part of it.
+    fn around(stem: &str) -> Self {
+        let mut text = stem.to_owned();
         truncate_stem(&mut text);
         text.push('*');
-    }
-    Spelling {
-        item: Item(text),
-        widened,
+        Self(text)
     }
 }
 
@@ -321,6 +416,82 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_is_taken_as_it_is_or_refused_with_a_mend() {
+        for good in [
+            "product:1",
+            "a",
+            "*",
+            "a*",
+            "#",
+            "~x/y?z\"",
+            &"t".repeat(256),
+        ] {
+            let item = Item::tag(good).unwrap();
+            assert_eq!(item.as_str(), format!("#{good}"));
+            assert_eq!(Item::read(item.as_str()), Ok(item.clone()));
+            assert!(item.is_tag() && !item.is_wildcard());
+            assert!(item.covers(&item) && !item.covers(&Item(format!("#{good}x"))));
+        }
+        for (bad, why) in [
+            ("", IllegalItem::TagLength(0)),
+            (&*"t".repeat(257), IllegalItem::TagLength(257)),
+            ("a,b", IllegalItem::NotInTags(',')),
+            ("a b", IllegalItem::NotInTags(' ')),
+            ("é", IllegalItem::NotInTags('é')),
+            ("a\n", IllegalItem::NotInTags('\n')),
+        ] {
+            assert_eq!(Item::tag(bad), Err(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn viewers_urls_are_never_cut() {
+        for (path, url) in [
+            ("/a~b?c*", "/a~b%3Fc*"),
+            ("/a b", "/a%20b"),
+            ("/é", "/%C3%A9"),
+        ] {
+            assert_eq!(spell(path).url, url, "{path}");
+        }
+        let plus = Respelling {
+            char: '+',
+            text: "%2B",
+        };
+        let spelled = spell_as("/a+b+c~", &[plus]);
+        assert_eq!(spelled.url, "/a%2Bb%2Bc~");
+        assert_eq!(spelled.item.as_str(), "/a%2Bb%2Bc*");
+    }
+
+    #[test]
+    fn query_strings_are_dropped_with_their_path() {
+        for (path, expected) in [
+            ("/a.css", vec!["/a.css*"]),
+            ("/a~b", vec!["/a*"]),
+            ("/", vec!["/", "/?*"]),
+            ("/docs/", vec!["/docs/", "/docs/?*"]),
+        ] {
+            let (items, _) = spell(path).with_query_strings();
+            let items: Vec<_> = items.iter().map(Item::as_str).collect();
+            assert_eq!(items, expected, "{path}");
+        }
+        for length in 3_997..=4_000 {
+            for end in ["a", "/"] {
+                let long = format!("/{}{end}", "a".repeat(length - 2));
+                let (items, widened) = spell(&long).with_query_strings();
+                let exact = if end == "a" { 3_999 } else { 3_998 };
+                assert_eq!(widened.is_none(), length <= exact, "{length} {end}");
+                for item in items {
+                    assert_eq!(Item::read(item.as_str()), Ok(item.clone()));
+                    assert!(
+                        item.stem()
+                            .is_none_or(|stem| stem.starts_with(&long[..3_900]))
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_wildcard_covers_what_starts_with_its_stem() {
         let item = |text| Item::parse(text).unwrap();
         assert!(item("/a*").covers(&item("/a")));
@@ -335,7 +506,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_spelling_is_legal_and_covers_its_path(path in "/\\PC{0,40}|/[ -~]{0,40}|/.{0,40}") {
-            let Spelling { item, widened } = spell(&path);
+            let Spelling { item, widened, .. } = spell(&path);
             prop_assert_eq!(Item::parse(item.as_str()), Ok(item.clone()));
             let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
             if widened.is_none() {

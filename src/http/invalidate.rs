@@ -28,7 +28,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-const MAX_PATHS: usize = 10_000;
+const MAX_ITEMS: usize = 10_000;
 const MAX_REASON: usize = 1_000;
 
 /// Takes a request. 202 means that it is kept.
@@ -82,14 +82,14 @@ pub(super) async fn create(
     }
     let id = Uuid::now_v7();
     let accepted_at = clock.now();
-    let count = order.paths.len();
+    let count = order.items.len();
     store
         .accept_request(NewRequest {
             id,
             token,
             reason: order.reason,
             distribution_id: order.distribution_id,
-            paths: order.paths,
+            items: order.items,
             accepted_at,
         })
         .await?;
@@ -111,7 +111,8 @@ pub(super) async fn create(
 #[derive(Debug, PartialEq, Eq)]
 struct Order {
     distribution_id: String,
-    paths: Vec<Item>,
+    /// The paths and then the tags, each once, in the order given.
+    items: Vec<Item>,
     reason: Option<String>,
 }
 
@@ -125,14 +126,14 @@ impl Order {
         };
         let order = Self {
             distribution_id: read_distribution(&mut members, &mut faults),
-            paths: read_paths(&mut members, &mut faults),
+            items: read_items(&mut members, &mut faults),
             reason: read_reason(&mut members, &mut faults),
         };
         for unknown in members.keys() {
             let pointer = format!("/{}", unknown.replace('~', "~0").replace('/', "~1"));
             faults.add(
                 pointer,
-                "unknown; known are distribution_id, paths and reason",
+                "unknown; known are distribution_id, paths, tags and reason",
             );
         }
         if faults.0.is_empty() {
@@ -155,37 +156,63 @@ fn read_distribution(members: &mut Map<String, Value>, faults: &mut Faults) -> S
     String::new()
 }
 
-/// The paths, each once, in the order given.
-fn read_paths(members: &mut Map<String, Value>, faults: &mut Faults) -> Vec<Item> {
-    let values = match members.remove("paths") {
-        Some(Value::Array(values)) => values,
-        Some(_) => {
-            faults.add("/paths", "a list of paths");
-            return Vec::new();
-        }
-        None => {
-            faults.add("/paths", "missing: say which paths");
-            return Vec::new();
-        }
-    };
-    if values.is_empty() || values.len() > MAX_PATHS {
-        faults.add("/paths", format!("between 1 and {MAX_PATHS} paths"));
+fn read_items(members: &mut Map<String, Value>, faults: &mut Faults) -> Vec<Item> {
+    let paths = read_texts(members, "paths", faults);
+    let tags = read_texts(members, "tags", faults);
+    if paths.is_none() && tags.is_none() {
+        faults.add("/paths", "missing: say which paths, or which tags");
         return Vec::new();
     }
+    let paths = paths.unwrap_or_default().into_iter().enumerate();
+    let tags = tags.unwrap_or_default().into_iter().enumerate();
+    let paths =
+        paths.map(|(at, text)| (format!("/paths/{at}"), text.map(|text| Item::parse(&text))));
+    let tags = tags.map(|(at, text)| (format!("/tags/{at}"), text.map(|text| Item::tag(&text))));
     let mut seen = HashSet::new();
-    let mut paths = Vec::with_capacity(values.len());
-    for (index, value) in values.into_iter().enumerate() {
-        let parsed = match value {
-            Value::String(text) => Item::parse(&text).map_err(|illegal| illegal.to_string()),
-            _ => Err("a path is a text".to_owned()),
-        };
-        match parsed {
-            Ok(item) if seen.insert(item.clone()) => paths.push(item),
-            Ok(_) => {}
-            Err(why) => faults.add(format!("/paths/{index}"), why),
+    let mut items = Vec::new();
+    for (pointer, read) in paths.chain(tags) {
+        match read {
+            Some(Ok(item)) if seen.insert(item.clone()) => items.push(item),
+            Some(Ok(_)) => {}
+            Some(Err(illegal)) => faults.add(pointer, illegal.to_string()),
+            None => faults.add(pointer, "this is a text"),
         }
     }
-    paths
+    if seen.len() > MAX_ITEMS || (items.is_empty() && faults.0.is_empty()) {
+        faults.add(
+            "/paths",
+            format!("between 1 and {MAX_ITEMS} paths and tags"),
+        );
+    }
+    items
+}
+
+/// A list of texts, `None` in the place of what is none.
+fn read_texts(
+    members: &mut Map<String, Value>,
+    name: &str,
+    faults: &mut Faults,
+) -> Option<Vec<Option<String>>> {
+    match members.remove(name)? {
+        Value::Array(values) if values.len() <= MAX_ITEMS => {
+            let texts = values.into_iter().map(|value| match value {
+                Value::String(text) => Some(text),
+                _ => None,
+            });
+            Some(texts.collect())
+        }
+        Value::Array(_) => {
+            faults.add(
+                format!("/{name}"),
+                format!("between 1 and {MAX_ITEMS} paths and tags"),
+            );
+            Some(Vec::new())
+        }
+        _ => {
+            faults.add(format!("/{name}"), format!("a list of {name}"));
+            Some(Vec::new())
+        }
+    }
 }
 
 fn read_reason(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<String> {
@@ -224,8 +251,12 @@ mod tests {
     fn duplicates_are_merged_and_order_is_kept() {
         let body = json!({"distribution_id": "E1", "paths": ["/b", "/a", "/b"], "reason": null});
         let order = Order::read(body).unwrap();
-        let paths: Vec<_> = order.paths.iter().map(Item::as_str).collect();
-        assert_eq!(paths, ["/b", "/a"]);
+        let items: Vec<_> = order.items.iter().map(Item::as_str).collect();
+        assert_eq!(items, ["/b", "/a"]);
+        let body = json!({"distribution_id": "E1", "paths": ["/b"], "tags": ["b", "a:1", "b"]});
+        let order = Order::read(body).unwrap();
+        let items: Vec<_> = order.items.iter().map(Item::as_str).collect();
+        assert_eq!(items, ["/b", "#b", "#a:1"]);
     }
 
     #[test]
@@ -233,7 +264,7 @@ mod tests {
         assert_eq!(pointers(json!([])), [""]);
         assert_eq!(pointers(json!({})), ["/distribution_id", "/paths"]);
         let body = json!({"distribution_id": 1, "paths": ["/a", "b", 3, "/~"], "reason": 4,
-            "bucket": "site", "a/b~c": 1});
+            "bucket": "site", "a/b~c": 1, "tags": ["ok", "a,b"]});
         let mut found = pointers(body);
         found.sort();
         let expected = [
@@ -244,13 +275,14 @@ mod tests {
             "/paths/2",
             "/paths/3",
             "/reason",
+            "/tags/1",
         ];
         assert_eq!(found, expected);
         assert_eq!(
             pointers(json!({"distribution_id": "E1", "paths": []})),
             ["/paths"]
         );
-        let many = vec!["/a"; MAX_PATHS + 1];
+        let many = vec!["/a"; MAX_ITEMS + 1];
         assert_eq!(
             pointers(json!({"distribution_id": "E1", "paths": many})),
             ["/paths"]

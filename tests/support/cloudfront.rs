@@ -16,6 +16,8 @@ use purgefront::domain::limits::{ItemRate, TokenBucket};
 use super::aws::{escape, hang_up, unescape, xml};
 use super::quotas::Quotas;
 
+pub use super::distribution::Distribution;
+
 const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
 const MAX_PATHS: usize = 3_000;
 const PAGE: usize = 100;
@@ -36,38 +38,13 @@ struct State {
     deny_config: bool,
     complete_after: Option<Duration>,
     refused_paths: Vec<String>,
+    /// Cache policies: the longest time to live, and the query strings in the cache key.
+    policies: HashMap<String, (u64, &'static str)>,
     /// Draws what goes wrong with each call.
     chaos: Option<fastrand::Rng>,
     /// Where chaos has lost the last call.
     lost: HashSet<String>,
     quotas: Quotas,
-}
-
-/// A distribution; tests change what they need of the default.
-#[derive(Debug, Clone)]
-pub struct Distribution {
-    pub id: String,
-    pub enabled: bool,
-    pub root: Option<String>,
-    /// Domains and origin paths.
-    pub origins: Vec<(String, String)>,
-    revision: u64,
-}
-
-impl Distribution {
-    /// A distribution in front of one bucket.
-    pub fn of(id: &str, bucket: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            enabled: true,
-            root: None,
-            origins: vec![(
-                format!("{bucket}.s3.us-east-1.amazonaws.com"),
-                String::new(),
-            )],
-            revision: 0,
-        }
-    }
 }
 
 /// What CloudFront made of a call.
@@ -115,6 +92,15 @@ impl CloudFront {
         state.distributions.push(distribution);
     }
 
+    /// Adds a cache policy, or changes it: its longest time to live, and which query strings
+    /// its cache key has.
+    pub fn put_policy(&self, id: &str, max_ttl: u64, query_strings: &'static str) {
+        let mut state = self.0.lock().unwrap();
+        state
+            .policies
+            .insert(id.to_owned(), (max_ttl, query_strings));
+    }
+
     /// The next calls go wrong, one after the other.
     pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
         self.0.lock().unwrap().faults.extend(faults);
@@ -125,7 +111,7 @@ impl CloudFront {
         self.0.lock().unwrap().down = down;
     }
 
-    /// Denies GetDistributionConfig, or allows it again.
+    /// Denies GetDistributionConfig and GetCachePolicy, or allows them again.
     pub fn deny_config(&self, deny: bool) {
         self.0.lock().unwrap().deny_config = deny;
     }
@@ -211,6 +197,7 @@ impl CloudFront {
         match (method.as_str(), parts.as_slice()) {
             ("GET", ["distribution"]) => self.list(uri.query().unwrap_or_default()),
             ("GET", ["distribution", id, "config"]) => self.config(id),
+            ("GET", ["cache-policy", id]) => self.policy(id),
             ("GET", ["distribution", id, "invalidation", invalidation]) => {
                 self.get(id, invalidation)
             }
@@ -240,7 +227,7 @@ impl CloudFront {
         } else {
             String::new()
         };
-        let items: String = page.iter().map(|one| summary(one)).collect();
+        let items: String = page.iter().map(|one| one.summary()).collect();
         xml(
             200,
             format!(
@@ -266,15 +253,34 @@ impl CloudFront {
                 "The specified distribution does not exist.",
             );
         };
-        let root = known.root.as_deref().unwrap_or_default();
+        let config = known.config();
+        xml(
+            200,
+            format!("<DistributionConfig xmlns=\"{NAMESPACE}\">{config}</DistributionConfig>"),
+        )
+    }
+
+    fn policy(&self, id: &str) -> Response {
+        self.count(format!("policy {id}"));
+        let state = self.0.lock().unwrap();
+        let Some(policy) = state.policies.get(id) else {
+            return error(404, "NoSuchCachePolicy", "The cache policy does not exist.");
+        };
+        if state.deny_config {
+            return error(403, "AccessDenied", "not allowed");
+        }
+        let (max_ttl, query_strings) = policy;
         xml(
             200,
             format!(
-                "<DistributionConfig xmlns=\"{NAMESPACE}\"><CallerReference>r</CallerReference>\
-                 <DefaultRootObject>{}</DefaultRootObject><Comment></Comment>\
-                 <Enabled>{}</Enabled></DistributionConfig>",
-                escape(root),
-                known.enabled
+                "<CachePolicy xmlns=\"{NAMESPACE}\"><Id>{id}</Id>\
+                 <LastModifiedTime>2026-11-01T00:00:00Z</LastModifiedTime><CachePolicyConfig>\
+                 <Name>p</Name><MinTTL>0</MinTTL><MaxTTL>{max_ttl}</MaxTTL>\
+                 <ParametersInCacheKeyAndForwardedToOrigin>\
+                 <EnableAcceptEncodingGzip>true</EnableAcceptEncodingGzip>\
+                 <QueryStringsConfig><QueryStringBehavior>{query_strings}</QueryStringBehavior>\
+                 </QueryStringsConfig></ParametersInCacheKeyAndForwardedToOrigin>\
+                 </CachePolicyConfig></CachePolicy>"
             ),
         )
     }
@@ -514,8 +520,12 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// CloudFront's rule for paths, written down apart from the service's.
+/// CloudFront's rule for paths and tags, written down apart from the service's.
 fn is_legal(path: &str) -> bool {
+    if let Some(tag) = path.strip_prefix('#') {
+        let legal = |b: u8| (33..=126).contains(&b) && b != b',';
+        return (1..=256).contains(&tag.len()) && tag.bytes().all(legal);
+    }
     let bytes = path.as_bytes();
     let escape = |at: usize| {
         let digits = bytes.get(at + 1..at + 3);
@@ -529,30 +539,6 @@ fn is_legal(path: &str) -> bool {
             | b'~' => false,
             byte => (0x21..=0x7e).contains(byte),
         })
-}
-
-fn summary(one: &Distribution) -> String {
-    let origins: String = one
-        .origins
-        .iter()
-        .enumerate()
-        .map(|(at, (domain, path))| {
-            format!(
-                "<Origin><Id>origin-{at}</Id><DomainName>{domain}</DomainName>\
-                 <OriginPath>{path}</OriginPath></Origin>"
-            )
-        })
-        .collect();
-    format!(
-        "<DistributionSummary><Id>{}</Id><ETag>E{}</ETag><Status>Deployed</Status>\
-         <LastModifiedTime>2026-11-01T00:00:00Z</LastModifiedTime>\
-         <Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins>\
-         <Enabled>{}</Enabled></DistributionSummary>",
-        one.id,
-        one.revision,
-        one.origins.len(),
-        one.enabled
-    )
 }
 
 fn error(status: u16, code: &str, message: &str) -> Response {

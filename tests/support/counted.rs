@@ -10,17 +10,18 @@ use jiff::Timestamp;
 use purgefront::{
     domain::{
         batch::{Backlog, Batch, Usage},
-        catalogue::Catalogue,
+        catalogue::Snapshot,
         change::{Acceptance, Change, NewMessage, NewRequest, Verdict},
         consolidate::Waiting,
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
+        mapping::Mapping,
         s3_event::ObjectChange,
     },
     ports::{
-        Answer, Brakes, ConfirmationResult, Look, Looks, PendingConfirmation, Store, StoreError,
-        Unresolved,
+        Answer, Brakes, ConfirmationResult, Look, Looks, PendingConfirmation, Remap, Store,
+        StoreError, Unresolved,
     },
 };
 use uuid::Uuid;
@@ -163,14 +164,33 @@ impl Store for Counted {
         self.store.record_look(batch, look, now).await
     }
 
-    async fn catalogue(&self) -> Result<Option<Catalogue>, StoreError> {
+    async fn catalogue(&self) -> Result<Option<Snapshot>, StoreError> {
         let _under_way = self.begin();
         self.store.catalogue().await
     }
 
-    async fn keep_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
+    async fn keep_catalogue(&self, snapshot: &Snapshot, late: &[String]) -> Result<(), StoreError> {
         let _under_way = self.begin();
-        self.store.keep_catalogue(catalogue).await
+        self.store.keep_catalogue(snapshot, late).await
+    }
+
+    async fn remap(&self) -> Result<Option<Remap>, StoreError> {
+        let _under_way = self.begin();
+        self.store.remap().await
+    }
+
+    async fn changes_of(&self, remap: &Remap, limit: usize) -> Result<Vec<Change>, StoreError> {
+        let _under_way = self.begin();
+        self.store.changes_of(remap, limit).await
+    }
+
+    async fn record_remap(
+        &self,
+        remap: &Remap,
+        mapped: Vec<(Change, Mapping)>,
+    ) -> Result<(), StoreError> {
+        let _under_way = self.begin();
+        self.store.record_remap(remap, mapped).await
     }
 
     async fn pending_confirmations(&self) -> Result<Vec<PendingConfirmation>, StoreError> {

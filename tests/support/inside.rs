@@ -1,17 +1,46 @@
 //! What tests of the work behind the 2xx share, where it runs in their own process.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use purgefront::{
     dispatch::Settings,
     domain::{
         batch::Usage,
+        catalogue::{Behaviour, CacheKey, Caching, Details, Distribution, Origin},
+        mapping::MappingPolicy,
         sns_message::{Refusal, SnsMessage, Token},
         topic::TopicArn,
     },
     ports::{ConfirmError, SnsTrust},
 };
+
+/// A distribution in front of one bucket.
+pub fn in_front_of(id: &str, domain: &str) -> Distribution {
+    Distribution {
+        id: id.to_owned(),
+        enabled: true,
+        aliases: Vec::new(),
+        origins: vec![Origin {
+            id: "o".to_owned(),
+            domain: domain.to_owned(),
+            path: String::new(),
+        }],
+        groups: Vec::new(),
+        behaviours: vec![Behaviour {
+            pattern: "*".to_owned(),
+            target: "o".to_owned(),
+            caching: Caching::Inline(CacheKey {
+                caches: true,
+                query_strings: false,
+            }),
+            rewrites: false,
+            smooth_streaming: false,
+        }],
+        revision: "1".to_owned(),
+        details: Details::Unread,
+    }
+}
 
 /// Nobody subscribes here.
 pub struct NoSns;
@@ -55,6 +84,8 @@ pub fn settings() -> Settings {
         },
         paths_per_day: 0,
         shadow: false,
+        mapping: Arc::new(MappingPolicy::default()),
+        origins: Arc::new([]),
         keep: Duration::from_hours(24 * 365),
         catalogue_refresh: Duration::from_mins(10),
         authenticate_on_unsubscribe: true,

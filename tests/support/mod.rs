@@ -5,6 +5,7 @@ pub mod aws;
 pub mod clock;
 pub mod cloudfront;
 pub mod counted;
+pub mod distribution;
 pub mod inside;
 pub mod proxy;
 pub mod quotas;

@@ -26,10 +26,10 @@ impl Quotas {
         open: &[&String],
         paths: &[String],
     ) -> Option<&'static str> {
-        let is_wildcard = |path: &&String| path.ends_with('*');
+        let is_wildcard = |path: &&String| path.starts_with('/') && path.ends_with('*');
         let wildcards = paths.iter().filter(is_wildcard).count();
         let sent = [paths.len() - wildcards, wildcards];
-        let open_wildcards = open.iter().filter(|path| path.ends_with('*')).count();
+        let open_wildcards = open.iter().copied().filter(is_wildcard).count();
         let cause = if self
             .calls
             .as_mut()

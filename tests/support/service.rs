@@ -1,7 +1,7 @@
 //! The real binary, started and stopped, and spoken to over HTTP.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -153,13 +153,24 @@ impl Setup {
 
     /// Runs another subcommand to its end: exit code, standard output, standard error.
     pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_purgefront"))
+        self.run_with(arguments, "")
+    }
+
+    /// The same, with something on standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_purgefront"))
             .args(arguments)
             .current_dir(self.home.path())
             .env_clear()
             .envs(self.environment.iter().cloned())
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        // One that does not read it may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (
             output.status.code(),

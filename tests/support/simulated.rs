@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use purgefront::{
     domain::{
         batch::{Batch, Usage},
-        catalogue::{Distribution, Origin, RootObject},
+        catalogue::{CacheKey, Distribution},
         limits::{ItemRate, TokenBucket},
     },
-    ports::{Cdn, CdnError, Clock, CreatedInvalidation, SeenInvalidation},
+    ports::{Cdn, CdnError, Clock, CreatedInvalidation, ReadDetails, SeenInvalidation},
 };
 
-use super::clock::VirtualClock;
+use super::{clock::VirtualClock, inside::in_front_of};
 
 /// How often what goes wrong, in parts of one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -314,23 +314,22 @@ impl Cdn for Simulated {
         if self.is_dark() {
             return Err(CdnError::Unknown("dark".to_owned()));
         }
-        let distributions = self.nature.distributions.iter().map(|id| Distribution {
-            id: id.clone(),
-            enabled: true,
-            origins: vec![Origin {
-                id: "o".to_owned(),
-                domain: format!("bucket-{}.s3.amazonaws.com", id.to_lowercase()),
-                path: String::new(),
-            }],
-            revision: "1".to_owned(),
-            root: RootObject::Unread,
+        let distributions = self.nature.distributions.iter().map(|id| {
+            in_front_of(
+                id,
+                &format!("bucket-{}.s3.amazonaws.com", id.to_lowercase()),
+            )
         });
         Ok((distributions.collect(), None))
     }
 
-    async fn root_object(&self, _: &str) -> Result<Option<String>, CdnError> {
+    async fn details(&self, _: &str) -> Result<ReadDetails, CdnError> {
         self.travel().await;
-        Ok(None)
+        Ok(ReadDetails::default())
+    }
+
+    async fn cache_policy(&self, _: &str) -> Result<CacheKey, CdnError> {
+        unreachable!("no distribution has a policy of its own")
     }
 
     async fn create_invalidation(&self, batch: &Batch) -> Result<CreatedInvalidation, CdnError> {

@@ -17,9 +17,9 @@ use crate::{
 
 /// What waits, summed up; the rest of the statement says where.
 const SUM_UP: &str = "SELECT distribution_id, count(*) AS items, \
-     coalesce(sum(item LIKE '%*'), 0) AS wildcards, \
-     coalesce(sum(manual AND item NOT LIKE '%*'), 0) AS manual_paths, \
-     coalesce(sum(manual AND item LIKE '%*'), 0) AS manual_wildcards, \
+     coalesce(sum(item LIKE '/%*'), 0) AS wildcards, \
+     coalesce(sum(manual AND item NOT LIKE '/%*'), 0) AS manual_paths, \
+     coalesce(sum(manual AND item LIKE '/%*'), 0) AS manual_wildcards, \
      min(accepted_at) AS oldest, max(accepted_at) AS newest FROM targets ";
 
 pub(super) async fn backlogs(readers: &SqlitePool) -> sqlx::Result<Vec<(String, Backlog)>> {

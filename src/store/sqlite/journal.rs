@@ -44,8 +44,8 @@ pub(in crate::store) async fn accept(
             },
             Intake::Request(request) => {
                 if let Some(seq) = requests.next() {
-                    let of = |path| NewChange::Path(seq, request, path);
-                    new.changes.extend(request.paths.iter().map(of));
+                    let of = |path| NewChange::Item(seq, request, path);
+                    new.changes.extend(request.items.iter().map(of));
                 }
                 Acceptance::New
             }
@@ -136,7 +136,7 @@ struct NewRows<'a> {
 
 enum NewChange<'a> {
     Event(i64, &'a NewMessage, &'a ObjectChange),
-    Path(i64, &'a NewRequest, &'a Item),
+    Item(i64, &'a NewRequest, &'a Item),
 }
 
 impl<'a> NewRows<'a> {
@@ -202,7 +202,7 @@ async fn insert_changes(
                 .push_bind(None::<&str>)
                 .push_bind(None::<&str>)
                 .push_bind(micros(message.accepted_at)),
-            NewChange::Path(seq, request, path) => row
+            NewChange::Item(seq, request, path) => row
                 .push_bind(None::<i64>)
                 .push_bind(*seq)
                 .push_bind(None::<&str>)
@@ -239,11 +239,11 @@ pub(super) async fn parked(
     rows.fetch_all(readers).await?.iter().map(change).collect()
 }
 
-fn change(row: &SqliteRow) -> sqlx::Result<Change> {
+pub(super) fn change(row: &SqliteRow) -> sqlx::Result<Change> {
     let subject = match row.try_get::<Option<String>, _>("path")? {
-        Some(path) => Subject::Path {
+        Some(path) => Subject::Item {
             distribution_id: row.try_get("distribution_id")?,
-            item: Item::parse(&path).map_err(decode)?,
+            item: Item::read(&path).map_err(decode)?,
         },
         None => Subject::Object {
             bucket: row.try_get("bucket")?,
@@ -272,8 +272,16 @@ pub(super) async fn record_verdicts(
     set_state(connection, 1, &parked).await?;
     let seqs: Vec<_> = mapped.iter().map(|(change, _)| change.seq).collect();
     set_state(connection, 2, &seqs).await?;
-    insert_targets(connection, &mapped).await?;
-    insert_skips(connection, &mapped).await
+    insert_mapped(connection, &mapped).await
+}
+
+/// Inserts what changes lead to.
+pub(super) async fn insert_mapped(
+    connection: &mut SqliteConnection,
+    mapped: &[(Change, Mapping)],
+) -> sqlx::Result<()> {
+    insert_targets(connection, mapped).await?;
+    insert_skips(connection, mapped).await
 }
 
 async fn set_state(

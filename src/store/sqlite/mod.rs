@@ -27,17 +27,18 @@ use super::{FileLock, writer::Writer};
 use crate::{
     domain::{
         batch::{Backlog, Batch, Usage},
-        catalogue::Catalogue,
+        catalogue::Snapshot,
         change::{Acceptance, Change, NewMessage, NewRequest, Verdict},
         consolidate::Waiting,
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
+        mapping::Mapping,
         s3_event::ObjectChange,
     },
     health::Health,
     ports::{
-        Answer, Brakes, Clock, ConfirmationResult, Look, Looks, PendingConfirmation, Store,
+        Answer, Brakes, Clock, ConfirmationResult, Look, Looks, PendingConfirmation, Remap, Store,
         StoreError, Unresolved,
     },
 };
@@ -252,14 +253,35 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn catalogue(&self) -> Result<Option<Catalogue>, StoreError> {
+    async fn catalogue(&self) -> Result<Option<Snapshot>, StoreError> {
         Ok(catalogue::read(&self.readers).await?)
     }
 
-    async fn keep_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
-        let catalogue = catalogue.clone();
+    async fn keep_catalogue(&self, snapshot: &Snapshot, late: &[String]) -> Result<(), StoreError> {
+        let (snapshot, late) = (snapshot.clone(), late.to_vec());
         self.writer
-            .transact(move |connection| Box::pin(catalogue::keep(connection, catalogue)))
+            .transact(move |connection| Box::pin(catalogue::keep(connection, snapshot, late)))
+            .await
+    }
+
+    async fn remap(&self) -> Result<Option<Remap>, StoreError> {
+        Ok(catalogue::remap(&self.readers).await?)
+    }
+
+    async fn changes_of(&self, remap: &Remap, limit: usize) -> Result<Vec<Change>, StoreError> {
+        Ok(catalogue::changes_of(&self.readers, remap, limit).await?)
+    }
+
+    async fn record_remap(
+        &self,
+        remap: &Remap,
+        mapped: Vec<(Change, Mapping)>,
+    ) -> Result<(), StoreError> {
+        let remap = remap.clone();
+        self.writer
+            .transact(move |connection| {
+                Box::pin(catalogue::record_remap(connection, remap, mapped))
+            })
             .await
     }
 

@@ -166,12 +166,24 @@ CREATE TABLE confirmations (
 -- The catalogue as last read: one row, and a JSON document for each distribution.
 CREATE TABLE catalogue (
     only INTEGER PRIMARY KEY CHECK (only = 1),
-    read_since INTEGER NOT NULL
+    read_since INTEGER NOT NULL,
+    -- a JSON object: what is known of cache policies, by id
+    cache_policies TEXT NOT NULL
 );
 CREATE TABLE distributions (
     id TEXT PRIMARY KEY,
     document TEXT NOT NULL
 ) WITHOUT ROWID;
+
+-- Changes that are to be mapped again to a distribution which the catalogue knew wrongly:
+-- those accepted since a time, after one, up to another.
+CREATE TABLE remaps (
+    seq INTEGER PRIMARY KEY,
+    distribution_id TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    after INTEGER NOT NULL,
+    through INTEGER NOT NULL
+);
 
 -- Written over and over while the disk refuses, to learn when it no longer does.
 CREATE TABLE probe (

@@ -1,0 +1,35 @@
+//! `purgefront catalogue`: what the account's distributions look like to purgefront.
+
+use super::{ConfigFile, DONE, FAILED, USAGE, complain, say};
+use crate::{app, dispatch::Scope};
+
+pub(super) fn run(file: &ConfigFile) -> u8 {
+    let config = match file.load_for_mapping() {
+        Ok(config) => config,
+        Err(faults) => {
+            complain(faults);
+            return USAGE;
+        }
+    };
+    match app::survey(&config, &Scope::All) {
+        Ok((catalogue, complaints)) => {
+            for complaint in complaints {
+                complain(format_args!("warning: {complaint}"));
+            }
+            match serde_json::to_string_pretty(catalogue.snapshot()) {
+                Ok(text) => {
+                    say(text);
+                    DONE
+                }
+                Err(error) => {
+                    complain(error);
+                    FAILED
+                }
+            }
+        }
+        Err(error) => {
+            complain(format_args!("{error:#}"));
+            FAILED
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! What a site's owner alone can know: which other items go with a key, and which keys with none.
+
+use super::{
+    glob::{Captures, Glob, GlobError, is_name},
+    path::{IllegalItem, Item, Spelling, Unnameable, spell},
+};
+
+/// Keys of a bucket, and the items that go with them.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    bucket: String,
+    glob: Glob,
+    also: Vec<Template>,
+    instead: bool,
+}
+
+/// Keys of a bucket that are never looked at.
+#[derive(Debug, Clone)]
+pub struct Ignore {
+    bucket: String,
+    glob: Glob,
+}
+
+/// Why a rule is none, in words for whoever wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// Its pattern of keys.
+    #[error("match = {0:?}: {1}")]
+    Glob(String, GlobError),
+    /// One of its items.
+    #[error("{0:?}: {1}")]
+    Template(String, TemplateError),
+}
+
+/// Why a text is no item of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Neither a path nor a tag.
+    #[error("an item is a path that starts with \"/\", or \"#\" and a cache tag")]
+    Kind,
+    /// A brace without its other one, or without a name.
+    #[error("\"{{\" and \"}}\" stand around the name of a capture")]
+    Brace,
+    /// A capture that the rule's pattern does not have.
+    #[error("match captures nothing by the name {0:?}")]
+    Unknown(String),
+    /// What stands around the captures is not legal.
+    #[error("{0}")]
+    Illegal(IllegalItem),
+}
+
+/// A rule that is about a key.
+#[derive(Debug)]
+pub struct Hit<'a> {
+    /// The rule.
+    pub rule: &'a Rule,
+    captures: Captures,
+}
+
+impl Rule {
+    /// A rule for `bucket`: where `glob` matches a key, the items `also` go out besides what
+    /// mapping finds, or `instead` of it.
+    pub fn new(
+        bucket: &str,
+        glob: &str,
+        also: &[String],
+        instead: bool,
+    ) -> Result<Self, RuleError> {
+        let read = Glob::new(glob).map_err(|why| RuleError::Glob(glob.to_owned(), why))?;
+        let also = also.iter().map(|text| {
+            let template = Template::new(text, &read);
+            template.map_err(|why| RuleError::Template(text.clone(), why))
+        });
+        let also = also.collect::<Result<_, _>>()?;
+        Ok(Self {
+            bucket: bucket.to_owned(),
+            glob: read,
+            also,
+            instead,
+        })
+    }
+
+    /// Its pattern of keys, as it was written.
+    pub fn glob(&self) -> &str {
+        self.glob.as_str()
+    }
+
+    /// The bucket that it is about.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// Whether what mapping finds by itself is left out.
+    pub fn is_instead(&self) -> bool {
+        self.instead
+    }
+
+    /// Whether some item of it is a cache tag.
+    pub fn has_tags(&self) -> bool {
+        self.also
+            .iter()
+            .any(|template| template.text.starts_with('#'))
+    }
+
+    /// What follows from it for a key, if it is about that.
+    pub fn hit(&self, bucket: &str, key: &str) -> Option<Hit<'_>> {
+        if self.bucket != bucket {
+            return None;
+        }
+        let captures = self.glob.captures(key)?;
+        Some(Hit {
+            rule: self,
+            captures,
+        })
+    }
+}
+
+impl Hit<'_> {
+    /// Its items; those that cannot be named are widened, and a tag that is none is an error.
+    pub fn items(&self) -> impl Iterator<Item = Result<Rendered, IllegalItem>> {
+        self.rule.also.iter().map(|one| one.render(&self.captures))
+    }
+}
+
+impl Ignore {
+    /// Ignores the keys of `bucket` that `glob` matches.
+    pub fn new(bucket: &str, glob: &str) -> Result<Self, RuleError> {
+        let read = Glob::new(glob).map_err(|why| RuleError::Glob(glob.to_owned(), why))?;
+        Ok(Self {
+            bucket: bucket.to_owned(),
+            glob: read,
+        })
+    }
+
+    /// Whether it is about a key.
+    pub fn is_about(&self, bucket: &str, key: &str) -> bool {
+        self.bucket == bucket && self.glob.matches(key)
+    }
+
+    /// Its pattern of keys, as it was written.
+    pub fn glob(&self) -> &str {
+        self.glob.as_str()
+    }
+}
+
+/// An item of a rule, with what was captured in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// What to send.
+    pub item: Item,
+    /// Set where what was captured cannot be named, and the item is a wildcard around it.
+    pub widened: Option<Unnameable>,
+}
+
+/// An item with captures in it: `/blog/{slug}/`, `#post-{slug}`.
+#[derive(Debug, Clone)]
+struct Template {
+    text: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Text(String),
+    Capture(String),
+}
+
+impl Template {
+    fn new(text: &str, glob: &Glob) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once('{') {
+            let (name, after) = behind.split_once('}').ok_or(TemplateError::Brace)?;
+            if !is_name(name) {
+                return Err(TemplateError::Brace);
+            }
+            if !glob.has(name) {
+                return Err(TemplateError::Unknown(name.to_owned()));
+            }
+            parts.push(Part::Text(before.to_owned()));
+            parts.push(Part::Capture(name.to_owned()));
+            rest = after;
+        }
+        parts.push(Part::Text(rest.to_owned()));
+        let template = Self {
+            text: text.to_owned(),
+            parts,
+        };
+        if !text.starts_with(['/', '#']) {
+            return Err(TemplateError::Kind);
+        }
+        // With a harmless capture in every place, only what stands around can be wrong.
+        let filled = template.fill(|_| "x".to_owned());
+        Item::read(&filled).map_err(TemplateError::Illegal)?;
+        Ok(template)
+    }
+
+    fn fill(&self, capture: impl Fn(&str) -> String) -> String {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Capture(name) => capture(name),
+        });
+        parts.collect()
+    }
+
+    /// A tag takes captures as they are. A path takes them as they are spelled, and ends as a
+    /// wildcard before the first that cannot be named.
+    fn render(&self, captures: &Captures) -> Result<Rendered, IllegalItem> {
+        if self.text.starts_with('#') {
+            let filled = self.fill(|name| captures.get(name).cloned().unwrap_or_default());
+            let item = Item::read(&filled)?;
+            return Ok(Rendered {
+                item,
+                widened: None,
+            });
+        }
+        let mut text = String::new();
+        let mut widened = None;
+        let last = self.parts.iter().rposition(|part| !part.is_empty());
+        for (at, part) in self.parts.iter().enumerate() {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Capture(name) => {
+                    let text_of_it = captures.get(name).map_or("", String::as_str);
+                    // A star inside is no wildcard, so it is spelled as if something followed.
+                    let inside = last != Some(at);
+                    let path = format!("/{text_of_it}{}", if inside { "." } else { "" });
+                    let Spelling {
+                        item, widened: why, ..
+                    } = spell(&path);
+                    let spelled = item.as_str();
+                    let end = spelled.len() - usize::from(inside || why.is_some());
+                    text.push_str(&spelled[1..end]);
+                    widened = why;
+                }
+            }
+            if widened.is_some() {
+                break;
+            }
+        }
+        match widened {
+            Some(_) => Ok(Rendered {
+                item: Item::read(&(text + "*"))?,
+                widened,
+            }),
+            None => Ok(Rendered {
+                item: Item::read(&text)?,
+                widened,
+            }),
+        }
+    }
+}
+
+impl Part {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Text(text) if text.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(glob: &str, also: &str, key: &str) -> Vec<Result<(String, bool), IllegalItem>> {
+        let rule = Rule::new("b", glob, &[also.to_owned()], false).unwrap();
+        let hit = rule.hit("b", key).unwrap();
+        hit.items()
+            .map(|one| one.map(|one| (one.item.to_string(), one.widened.is_some())))
+            .collect()
+    }
+
+    #[test]
+    fn captures_are_spelled_into_items() {
+        for (glob, also, key, item, widened) in [
+            (
+                "posts/{s}.md",
+                "/blog/{s}/",
+                "posts/a.md",
+                "/blog/a/",
+                false,
+            ),
+            (
+                "posts/{s}.md",
+                "/blog/{s}",
+                "posts/a b é.md",
+                "/blog/a%20b%20%C3%A9",
+                false,
+            ),
+            ("posts/{s}.md", "/blog/", "posts/a.md", "/blog/", false),
+            ("posts/{s}.md", "/blog/*", "posts/a.md", "/blog/*", false),
+            ("posts/{s}.md", "/*", "posts/a.md", "/*", false),
+            (
+                "posts/{s}.md",
+                "/blog/{s}/",
+                "posts/x~y.md",
+                "/blog/x*",
+                true,
+            ),
+            (
+                "posts/{s}.md",
+                "/blog/{s}/",
+                "posts/x?y.md",
+                "/blog/x*",
+                true,
+            ),
+            (
+                "posts/{s}.md",
+                "/blog/{s}/",
+                "posts/x*.md",
+                "/blog/x*/",
+                false,
+            ),
+            ("posts/{s}.md", "/blog/{s}", "posts/x*.md", "/blog/x*", true),
+            (
+                "{*d}/{s}.md",
+                "/{d}/{s}.html",
+                "a/b/c.md",
+                "/a/b/c.html",
+                false,
+            ),
+            ("{s}.md", "/{s}?v=1", "c.md", "/c?v=1", false),
+            ("{s}.md", "#post-{s}", "c.md", "#post-c", false),
+        ] {
+            let expected = Ok((item.to_owned(), widened));
+            assert_eq!(items(glob, also, key), [expected], "{glob} {also} {key}");
+        }
+    }
+
+    #[test]
+    fn a_capture_that_makes_no_tag_is_an_error() {
+        let got = items("{s}.md", "#post-{s}", "a b.md");
+        assert_eq!(got, [Err(IllegalItem::NotInTags(' '))]);
+    }
+
+    #[test]
+    fn a_rule_is_about_its_bucket_and_keys() {
+        let rule = Rule::new("b", "{s}.md", &["/{s}".to_owned()], true).unwrap();
+        assert!(rule.hit("c", "a.md").is_none());
+        assert!(rule.hit("b", "a.txt").is_none());
+        let ignore = Ignore::new("b", "*.map").unwrap();
+        assert!(ignore.is_about("b", "x/a.map"));
+        assert!(!ignore.is_about("c", "x/a.map"));
+    }
+
+    #[test]
+    fn what_is_no_rule_says_why() {
+        let fault = |glob: &str, also: &str| {
+            let rule = Rule::new("b", glob, &[also.to_owned()], false);
+            rule.unwrap_err().to_string()
+        };
+        for (glob, also, part) in [
+            ("{s", "/a", "stand around the name"),
+            ("{s}", "a", "starts with \"/\""),
+            ("{s}", "/{t}", "nothing by the name \"t\""),
+            ("{s}", "/{s", "stand around the name"),
+            ("{s}", "/a b", "percent-encoded"),
+            ("{s}", "/a~", "~"),
+            ("{s}", "/%{s}", "hex digits"),
+            ("{s}", "#a,b", "commas"),
+            ("{s}", "#", "between 1 and"),
+        ] {
+            let text = fault(glob, also);
+            assert!(text.contains(part), "{glob} {also}: {text}");
+        }
+    }
+}
