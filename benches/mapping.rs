@@ -7,7 +7,6 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    clippy::doc_markdown,
     reason = "a benchmark measures real time, and says what it found"
 )]
 

@@ -32,3 +32,4 @@ mod refused;
 mod retries;
 mod simulation;
 mod upload;
+mod viewers;

@@ -79,7 +79,8 @@ async fn bad_requests_are_told_all_that_is_wrong() {
         (status, slug(&problem).as_str()),
         (400, "urn:purgefront:problem:not-json")
     );
-    let body = json!({"distribution_id": "E1", "paths": ["a", "/~", "/ok", "/é"], "tags": ["x"]});
+    let body =
+        json!({"distribution_id": "E1", "paths": ["a", "/~", "/ok", "/é"], "tags": ["x", "y,z"]});
     let (status, problem) = post(&service, TOKEN, &body.to_string()).await;
     assert_eq!(
         (status, slug(&problem).as_str()),
@@ -91,7 +92,7 @@ async fn bad_requests_are_told_all_that_is_wrong() {
         .iter()
         .map(|fault| fault["pointer"].clone())
         .collect();
-    assert_eq!(pointers, ["/paths/0", "/paths/1", "/paths/3", "/tags"]);
+    assert_eq!(pointers, ["/paths/0", "/paths/1", "/paths/3", "/tags/1"]);
     let body = json!({"distribution_id": "E9", "paths": ["/a"]}).to_string();
     let lists = aws.cloudfront.reads("list");
     let (status, problem) = post(&service, TOKEN, &body).await;

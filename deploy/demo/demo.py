@@ -45,14 +45,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Asks directly, whatever proxies this machine has.
 ask = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
-# What is uploaded, and the path under which CloudFront has to drop it: only non-ASCII and
-# the bytes that RFC 1738 calls unsafe are percent-encoded, anything else would miss.
+# What is uploaded, and the paths under which CloudFront has to drop it. The site's origin has
+# the origin path /site, which viewers never see; /assets/* is a behaviour with an origin of
+# its own; and only non-ASCII and the bytes that RFC 1738 calls unsafe are percent-encoded,
+# anything else would miss.
 UPLOADS = {
-    "index.html": "/index.html",
-    "img/logo@2x.png": "/img/logo@2x.png",
-    "news/a b+c 100% é.html": "/news/a%20b+c%20100%25%20%C3%A9.html",
+    "site/index.html": ["/index.html", "/"],  # the root object is what viewers get for "/", too
+    "assets/logo@2x.png": ["/assets/logo@2x.png"],
+    "site/news/a b+c 100% é.html": ["/news/a%20b+c%20100%25%20%C3%A9.html"],
+    "drafts/secret.html": [],  # outside every origin path: nothing to drop, nothing to pay
 }
-DELETED = ("old/page.html", "/old/page.html")
+EXPLAINED = "site/news/a b+c 100% é.html"
+DELETED = ("site/old/page.html", "/old/page.html")
 ASKED = "/about/*"
 
 
@@ -189,17 +193,23 @@ class Demo:
 
     def make_distribution(self):
         self.s3.create_bucket(Bucket=BUCKET)
-        origin = {
-            "Id": "site",
-            "DomainName": f"{BUCKET}.s3.{REGION}.amazonaws.com",
-            "S3OriginConfig": {"OriginAccessIdentity": ""},
-        }
-        behaviour = {"TargetOriginId": "site", "ViewerProtocolPolicy": "redirect-to-https"}
+        origins = [
+            {
+                "Id": name,
+                "DomainName": f"{BUCKET}.s3.{REGION}.amazonaws.com",
+                "OriginPath": path,
+                "S3OriginConfig": {"OriginAccessIdentity": ""},
+            }
+            for name, path in (("site", "/site"), ("assets", ""))
+        ]
+        behaviour = {"ViewerProtocolPolicy": "redirect-to-https"}
+        assets = behaviour | {"PathPattern": "/assets/*", "TargetOriginId": "assets"}
         config = {
             "CallerReference": "demo", "Comment": "demo", "Enabled": True,
             "DefaultRootObject": "index.html",
-            "Origins": {"Quantity": 1, "Items": [origin]},
-            "DefaultCacheBehavior": behaviour,
+            "Origins": {"Quantity": len(origins), "Items": origins},
+            "CacheBehaviors": {"Quantity": 1, "Items": [assets]},
+            "DefaultCacheBehavior": behaviour | {"TargetOriginId": "site"},
         }
         made = self.cloudfront.create_distribution(DistributionConfig=config)
         return made["Distribution"]["Id"]
@@ -217,15 +227,15 @@ class Demo:
         )
 
     def show_uploads(self):
-        print(f"\nBucket {BUCKET} -> topic -> purgefront -> distribution {self.distribution}\n")
+        print(f"\nBucket {BUCKET} -> topic -> purgefront -> distribution {self.distribution}")
+        print("(origin path /site, a behaviour for /assets/*, root object index.html)\n")
         for key in UPLOADS:
             self.s3.put_object(Bucket=BUCKET, Key=key, Body=b"hello")
             print(f"  uploaded     {key}")
         self.s3.delete_object(Bucket=BUCKET, Key=DELETED[0])
         print(f"  deleted      {DELETED[0]}")
         begun = time.monotonic()
-        # The root object is what viewers get for "/", too.
-        expected = {*UPLOADS.values(), DELETED[1], "/"}
+        expected = {path for paths in UPLOADS.values() for path in paths} | {DELETED[1]}
         print("\nWaiting for CloudFront to list the invalidation ...")
         invalidations = self.wait_for_paths(expected)
         took = time.monotonic() - begun
@@ -237,7 +247,7 @@ class Demo:
         if unexpected:
             raise Failed(f"CloudFront was asked for more than changed: {sorted(unexpected)}")
         print(f"\n{took:.1f} s after the last change, CloudFront had it all.")
-        path = UPLOADS["news/a b+c 100% é.html"]
+        [path] = UPLOADS[EXPLAINED]
         self.show_why(next(one for one, paths in invalidations.items() if path in paths), path)
 
     def show_why(self, invalidation, path):
@@ -250,7 +260,8 @@ class Demo:
         why = next((item["why"][0] for item in items if item["item"] == path), None)
         if not why:
             raise Failed(f"purgefront does not know why it sent {path}")
-        print(f"Why {path}? {why['event']} of {why['key']} in {why['bucket']}.")
+        print(f"Why {path}? {why['event']} of {why['key']} in {why['bucket']}:")
+        print(f"  {why['because']}.")
 
     def show_request(self):
         print("\nPeople ask for the same with curl:\n")

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Reader, at_least_one};
+use super::Reader;
 use crate::domain::{
     mapping::{DistributionPolicy, MappingPolicy, WildcardPolicy},
     origin::OriginOverride,
@@ -98,7 +98,7 @@ fn read_wildcards(reader: &mut Reader) -> WildcardPolicy {
     }
     WildcardPolicy {
         protected,
-        min_stem: at_least_one(reader, "economy.min_stem", 1),
+        min_stem: reader.take("economy.min_stem", "a whole number of bytes", 1),
         allow_root: reader.take("economy.allow_root", "true or false", false),
     }
 }

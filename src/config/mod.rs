@@ -1,5 +1,6 @@
 //! The configuration: every key, its default, and what it may be.
 
+mod limits;
 mod mapping;
 mod reader;
 
@@ -16,6 +17,7 @@ use toml::Value;
 
 use crate::domain::topic::TopicArn;
 
+pub use limits::Limits;
 pub use mapping::Mapping;
 pub use reader::Faults;
 use reader::Reader;
@@ -25,8 +27,6 @@ const DEFAULT_FILE: &str = "purgefront.toml";
 /// One token that may do everything, from the environment.
 const TOKEN_VARIABLE: &str = "PURGEFRONT_API_TOKEN";
 const SHORTEST_TOKEN: usize = 16;
-/// `CloudFront`'s own limit.
-const MOST_ITEMS: usize = 3_000;
 
 /// A configuration that was found right.
 #[derive(Debug, Clone)]
@@ -131,35 +131,6 @@ pub struct Planning {
 pub struct Dispatch {
     /// Plan and record everything, send nothing.
     pub shadow: bool,
-}
-
-/// `[limits]`
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// `CreateInvalidation` calls a second,
-    pub calls_per_second: f64,
-    /// and how many at once after a pause.
-    pub call_burst: u32,
-    /// Get and List calls a second,
-    pub reads_per_second: f64,
-    /// and how many at once after a pause.
-    pub read_burst: u32,
-    /// Items in one call, at most.
-    pub items_per_call: usize,
-    /// Exact paths a second, over all calls.
-    pub paths_per_second: f64,
-    /// Wildcards a second, over all calls.
-    pub wildcards_per_second: f64,
-    /// Exact paths in progress at a distribution,
-    pub paths_in_progress: usize,
-    /// wildcards in progress there,
-    pub wildcards_in_progress: usize,
-    /// and how much of both is for people alone.
-    pub reserve_paths: usize,
-    /// See `reserve_paths`.
-    pub reserve_wildcards: usize,
-    /// Items a day without anybody asking for them; 0: no limit.
-    pub paths_per_day: u64,
 }
 
 /// `[[api.tokens]]` and `PURGEFRONT_API_TOKEN`
@@ -380,47 +351,6 @@ impl Dispatch {
     }
 }
 
-impl Limits {
-    fn read(reader: &mut Reader) -> Self {
-        let limits = Self {
-            calls_per_second: rate(reader, "limits.calls_per_second", 0.5),
-            call_burst: at_least_one(reader, "limits.call_burst", 5),
-            reads_per_second: rate(reader, "limits.reads_per_second", 2.0),
-            read_burst: at_least_one(reader, "limits.read_burst", 10),
-            items_per_call: at_least_one(reader, "limits.items_per_call", 1_000),
-            paths_per_second: rate(reader, "limits.paths_per_second", 150.0),
-            wildcards_per_second: rate(reader, "limits.wildcards_per_second", 1.0),
-            paths_in_progress: at_least_one(reader, "limits.paths_in_progress", 3_000),
-            wildcards_in_progress: at_least_one(reader, "limits.wildcards_in_progress", 15),
-            reserve_paths: reader.take("limits.reserve_paths", "a whole number", 100),
-            reserve_wildcards: reader.take("limits.reserve_wildcards", "a whole number", 2),
-            paths_per_day: reader.take("limits.paths_per_day", "a whole number", 200_000),
-        };
-        for (kind, reserve, pool) in [
-            ("paths", limits.reserve_paths, limits.paths_in_progress),
-            (
-                "wildcards",
-                limits.reserve_wildcards,
-                limits.wildcards_in_progress,
-            ),
-        ] {
-            if reserve >= pool {
-                reader.refuse(
-                    &format!("limits.reserve_{kind}"),
-                    format!("leaves nothing of limits.{kind}_in_progress ({pool}): give less"),
-                );
-            }
-        }
-        if limits.items_per_call > MOST_ITEMS {
-            reader.refuse(
-                "limits.items_per_call",
-                format!("CloudFront takes at most {MOST_ITEMS} items in a call: give no more"),
-            );
-        }
-        limits
-    }
-}
-
 /// `[[api.tokens]]` as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -508,14 +438,6 @@ where
         );
     }
     number
-}
-
-fn rate(reader: &mut Reader, key: &str, default: f64) -> f64 {
-    let rate: f64 = reader.take(key, "a number above 0", default);
-    if !(rate.is_finite() && rate > 0.0) {
-        reader.refuse(key, "not above 0: it would stop everything");
-    }
-    rate
 }
 
 #[cfg(test)]

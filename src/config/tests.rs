@@ -168,3 +168,109 @@ fn the_readme_shows_the_defaults() {
     let defaults = read("", &environment).unwrap();
     assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
 }
+
+#[test]
+fn lists_of_tables_say_what_no_name_tells() {
+    let text = format!(
+        "{TOPICS}{}",
+        r##"
+[[origin]]
+domain = "files.example.com"
+bucket = "b"
+[[distribution]]
+id = "E1"
+spellings = ["%2B", "+", "%40"]
+index_documents = []
+[[distribution]]
+id = "E2"
+enabled = false
+[[rule]]
+bucket = "b"
+match = "posts/{slug}.md"
+also = ["/blog/{slug}/", "#posts"]
+[[ignore]]
+bucket = "b"
+match = "*.map"
+"##
+    );
+    let mapping = read(&text, &[]).unwrap().mapping;
+    assert_eq!(mapping.origins[0].prefix, "");
+    let own = &mapping.policy.distributions["E1"];
+    let spelled = |char, text: &str| (char, vec![text.to_owned()]);
+    assert_eq!(own.spellings, [spelled('+', "%2B"), spelled('@', "%40")]);
+    assert_eq!(own.index_documents.as_deref(), Some([].as_slice()));
+    assert!(!mapping.policy.distributions["E2"].enabled);
+    assert_eq!(
+        (mapping.policy.rules.len(), mapping.policy.ignores.len()),
+        (1, 1)
+    );
+}
+
+#[test]
+fn whoever_only_maps_needs_no_topic() {
+    let config = Config::read(Purpose::Mapping, Path::new("test.toml"), "", []);
+    assert!(config.is_ok());
+}
+
+#[test]
+fn what_is_wrong_with_mapping_is_told_with_a_mend() {
+    for (text, part) in [
+        (
+            "[[origin]]\ndomain = \"https://x/\"\nbucket = \"b\"",
+            "without a scheme",
+        ),
+        ("[[origin]]\ndomain = \"x\"", "missing field `bucket`"),
+        (
+            "[[origin]]\ndomain = \"x\"\nbucket = \"b\"\npath = \"/\"",
+            "unknown field `path`",
+        ),
+        ("[[distribution]]\nid = \"\"", "no id of its own"),
+        (
+            "[[distribution]]\nid = \"E\"\n[[distribution]]\nid = \"E\"",
+            "one table",
+        ),
+        (
+            "[[distribution]]\nid = \"E\"\nspellings = [\"%7E\"]",
+            "leave it out",
+        ),
+        (
+            "[[distribution]]\nid = \"E\"\nspellings = [\"%2A\"]",
+            "leave it out",
+        ),
+        (
+            "[[distribution]]\nid = \"E\"\nspellings = [\" \"]",
+            "leave it out",
+        ),
+        (
+            "[[distribution]]\nid = \"E\"\nspellings = [\"ab\"]",
+            "not one character",
+        ),
+        (
+            "[[distribution]]\nid = \"E\"\nspellings = [\"%2B\", \"%40\", \"%21\", \"%24\", \"%27\"]",
+            "32 ways",
+        ),
+        (
+            "[[distribution]]\nid = \"E\"\nindex_documents = [\"a/b\"]",
+            "no file name",
+        ),
+        ("[mapping]\nindex_documents = [\"\"]", "no file name"),
+        (
+            "[[rule]]\nbucket = \"b\"\nmatch = \"a\"\nalso = []",
+            "gives no items",
+        ),
+        (
+            "[[rule]]\nbucket = \"b\"\nmatch = \"{a\"\nalso = [\"/a\"]",
+            "capture",
+        ),
+        (
+            "[[rule]]\nbucket = \"b\"\nmatch = \"a\"\nalso = [\"a\"]",
+            "starts with",
+        ),
+        ("[[ignore]]\nbucket = \"b\"\nmatch = \"\"", "it is empty"),
+        ("[economy]\nprotected = [\"a\"]", "starts with"),
+        ("[economy]\nmin_stem = -1", "a whole number"),
+    ] {
+        let told = faults(&format!("{TOPICS}{text}\n"), &[]);
+        assert!(told.contains(part), "{text}: {told}");
+    }
+}

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::domain::{
-    catalogue::{Origin, OriginGroup, Snapshot},
+    catalogue::{Behaviour, CacheKey, CachePolicy, Caching, Origin, OriginGroup, Snapshot},
     origin::OriginOverride,
     rules::{Ignore, Rule},
 };
