@@ -1,6 +1,6 @@
 //! The composition root: from a configuration to a running service.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use crate::{
     dispatch::{self, Scope, Settings, Survey},
     domain::{batch::Usage, catalogue::Catalogue, s3_event::EventFilter},
     health::Health,
-    http::{self, ApiToken, AppState, SnsRules, Tokens},
+    http::{self, ApiToken, AppState, Connections, SnsRules, Tokens},
     ports::{Clock, Store, StoreError},
     shutdown::{self, Ending, Shutdown},
     signals::Signals,
@@ -142,8 +142,12 @@ impl App {
         let health = context.health.clone();
         let settings = settings(&config);
         dispatch::start(context, &settings, shutdown.tasks(), shutdown.stop()).await?;
-        serve(&shutdown, "server.listen", public)?;
-        serve(&shutdown, "server.admin_listen", admin)?;
+        let connections = Connections {
+            most: config.server.max_connections,
+            idle: config.server.idle_timeout,
+        };
+        serve(&shutdown, "server.listen", public, connections)?;
+        serve(&shutdown, "server.admin_listen", admin, connections)?;
         shutdown.wanted(&mut signals).await;
         health.fail("shutdown", "the service is stopping");
         let Server { drain, grace, .. } = config.server;
@@ -197,20 +201,12 @@ fn serve(
     shutdown: &Shutdown,
     key: &'static str,
     (listener, routes): (TcpListener, Router),
+    connections: Connections,
 ) -> anyhow::Result<()> {
     tracing::info!(key, address = %listener.local_addr()?, "listening");
     let stop = shutdown.stop().clone();
-    shutdown.tasks().spawn(async move {
-        let stopped = stop.clone().cancelled_owned();
-        let served = axum::serve(listener, routes)
-            .with_graceful_shutdown(stopped)
-            .await;
-        if let Err(error) = served {
-            tracing::error!(key, %error, "the listener failed");
-        }
-        // Nobody listens any more: the others need not go on.
-        stop.cancel();
-    });
+    let served = http::serve(listener, routes, connections, stop);
+    shutdown.tasks().spawn(served);
     Ok(())
 }
 
@@ -218,6 +214,7 @@ fn state(config: &Config, context: &dispatch::Context) -> AppState {
     let tokens = config.api.tokens.iter().map(|token| ApiToken {
         name: token.name.clone(),
         sha256: token.sha256,
+        distributions: token.distributions.clone().map(HashSet::from_iter),
     });
     AppState {
         store: Arc::clone(&context.store),
@@ -231,6 +228,7 @@ fn state(config: &Config, context: &dispatch::Context) -> AppState {
             max_age: config.sns.max_age,
             max_skew: config.sns.max_skew,
             events: EventFilter::new(config.events.invalidate_on.iter().cloned()),
+            basic: config.sns.basic_auth,
         }),
         tokens: Arc::new(Tokens::new(tokens.collect())),
     }

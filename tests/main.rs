@@ -15,6 +15,7 @@
 mod support;
 
 mod architecture;
+mod basic;
 mod catalogue;
 mod chaos;
 mod cli;
@@ -31,5 +32,6 @@ mod patience;
 mod refused;
 mod retries;
 mod simulation;
+mod tokens;
 mod upload;
 mod viewers;

@@ -7,6 +7,7 @@ mod deadletters;
 mod pause;
 mod plan;
 mod serve;
+mod token;
 
 use std::{
     fmt::Display,
@@ -40,6 +41,8 @@ enum Command {
     /// See, replay and drop what could never succeed.
     #[command(subcommand)]
     Deadletters(deadletters::Action),
+    /// Make a token for the API, and the table with its hash for the configuration.
+    Token(token::Arguments),
     /// Stop sending, for a distribution or for all; intake goes on.
     Pause(pause::Scope),
     /// Start sending again; for all, it also lifts the day's limit until the day is over.
@@ -87,6 +90,7 @@ pub fn run() -> ExitCode {
         Command::Plan(arguments) => plan::run(arguments),
         Command::Catalogue(file) => catalogue::run(&file),
         Command::Deadletters(action) => done(deadletters::run(&action)),
+        Command::Token(arguments) => done(token::run(&arguments)),
         Command::Pause(scope) => done(pause::pause(&scope)),
         Command::Resume(scope) => done(pause::resume(&scope)),
     };

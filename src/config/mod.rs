@@ -66,6 +66,10 @@ pub struct Server {
     pub drain: Duration,
     /// then what is in hand may end within this.
     pub grace: Duration,
+    /// Connections at once, on each listener; more wait to be accepted.
+    pub max_connections: usize,
+    /// How long a connection may be idle, and how long a request's headers may take.
+    pub idle_timeout: Duration,
     /// Requests in hand at once; more are answered 503 at once.
     pub max_requests: usize,
 }
@@ -94,6 +98,8 @@ pub struct Sns {
     pub cert_fetch_burst: u32,
     /// Whether unsubscribing shall need credentials.
     pub authenticate_on_unsubscribe: bool,
+    /// The SHA-256 of the `user:password` that SNS has to show.
+    pub basic_auth: Option<[u8; 32]>,
 }
 
 /// `[events]`
@@ -154,6 +160,8 @@ pub struct Token {
     pub name: String,
     /// The SHA-256 of the token.
     pub sha256: [u8; 32],
+    /// The only distributions that it may see and act on; `None`: all.
+    pub distributions: Option<Vec<String>>,
 }
 
 impl Config {
@@ -234,6 +242,8 @@ impl Server {
             ),
             drain: reader.take_duration("server.drain", Duration::from_secs(5)),
             grace: reader.take_duration("server.grace", Duration::from_secs(20)),
+            max_connections: at_least_one(reader, "server.max_connections", 4096),
+            idle_timeout: positive(reader, "server.idle_timeout", Duration::from_secs(75)),
             max_requests: at_least_one(reader, "server.max_requests", 1024),
         };
         if server.listen == server.admin_listen && server.listen.port() != 0 {
@@ -292,8 +302,43 @@ impl Sns {
                 "true or false",
                 true,
             ),
+            basic_auth: read_basic_auth(reader),
         }
     }
+}
+
+/// `user:password`, best from a file or from the environment. It is forgotten at once but for
+/// its hash.
+fn read_basic_auth(reader: &mut Reader) -> Option<[u8; 32]> {
+    let wanted = "\"user:password\"";
+    let said: Option<String> = reader.take("sns.basic_auth", wanted, None);
+    let key = "sns.basic_auth_file";
+    let file: Option<PathBuf> = reader.take(key, "the path of a file", None);
+    let (key, text) = match (said, file) {
+        (Some(_), Some(_)) => {
+            reader.refuse(key, "sns.basic_auth is set as well: give one of the two");
+            return None;
+        }
+        (None, None) => return None,
+        (Some(text), None) => ("sns.basic_auth", text),
+        (None, Some(file)) => match fs::read_to_string(&file) {
+            Ok(text) => (key, text.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(error) => {
+                reader.refuse(key, format!("{} cannot be read: {error}", file.display()));
+                return None;
+            }
+        },
+    };
+    let right = text.split_once(':').is_some_and(|(user, password)| {
+        !user.is_empty() && password.len() >= SHORTEST_TOKEN && !text.contains(char::is_control)
+    });
+    if !right {
+        let text = format!(
+            "not a user, \":\" and a password of at least {SHORTEST_TOKEN} characters on one line"
+        );
+        reader.refuse(key, text);
+    }
+    Some(sha256(&text))
 }
 
 impl Events {
@@ -357,6 +402,7 @@ impl Dispatch {
 struct WrittenToken {
     name: String,
     sha256: String,
+    distributions: Option<Vec<String>>,
 }
 
 impl Api {
@@ -368,7 +414,12 @@ impl Api {
             tables.map_err(|error| error.message().to_owned())
         });
         let mut tokens: Vec<Token> = Vec::new();
-        for WrittenToken { name, sha256 } in written {
+        for WrittenToken {
+            name,
+            sha256,
+            distributions,
+        } in written
+        {
             if name.is_empty() || tokens.iter().any(|token| token.name == name) {
                 reader.refuse(
                     key,
@@ -376,12 +427,16 @@ impl Api {
                 );
             }
             match decode_hex(&sha256) {
-                Some(sha256) => tokens.push(Token { name, sha256 }),
+                Some(sha256) => tokens.push(Token {
+                    name,
+                    sha256,
+                    distributions,
+                }),
                 None => reader.refuse(
                     key,
                     format!(
-                        "the sha256 of {name:?} is not 64 hex digits: give the output of \
-                             printf %s TOKEN | sha256sum"
+                        "the sha256 of {name:?} is not 64 hex digits: purgefront token makes \
+                             a token and its table"
                     ),
                 ),
             }
@@ -394,14 +449,21 @@ impl Api {
                 );
                 reader.refuse(TOKEN_VARIABLE, text);
             }
-            let hash = digest::digest(&digest::SHA256, token.as_bytes());
-            let mut sha256 = [0; 32];
-            sha256.copy_from_slice(hash.as_ref());
-            let name = TOKEN_VARIABLE.to_owned();
-            tokens.push(Token { name, sha256 });
+            tokens.push(Token {
+                name: TOKEN_VARIABLE.to_owned(),
+                sha256: sha256(token),
+                distributions: None,
+            });
         }
         Self { tokens }
     }
+}
+
+fn sha256(text: &str) -> [u8; 32] {
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(hash.as_ref());
+    sha256
 }
 
 fn decode_hex(text: &str) -> Option<[u8; 32]> {

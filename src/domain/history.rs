@@ -13,6 +13,9 @@ pub struct RequestView {
     pub id: Uuid,
     /// Where it stands, by its slowest change.
     pub state: RequestState,
+    /// The distributions that it is for: who may see it depends on them.
+    #[serde(skip)]
+    pub distributions: Vec<String>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// What its changes became part of.
@@ -66,8 +69,8 @@ pub struct Skipped {
 /// Which invalidations are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InvalidationQuery {
-    /// Only those of this distribution.
-    pub distribution_id: Option<String>,
+    /// Only those of these distributions; `None`: of all.
+    pub distributions: Option<Vec<String>>,
     /// Only those that stand there.
     pub status: Option<BatchStatus>,
     /// Only those older than the one with this number.

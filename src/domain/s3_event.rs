@@ -54,6 +54,9 @@ pub fn read(message: &str) -> Notification {
             _ => Notification::Foreign("its Records are no list, or an empty one"),
         };
     }
+    if body.get("source").and_then(Value::as_str) == Some("aws.s3") {
+        return Notification::Records(vec![read_event(Value::Object(body))]);
+    }
     match (
         body.get("Event").and_then(Value::as_str),
         body.get("Bucket").and_then(Value::as_str),
@@ -61,7 +64,7 @@ pub fn read(message: &str) -> Notification {
         (Some("s3:TestEvent"), Some(bucket)) => Notification::Test {
             bucket: bucket.to_owned(),
         },
-        _ => Notification::Foreign("it has neither S3 Records nor the s3:TestEvent"),
+        _ => Notification::Foreign("it has no S3 Records, and is no s3:TestEvent and no S3 event"),
     }
 }
 
@@ -116,6 +119,75 @@ fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
         })
     };
     read().map_err(|why| BadRecord { why, record: value })
+}
+
+/// An S3 event as an EventBridge rule sends it. Source: Amazon S3 User Guide, "EventBridge
+/// event message structure".
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Event {
+    detail_type: String,
+    time: Option<String>,
+    detail: Detail,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Detail {
+    bucket: Bucket,
+    object: Object,
+    reason: Option<String>,
+    deletion_type: Option<String>,
+}
+
+/// Here the key comes as it is. Events get the names that they have in S3's notifications, so
+/// that one list says which of them invalidate.
+fn read_event(value: Value) -> Result<ObjectChange, BadRecord> {
+    let read = || {
+        let event = Event::deserialize(&value).map_err(|error| error.to_string())?;
+        let detail = &event.detail;
+        if detail.bucket.name.is_empty() || detail.object.key.is_empty() {
+            return Err("it names no bucket, or no key".to_owned());
+        }
+        Ok(ObjectChange {
+            event: event_name(&event.detail_type, detail),
+            bucket: event.detail.bucket.name,
+            key: event.detail.object.key,
+            time: event.time.and_then(|time| time.parse().ok()),
+        })
+    };
+    read().map_err(|why| BadRecord { why, record: value })
+}
+
+fn event_name(detail_type: &str, detail: &Detail) -> String {
+    let reason = detail.reason.as_deref().unwrap_or_default();
+    let name = match detail_type {
+        "Object Created" => match reason {
+            "POST Object" => "ObjectCreated:Post",
+            "CopyObject" => "ObjectCreated:Copy",
+            "CompleteMultipartUpload" => "ObjectCreated:CompleteMultipartUpload",
+            _ => "ObjectCreated:Put",
+        },
+        "Object Deleted" => {
+            let marker = detail.deletion_type.as_deref() == Some("Delete Marker Created");
+            match (reason == "Lifecycle Expiration", marker) {
+                (true, true) => "LifecycleExpiration:DeleteMarkerCreated",
+                (true, false) => "LifecycleExpiration:Delete",
+                (false, true) => "ObjectRemoved:DeleteMarkerCreated",
+                (false, false) => "ObjectRemoved:Delete",
+            }
+        }
+        "Object Restore Initiated" => "ObjectRestore:Post",
+        "Object Restore Completed" => "ObjectRestore:Completed",
+        "Object Restore Expired" => "ObjectRestore:Delete",
+        "Object Storage Class Changed" => "LifecycleTransition",
+        "Object Access Tier Changed" => "IntelligentTiering",
+        "Object ACL Updated" => "ObjectAcl:Put",
+        "Object Tags Added" => "ObjectTagging:Put",
+        "Object Tags Deleted" => "ObjectTagging:Delete",
+        other => other,
+    };
+    name.to_owned()
 }
 
 /// Undoes S3's form-encoding of a key: `+` is a space, `%XX` a byte of UTF-8.
@@ -188,6 +260,63 @@ mod tests {
                 .map_err(|bad| bad.why),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn events_of_eventbridge_are_told_by_their_shape_and_their_keys_are_as_they_are() {
+        let read_one = |detail_type: &str, more: Value| {
+            let mut detail = json!({"version": "0", "bucket": {"name": "site"},
+                "object": {"key": "a+b%20c é", "size": 1}});
+            detail
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            let event = json!({"version": "0", "id": "i", "detail-type": detail_type,
+                "source": "aws.s3", "time": "2026-11-23T10:00:00Z", "detail": detail});
+            match read(&event.to_string()) {
+                Notification::Records(mut records) => records.remove(0).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (detail_type, more, name) in [
+            (
+                "Object Created",
+                json!({"reason": "PutObject"}),
+                "ObjectCreated:Put",
+            ),
+            (
+                "Object Created",
+                json!({"reason": "CopyObject"}),
+                "ObjectCreated:Copy",
+            ),
+            ("Object Created", json!({}), "ObjectCreated:Put"),
+            (
+                "Object Deleted",
+                json!({"reason": "DeleteObject"}),
+                "ObjectRemoved:Delete",
+            ),
+            (
+                "Object Deleted",
+                json!({"reason": "Lifecycle Expiration", "deletion-type": "Delete Marker Created"}),
+                "LifecycleExpiration:DeleteMarkerCreated",
+            ),
+            ("Object Restore Expired", json!({}), "ObjectRestore:Delete"),
+            ("Object ACL Updated", json!({}), "ObjectAcl:Put"),
+            ("Object Tags Added", json!({}), "ObjectTagging:Put"),
+            ("Object Sung", json!({}), "Object Sung"),
+        ] {
+            let change = read_one(detail_type, more);
+            assert_eq!(
+                (change.event.as_str(), change.key.as_str()),
+                (name, "a+b%20c é")
+            );
+            assert!(change.time.is_some());
+        }
+        let event = json!({"source": "aws.s3", "detail-type": "Object Created", "detail": {}});
+        let Notification::Records(records) = read(&event.to_string()) else {
+            panic!("told by its source");
+        };
+        assert!(records[0].is_err(), "kept as a dead letter");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who may use the API: bearer tokens, known by their SHA-256 alone.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use axum::{
@@ -9,6 +9,7 @@ use axum::{
 };
 
 use super::problem::Problem;
+use crate::telemetry::Metrics;
 
 /// A token that may use the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,61 +18,85 @@ pub struct ApiToken {
     pub name: String,
     /// The SHA-256 of the token itself.
     pub sha256: [u8; 32],
+    /// The only distributions that it sees and acts on; `None`: all.
+    pub distributions: Option<HashSet<String>>,
 }
 
 /// All tokens that may use the API.
 #[derive(Debug, Default)]
-pub struct Tokens(Vec<ApiToken>);
+pub struct Tokens(Vec<Arc<ApiToken>>);
 
 impl Tokens {
     /// These, and no others.
     pub fn new(tokens: Vec<ApiToken>) -> Self {
-        Self(tokens)
+        Self(tokens.into_iter().map(Arc::new).collect())
     }
 
-    /// The name of a token. Takes as long for a wrong one as for a right one: all are compared,
+    /// Whose token it is. Takes as long for a wrong one as for a right one: all are compared,
     /// each in constant time.
-    fn name_of(&self, token: &str) -> Option<&str> {
+    fn find(&self, token: &str) -> Option<&Arc<ApiToken>> {
         let hash = digest::digest(&digest::SHA256, token.as_bytes());
         let mut found = None;
         for known in &self.0 {
             if verify_slices_are_equal(&known.sha256, hash.as_ref()).is_ok() {
-                found = Some(known.name.as_str());
+                found = Some(known);
             }
         }
         found
     }
 }
 
-/// Somebody who showed a token; carries the token's name.
+/// Somebody who showed a token.
 #[derive(Debug, Clone)]
-pub(super) struct Caller(pub(super) String);
+pub(super) struct Caller(Arc<ApiToken>);
 
 impl Caller {
     /// Who shows a token in these parts of a request.
     pub(super) async fn from_parts<S>(parts: &mut Parts, state: &S) -> Result<Self, Problem>
     where
         Arc<Tokens>: FromRef<S>,
+        Metrics: FromRef<S>,
         S: Send + Sync,
     {
         Self::from_request_parts(parts, state).await
+    }
+
+    /// The token's name.
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether a distribution is there for them.
+    pub(super) fn sees(&self, distribution_id: &str) -> bool {
+        let limited = self.0.distributions.as_ref();
+        limited.is_none_or(|ids| ids.contains(distribution_id))
+    }
+
+    /// The only distributions that are there for them; `None`: all.
+    pub(super) fn limited_to(&self) -> Option<&HashSet<String>> {
+        self.0.distributions.as_ref()
     }
 }
 
 impl<S> FromRequestParts<S> for Caller
 where
     Arc<Tokens>: FromRef<S>,
+    Metrics: FromRef<S>,
     S: Send + Sync,
 {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let tokens = Arc::<Tokens>::from_ref(state);
+        let refuse = |slug, detail| {
+            Metrics::from_ref(state).unauthorized(slug);
+            Err(Problem::unauthorized(slug, detail))
+        };
         if tokens.0.is_empty() {
-            return Err(Problem::unauthorized(
+            return refuse(
                 "no-tokens-configured",
                 "nobody may use the API: set PURGEFRONT_API_TOKEN or [[api.tokens]]",
-            ));
+            );
         }
         let token = parts
             .headers
@@ -80,16 +105,10 @@ where
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
-        match token.map(|token| tokens.name_of(token)) {
-            Some(Some(name)) => Ok(Self(name.to_owned())),
-            Some(None) => Err(Problem::unauthorized(
-                "wrong-token",
-                "this token is not known",
-            )),
-            None => Err(Problem::unauthorized(
-                "no-token",
-                "show a token: Authorization: Bearer TOKEN",
-            )),
+        match token.map(|token| tokens.find(token)) {
+            Some(Some(token)) => Ok(Self(Arc::clone(token))),
+            Some(None) => refuse("wrong-token", "this token is not known"),
+            None => refuse("no-token", "show a token: Authorization: Bearer TOKEN"),
         }
     }
 }

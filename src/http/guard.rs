@@ -13,12 +13,20 @@ use super::{
     auth::{Caller, Tokens},
     problem::Problem,
 };
+use crate::telemetry::Metrics;
 
 /// What the guard goes by.
 #[derive(Clone)]
 pub(super) struct Guard {
     pub(super) tokens: Arc<Tokens>,
+    pub(super) metrics: Metrics,
     pub(super) address: SocketAddr,
+}
+
+impl FromRef<Guard> for Metrics {
+    fn from_ref(guard: &Guard) -> Self {
+        guard.metrics.clone()
+    }
 }
 
 impl FromRef<Guard> for Arc<Tokens> {
@@ -39,10 +47,12 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
         .into_response();
     }
     let (mut parts, body) = request.into_parts();
-    if !guard.address.ip().is_loopback()
-        && let Err(problem) = Caller::from_parts(&mut parts, &guard).await
-    {
-        return problem.into_response();
+    if !guard.address.ip().is_loopback() {
+        match Caller::from_parts(&mut parts, &guard).await {
+            Ok(caller) if caller.limited_to().is_none() => {}
+            Ok(_) => return Problem::limited().into_response(),
+            Err(problem) => return problem.into_response(),
+        }
     }
     next.run(Request::from_parts(parts, body)).await
 }

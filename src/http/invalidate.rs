@@ -33,7 +33,7 @@ const MAX_REASON: usize = 1_000;
 
 /// Takes a request. 202 means that it is kept.
 pub(super) async fn create(
-    Caller(token): Caller,
+    caller: Caller,
     State(store): State<Arc<dyn Store>>,
     State(clock): State<Arc<dyn Clock>>,
     State(signals): State<Arc<Signals>>,
@@ -72,8 +72,13 @@ pub(super) async fn create(
             "the account's distributions were never read yet; come again",
         ));
     };
-    if catalogue.get(&order.distribution_id).is_none() {
-        signals.want_refresh();
+    let known = caller
+        .sees(&order.distribution_id)
+        .then(|| catalogue.get(&order.distribution_id));
+    if known.is_none_or(|known| known.is_none()) {
+        if known.is_some() {
+            signals.want_refresh();
+        }
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "unknown-distribution",
@@ -86,7 +91,7 @@ pub(super) async fn create(
     store
         .accept_request(NewRequest {
             id,
-            token,
+            token: caller.name().to_owned(),
             reason: order.reason,
             distribution_id: order.distribution_id,
             items: order.items,
@@ -98,6 +103,7 @@ pub(super) async fn create(
     let view = RequestView {
         id,
         state: RequestState::Accepted,
+        distributions: Vec::new(),
         created_at: accepted_at,
         invalidations: Vec::new(),
         skipped: Vec::new(),

@@ -38,7 +38,7 @@ pub(super) struct Page {
 }
 
 pub(super) async fn list(
-    _: Caller,
+    caller: Caller,
     State(store): State<Arc<dyn Store>>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
@@ -51,7 +51,7 @@ pub(super) async fn list(
     let status = status.map_err(|unknown| invalid("status", format!("{unknown}")))?;
     let mut invalidations = store
         .invalidations(&InvalidationQuery {
-            distribution_id: query.distribution_id,
+            distributions: asked_for(&caller, query.distribution_id),
             status,
             before: query.cursor,
             limit: limit + 1,
@@ -68,14 +68,28 @@ pub(super) async fn list(
 }
 
 pub(super) async fn show(
-    _: Caller,
+    caller: Caller,
     State(store): State<Arc<dyn Store>>,
     Path(id): Path<String>,
 ) -> Result<Json<InvalidationDetail>, Problem> {
     let known = store.invalidation(&id).await?;
     known
+        .filter(|one| caller.sees(&one.summary.distribution_id))
         .map(Json)
         .ok_or_else(|| Problem::not_found("no invalidation has this id"))
+}
+
+/// Which distributions a list is about; `None`: all.
+fn asked_for(caller: &Caller, one: Option<String>) -> Option<Vec<String>> {
+    match (one, caller.limited_to()) {
+        (Some(id), _) => Some(if caller.sees(&id) {
+            vec![id]
+        } else {
+            Vec::new()
+        }),
+        (None, Some(ids)) => Some(ids.iter().cloned().collect()),
+        (None, None) => None,
+    }
 }
 
 fn invalid(parameter: &str, detail: String) -> Problem {

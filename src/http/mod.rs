@@ -1,6 +1,8 @@
 //! The HTTP surface: every route on one page, and the layers around them.
 
 mod auth;
+mod basic;
+mod connections;
 mod guard;
 mod invalidate;
 mod invalidations;
@@ -32,6 +34,8 @@ use crate::{
 };
 
 pub use auth::{ApiToken, Tokens};
+pub use basic::BasicHash;
+pub use connections::{Connections, serve};
 use problem::Problem;
 
 /// A notification is 256 KiB at most; JSON escapes may double it.
@@ -75,6 +79,8 @@ pub struct SnsRules {
     pub max_skew: Duration,
     /// The events that invalidate.
     pub events: EventFilter,
+    /// The credentials that SNS has to show, where there are any.
+    pub basic: Option<BasicHash>,
 }
 
 macro_rules! part_of_state {
@@ -101,7 +107,9 @@ pub fn public(state: AppState, max_requests: usize) -> Router {
     let limited = Router::new()
         .route(
             "/sns",
-            post(sns::receive).layer(DefaultBodyLimit::max(SNS_BODY)),
+            post(sns::receive)
+                .layer(DefaultBodyLimit::max(SNS_BODY))
+                .layer(middleware::from_fn_with_state(state.clone(), basic::guard)),
         )
         .route(
             "/invalidate",
@@ -128,6 +136,7 @@ pub fn public(state: AppState, max_requests: usize) -> Router {
 pub fn admin(state: AppState, address: SocketAddr) -> Router {
     let guard = guard::Guard {
         tokens: Arc::clone(&state.tokens),
+        metrics: state.metrics.clone(),
         address,
     };
     let guarded = Router::new()

@@ -15,7 +15,7 @@ pub(super) struct Problem {
     slug: &'static str,
     detail: String,
     errors: Vec<Fault>,
-    challenge: bool,
+    challenge: Option<&'static str>,
 }
 
 /// One thing that is wrong with a body.
@@ -34,7 +34,7 @@ impl Problem {
             slug,
             detail: detail.into(),
             errors: Vec::new(),
-            challenge: false,
+            challenge: None,
         }
     }
 
@@ -58,9 +58,30 @@ impl Problem {
     /// Nobody showed who asks.
     pub(super) fn unauthorized(slug: &'static str, detail: impl Into<String>) -> Self {
         Self {
-            challenge: true,
+            challenge: Some("Bearer"),
             ..Self::new(StatusCode::UNAUTHORIZED, slug, detail)
         }
+    }
+
+    /// SNS shows its credentials only when it is asked.
+    pub(super) fn challenged(slug: &'static str) -> Self {
+        Self {
+            challenge: Some("Basic realm=\"purgefront\", charset=\"UTF-8\""),
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                slug,
+                "show the credentials of sns.basic_auth: subscribe https://USER:PASSWORD@HOST/sns",
+            )
+        }
+    }
+
+    /// Operators' work concerns all distributions.
+    pub(super) fn limited() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "token-limited",
+            "this token is limited to some distributions: it cannot do operators' work",
+        )
     }
 
     pub(super) fn too_large(limit: usize) -> Self {
@@ -142,8 +163,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);
-        if self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if let Some(challenge) = self.challenge {
+            let challenge = HeaderValue::from_static(challenge);
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

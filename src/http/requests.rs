@@ -11,7 +11,7 @@ use super::{auth::Caller, problem::Problem};
 use crate::{domain::history::RequestView, ports::Store};
 
 pub(super) async fn show(
-    _: Caller,
+    caller: Caller,
     State(store): State<Arc<dyn Store>>,
     Path(id): Path<String>,
 ) -> Result<Json<RequestView>, Problem> {
@@ -20,6 +20,7 @@ pub(super) async fn show(
         Err(_) => None,
     };
     known
+        .filter(|request| request.distributions.iter().all(|id| caller.sees(id)))
         .map(Json)
         .ok_or_else(|| Problem::not_found("no request has this id"))
 }

@@ -23,6 +23,7 @@ pub struct Metrics {
     calls: Family<Call, Counter>,
     items: Family<Kind, Counter>,
     confirmations: Family<Outcome, Counter>,
+    unauthorized: Family<Outcome, Counter>,
     waiting: Family<Distribution, Gauge>,
     oldest: Arc<Mutex<HashMap<String, Timestamp>>>,
     oldest_age: Family<Distribution, Gauge<f64, AtomicU64>>,
@@ -92,6 +93,12 @@ impl Default for Metrics {
             "records",
             "S3 records in accepted messages, by what became of them",
             records.clone(),
+        );
+        let unauthorized = Family::default();
+        registry.register(
+            "unauthorized",
+            "Requests without a known token or credentials, by what was wrong",
+            unauthorized.clone(),
         );
         let changes = Family::default();
         registry.register("changes", "Changes taken into the journal", changes.clone());
@@ -169,6 +176,7 @@ impl Default for Metrics {
             calls,
             items,
             confirmations,
+            unauthorized,
             waiting,
             oldest: Arc::default(),
             oldest_age,
@@ -186,6 +194,11 @@ impl Metrics {
     /// Counts a message that came to `/sns`.
     pub fn message(&self, outcome: &'static str) {
         self.messages.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts a request that showed no token or credentials, or wrong ones.
+    pub fn unauthorized(&self, outcome: &'static str) {
+        self.unauthorized.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Counts S3 records of an accepted message.

@@ -25,6 +25,11 @@ pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Opti
         return Ok(None);
     };
     let seq: i64 = row.try_get("seq")?;
+    let asked = "SELECT DISTINCT distribution_id FROM changes WHERE request = ?";
+    let distributions: Vec<String> = sqlx::query_scalar(asked)
+        .bind(seq)
+        .fetch_all(&mut *snapshot)
+        .await?;
     let open = "SELECT count(*) FROM changes LEFT JOIN targets ON targets.change = changes.seq \
                 WHERE changes.request = ? AND (changes.state < 2 \
                 OR (targets.seq IS NOT NULL AND targets.batch IS NULL))";
@@ -86,6 +91,7 @@ pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Opti
     Ok(Some(RequestView {
         id,
         state,
+        distributions,
         created_at: time(row.try_get("accepted_at")?)?,
         invalidations,
         skipped,
@@ -114,10 +120,12 @@ pub(super) async fn invalidations(
 ) -> sqlx::Result<Vec<InvalidationSummary>> {
     // Only the conditions that are asked for, so that the right index serves them.
     let mut select = QueryBuilder::<Sqlite>::new("SELECT * FROM batches WHERE true");
-    if let Some(distribution_id) = &query.distribution_id {
-        select
-            .push(" AND distribution_id = ")
-            .push_bind(distribution_id);
+    if let Some(distributions) = &query.distributions {
+        let mut list = select.push(" AND distribution_id IN (").separated(", ");
+        for id in distributions {
+            list.push_bind(id);
+        }
+        select.push(")");
     }
     if let Some(status) = query.status {
         select.push(" AND status = ").push_bind(status.as_str());
