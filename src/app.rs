@@ -16,7 +16,7 @@ use crate::{
     domain::{batch::Usage, catalogue::Catalogue, s3_event::EventFilter},
     health::Health,
     http::{self, ApiToken, AppState, Connections, SnsRules, Tokens},
-    ports::{Clock, Store, StoreError},
+    ports::{CertificateShelf, Clock, Store, StoreError},
     shutdown::{self, Ending, Shutdown},
     signals::Signals,
     store::{self, OpenError, SqliteStore},
@@ -101,8 +101,19 @@ impl App {
         let store = store::open(&config.store.path, Arc::clone(&clock), health.clone()).await?;
         let store = Arc::new(store);
         let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        let emulator = config.sns.emulator.as_ref();
+        if let Some(emulator) = emulator {
+            let text = format!(
+                "messages with certificates from {} are believed (sns.emulator): never in production",
+                emulator.origin
+            );
+            tracing::warn!("{text}");
+            health.warn("emulator", text);
+        }
+        let pinned = emulator.map(|one| (one.host.as_str(), one.addresses.as_slice()));
         let certificates = SigningCertificates::new(
-            HttpFetch::new()?,
+            HttpFetch::new(pinned)?,
+            Arc::clone(&store) as Arc<dyn CertificateShelf>,
             Arc::clone(&clock),
             config.sns.cert_fetches_per_minute,
             config.sns.cert_fetch_burst,
@@ -110,7 +121,11 @@ impl App {
         let context = dispatch::Context {
             store: Arc::clone(&store) as Arc<dyn Store>,
             cdn: Arc::new(CloudFront::new(&sdk)),
-            trust: Arc::new(AwsSnsTrust::new(certificates, &sdk)),
+            trust: Arc::new(AwsSnsTrust::new(
+                certificates,
+                &sdk,
+                emulator.map(|one| one.origin.as_str()),
+            )),
             clock,
             signals,
             health,
@@ -168,10 +183,7 @@ impl App {
 
 /// Reads the account's distributions once, without a service.
 pub fn survey(config: &Config, scope: &Scope) -> anyhow::Result<(Catalogue, Vec<String>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    block_on(async {
         let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let survey = Survey {
             cdn: Arc::new(CloudFront::new(&sdk)),
@@ -184,7 +196,20 @@ pub fn survey(config: &Config, scope: &Scope) -> anyhow::Result<(Catalogue, Vec<
             .read(scope)
             .await
             .context("the account's distributions cannot be read")
-    })
+    })?
+}
+
+/// Runs what a command waits for.
+pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(work))
+}
+
+/// What time it is, for a command.
+pub fn now() -> Timestamp {
+    SystemClock.now()
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, BuildError> {
@@ -228,6 +253,7 @@ fn state(config: &Config, context: &dispatch::Context) -> AppState {
             max_age: config.sns.max_age,
             max_skew: config.sns.max_skew,
             events: EventFilter::new(config.events.invalidate_on.iter().cloned()),
+            emulator: config.sns.emulator.as_ref().map(|one| one.origin.clone()),
             basic: config.sns.basic_auth,
         }),
         tokens: Arc::new(Tokens::new(tokens.collect())),

@@ -57,6 +57,17 @@ pub enum ConfirmError {
     Retry(String),
 }
 
+/// Where verified certificates outlive a restart: bounded, by address. A certificate that is
+/// not there is fetched anew, so neither verb has to succeed.
+#[async_trait]
+pub trait CertificateShelf: Send + Sync + 'static {
+    /// A kept certificate, as PEM.
+    async fn certificate(&self, url: &str) -> Result<Option<String>, StoreError>;
+
+    /// Keeps a certificate that a message was verified with.
+    async fn keep_certificate(&self, url: &str, pem: &str) -> Result<(), StoreError>;
+}
+
 /// `CloudFront`'s control plane.
 #[async_trait]
 pub trait Cdn: Send + Sync + 'static {

@@ -10,7 +10,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     (
         "cli",
-        &["app", "config", "dispatch", "domain", "store", "telemetry"],
+        &[
+            "app",
+            "aws",
+            "config",
+            "dispatch",
+            "domain",
+            "store",
+            "telemetry",
+        ],
     ),
     (
         "app",

@@ -35,7 +35,7 @@ pub struct AwsSnsTrust {
 
 impl AwsSnsTrust {
     /// `sdk` gives credentials; time-outs and retries are this adapter's own.
-    pub fn new(certificates: SigningCertificates, sdk: &SdkConfig) -> Self {
+    pub fn new(certificates: SigningCertificates, sdk: &SdkConfig, emulator: Option<&str>) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .operation_timeout(OPERATION)
@@ -44,6 +44,10 @@ impl AwsSnsTrust {
             .timeout_config(timeouts)
             // Who asks for a confirmation tries again, and records each try.
             .retry_config(RetryConfig::disabled());
+        let config = match emulator {
+            Some(origin) => config.endpoint_url(origin),
+            None => config,
+        };
         Self {
             certificates,
             config,
@@ -125,12 +129,25 @@ mod tests {
     use super::*;
     use crate::aws::certificate::testing::TOPIC;
     use crate::aws::trust::HttpFetch;
-    use crate::ports::Clock;
+    use crate::ports::{CertificateShelf, Clock, StoreError};
     use aws_config::BehaviorVersion;
     use aws_sdk_sns::config::{Credentials, SharedCredentialsProvider};
     use std::sync::Arc;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
+
+    struct NoShelf;
+
+    #[async_trait]
+    impl CertificateShelf for NoShelf {
+        async fn certificate(&self, _: &str) -> Result<Option<String>, StoreError> {
+            unreachable!("no certificate is asked for")
+        }
+
+        async fn keep_certificate(&self, _: &str, _: &str) -> Result<(), StoreError> {
+            unreachable!("no certificate is kept")
+        }
+    }
 
     struct NoClock;
 
@@ -180,9 +197,10 @@ mod tests {
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url(endpoint)
             .build();
-        let fetch = HttpFetch::new().unwrap();
-        let certificates = SigningCertificates::new(fetch, Arc::new(NoClock), 1500, 50);
-        AwsSnsTrust::new(certificates, &sdk)
+        let fetch = HttpFetch::new(None).unwrap();
+        let clock = Arc::new(NoClock);
+        let certificates = SigningCertificates::new(fetch, Arc::new(NoShelf), clock, 1500, 50);
+        AwsSnsTrust::new(certificates, &sdk, None)
     }
 
     /// Whether a request has as much of a body as it says.

@@ -8,6 +8,7 @@ mod pause;
 mod plan;
 mod serve;
 mod token;
+mod verify;
 
 use std::{
     fmt::Display,
@@ -41,6 +42,8 @@ enum Command {
     /// See, replay and drop what could never succeed.
     #[command(subcommand)]
     Deadletters(deadletters::Action),
+    /// Why is this message of SNS's refused? Says what each check finds.
+    Verify(verify::Arguments),
     /// Make a token for the API, and the table with its hash for the configuration.
     Token(token::Arguments),
     /// Stop sending, for a distribution or for all; intake goes on.
@@ -90,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Plan(arguments) => plan::run(arguments),
         Command::Catalogue(file) => catalogue::run(&file),
         Command::Deadletters(action) => done(deadletters::run(&action)),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Token(arguments) => done(token::run(&arguments)),
         Command::Pause(scope) => done(pause::pause(&scope)),
         Command::Resume(scope) => done(pause::resume(&scope)),

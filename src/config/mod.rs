@@ -1,5 +1,6 @@
 //! The configuration: every key, its default, and what it may be.
 
+mod emulator;
 mod limits;
 mod mapping;
 mod reader;
@@ -17,6 +18,7 @@ use toml::Value;
 
 use crate::domain::topic::TopicArn;
 
+pub use emulator::Emulator;
 pub use limits::Limits;
 pub use mapping::Mapping;
 pub use reader::Faults;
@@ -100,6 +102,8 @@ pub struct Sns {
     pub authenticate_on_unsubscribe: bool,
     /// The SHA-256 of the `user:password` that SNS has to show.
     pub basic_auth: Option<[u8; 32]>,
+    /// An emulator of SNS, on this machine or in a private network.
+    pub emulator: Option<Emulator>,
 }
 
 /// `[events]`
@@ -303,6 +307,7 @@ impl Sns {
                 true,
             ),
             basic_auth: read_basic_auth(reader),
+            emulator: Emulator::read(reader),
         }
     }
 }

@@ -79,6 +79,8 @@ pub struct SnsRules {
     pub max_skew: Duration,
     /// The events that invalidate.
     pub events: EventFilter,
+    /// Whose certificates are believed besides SNS's: an emulator's origin.
+    pub emulator: Option<String>,
     /// The credentials that SNS has to show, where there are any.
     pub basic: Option<BasicHash>,
 }

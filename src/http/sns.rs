@@ -81,7 +81,7 @@ async fn believe(
     raw: bool,
     deadline: jiff::Timestamp,
 ) -> Result<SnsMessage, Refusal> {
-    let message = SnsMessage::parse(body, raw, &state.sns.topics)?;
+    let message = SnsMessage::parse(body, raw, &state.sns.topics, state.sns.emulator.as_deref())?;
     state.trust.verify(&message, deadline).await?;
     message.check_age(state.clock.now(), state.sns.max_age, state.sns.max_skew)?;
     Ok(message)

@@ -96,5 +96,5 @@ pub(in crate::aws) fn topics() -> HashSet<TopicArn> {
 }
 
 pub(in crate::aws) fn parse(body: &Value, topics: &HashSet<TopicArn>) -> SnsMessage {
-    SnsMessage::parse(body.to_string().as_bytes(), false, topics).unwrap()
+    SnsMessage::parse(body.to_string().as_bytes(), false, topics, None).unwrap()
 }

@@ -1,6 +1,7 @@
 //! Fetching a certificate over HTTP: one request, no redirects, a bounded body.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,13 +23,26 @@ pub trait Fetch: Send + Sync + 'static {
     async fn fetch(&self, url: &CertificateUrl) -> Result<Vec<u8>, String>;
 }
 
-/// Fetches from SNS over HTTPS, through the environment's proxy and with its trusted roots.
-pub struct HttpFetch(Client);
+/// Fetches from SNS over HTTPS, through the environment's proxy and with its trusted roots;
+/// and from an emulator where one is configured, without a proxy.
+pub struct HttpFetch {
+    sns: Client,
+    emulator: Option<Client>,
+}
 
 impl HttpFetch {
-    /// Fails where the system has no trusted roots.
-    pub fn new() -> Result<Self, reqwest::Error> {
-        Ok(Self(client().https_only(true).build()?))
+    /// `emulator`: its host, and the only addresses that this name stands for, now and later.
+    pub fn new(emulator: Option<(&str, &[SocketAddr])>) -> Result<Self, reqwest::Error> {
+        let pinned = |(host, addresses): (&str, &[SocketAddr])| {
+            client()
+                .no_proxy()
+                .resolve_to_addrs(host, addresses)
+                .build()
+        };
+        Ok(Self {
+            sns: client().https_only(true).build()?,
+            emulator: emulator.map(pinned).transpose()?,
+        })
     }
 }
 
@@ -44,8 +58,12 @@ fn client() -> ClientBuilder {
 #[async_trait]
 impl Fetch for HttpFetch {
     async fn fetch(&self, url: &CertificateUrl) -> Result<Vec<u8>, String> {
+        let client = match &self.emulator {
+            Some(emulator) if url.is_emulated() => emulator,
+            _ => &self.sns,
+        };
         let url = url.as_str();
-        let result = get(&self.0, url).await;
+        let result = get(client, url).await;
         if let Err(why) = &result {
             tracing::warn!(url, why, "signing certificate not fetched");
         }
@@ -170,8 +188,8 @@ mod tests {
     #[tokio::test]
     async fn sns_is_only_asked_over_https() {
         let (origin, calls) = answering(with_body("200 OK", b"PEM")).await;
-        let HttpFetch(client) = HttpFetch::new().unwrap();
-        assert!(get(&client, &origin).await.is_err());
+        let fetch = HttpFetch::new(None).unwrap();
+        assert!(get(&fetch.sns, &origin).await.is_err());
         assert_eq!(calls.load(Ordering::SeqCst), 0);
     }
 }

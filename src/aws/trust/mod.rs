@@ -13,6 +13,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, Shared, select};
@@ -24,10 +25,14 @@ use crate::domain::{
     limits::TokenBucket,
     sns_message::{CertificateUrl, Refusal, SnsMessage},
 };
-use crate::ports::Clock;
+use crate::ports::{CertificateShelf, Clock};
 
 /// How many certificates are kept in memory. SNS uses one or two at a time in most regions.
 const KEPT: usize = 64;
+/// For how long a fetch that failed is not repeated: less than SNS waits between its tries.
+const FAILED_FOR: Duration = Duration::from_secs(2);
+/// How many failed fetches are remembered.
+const MOST_FAILED: usize = 1_000;
 
 /// The certificates that messages are verified with.
 #[derive(Clone)]
@@ -35,18 +40,32 @@ pub struct SigningCertificates(Arc<Inner>);
 
 struct Inner {
     fetch: Box<dyn Fetch>,
+    shelf: Arc<dyn CertificateShelf>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
+/// A certificate in memory.
+struct Kept {
+    url: CertificateUrl,
+    certificate: Arc<SigningCertificate>,
+    /// Its text, until a message was verified with it and the text is on the shelf.
+    unshelved: Option<String>,
+}
+
 struct State {
     /// The oldest first.
-    kept: VecDeque<(CertificateUrl, Arc<SigningCertificate>)>,
+    kept: VecDeque<Kept>,
+    /// Fetches that failed a moment ago, and until when that is remembered.
+    failed: HashMap<CertificateUrl, (Timestamp, Refusal)>,
     flights: HashMap<CertificateUrl, Flight>,
     turns: TokenBucket,
 }
 
 type Found = Result<Arc<SigningCertificate>, Refusal>;
+
+/// A certificate, and its text where it is not on the shelf.
+type Obtained = Result<(SigningCertificate, Option<String>), Refusal>;
 
 /// A certificate on its way. It arrives whether or not anyone still waits for it.
 type Flight = Shared<Pin<Box<dyn Future<Output = Found> + Send>>>;
@@ -54,13 +73,21 @@ type Flight = Shared<Pin<Box<dyn Future<Output = Found> + Send>>>;
 impl SigningCertificates {
     /// `per_minute` and `burst` bound the fetches: `sns.cert_fetches_per_minute` and
     /// `sns.cert_fetch_burst`.
-    pub fn new(fetch: impl Fetch, clock: Arc<dyn Clock>, per_minute: u32, burst: u32) -> Self {
+    pub fn new(
+        fetch: impl Fetch,
+        shelf: Arc<dyn CertificateShelf>,
+        clock: Arc<dyn Clock>,
+        per_minute: u32,
+        burst: u32,
+    ) -> Self {
         let turns = TokenBucket::full(f64::from(per_minute) / 60.0, burst, clock.now());
         Self(Arc::new(Inner {
             fetch: Box::new(fetch),
+            shelf,
             clock,
             state: Mutex::new(State {
                 kept: VecDeque::new(),
+                failed: HashMap::new(),
                 flights: HashMap::new(),
                 turns,
             }),
@@ -69,21 +96,44 @@ impl SigningCertificates {
 
     /// Whether SNS signed `message`. Waits for the certificate until `deadline` at most.
     pub async fn verify(&self, message: &SnsMessage, deadline: Timestamp) -> Result<(), Refusal> {
-        let certificate = self.get(message.certificate_url(), deadline).await?;
-        certificate.check_name(message.topic())?;
+        let url = message.certificate_url();
+        let certificate = self.get(url, deadline).await?;
+        if !url.is_emulated() {
+            certificate.check_name(message.topic())?;
+        }
         certificate.check_dates(message.timestamp())?;
         certificate.check_signature(
             message.signature_version(),
             message.string_to_sign().as_bytes(),
             message.signature(),
-        )
+        )?;
+        self.shelve(url);
+        Ok(())
+    }
+
+    /// Keeps a certificate for the next start, once it has verified something.
+    fn shelve(&self, url: &CertificateUrl) {
+        let mut state = self.0.state();
+        let kept = state.kept.iter_mut().find(|kept| kept.url == *url);
+        if let Some(pem) = kept.and_then(|kept| kept.unshelved.take()) {
+            let (shelf, url) = (Arc::clone(&self.0.shelf), url.clone());
+            tokio::spawn(async move {
+                if let Err(error) = shelf.keep_certificate(url.as_str(), &pem).await {
+                    tracing::warn!(%error, "a signing certificate was not kept");
+                }
+            });
+        }
     }
 
     async fn get(&self, url: &CertificateUrl, deadline: Timestamp) -> Found {
         let flight = {
             let mut state = self.0.state();
-            if let Some((_, certificate)) = state.kept.iter().find(|(kept, _)| kept == url) {
-                return Ok(Arc::clone(certificate));
+            if let Some(kept) = state.kept.iter().find(|kept| kept.url == *url) {
+                return Ok(Arc::clone(&kept.certificate));
+            }
+            let failed = state.failed.get(url);
+            if let Some((_, why)) = failed.filter(|(until, _)| self.0.clock.now() < *until) {
+                return Err(why.clone());
             }
             state
                 .flights
@@ -103,12 +153,11 @@ impl SigningCertificates {
         let inner = Arc::clone(&self.0);
         let task = tokio::spawn(async move {
             // Whatever happens, the flight has to land, or nobody could ever start another.
-            let found = AssertUnwindSafe(inner.obtain(&url, deadline))
+            let obtained = AssertUnwindSafe(inner.obtain(&url, deadline))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| unavailable("the fetch broke off"));
-            inner.land(url, found.clone());
-            found
+            inner.land(url, obtained)
         });
         let flight = task.map(|found| found.unwrap_or_else(|_| unavailable("shutting down")));
         Pin::from(Box::new(flight) as Box<dyn Future<Output = Found> + Send>).shared()
@@ -121,19 +170,44 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn obtain(&self, url: &CertificateUrl, deadline: Timestamp) -> Found {
+    /// From the shelf, or else from SNS, with its text where the shelf does not have it yet.
+    async fn obtain(&self, url: &CertificateUrl, deadline: Timestamp) -> Obtained {
+        if !url.is_emulated() {
+            match self.shelf.certificate(url.as_str()).await {
+                Ok(Some(pem)) => {
+                    return Ok((SigningCertificate::from_pem(pem.as_bytes())?, None));
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "kept signing certificates cannot be read"),
+            }
+        }
         let turn = self.turn(deadline)?;
         self.clock.sleep_until(turn).await;
-        let pem = self
-            .fetch
-            .fetch(url)
-            .await
-            .or_else(|why| unavailable(&why))?;
-        SigningCertificate::from_pem(&pem).map(Arc::new)
+        let fetched = self.fetch.fetch(url).await;
+        let found = fetched
+            .or_else(|why| unavailable(&why))
+            .and_then(|pem| Ok((SigningCertificate::from_pem(&pem)?, pem)));
+        match found {
+            Ok((certificate, pem)) => Ok((certificate, String::from_utf8(pem).ok())),
+            Err(why) => {
+                self.remember(url, &why);
+                Err(why)
+            }
+        }
     }
 
-    /// When the next fetch may go. One that could only go after the deadline takes no turn
-    /// from those that still can.
+    fn remember(&self, url: &CertificateUrl, why: &Refusal) {
+        let mut state = self.state();
+        let now = self.clock.now();
+        if state.failed.len() >= MOST_FAILED {
+            state.failed.retain(|_, (until, _)| now < *until);
+        }
+        if state.failed.len() < MOST_FAILED {
+            let until = now + FAILED_FOR;
+            state.failed.insert(url.clone(), (until, why.clone()));
+        }
+    }
+
     fn turn(&self, deadline: Timestamp) -> Result<Timestamp, Refusal> {
         let mut state = self.state();
         let now = self.clock.now();
@@ -144,15 +218,24 @@ impl Inner {
     }
 
     /// Ends a flight. Only success is remembered: the next message may try again.
-    fn land(&self, url: CertificateUrl, found: Found) {
+    fn land(&self, url: CertificateUrl, obtained: Obtained) -> Found {
         let mut state = self.state();
         state.flights.remove(&url);
-        if let Ok(certificate) = found {
+        let (certificate, unshelved) = obtained?;
+        let certificate = Arc::new(certificate);
+        // An emulator makes a new one at the old address whenever it starts.
+        if !url.is_emulated() {
+            state.failed.remove(&url);
             if state.kept.len() >= KEPT {
                 state.kept.pop_front();
             }
-            state.kept.push_back((url, certificate));
+            state.kept.push_back(Kept {
+                url,
+                certificate: Arc::clone(&certificate),
+                unshelved,
+            });
         }
+        Ok(certificate)
     }
 }
 

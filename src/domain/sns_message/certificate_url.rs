@@ -3,17 +3,40 @@
 use super::refusal::Refusal;
 use crate::domain::topic::TopicArn;
 
+/// What an emulator's certificate may be called.
+const LONGEST_PATH: usize = 1_000;
+
 /// The address of a signing certificate that may be fetched for a message.
 ///
 /// Only the check makes one, and it puts the text together anew, out of the topic's host and
 /// what was proved to be 32 hex digits: no URL of a message is used as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CertificateUrl(String);
+pub struct CertificateUrl {
+    text: String,
+    emulated: bool,
+}
 
 impl CertificateUrl {
     /// The whole address.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Whether it is the configured emulator's, and not SNS's.
+    pub fn is_emulated(&self) -> bool {
+        self.emulated
+    }
+
+    /// What a message gives as its certificate's address where an emulator is configured:
+    /// anything at the emulator's own origin, which is the configuration's and not the
+    /// message's.
+    pub(super) fn of_emulator(url: &str, origin: &str) -> Option<Self> {
+        let path = url.strip_prefix(origin)?.strip_prefix('/')?;
+        let plain = path.bytes().all(|b| b.is_ascii_graphic());
+        (plain && path.len() <= LONGEST_PATH).then(|| Self {
+            text: format!("{origin}/{path}"),
+            emulated: true,
+        })
     }
 
     /// Checks what a message on `topic` gives as its certificate's address.
@@ -42,9 +65,10 @@ impl CertificateUrl {
                 "must have nothing after {host} but /SimpleNotificationService-<32 hex digits>.pem"
             ));
         };
-        Ok(Self(format!(
-            "https://{host}/SimpleNotificationService-{digits}.pem"
-        )))
+        Ok(Self {
+            text: format!("https://{host}/SimpleNotificationService-{digits}.pem"),
+            emulated: false,
+        })
     }
 }
 

@@ -22,7 +22,8 @@ pub(super) fn check_uuid(text: &str) -> Result<Uuid, Refusal> {
     }
 }
 
-pub(super) fn check_timestamp(text: &str) -> Result<Timestamp, Refusal> {
+/// `strictly`: as SNS writes it, and not only as some emulator might.
+pub(super) fn check_timestamp(text: &str, strictly: bool) -> Result<Timestamp, Refusal> {
     let shape = "dddd-dd-ddTdd:dd:dd.dddZ";
     let fits = |(b, shape): (u8, u8)| match shape {
         b'd' => b.is_ascii_digit(),
@@ -30,7 +31,7 @@ pub(super) fn check_timestamp(text: &str) -> Result<Timestamp, Refusal> {
     };
     let exact = text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits);
     match text.parse() {
-        Ok(timestamp) if exact => Ok(timestamp),
+        Ok(timestamp) if exact || (!strictly && !text.contains(char::is_control)) => Ok(timestamp),
         _ => Err(bad(
             "Timestamp",
             "must be a time like 2026-03-06T19:55:38.903Z",

@@ -45,11 +45,11 @@ fn without(mut body: Json, field: &str) -> Json {
 }
 
 fn parse(body: &Json) -> Result<SnsMessage, Refusal> {
-    SnsMessage::parse(body.to_string().as_bytes(), false, &topics())
+    SnsMessage::parse(body.to_string().as_bytes(), false, &topics(), None)
 }
 
 fn refusal(body: &str) -> Refusal {
-    SnsMessage::parse(body.as_bytes(), false, &topics()).unwrap_err()
+    SnsMessage::parse(body.as_bytes(), false, &topics(), None).unwrap_err()
 }
 
 fn slug(body: &Json) -> &'static str {
@@ -135,7 +135,7 @@ fn bodies_that_are_no_single_object() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
     assert_eq!(refusal(&deep), Refusal::NotJson);
     assert_eq!(
-        SnsMessage::parse(b"{\"Type\":\"\xff\"}", false, &topics()).unwrap_err(),
+        SnsMessage::parse(b"{\"Type\":\"\xff\"}", false, &topics(), None).unwrap_err(),
         Refusal::NotJson
     );
     for body in ["[]", "\"Notification\"", "1", "null", "true"] {
@@ -162,7 +162,7 @@ fn a_key_that_stands_twice_is_refused_at_every_depth() {
 
 #[test]
 fn raw_delivery_is_named_and_says_the_way_out() {
-    let raw = SnsMessage::parse(b"anything", true, &topics()).unwrap_err();
+    let raw = SnsMessage::parse(b"anything", true, &topics(), None).unwrap_err();
     assert_eq!(raw, Refusal::RawDelivery);
     assert!(raw.to_string().contains("RawMessageDelivery"));
     for body in [
@@ -204,6 +204,7 @@ fn topics_are_compared_exactly() {
         notification().to_string().as_bytes(),
         false,
         &HashSet::new(),
+        None,
     );
     assert_eq!(nobody.unwrap_err(), Refusal::TopicNotAllowed);
 }

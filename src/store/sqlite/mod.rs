@@ -4,6 +4,7 @@ mod answers;
 mod batches;
 mod brakes;
 mod catalogue;
+mod certificates;
 mod columns;
 mod confirmations;
 mod dead_letters;
@@ -38,8 +39,8 @@ use crate::{
     },
     health::Health,
     ports::{
-        Answer, Brakes, Clock, ConfirmationResult, Look, Looks, PendingConfirmation, Remap, Store,
-        StoreError, Unresolved,
+        Answer, Brakes, CertificateShelf, Clock, ConfirmationResult, Look, Looks,
+        PendingConfirmation, Remap, Store, StoreError, Unresolved,
     },
 };
 use journal::Intake;
@@ -359,5 +360,20 @@ impl Store for SqliteStore {
 
     async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError> {
         Ok(history::invalidation(&self.readers, id).await?)
+    }
+}
+
+#[async_trait]
+impl CertificateShelf for SqliteStore {
+    async fn certificate(&self, url: &str) -> Result<Option<String>, StoreError> {
+        Ok(certificates::read(&self.readers, url).await?)
+    }
+
+    async fn keep_certificate(&self, url: &str, pem: &str) -> Result<(), StoreError> {
+        let (url, pem) = (url.to_owned(), pem.to_owned());
+        let now = self.clock.now();
+        self.writer
+            .transact(move |connection| Box::pin(certificates::keep(connection, url, pem, now)))
+            .await
     }
 }

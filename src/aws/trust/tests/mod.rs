@@ -4,6 +4,7 @@ mod vectors;
 
 use super::*;
 use crate::aws::certificate::testing::{Issued, notification, parse, topics};
+use crate::ports::StoreError;
 use async_trait::async_trait;
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -83,8 +84,29 @@ impl Fetch for Server {
     }
 }
 
+/// What outlives a restart.
+#[derive(Default)]
+struct Shelf(Mutex<HashMap<String, String>>);
+
+#[async_trait]
+impl CertificateShelf for Shelf {
+    async fn certificate(&self, url: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.0.lock().unwrap().get(url).cloned())
+    }
+
+    async fn keep_certificate(&self, url: &str, pem: &str) -> Result<(), StoreError> {
+        let mut kept = self.0.lock().unwrap();
+        kept.insert(url.to_owned(), pem.to_owned());
+        Ok(())
+    }
+}
+
+fn shelf() -> Arc<Shelf> {
+    Arc::default()
+}
+
 fn certificates(server: &Server, clock: &Arc<HandClock>) -> SigningCertificates {
-    SigningCertificates::new(server.clone(), clock.clone(), 1500, 50)
+    SigningCertificates::new(server.clone(), shelf(), clock.clone(), 1500, 50)
 }
 
 fn message(certificate: u32) -> SnsMessage {
@@ -162,6 +184,7 @@ async fn a_failure_is_shared_by_those_who_wait_and_then_forgotten() {
     assert_eq!(server.calls(), 1);
 
     server.now_answers(sns_certificate());
+    clock.pass(FAILED_FOR);
     assert_eq!(certificates.verify(&message(1), deadline).await, Ok(()));
     assert_eq!(server.calls(), 2);
 }
@@ -198,7 +221,7 @@ async fn nobody_waits_past_the_deadline() {
 async fn fetches_take_turns_and_hopeless_ones_take_none() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
     // Two at once, then one every six seconds.
-    let certificates = SigningCertificates::new(server.clone(), clock.clone(), 10, 2);
+    let certificates = SigningCertificates::new(server.clone(), shelf(), clock.clone(), 10, 2);
     let deadline = clock.after(SECONDS_10);
     let waiters: Vec<_> = (1..=4)
         .map(|number| {
@@ -230,7 +253,7 @@ async fn fetches_take_turns_and_hopeless_ones_take_none() {
 #[tokio::test]
 async fn known_certificates_need_no_turn() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
-    let certificates = SigningCertificates::new(server.clone(), clock.clone(), 1, 1);
+    let certificates = SigningCertificates::new(server.clone(), shelf(), clock.clone(), 1, 1);
     let deadline = clock.after(SECONDS_10);
     assert_eq!(certificates.verify(&message(1), deadline).await, Ok(()));
     assert!(certificates.verify(&message(2), deadline).await.is_err());
@@ -240,7 +263,8 @@ async fn known_certificates_need_no_turn() {
 #[tokio::test]
 async fn the_oldest_certificate_makes_room() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
-    let certificates = SigningCertificates::new(server.clone(), clock.clone(), 60_000, 1000);
+    let certificates =
+        SigningCertificates::new(server.clone(), shelf(), clock.clone(), 60_000, 1000);
     let deadline = clock.after(SECONDS_10);
     for number in 0..=64 {
         assert_eq!(
@@ -251,8 +275,10 @@ async fn the_oldest_certificate_makes_room() {
     assert_eq!(certificates.0.state().kept.len(), KEPT);
     assert_eq!(certificates.verify(&message(64), deadline).await, Ok(()));
     assert_eq!(server.calls(), 65);
+    // Its text is on the shelf, so it does not have to be fetched.
     assert_eq!(certificates.verify(&message(0), deadline).await, Ok(()));
-    assert_eq!(server.calls(), 66);
+    assert_eq!(server.calls(), 65);
+    assert_eq!(certificates.0.state().kept.len(), KEPT);
 }
 
 #[tokio::test]
@@ -265,7 +291,7 @@ async fn a_fetch_that_panics_leaves_nobody_waiting_for_ever() {
         }
     }
     let clock = HandClock::march();
-    let certificates = SigningCertificates::new(Broken, clock.clone(), 1500, 50);
+    let certificates = SigningCertificates::new(Broken, shelf(), clock.clone(), 1500, 50);
     for _ in 0..2 {
         let verified = certificates
             .verify(&message(1), clock.after(SECONDS_10))
@@ -321,4 +347,51 @@ async fn a_version_2_signature_labelled_1_is_refused() {
         .verify(&parse(&body, &topics()), clock.after(SECONDS_10))
         .await;
     assert_eq!(verified, Err(Refusal::Signature));
+}
+
+#[tokio::test]
+async fn a_certificate_that_verified_something_outlives_a_restart() {
+    let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
+    let shelf = shelf();
+    let started =
+        || SigningCertificates::new(server.clone(), shelf.clone(), clock.clone(), 1500, 50);
+    let deadline = clock.after(SECONDS_10);
+    let mut forged = notification(1);
+    forged["Message"] = json!("forged");
+    let first = started();
+    assert!(
+        first
+            .verify(&parse(&forged, &topics()), deadline)
+            .await
+            .is_err()
+    );
+    settle().await;
+    assert!(
+        shelf.0.lock().unwrap().is_empty(),
+        "it has verified nothing yet"
+    );
+    assert_eq!(first.verify(&message(1), deadline).await, Ok(()));
+    settle().await;
+    assert_eq!(started().verify(&message(1), deadline).await, Ok(()));
+    assert_eq!(server.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_fetch_is_not_repeated_for_a_moment_and_never_remembered_for_ever() {
+    let clock = HandClock::march();
+    let server = Server::new(Err("no answer"), true);
+    let certificates = certificates(&server, &clock);
+    for _ in 0..10 {
+        let refused = certificates
+            .verify(&message(1), clock.after(SECONDS_10))
+            .await;
+        assert_eq!(refused.unwrap_err().slug(), "certificate-unavailable");
+    }
+    assert_eq!(server.calls(), 1);
+    server.now_answers(sns_certificate());
+    clock.pass(Duration::from_secs(2));
+    let verified = certificates
+        .verify(&message(1), clock.after(SECONDS_10))
+        .await;
+    assert_eq!(verified, Ok(()));
 }

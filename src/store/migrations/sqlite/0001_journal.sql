@@ -185,6 +185,13 @@ CREATE TABLE remaps (
     through INTEGER NOT NULL
 );
 
+-- Signing certificates that messages were verified with.
+CREATE TABLE certificates (
+    url TEXT PRIMARY KEY,
+    pem TEXT NOT NULL,
+    kept_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- Written over and over while the disk refuses, to learn when it no longer does.
 CREATE TABLE probe (
     only INTEGER PRIMARY KEY CHECK (only = 1),

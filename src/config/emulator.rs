@@ -1,0 +1,109 @@
+//! `sns.emulator`: an emulator of SNS, which must not be reachable from anywhere else.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+
+use super::Reader;
+
+/// An emulator of SNS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emulator {
+    /// Scheme, host and port, as they begin its URLs.
+    pub origin: String,
+    /// Its name or address.
+    pub host: String,
+    /// All that its name stands for: it is asked nowhere else, whatever the name says later.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl Emulator {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let wanted = "an emulator on a loopback or private address, such as \
+                      \"http://127.0.0.1:4566\"";
+        reader.take_with("sns.emulator", wanted, None, |value| {
+            let text = value.as_str().ok_or("not a text")?;
+            parse(text).map(Some).map_err(str::to_owned)
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Emulator, &'static str> {
+    let origin = text.trim_end_matches('/');
+    let (scheme, authority) = origin.split_once("://").ok_or("it has no scheme")?;
+    let standard = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err("neither http nor https"),
+    };
+    if authority.contains(['/', '?', '#', '@']) || authority.chars().any(char::is_whitespace) {
+        return Err("more than a scheme, a host and a port");
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
+            (host, port.parse().map_err(|_| "its port is none")?)
+        }
+        _ => (authority, standard),
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses: Vec<_> = (bare, port)
+        .to_socket_addrs()
+        .map_err(|_| "its name stands for no address")?
+        .collect();
+    if addresses.is_empty() {
+        return Err("its name stands for no address");
+    }
+    if !addresses.iter().all(|address| is_private(address.ip())) {
+        return Err(
+            "it is not on a loopback or private address, and whoever is there could \
+                    forge messages",
+        );
+    }
+    Ok(Emulator {
+        origin: origin.to_owned(),
+        host: host.to_owned(),
+        addresses,
+    })
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emulator_is_private() {
+        for good in [
+            "http://127.0.0.1:4566",
+            "http://127.0.0.1:4566/",
+            "https://10.1.2.3",
+            "http://192.168.0.7:5000",
+            "http://[::1]:4566",
+            "http://[fd00::1]:4566",
+            "http://localhost:4566",
+        ] {
+            let emulator = parse(good).unwrap();
+            assert_eq!(emulator.origin, good.trim_end_matches('/'), "{good}");
+        }
+        for bad in [
+            "http://8.8.8.8:4566",
+            "http://169.254.169.254",
+            "http://0.0.0.0:4566",
+            "http://[::]:4566",
+            "http://[::ffff:8.8.8.8]:4566",
+            "http://no.such.name.invalid:4566",
+            "http://127.0.0.1:4566/x",
+            "http://127.0.0.1:4566@8.8.8.8",
+            "http://127.0.0.1:99999",
+            "ftp://127.0.0.1",
+            "127.0.0.1:4566",
+            "http://",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}
