@@ -184,7 +184,8 @@ fn read_spellings(written: &[String]) -> Result<Vec<(char, Vec<String>)>, String
             None => spellings.push((char, vec![text.clone()])),
         }
     }
-    let ways: usize = spellings.iter().map(|(_, texts)| texts.len() + 1).product();
+    let ways = spellings.iter().map(|(_, texts)| texts.len() + 1);
+    let ways = ways.fold(1, usize::saturating_mul);
     if ways > MOST_SPELLINGS {
         return Err(format!(
             "{ways} ways to write one path, each paid for: give at most {MOST_SPELLINGS}"

@@ -186,6 +186,14 @@ impl Config {
         Self::load_for(Purpose::Service, file, environment)
     }
 
+    /// Reads the same out of what stands in the file, without looking for one.
+    pub fn parse(
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Faults> {
+        Self::read(Purpose::Service, Path::new(DEFAULT_FILE), text, environment)
+    }
+
     fn load_for(
         purpose: Purpose,
         file: Option<&Path>,
@@ -229,6 +237,15 @@ impl Config {
             limits: Limits::read(&mut reader),
             api: Api::read(&mut reader, token.as_deref()),
         };
+        // What is forgotten is no longer known for a duplicate.
+        let replayable = config.sns.max_age.saturating_add(config.sns.max_skew);
+        if config.store.keep < replayable {
+            reader.refuse(
+                "store.keep",
+                "less than sns.max_age and sns.max_skew together, so that a message could be \
+                 taken twice: keep history for longer, or believe messages for less long",
+            );
+        }
         reader.finish()?;
         Ok(config)
     }

@@ -2,7 +2,7 @@
 
 use super::{
     glob::{Captures, Glob, GlobError, is_name},
-    path::{IllegalItem, Item, Spelling, Unnameable, spell},
+    path::{IllegalItem, Item, MAX_ITEM_BYTES, Spelling, Unnameable, spell},
 };
 
 /// Keys of a bucket, and the items that go with them.
@@ -238,16 +238,14 @@ impl Template {
                 break;
             }
         }
-        match widened {
-            Some(_) => Ok(Rendered {
-                item: Item::read(&(text + "*"))?,
-                widened,
-            }),
-            None => Ok(Rendered {
-                item: Item::read(&text)?,
-                widened,
-            }),
+        if text.len() > MAX_ITEM_BYTES {
+            widened = Some(Unnameable::TooLong);
         }
+        let item = match widened {
+            Some(_) => Item::around(&text),
+            None => Item::read(&text)?,
+        };
+        Ok(Rendered { item, widened })
     }
 }
 
@@ -324,6 +322,21 @@ mod tests {
             let expected = Ok((item.to_owned(), widened));
             assert_eq!(items(glob, also, key), [expected], "{glob} {also} {key}");
         }
+    }
+
+    #[test]
+    fn captures_that_make_a_path_too_long_make_a_wildcard() {
+        let key = "é".repeat(512);
+        // 4,000 bytes less slash and star leave 3,998 for escapes of three: 1,332 of them.
+        let cut = format!("/{}*", "%C3%A9".repeat(666));
+        for also in ["/{s}{s}", "/{s}{s}/", "/{s}{s}*"] {
+            assert_eq!(items("{s}", also, &key), [Ok((cut.clone(), true))], "{also}");
+        }
+        // Widened for one thing, and too long for another.
+        let tilde = format!("{}~", "é".repeat(511));
+        let also = format!("/{}/{{s}}", "a".repeat(3_000));
+        let (item, widened) = items("{s}", &also, &tilde)[0].clone().unwrap();
+        assert!(widened && item.len() > MAX_ITEM_BYTES - 3 && item.ends_with('*'), "{item}");
     }
 
     #[test]

@@ -228,7 +228,8 @@ pub fn spell_as(viewer_path: &str, respellings: &[Respelling<'_>]) -> Spelling {
             _ => None,
         };
         unnameable = unnameable.or(why.map(|why| (url.len(), why)));
-        let respelled = respellings.iter().find(|one| one.char == char);
+        // The slash that makes it a path has no other spelling.
+        let respelled = respellings.iter().find(|one| one.char == char && at > 0);
         match (respelled, char) {
             (Some(respelled), _) => url.push_str(respelled.text),
             // Raw, it would begin the query string.
@@ -278,7 +279,7 @@ impl Spelling {
 
 impl Item {
     /// The wildcard with this legal stem, or the longest part of it.
-    fn around(stem: &str) -> Self {
+    pub(super) fn around(stem: &str) -> Self {
         let mut text = stem.to_owned();
         truncate_stem(&mut text);
         text.push('*');
