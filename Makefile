@@ -2,14 +2,19 @@
 
 PYTHON ?= python3
 CARGO_DENY := 0.20.2
+CARGO_CYCLONEDX := 0.5.9
 VENV := .venv
 # Ours where the machine's own is not there.
 export PATH := $(PATH):$(CURDIR)/.tools/bin
 
-.PHONY: help demo test check advisories bench
+# What `make fuzz` runs, and for how long each. It needs g++ as well, for libFuzzer.
+FUZZ := certificate config envelope key_decoding path_encoding records rules
+SECONDS := 60
+
+.PHONY: help demo test check advisories bench release lint-docker image-dry-run sbom fuzz
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
 
 demo: $(VENV)/installed ## Watch an upload to S3 become a CloudFront invalidation (KEEP=1: and play on)
 	@echo "Building purgefront; the first time this takes some minutes."
@@ -25,7 +30,7 @@ $(VENV)/installed: deploy/demo/requirements.txt
 test: ## Run all tests
 	cargo test --locked
 
-check: .tools/deny ## Formatting, lints, docs, dependencies
+check: .tools/deny lint-docker ## Formatting, lints, docs, dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -39,9 +44,59 @@ advisories: .tools/deny ## Known vulnerabilities in dependencies (needs the advi
 bench: ## Measure what a request costs
 	cargo bench --locked
 
+release: ## The release build: the same sources give the same bytes
+	@deploy/release.sh
+	@sha256sum target/release/purgefront
+
+lint-docker: $(VENV)/docker ## Lint the Dockerfile
+	$(VENV)/bin/hadolint Dockerfile
+
+image-dry-run: ## Execute the Dockerfile without a container engine, and try what it builds
+	@$(PYTHON) deploy/docker/dry-run.py
+
+# cargo's metadata also names what a feature that is off would bring (ring, sqlx-mysql);
+# `cargo tree -e normal,build` is what is compiled.
+sbom: .tools/cyclonedx ## Write what the locked build is made of, as CycloneDX JSON
+	@cargo fetch --locked --quiet
+	@cargo cyclonedx --quiet --format json --spec-version 1.5
+	@mkdir -p target/sbom
+	@sed 's|file://$(CURDIR)|file:///purgefront|g' purgefront.cdx.json >target/sbom/purgefront.cdx.json
+	@rm purgefront.cdx.json
+	@echo target/sbom/purgefront.cdx.json
+
+$(VENV)/docker: deploy/docker/requirements.txt
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+fuzz: ## Feed everything that reads odd input, each for SECONDS (60; FUZZ="rules": only that)
+	@echo "Building the fuzz targets; the first time this takes some minutes."
+	@cd fuzz && cargo build --locked --quiet
+	@cd fuzz && for target in $(FUZZ); do \
+		mkdir -p corpus/$$target artifacts/$$target; \
+		echo "$$target: $(SECONDS) seconds"; \
+		RUST_BACKTRACE=0 cargo run --locked --quiet --bin $$target -- corpus/$$target seeds/$$target \
+			-artifact_prefix=artifacts/$$target/ -max_total_time=$(SECONDS) \
+			-max_len=8192 -timeout=10 -rss_limit_mb=1024 >artifacts/$$target.log 2>&1 \
+		|| { \
+			tail -n 30 artifacts/$$target.log; \
+			echo "FOUND: the input is in fuzz/artifacts/$$target/, all output in fuzz/artifacts/$$target.log"; \
+			echo "Again: cd fuzz && cargo run --bin $$target artifacts/$$target/FILE"; \
+			exit 1; \
+		}; \
+		grep -E '#[0-9]+.DONE' artifacts/$$target.log; \
+	done
+
 .tools/deny:
 	@mkdir -p .tools
 	@cargo deny --version 2>/dev/null | grep -q ' $(CARGO_DENY)$$' || { \
 		echo "Installing cargo-deny $(CARGO_DENY); this takes some minutes."; \
 		cargo install --quiet --locked cargo-deny --version $(CARGO_DENY) --root .tools; }
+	@touch $@
+
+.tools/cyclonedx:
+	@mkdir -p .tools
+	@cargo cyclonedx --version 2>/dev/null | grep -q ' $(CARGO_CYCLONEDX)$$' || { \
+		echo "Installing cargo-cyclonedx $(CARGO_CYCLONEDX); this takes some minutes."; \
+		cargo install --quiet --locked cargo-cyclonedx --version $(CARGO_CYCLONEDX) --root .tools; }
 	@touch $@

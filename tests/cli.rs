@@ -78,6 +78,36 @@ async fn sigterm_lets_what_is_in_hand_end() {
 }
 
 #[tokio::test]
+async fn healthcheck_says_whether_the_service_answers() {
+    let aws = FakeAws::start().await;
+    let mut setup = Setup::new(&aws);
+    let service = setup.start().await;
+    let url = service.url.clone();
+    let port = url.rsplit_once(':').unwrap().1;
+    // In a container its configuration is the service's own, which listens everywhere; a
+    // proxy is for the way out.
+    setup.set_env("PURGEFRONT_SERVER__LISTEN", format!("0.0.0.0:{port}"));
+    setup.set_env("HTTP_PROXY", "http://127.0.0.1:9");
+    let well = (Some(0), String::new(), String::new());
+    assert_eq!(setup.run(&["healthcheck"]), well);
+    assert_eq!(setup.run(&["healthcheck", "--url", &url]), well);
+    let elsewhere = format!("{url}/elsewhere");
+    assert_eq!(
+        setup.run(&["healthcheck", "--url", &elsewhere]).0,
+        Some(1),
+        "404"
+    );
+    service.kill();
+    let (code, said, complaint) = setup.run(&["healthcheck"]);
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    assert!(complaint.contains("does not answer"), "{complaint}");
+    // One that takes connections and never answers.
+    let stuck = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", stuck.local_addr().unwrap());
+    assert_eq!(setup.run(&["healthcheck", "--url", &url]).0, Some(1));
+}
+
+#[tokio::test]
 async fn probes_answer_on_both_listeners() {
     let aws = FakeAws::start().await;
     let service = Setup::new(&aws).start().await;

@@ -34,6 +34,7 @@ mod patience;
 mod refused;
 mod retries;
 mod simulation;
+mod tls;
 mod tokens;
 mod upload;
 mod verify;

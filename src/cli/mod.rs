@@ -4,6 +4,7 @@ mod catalogue;
 mod check;
 mod client;
 mod deadletters;
+mod healthcheck;
 mod pause;
 mod plan;
 mod serve;
@@ -39,6 +40,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Print the account's distributions as purgefront sees them, as JSON.
     Catalogue(ConfigFile),
+    /// Does the service of this container answer? Says nothing when it does.
+    Healthcheck(healthcheck::Probe),
     /// See, replay and drop what could never succeed.
     #[command(subcommand)]
     Deadletters(deadletters::Action),
@@ -92,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Check(file) => check::run(&file),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Catalogue(file) => catalogue::run(&file),
+        Command::Healthcheck(probe) => healthcheck::run(&probe),
         Command::Deadletters(action) => done(deadletters::run(&action)),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Token(arguments) => done(token::run(&arguments)),

@@ -116,9 +116,12 @@ fn verify(arguments: &Arguments, config: &Config) -> anyhow::Result<bool> {
         let version = message.signature_version();
         certificate.check_signature(version, signed.as_bytes(), message.signature())
     };
-    let name = || match message.certificate_url().is_emulated() {
-        true => Ok(()),
-        false => certificate.check_name(message.topic()),
+    let name = || {
+        if message.certificate_url().is_emulated() {
+            Ok(())
+        } else {
+            certificate.check_name(message.topic())
+        }
     };
     let now = arguments.at.unwrap_or_else(app::now);
     let (oldest, newest) = (config.sns.max_age, config.sns.max_skew);

@@ -277,7 +277,10 @@ fn what_is_wrong_with_mapping_is_told_with_a_mend() {
 
 #[test]
 fn more_ways_to_write_a_path_than_can_be_counted_are_too_many() {
-    let letters = (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z').chain(*b"+'");
+    let letters = (b'0'..=b'9')
+        .chain(b'A'..=b'Z')
+        .chain(b'a'..=b'z')
+        .chain(*b"+'");
     let spellings: Vec<_> = letters.map(|letter| format!("\"%{letter:02X}\"")).collect();
     // Each doubles the ways: 2^64, which is 0 in 64 bits.
     assert_eq!(spellings.len(), 64);

@@ -330,13 +330,20 @@ mod tests {
         // 4,000 bytes less slash and star leave 3,998 for escapes of three: 1,332 of them.
         let cut = format!("/{}*", "%C3%A9".repeat(666));
         for also in ["/{s}{s}", "/{s}{s}/", "/{s}{s}*"] {
-            assert_eq!(items("{s}", also, &key), [Ok((cut.clone(), true))], "{also}");
+            assert_eq!(
+                items("{s}", also, &key),
+                [Ok((cut.clone(), true))],
+                "{also}"
+            );
         }
         // Widened for one thing, and too long for another.
         let tilde = format!("{}~", "é".repeat(511));
         let also = format!("/{}/{{s}}", "a".repeat(3_000));
         let (item, widened) = items("{s}", &also, &tilde)[0].clone().unwrap();
-        assert!(widened && item.len() > MAX_ITEM_BYTES - 3 && item.ends_with('*'), "{item}");
+        assert!(
+            widened && item.len() > MAX_ITEM_BYTES - 3 && item.ends_with('*'),
+            "{item}"
+        );
     }
 
     #[test]

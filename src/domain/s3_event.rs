@@ -121,7 +121,7 @@ fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
     read().map_err(|why| BadRecord { why, record: value })
 }
 
-/// An S3 event as an EventBridge rule sends it. Source: Amazon S3 User Guide, "EventBridge
+/// An S3 event as a rule of `EventBridge` sends it. Source: Amazon S3 User Guide, "`EventBridge`
 /// event message structure".
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]

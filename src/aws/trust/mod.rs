@@ -114,11 +114,11 @@ impl SigningCertificates {
     /// Keeps a certificate for the next start, once it has verified something.
     fn shelve(&self, url: &CertificateUrl) {
         let mut state = self.0.state();
-        let kept = state.kept.iter_mut().find(|kept| kept.url == *url);
-        if let Some(pem) = kept.and_then(|kept| kept.unshelved.take()) {
-            let (shelf, url) = (Arc::clone(&self.0.shelf), url.clone());
+        let known = state.kept.iter_mut().find(|kept| kept.url == *url);
+        if let Some(pem) = known.and_then(|kept| kept.unshelved.take()) {
+            let (inner, url) = (Arc::clone(&self.0), url.clone());
             tokio::spawn(async move {
-                if let Err(error) = shelf.keep_certificate(url.as_str(), &pem).await {
+                if let Err(error) = inner.shelf.keep_certificate(url.as_str(), &pem).await {
                     tracing::warn!(%error, "a signing certificate was not kept");
                 }
             });

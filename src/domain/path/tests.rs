@@ -153,8 +153,16 @@ fn viewers_urls_are_never_cut() {
 
 #[test]
 fn the_first_slash_is_spelled_in_no_other_way() {
-    let slash = Respelling { char: '/', text: "%2F" };
-    for (path, item) in [("/a/b", "/a%2Fb"), ("/", "/"), ("//", "/%2F"), ("/a/~", "/a%2F*")] {
+    let slash = Respelling {
+        char: '/',
+        text: "%2F",
+    };
+    for (path, item) in [
+        ("/a/b", "/a%2Fb"),
+        ("/", "/"),
+        ("//", "/%2F"),
+        ("/a/~", "/a%2F*"),
+    ] {
         let spelled = spell_as(path, &[slash]);
         assert_eq!(spelled.item.as_str(), item);
         assert_eq!(Item::read(item), Ok(spelled.item));

@@ -1,0 +1,33 @@
+//! A message's text read as S3's records: every record is read, or kept as it came.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use purgefront::domain::s3_event::{Notification, read};
+use serde_json::Value;
+
+fuzz_target!(|message: &str| {
+    let seen = || serde_json::from_str::<Value>(message).expect("JSON");
+    match read(message) {
+        Notification::Records(read) => {
+            let seen = seen();
+            let records = seen["Records"].as_array().expect("a list");
+            assert_eq!(read.len(), records.len());
+            for (read, record) in read.into_iter().zip(records) {
+                match read {
+                    Ok(change) => {
+                        assert!(!change.key.is_empty() && !change.bucket.is_empty());
+                        assert_eq!(record["s3"]["bucket"]["name"], change.bucket.as_str());
+                        let event = record["eventName"].as_str().expect("a name");
+                        assert_eq!(event.strip_prefix("s3:").unwrap_or(event), change.event);
+                    }
+                    Err(bad) => {
+                        assert_eq!(&bad.record, record);
+                        assert!(!bad.why.is_empty());
+                    }
+                }
+            }
+        }
+        Notification::Test { bucket } => assert_eq!(seen()["Bucket"], bucket.as_str()),
+        Notification::Foreign(why) => assert!(!why.is_empty()),
+    }
+});

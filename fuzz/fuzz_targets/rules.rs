@@ -1,0 +1,86 @@
+//! The rule language: the first line is the pattern, the last the key, those between are items.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use percent_encoding::percent_decode_str;
+use purgefront::domain::{
+    glob::{Captures, Glob},
+    path::Item,
+    rules::{Ignore, Rule},
+};
+
+/// The longest key that S3 has, in bytes.
+const MAX_KEY_BYTES: usize = 1024;
+
+/// What a path's template stands for: escapes decoded, captures as they are in the key.
+fn decode(mut template: &str, captures: &Captures) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    while let Some((before, behind)) = template.split_once('{') {
+        let (name, after) = behind.split_once('}').expect("a brace has its other one");
+        decoded.extend(percent_decode_str(before));
+        decoded.extend(captures[name].as_bytes());
+        template = after;
+    }
+    decoded.extend(percent_decode_str(template));
+    decoded
+}
+
+fn check(glob: &str, also: &[String], key: &str) {
+    let read = Glob::new(glob);
+    let Ok(rule) = Rule::new("site", glob, also, false) else {
+        return;
+    };
+    let read = read.expect("a rule's pattern is a glob");
+    let captures = read.captures(key);
+    assert_eq!(captures.is_some(), read.matches(key));
+    let ignore = Ignore::new("site", glob).expect("a glob");
+    assert_eq!(captures.is_some(), ignore.is_about("site", key));
+    let hit = rule.hit("site", key);
+    assert_eq!(captures.is_some(), hit.is_some());
+    let (Some(captures), Some(hit)) = (captures, hit) else {
+        return;
+    };
+
+    let items: Vec<_> = hit.items().collect();
+    assert_eq!(items.len(), also.len());
+    for (rendered, template) in items.into_iter().zip(also) {
+        let rendered = match rendered {
+            Ok(rendered) => rendered,
+            Err(why) => {
+                assert!(template.starts_with('#'), "{template:?}: {why}");
+                continue;
+            }
+        };
+        let item = &rendered.item;
+        assert_eq!(Item::read(item.as_str()).as_ref(), Ok(item));
+        assert_eq!(item.is_tag(), template.starts_with('#'));
+        if item.is_tag() {
+            continue;
+        }
+        let whole = decode(template, &captures);
+        match (rendered.widened, item.stem()) {
+            (Some(_), Some(stem)) => {
+                let stem: Vec<u8> = percent_decode_str(stem).collect();
+                assert!(whole.starts_with(&stem), "{item} does not cover it");
+            }
+            (Some(_), None) => panic!("{item} is no wildcard"),
+            (None, _) => {
+                assert_eq!(item.is_wildcard(), template.ends_with('*'));
+                assert_eq!(
+                    percent_decode_str(item.as_str()).collect::<Vec<u8>>(),
+                    whole
+                );
+            }
+        }
+    }
+}
+
+fuzz_target!(|text: &str| {
+    let mut lines: Vec<_> = text.split('\n').map(str::to_owned).collect();
+    let key = lines.pop().unwrap_or_default();
+    if lines.is_empty() || key.len() > MAX_KEY_BYTES {
+        return;
+    }
+    let glob = lines.remove(0);
+    check(&glob, &lines, &key);
+});

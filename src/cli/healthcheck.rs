@@ -1,0 +1,76 @@
+//! `purgefront healthcheck`: does the service of this container answer?
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+
+use super::{ConfigFile, DONE, FAILED, complain};
+
+/// Who waits for it has a time-out of their own, and it should be longer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Which service to ask.
+#[derive(Debug, Args)]
+pub(super) struct Probe {
+    /// The service's address; by default the `server.listen` of its configuration. The
+    /// clients' `PURGEFRONT_URL` says where another service is, and is not read.
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    url: Option<String>,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+/// Says nothing where all is well. Never exits with 2, which container engines reserve,
+/// unless it was typed wrongly.
+pub(super) fn run(probe: &Probe) -> u8 {
+    let url = match &probe.url {
+        Some(url) => url.clone(),
+        None => match probe.file.load() {
+            Ok(config) => own_url(config.server.listen),
+            Err(faults) => {
+                complain(faults);
+                return FAILED;
+            }
+        },
+    };
+    match ask(&url) {
+        Ok(()) => DONE,
+        Err(error) => {
+            complain(format_args!("{error:#}"));
+            FAILED
+        }
+    }
+}
+
+/// Where a service that listens there can be reached from the same machine.
+fn own_url(listen: SocketAddr) -> String {
+    let ip = match listen.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
+}
+
+fn ask(url: &str) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let url = format!("{}/healthz", url.trim_end_matches('/'));
+        // Only the service's own answer counts: not a proxy's, not that of another address.
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE)
+            .build()?;
+        let answer = client.get(&url).send().await;
+        let status = answer.context("the service does not answer")?.status();
+        ensure!(status.is_success(), "{url} answers {status}");
+        Ok(())
+    })
+}

@@ -1,0 +1,96 @@
+//! `[sns]`: whose messages are believed.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use super::{Emulator, Purpose, Reader, SHORTEST_TOKEN, at_least_one, positive, sha256};
+use crate::domain::topic::TopicArn;
+
+/// `[sns]`
+#[derive(Debug, Clone)]
+pub struct Sns {
+    /// The topics that are listened to.
+    pub topics: Vec<TopicArn>,
+    /// Older messages are refused.
+    pub max_age: Duration,
+    /// Messages further from the future have to come again.
+    pub max_skew: Duration,
+    /// How many signing certificates may be fetched in a minute,
+    pub cert_fetches_per_minute: u32,
+    /// and how many at once after a pause.
+    pub cert_fetch_burst: u32,
+    /// Whether unsubscribing shall need credentials.
+    pub authenticate_on_unsubscribe: bool,
+    /// The SHA-256 of the `user:password` that SNS has to show.
+    pub basic_auth: Option<[u8; 32]>,
+    /// An emulator of SNS, on this machine or in a private network.
+    pub emulator: Option<Emulator>,
+}
+
+impl Sns {
+    pub(super) fn read(reader: &mut Reader, purpose: Purpose) -> Self {
+        let wanted = "a list of topic ARNs, such as \
+                      [\"arn:aws:sns:us-east-1:123456789012:site-changes\"]";
+        let topics = reader.take::<Vec<String>>("sns.topics", wanted, Vec::new());
+        if topics.is_empty() && purpose == Purpose::Service {
+            reader.refuse(
+                "sns.topics",
+                format!("no topic is listened to: give {wanted}"),
+            );
+        }
+        let mut parsed = Vec::new();
+        for topic in topics {
+            match topic.parse::<TopicArn>() {
+                Ok(arn) => parsed.push(arn),
+                Err(error) => reader.refuse("sns.topics", format!("{topic:?}: {error}")),
+            }
+        }
+        Self {
+            topics: parsed,
+            max_age: positive(reader, "sns.max_age", Duration::from_hours(24)),
+            max_skew: reader.take_duration("sns.max_skew", Duration::from_mins(15)),
+            cert_fetches_per_minute: at_least_one(reader, "sns.cert_fetches_per_minute", 1_500),
+            cert_fetch_burst: at_least_one(reader, "sns.cert_fetch_burst", 50),
+            authenticate_on_unsubscribe: reader.take(
+                "sns.authenticate_on_unsubscribe",
+                "true or false",
+                true,
+            ),
+            basic_auth: read_basic_auth(reader),
+            emulator: Emulator::read(reader),
+        }
+    }
+}
+
+/// `user:password`, best from a file or from the environment. It is forgotten at once but for
+/// its hash.
+fn read_basic_auth(reader: &mut Reader) -> Option<[u8; 32]> {
+    let wanted = "\"user:password\"";
+    let said: Option<String> = reader.take("sns.basic_auth", wanted, None);
+    let key = "sns.basic_auth_file";
+    let file: Option<PathBuf> = reader.take(key, "the path of a file", None);
+    let (key, text) = match (said, file) {
+        (Some(_), Some(_)) => {
+            reader.refuse(key, "sns.basic_auth is set as well: give one of the two");
+            return None;
+        }
+        (None, None) => return None,
+        (Some(text), None) => ("sns.basic_auth", text),
+        (None, Some(file)) => match fs::read_to_string(&file) {
+            Ok(text) => (key, text.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(error) => {
+                reader.refuse(key, format!("{} cannot be read: {error}", file.display()));
+                return None;
+            }
+        },
+    };
+    let right = text.split_once(':').is_some_and(|(user, password)| {
+        !user.is_empty() && password.len() >= SHORTEST_TOKEN && !text.contains(char::is_control)
+    });
+    if !right {
+        let text = format!(
+            "not a user, \":\" and a password of at least {SHORTEST_TOKEN} characters on one line"
+        );
+        reader.refuse(key, text);
+    }
+    Some(sha256(&text))
+}
