@@ -17,7 +17,7 @@ static TOPICS: LazyLock<HashSet<TopicArn>> = LazyLock::new(|| {
 });
 
 fn check(body: &[u8]) {
-    let message = match SnsMessage::parse(body, false, &TOPICS) {
+    let message = match SnsMessage::parse(body, false, &TOPICS, Some("http://127.0.0.1:4566")) {
         Ok(message) => message,
         Err(refusal) => {
             assert!(!refusal.to_string().is_empty() && !refusal.slug().is_empty());
