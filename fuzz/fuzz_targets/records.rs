@@ -10,7 +10,11 @@ fuzz_target!(|message: &str| {
     match read(message) {
         Notification::Records(read) => {
             let seen = seen();
-            let records = seen["Records"].as_array().expect("a list");
+            // An event of EventBridge is one record by itself, with other members.
+            let Some(records) = seen["Records"].as_array() else {
+                assert_eq!((read.len(), &seen["source"]), (1, &"aws.s3".into()));
+                return;
+            };
             assert_eq!(read.len(), records.len());
             for (read, record) in read.into_iter().zip(records) {
                 match read {
