@@ -212,7 +212,7 @@ fn show(preview: &Preview, bucket: Option<&str>, deleted: bool) -> String {
         let wildcards = one
             .items
             .iter()
-            .filter(|item| item.item.ends_with('*'))
+            .filter(|item| item.item.is_wildcard())
             .count();
         if wildcards > WILDCARDS_AT_ONCE {
             line(format_args!(

@@ -1,6 +1,9 @@
 //! The catalogue: what purgefront knows of the account's distributions.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -291,8 +294,8 @@ impl Catalogue {
         }
     }
 
-    /// The catalogue after a new reading of the list. Details and policies that this one knows
-    /// are kept; what was denied is asked for again, as permissions may have been granted.
+    /// The catalogue after a new reading of the list. Details that this one knows are kept, and
+    /// policies that somebody still uses; what was denied is asked for again, as permissions may have been granted.
     #[must_use]
     pub fn refreshed(&self, mut listed: Vec<Distribution>, read_since: Timestamp) -> Self {
         for distribution in &mut listed {
@@ -302,12 +305,20 @@ impl Catalogue {
                 distribution.details = known.details.clone();
             }
         }
+        let used: HashSet<_> = listed
+            .iter()
+            .flat_map(|one| &one.behaviours)
+            .filter_map(|behaviour| match &behaviour.caching {
+                Caching::Policy(id) => Some(id.clone()),
+                Caching::Inline(_) => None,
+            })
+            .collect();
         let policies = self.snapshot.cache_policies.iter();
         let snapshot = Snapshot {
             read_since,
             distributions: listed.into_iter().map(Arc::new).collect(),
             cache_policies: policies
-                .filter(|(_, policy)| **policy != CachePolicy::Denied)
+                .filter(|(id, policy)| **policy != CachePolicy::Denied && used.contains(*id))
                 .map(|(id, policy)| (id.clone(), policy.clone()))
                 .collect(),
         };

@@ -41,7 +41,7 @@ pub struct Previewed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PreviewedItem {
     /// The item.
-    pub item: String,
+    pub item: Item,
     /// For each key or path that it is for: that, and why it leads here.
     pub why: Vec<String>,
 }
@@ -141,7 +141,7 @@ fn conclude(found: BTreeMap<String, Found>) -> Preview {
             .items
             .into_iter()
             .map(|item| PreviewedItem {
-                item: item.into(),
+                item,
                 why: Vec::new(),
             })
             .collect();

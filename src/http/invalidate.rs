@@ -72,11 +72,10 @@ pub(super) async fn create(
             "the account's distributions were never read yet; come again",
         ));
     };
-    let known = caller
-        .sees(&order.distribution_id)
-        .then(|| catalogue.get(&order.distribution_id));
-    if known.is_none_or(|known| known.is_none()) {
-        if known.is_some() {
+    let seen = caller.sees(&order.distribution_id);
+    if !seen || catalogue.get(&order.distribution_id).is_none() {
+        // Who may not see it cannot make us look for it either.
+        if seen {
             signals.want_refresh();
         }
         return Err(Problem::new(

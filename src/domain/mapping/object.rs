@@ -121,8 +121,7 @@ impl Object<'_> {
             self.map_url(found, via, Reason::Root, spell("/"), "/");
             self.map_url(found, via, Reason::Root, spell("/"), &url);
         }
-        let has_root = matches!(details, Details::Read { root: Some(_), .. });
-        if path == "/" && has_root {
+        if path == "/" && found.has_root() {
             found.note(|| "the default root object is served for /".to_owned());
         } else if via.address.website && path.ends_with('/') {
             // S3 User Guide, "Configuring an index document".
@@ -145,9 +144,6 @@ impl Object<'_> {
             let Some(bare) = folder.strip_suffix('/') else {
                 continue;
             };
-            if folder == "/" && has_root {
-                continue;
-            }
             let bare = Some(bare).filter(|bare| without_slash && !bare.is_empty());
             for name in [Some(folder), bare].into_iter().flatten() {
                 self.map_name(found, via, Reason::Index, name);
@@ -181,8 +177,12 @@ impl Object<'_> {
             return found
                 .note(|| format!("{} sends {url} to {}", named(behaviour), behaviour.target));
         }
-        let serves_index =
-            via.address.website || behaviour.rewrites || found.own.index_documents.is_some();
+        // A request for / asks a website endpoint for the root object, where there is one. Whether
+        // a function sees / before that is not documented, and the owner may know better.
+        let rooted = url == "/" && found.has_root();
+        let serves_index = (via.address.website && !rooted)
+            || behaviour.rewrites
+            || found.own.index_documents.is_some();
         if reason == Reason::Index && !serves_index {
             return;
         }
@@ -284,6 +284,14 @@ impl Object<'_> {
 }
 
 impl Found<'_> {
+    /// Whether something stands in for / where viewers ask for that.
+    fn has_root(&self) -> bool {
+        matches!(
+            self.distribution.details,
+            Details::Read { root: Some(_), .. }
+        )
+    }
+
     /// Several paths may lead to one item.
     fn push(&mut self, item: Item, because: String) {
         if !self.targets.iter().any(|target| target.item == item) {

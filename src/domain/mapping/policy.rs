@@ -117,12 +117,13 @@ impl WildcardPolicy {
     /// Why a wildcard that nobody asked for may not be sent; `None` where it may.
     pub(super) fn forbids(&self, wildcard: &Item) -> Option<String> {
         let stem = wildcard.stem()?;
-        if stem == "/" {
+        let root = stem == "/";
+        if root && !self.allow_root {
             let why = "only /* would cover it, and that is never sent unless somebody asks for it \
                        by name, or economy.allow_root is set";
-            return (!self.allow_root).then(|| why.to_owned());
+            return Some(why.to_owned());
         }
-        if stem.len() - 1 < self.min_stem {
+        if !root && stem.len() - 1 < self.min_stem {
             let least = self.min_stem;
             return Some(format!(
                 "only {wildcard} would cover it, and its stem is shorter than economy.min_stem \
@@ -185,11 +186,15 @@ mod tests {
             assert_eq!(why.is_some(), part.is_some(), "{wildcard}: {why:?}");
             assert_eq!(expected, part.is_some(), "{wildcard}: {why:?}");
         }
-        let open = WildcardPolicy {
+        // To allow the root is not to give up what is protected.
+        let mut open = WildcardPolicy {
             allow_root: true,
             min_stem: 9,
             ..policy
         };
+        let why = open.forbids(&item("/*")).unwrap();
+        assert!(why.contains("economy.protected"), "{why}");
+        open.protected.clear();
         assert_eq!(open.forbids(&item("/*")), None);
     }
 }

@@ -354,11 +354,13 @@ fn a_new_reading_keeps_what_is_known_and_asks_again_for_what_was_denied() {
     };
     let old = catalogue([in_front_of("E1", "site"), denied], vec![])
         .with_policy("known", &CachePolicy::Read(key))
+        .with_policy("unused", &CachePolicy::Read(key))
         .with_policy("denied", &CachePolicy::Denied);
-    let listed = ["E1", "E2", "E3"].map(|id| Distribution {
+    let mut listed = ["E1", "E2", "E3"].map(|id| Distribution {
         details: Details::Unread,
         ..in_front_of(id, "site")
     });
+    listed[2].behaviours[0].caching = Caching::Policy("known".to_owned());
     let new = old.refreshed(listed.to_vec(), Timestamp::UNIX_EPOCH);
     assert!(!new.get("E1").unwrap().needs_details());
     assert!(new.get("E2").unwrap().needs_details());

@@ -126,6 +126,9 @@ pub(super) const CASES: &[Case] = &[
     ("undocumented: by either name's behaviour", "o:e.example.com o:site.s3.amazonaws.com b:/index.html>o0 d>o1 root=index.html", "index.html", "/"),
     ("DG DefaultRootObject: goes before a folder's own key", "o:site.s3.amazonaws.com/prod root=index.html", "prod/", "-default root object is served for /"),
     ("DG DefaultRootObject: goes before an index document", "o:site.s3-website-us-east-1.amazonaws.com root=a.html", "index.html", "/index.html"),
+    ("undocumented: a function may see / before the root object does", "d>o0+f root=a.html", "index.html", "/index.html /"),
+    ("config: said of this distribution, whatever its root object", "own-index=index.html root=a.html", "index.html", "/index.html /"),
+    ("economy.protected: goes before allow_root", "allow protect=/api/*", "~home", "!economy.protected has /api/*"),
     ("facts 3: unnameable root object", "root=~.html protect=/x/*", "~.html", "/ !/*"),
     // Index documents.
     ("DESIGN mapping: website endpoint", "o:site.s3-website-us-east-1.amazonaws.com", "a/index.html", "/a/index.html /a/"),
