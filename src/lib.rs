@@ -29,6 +29,7 @@ pub mod domain;
 pub mod health;
 pub mod http;
 pub mod ports;
+pub mod printable;
 pub mod shutdown;
 pub mod signals;
 pub mod store;

@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "dispatch",
             "domain",
+            "printable",
             "store",
             "telemetry",
         ],
@@ -52,7 +53,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("health", &[]),
     ("shutdown", &[]),
-    ("telemetry", &[]),
+    ("printable", &[]),
+    ("telemetry", &["printable"]),
 ];
 
 /// What only some parts may touch.

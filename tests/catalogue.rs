@@ -74,9 +74,7 @@ async fn a_start_without_cloudfront_works_on_the_kept_catalogue() {
     // Mapped, root object and all, though CloudFront cannot be asked.
     let items =
         "purgefront_cloudfront_calls_total{operation=\"CreateInvalidation\",outcome=\"unknown\"}";
-    while service.metric(items).await == 0 {
-        pause().await;
-    }
+    eventually!(service.metric(items).await != 0);
     aws.cloudfront.set_down(false);
     covered(&aws, "E1", "/").await;
     covered(&aws, "E1", "/index.html").await;
@@ -109,9 +107,7 @@ async fn an_unknown_bucket_is_looked_up_once_and_a_new_distribution_found() {
     service.knows_the_catalogue().await;
     let lists = aws.cloudfront.reads("list");
     uploads(&service, &signer, "nobodys", "a").await;
-    while aws.cloudfront.reads("list") == lists {
-        pause().await;
-    }
+    eventually!(aws.cloudfront.reads("list") != lists);
     // Now that it is known to be nobody's, others of it end without a look.
     uploads(&service, &signer, "nobodys", "b").await;
     uploads(&service, &signer, "site", "c").await;

@@ -24,9 +24,7 @@ async fn a_subscription_is_confirmed_though_sns_was_down_and_we_were_restarted()
         .await;
     assert_eq!(answer.status(), 200);
     let retries = "purgefront_subscription_confirmations_total{outcome=\"retry\"}";
-    while service.metric(retries).await == 0 {
-        crate::support::pause().await;
-    }
+    eventually!(service.metric(retries).await != 0);
     let (status, body) = service.ready().await;
     assert_eq!(status, 200, "a subscription that waits keeps nobody out");
     assert_eq!(body["checks"]["subscriptions"]["state"], "warn");
@@ -45,9 +43,7 @@ async fn a_subscription_is_confirmed_though_sns_was_down_and_we_were_restarted()
     );
     assert!(confirmation.authenticate_on_unsubscribe);
     assert!(confirmation.signed);
-    while service.ready().await.1["checks"]["subscriptions"]["state"] != "ok" {
-        crate::support::pause().await;
-    }
+    eventually!(service.ready().await.1["checks"]["subscriptions"]["state"] == "ok");
     // Once is enough: nothing else is due, at once or after a restart.
     service.kill();
     let service = setup.start().await;

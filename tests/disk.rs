@@ -7,7 +7,6 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
-    pause,
     service::{Service, Setup},
     signer::{Signer, s3_records},
     until,
@@ -131,9 +130,7 @@ async fn a_full_disk_gives_503_and_both_recover() {
     assert_eq!(service.sns(body.clone()).await.status(), 503);
 
     disk.make_room(&service);
-    while service.ready().await.0 != 200 {
-        pause().await;
-    }
+    eventually!(service.ready().await.0 == 200);
     assert_eq!(service.sns(body).await.status(), 200);
     kept.extend(keys);
     let mut expected: Vec<_> = kept.iter().map(|key| format!("/{key}")).collect();
@@ -173,18 +170,14 @@ async fn a_write_that_does_not_come_back_is_503_after_ten_seconds() {
     let answer = service.sns(body.clone()).await;
     assert_eq!(answer.status(), 503);
     assert!(answer.text().await.unwrap().contains("not-in-time"));
-    while service.ready().await.0 != 503 {
-        pause().await;
-    }
+    eventually!(service.ready().await.0 == 503);
     assert_eq!(service.ready().await.1["checks"]["store"]["state"], "fail");
 
     sqlx::query("ROLLBACK")
         .execute(&mut operator)
         .await
         .unwrap();
-    while service.ready().await.0 != 200 {
-        pause().await;
-    }
+    eventually!(service.ready().await.0 == 200);
     // Nobody knew whether it was kept; a repeat is safe either way.
     assert_eq!(service.sns(body).await.status(), 200);
     until("the invalidation", || {

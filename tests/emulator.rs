@@ -94,9 +94,7 @@ async fn an_emulators_certificate_is_believed_only_from_its_own_origin() {
         .with("SigningCertURL", &*url);
     assert_eq!(service.sns(confirmation.body()).await.status(), 200);
     let confirmed = "purgefront_subscription_confirmations_total{outcome=\"confirmed\"}";
-    while service.metric(confirmed).await == 0 {
-        crate::support::pause().await;
-    }
+    eventually!(service.metric(confirmed).await != 0);
     assert!(aws.sns.confirmations().is_empty(), "AWS was not asked");
 }
 

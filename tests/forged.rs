@@ -29,7 +29,10 @@ impl World {
     }
 
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let aws = FakeAws::start().await;
+        Self::start_in(FakeAws::start().await, settings).await
+    }
+
+    pub async fn start_in(aws: FakeAws, settings: &[(&str, &str)]) -> Self {
         aws.cloudfront.put(Distribution::of("E1", "site"));
         let signer = Signer::new();
         aws.sns.serve(&signer.file_name, signer.certificate());

@@ -12,6 +12,7 @@
     reason = "a test that finds something else than it expects has to fail, and reads as prose"
 )]
 
+#[macro_use]
 mod support;
 
 mod architecture;
@@ -30,9 +31,11 @@ mod mapping;
 mod memory;
 mod openapi;
 mod operate;
+mod outbound;
 mod patience;
 mod refused;
 mod retries;
+mod secrets;
 mod simulation;
 mod tls;
 mod tokens;

@@ -6,7 +6,6 @@ use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
     distribution::Behaviour,
-    pause,
     service::{Service, Setup, TOKEN},
     signer::{Signer, s3_records},
     until,
@@ -179,9 +178,7 @@ async fn rules_and_tags_go_where_the_owner_says() {
     let service = setup.start().await;
     // Said at the start, before any change came.
     let check = || async { service.ready().await.1["checks"]["rules"].clone() };
-    while check().await["state"] != "warn" {
-        pause().await;
-    }
+    eventually!(check().await["state"] == "warn");
     let detail = check().await["detail"].to_string();
     assert!(detail.contains("E2") && !detail.contains("E1 "), "{detail}");
     uploads(
@@ -196,9 +193,7 @@ async fn rules_and_tags_go_where_the_owner_says() {
     );
     assert_eq!(paths(&aws, "E2", 2).await, ["/blog/a%20b/", "/blog/c/"]);
     // A tag with a space is none: kept, with the reason, for E1 and for E2.
-    while service.metric("purgefront_dead_letters").await < 2 {
-        pause().await;
-    }
+    eventually!(service.metric("purgefront_dead_letters").await >= 2);
     let body = json!({"distribution_id": "E1", "tags": ["sale"], "paths": ["/x"]});
     let request = service.client.post(format!("{}/invalidate", service.url));
     let answer = request

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
-    pause,
     service::{Service, Setup},
     signer::{Signer, record, s3_records},
     until,
@@ -56,9 +55,7 @@ async fn what_is_paused_waits_also_across_a_restart_and_intake_goes_on() {
     service.kill();
     let service = setup.start().await;
     let waiting = |id: &str| format!("purgefront_waiting_items{{distribution_id=\"{id}\"}}");
-    while service.metric(&waiting("E2")).await == 0 {
-        pause().await;
-    }
+    eventually!(service.metric(&waiting("E2")).await != 0);
     assert_eq!(aws.cloudfront.calls().len(), 1);
     assert_eq!(types(&setup, &service, &["resume"]).0, Some(0));
     until("the other", || {
@@ -80,9 +77,7 @@ async fn dead_letters_are_shown_replayed_and_dropped() {
     uploads(&service, &signer, "~\u{1b}[31m").await;
     let bad = json!({"Records": [record("ObjectCreated:Put", "site", "%FF")]}).to_string();
     service.sns(signer.notification(&bad).body()).await;
-    while service.metric("purgefront_dead_letters").await < 3 {
-        pause().await;
-    }
+    eventually!(service.metric("purgefront_dead_letters").await >= 3);
     let (_, ready) = service.ready().await;
     assert_eq!(ready["checks"]["dead_letters"]["state"], "warn");
     assert_eq!(ready["state"], "warn", "a warning, never a failure");
@@ -103,9 +98,7 @@ async fn dead_letters_are_shown_replayed_and_dropped() {
         types(&setup, &service, &["deadletters", "replay", &item]).0,
         Some(0)
     );
-    while service.metric("purgefront_dead_letters").await != 3 {
-        pause().await;
-    }
+    eventually!(service.metric("purgefront_dead_letters").await == 3);
     let (_, page, _) = types(&setup, &service, &["deadletters", "list", "--json"]);
     let page: Value = serde_json::from_str(&page).unwrap();
     for letter in page["dead_letters"].as_array().unwrap() {
@@ -119,9 +112,7 @@ async fn dead_letters_are_shown_replayed_and_dropped() {
             Some(1)
         );
     }
-    while service.metric("purgefront_dead_letters").await > 0 {
-        pause().await;
-    }
+    eventually!(service.metric("purgefront_dead_letters").await == 0);
     assert!(aws.cloudfront.calls().is_empty());
 }
 
@@ -140,9 +131,7 @@ async fn a_bad_item_is_found_kept_and_replayed_when_cloudfront_takes_it() {
         (aws.cloudfront.paths("E1").len() == 99).then_some(())
     })
     .await;
-    while service.metric("purgefront_dead_letters").await != 1 {
-        pause().await;
-    }
+    eventually!(service.metric("purgefront_dead_letters").await == 1);
     let view = service
         .get(&format!("/requests/{}", request["id"].as_str().unwrap()))
         .await;
@@ -207,9 +196,7 @@ async fn shadow_mode_plans_and_sends_nothing() {
         .await
         .unwrap();
     let path = format!("/requests/{}", request["id"].as_str().unwrap());
-    while service.get(&path).await["state"] != "shadowed" {
-        pause().await;
-    }
+    eventually!(service.get(&path).await["state"] == "shadowed");
     let list = service.get("/invalidations?status=shadowed").await;
     assert_eq!(list["invalidations"][0]["item_count"], 1);
     assert!(aws.cloudfront.calls().is_empty());
@@ -273,9 +260,7 @@ async fn sigterm_fails_readiness_first_and_a_second_one_ends_it_now() {
         );
     };
     terminate();
-    while service.ready().await.0 != 503 {
-        pause().await;
-    }
+    eventually!(service.ready().await.0 == 503);
     // While it drains, requests are taken as before.
     assert_eq!(service.invalidate("E1", &["/late"]).await.status(), 202);
     until("the late one", || {

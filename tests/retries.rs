@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::support::{
     aws::FakeAws,
     cloudfront::{Distribution, Fault},
-    pause,
     service::Setup,
     until,
 };
@@ -42,9 +41,7 @@ async fn refusals_are_waited_out_and_the_same_pair_resent() {
     for (outcome, count) in [("throttled", 1), ("unknown", 2), ("ok", 1)] {
         let name = "purgefront_cloudfront_calls_total";
         let labels = format!("{{operation=\"CreateInvalidation\",outcome=\"{outcome}\"}}");
-        while service.metric(&format!("{name}{labels}")).await < count {
-            pause().await;
-        }
+        eventually!(service.metric(&format!("{name}{labels}")).await >= count);
         assert_eq!(
             service.metric(&format!("{name}{labels}")).await,
             count,
@@ -88,7 +85,5 @@ async fn a_distribution_that_is_refused_delays_no_other_and_readiness_says_what_
         (aws.cloudfront.paths("E2").len() == 2).then_some(())
     })
     .await;
-    while service.ready().await.1["checks"]["cloudfront"]["state"] != "ok" {
-        pause().await;
-    }
+    eventually!(service.ready().await.1["checks"]["cloudfront"]["state"] == "ok");
 }

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{client::AdminClient, say};
+use crate::printable::printable;
 
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
@@ -87,8 +88,8 @@ fn line(letter: &Value) -> String {
         letter["id"],
         text("created_at"),
         text("kind"),
-        about.join(" ").escape_debug(),
-        text("why").escape_debug()
+        printable(about.join(" ")),
+        printable(text("why"))
     )
 }
 

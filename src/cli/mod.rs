@@ -20,7 +20,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Faults};
+use crate::{
+    config::{Config, Faults},
+    printable::printable_lines,
+};
 
 /// Makes CloudFront drop exactly what changed in S3.
 #[derive(Debug, Parser)]
@@ -117,20 +120,10 @@ fn done(result: anyhow::Result<()>) -> u8 {
 
 /// Says something to whoever typed; that they no longer listen is no failure.
 fn say(text: impl Display) {
-    let _ = writeln!(io::stdout(), "{text}");
-}
-
-/// Somebody else's text with its control characters escaped: a terminal would obey them.
-fn printable(text: &str) -> String {
-    let escape = |char: char| {
-        let plain = if char.is_control() { None } else { Some(char) };
-        let escaped = char.is_control().then(|| char.escape_default());
-        plain.into_iter().chain(escaped.into_iter().flatten())
-    };
-    text.chars().flat_map(escape).collect()
+    let _ = writeln!(io::stdout(), "{}", printable_lines(text));
 }
 
 /// Says what went wrong.
 fn complain(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable_lines(text));
 }

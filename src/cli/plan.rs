@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::{ConfigFile, DONE, FAILED, USAGE, complain, printable, say};
+use super::{ConfigFile, DONE, FAILED, USAGE, complain, say};
 use crate::{
     app,
     config::Config,
@@ -21,6 +21,7 @@ use crate::{
         path::Item,
         preview::{self, Preview},
     },
+    printable::printable,
 };
 
 /// What `CloudFront` takes for each path beyond the first 1,000 of a month, in thousandths of

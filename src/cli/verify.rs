@@ -11,7 +11,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{ConfigFile, DONE, FAILED, USAGE, complain, printable, say};
+use super::{ConfigFile, DONE, FAILED, USAGE, complain, say};
 use crate::{
     app,
     aws::{Fetch as _, HttpFetch, SigningCertificate},
@@ -20,6 +20,7 @@ use crate::{
         sns_message::{Refusal, SnsMessage},
         topic::TopicArn,
     },
+    printable::printable,
 };
 
 /// A message, and what it is checked against.
@@ -232,7 +233,7 @@ impl Report {
     /// Says what is wrong. False: the message is not believed.
     fn refuse_at(&mut self, check: &str, refusal: &Refusal) -> bool {
         self.pass_to(check);
-        let why = printable(&refusal.to_string());
+        let why = printable(refusal);
         say(format_args!("WRONG {check}: {why} ({})", refusal.slug()));
         for left in &CHECKS[self.passed + 1..] {
             say(format_args!("-     {left}: not looked at"));

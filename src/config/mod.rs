@@ -15,7 +15,6 @@ use std::{
 
 use aws_lc_rs::digest;
 use serde::{Deserialize, de::DeserializeOwned};
-use toml::Value;
 
 pub use emulator::Emulator;
 pub use limits::Limits;
@@ -340,11 +339,9 @@ struct WrittenToken {
 impl Api {
     fn read(reader: &mut Reader, token: Option<&str>) -> Self {
         let key = "api.tokens";
-        let wanted = "[[api.tokens]] tables, each with a name and the sha256 of a token";
-        let written = reader.take_with(key, wanted, Vec::new(), |value: &Value| {
-            let tables = value.clone().try_into::<Vec<WrittenToken>>();
-            tables.map_err(|error| error.message().to_owned())
-        });
+        let wanted = "[[api.tokens]] tables in the file, each with a name, the sha256 of a token and, \
+                      where it is limited, distributions";
+        let written: Vec<WrittenToken> = reader.take_secret(key, wanted, Vec::new());
         let mut tokens: Vec<Token> = Vec::new();
         for WrittenToken {
             name,

@@ -77,8 +77,11 @@ impl Reader {
         match text.parse::<Table>() {
             Ok(table) => reader.add_table("", table),
             Err(error) => {
-                let text = error.to_string();
-                reader.fault(reader.file.clone(), text.trim_end().replace('\n', "\n    "));
+                // Not the line itself: it may hold a password.
+                let before = text.get(..error.span().map_or(0, |span| span.start));
+                let line = before.unwrap_or_default().matches('\n').count() + 1;
+                let text = format!("no TOML at line {line}: {}", error.message());
+                reader.fault(reader.file.clone(), text);
             }
         }
         for (name, text) in environment {
@@ -124,6 +127,20 @@ impl Reader {
     /// Takes a key's value, or its default where it is not set or not right.
     pub(super) fn take<T: DeserializeOwned>(&mut self, key: &str, wanted: &str, default: T) -> T {
         self.take_with(key, wanted, default, read)
+    }
+
+    /// Takes a key's value that may be secret: what is wrong with it is told without it.
+    pub(super) fn take_secret<T: DeserializeOwned>(
+        &mut self,
+        key: &str,
+        wanted: &str,
+        default: T,
+    ) -> T {
+        self.take_with(key, wanted, default, |value| {
+            let hidden =
+                |_| "its value is wrong, and not shown because it may be secret".to_owned();
+            value.clone().try_into().map_err(hidden)
+        })
     }
 
     /// Takes a duration such as `500ms`, `10s`, `24h` or `30d`.

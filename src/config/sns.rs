@@ -65,7 +65,7 @@ impl Sns {
 /// its hash.
 fn read_basic_auth(reader: &mut Reader) -> Option<[u8; 32]> {
     let wanted = "\"user:password\"";
-    let said: Option<String> = reader.take("sns.basic_auth", wanted, None);
+    let said: Option<String> = reader.take_secret("sns.basic_auth", wanted, None);
     let key = "sns.basic_auth_file";
     let file: Option<PathBuf> = reader.take(key, "the path of a file", None);
     let (key, text) = match (said, file) {

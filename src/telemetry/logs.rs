@@ -4,20 +4,23 @@ use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
+use crate::printable::PrintableWriter;
+
 /// Starts logging to standard error. `RUST_LOG` chooses what, as usual; by default all of
 /// ours from `info`, and warnings of others.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,purgefront=info"));
     let registry = tracing_subscriber::registry().with(filter);
+    // Whoever logs what, a library too: no line of it can hold what a terminal obeys. Colours
+    // are the price, for they are such text.
+    let layer = fmt::layer()
+        .with_ansi(false)
+        .with_writer(|| PrintableWriter(io::stderr()));
     if io::stderr().is_terminal() {
-        registry.with(fmt::layer().with_writer(io::stderr)).init();
+        registry.with(layer).init();
     } else {
-        let json = fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(io::stderr);
-        registry.with(json).init();
+        registry.with(layer.json().flatten_event(true)).init();
     }
 }
 

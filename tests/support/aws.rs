@@ -48,13 +48,18 @@ impl FakeAws {
     /// What a client has to be told: the proxy's address and the CA to trust.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("HTTPS_PROXY", format!("http://{}", self.proxy.address)),
+            ("HTTPS_PROXY", self.proxy()),
             ("SSL_CERT_FILE", self.ca().display().to_string()),
             ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "secretexample".to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ]
+    }
+
+    /// Where its proxy listens.
+    pub fn proxy(&self) -> String {
+        format!("http://{}", self.proxy.address)
     }
 
     pub fn ca(&self) -> &Path {

@@ -16,16 +16,40 @@ pub mod sns;
 
 use std::time::{Duration, Instant};
 
+/// Waits until a condition that has to be awaited holds; fails the test when it never does.
+macro_rules! eventually {
+    ($condition:expr) => {{
+        let patience = $crate::support::Patience::new();
+        while !$condition {
+            patience.pause(stringify!($condition)).await;
+        }
+    }};
+}
+
 /// Waits until something is there; fails the test when it does not come.
 pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    #[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
-    let begin = Instant::now();
+    let patience = Patience::new();
     loop {
         if let Some(found) = probe() {
             return found;
         }
+        patience.pause(what).await;
+    }
+}
+
+/// How long a test has waited for something.
+pub struct Patience(Instant);
+
+impl Patience {
+    pub fn new() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
+        Self(Instant::now())
+    }
+
+    /// A moment between two looks, as long as there is hope.
+    pub async fn pause(&self, what: &str) {
         assert!(
-            begin.elapsed() < service::PATIENCE,
+            self.0.elapsed() < service::PATIENCE,
             "waited in vain: {what}"
         );
         pause().await;

@@ -88,9 +88,13 @@ async fn connect(
         head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(head).ok()?;
-    let target = head.strip_prefix("CONNECT ")?.split(' ').next()?;
+    // Without CONNECT, it would be for plain HTTP.
+    let (method, target) = head.split_once(' ')?;
+    let target = target.split(' ').next()?;
     asked.lock().unwrap().insert(target.to_owned());
-    let host = target.strip_suffix(":443").filter(|host| known(host));
+    let host = target
+        .strip_suffix(":443")
+        .filter(|host| method == "CONNECT" && known(host));
     let Some(host) = host else {
         stream
             .write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
