@@ -49,7 +49,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("aws", &["domain", "ports"]),
     ("ports", &["domain"]),
     ("signals", &["domain"]),
-    ("config", &["domain"]),
+    ("config", &["domain", "printable"]),
     ("domain", &[]),
     ("health", &[]),
     ("shutdown", &[]),

@@ -38,6 +38,8 @@ const PARTS: &[&str] = &[
     "cloudfront.amazonaws.com",
     "evil.example",
     "evil.example:443",
+    "evil.example/",
+    "evil.example?",
     "127.0.0.1:9090",
     "169.254.169.254",
     "[::1]",
@@ -67,14 +69,10 @@ const PARTS: &[&str] = &[
 fn address() -> impl Strategy<Value = String> {
     let any = vec(select(PARTS), 1..6).prop_map(|parts| parts.concat());
     // What is nearly right gets further than what is not.
-    let nearly =
-        (select(PARTS), select(PARTS), select(PARTS), 0..4).prop_map(|(a, b, c, place)| {
-            let mut parts = ["https://", "sns.us-east-1.amazonaws.com", "/FILE", ""];
-            parts[usize::try_from(place).unwrap()] = a;
-            [b, c].iter().fold(parts.concat(), |text, part| {
-                if part.len() < 4 { text + part } else { text }
-            })
-        });
+    let few = |most: usize| vec(select(PARTS), 0..=most).prop_map(|parts| parts.concat());
+    let nearly = (few(2), few(1), few(1)).prop_map(|(user, port, query)| {
+        format!("https://{user}sns.us-east-1.amazonaws.com{port}/FILE{query}")
+    });
     prop_oneof![any, nearly]
 }
 

@@ -272,9 +272,7 @@ async fn nothing_secret_is_logged_in_a_full_run() {
     until_taken(&service, &first, &authorized).await;
     let logs = std::sync::Arc::clone(&service.logs);
     assert!(service.terminate().await.success());
-    for line in logs.lock().unwrap().iter() {
-        said += &line.to_string();
-    }
+    said += &logs.lock().unwrap().join("\n");
 
     // What was looked at is a whole run's, at its loudest.
     for expected in [

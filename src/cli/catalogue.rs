@@ -1,13 +1,13 @@
 //! `purgefront catalogue`: what the account's distributions look like to purgefront.
 
-use super::{ConfigFile, DONE, FAILED, USAGE, complain, say};
+use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say_lines};
 use crate::{app, dispatch::Scope};
 
 pub(super) fn run(file: &ConfigFile) -> u8 {
     let config = match file.load_for_mapping() {
         Ok(config) => config,
         Err(faults) => {
-            complain(faults);
+            complain_of(&faults);
             return USAGE;
         }
     };
@@ -18,7 +18,7 @@ pub(super) fn run(file: &ConfigFile) -> u8 {
             }
             match serde_json::to_string_pretty(catalogue.snapshot()) {
                 Ok(text) => {
-                    say(text);
+                    say_lines(text);
                     DONE
                 }
                 Err(error) => {

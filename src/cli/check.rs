@@ -1,6 +1,6 @@
 //! `purgefront check`: is this configuration right?
 
-use super::{ConfigFile, DONE, USAGE, complain, say};
+use super::{ConfigFile, DONE, USAGE, complain_of, say};
 
 pub(super) fn run(file: &ConfigFile) -> u8 {
     match file.load() {
@@ -9,7 +9,7 @@ pub(super) fn run(file: &ConfigFile) -> u8 {
             DONE
         }
         Err(faults) => {
-            complain(faults);
+            complain_of(&faults);
             USAGE
         }
     }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{client::AdminClient, say};
+use super::{client::AdminClient, say, say_lines};
 use crate::printable::printable;
 
 /// What to do with dead letters.
@@ -60,7 +60,7 @@ fn list(client: &AdminClient, json: bool) -> anyhow::Result<()> {
             return Ok(());
         }
         for letter in page["dead_letters"].as_array().into_iter().flatten() {
-            say(line(letter));
+            say_lines(line(letter));
         }
         match page["next_cursor"].as_str() {
             Some(cursor) => path = format!("/deadletters?limit=1000&cursor={cursor}"),
@@ -86,8 +86,8 @@ fn line(letter: &Value) -> String {
     format!(
         "{}\t{}\t{}\t{}\t{}",
         letter["id"],
-        text("created_at"),
-        text("kind"),
+        printable(text("created_at")),
+        printable(text("kind")),
         printable(about.join(" ")),
         printable(text("why"))
     )

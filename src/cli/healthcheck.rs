@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use super::{ConfigFile, DONE, FAILED, complain};
+use super::{ConfigFile, DONE, FAILED, complain, complain_of};
 
 /// Who waits for it has a time-out of their own, and it should be longer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -32,7 +32,7 @@ pub(super) fn run(probe: &Probe) -> u8 {
         None => match probe.file.load() {
             Ok(config) => own_url(config.server.listen),
             Err(faults) => {
-                complain(faults);
+                complain_of(&faults);
                 return FAILED;
             }
         },

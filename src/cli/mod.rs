@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{Config, Faults},
-    printable::printable_lines,
+    printable::{printable, printable_lines},
 };
 
 /// Makes CloudFront drop exactly what changed in S3.
@@ -118,12 +118,22 @@ fn done(result: anyhow::Result<()>) -> u8 {
     }
 }
 
-/// Says something to whoever typed; that they no longer listen is no failure.
-fn say(text: impl Display) {
+/// Says one line to whoever typed; that they no longer listen is no failure.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{}", printable(line));
+}
+
+/// Says what is laid out already, with other people's text made printable in it.
+fn say_lines(text: impl Display) {
     let _ = writeln!(io::stdout(), "{}", printable_lines(text));
 }
 
-/// Says what went wrong.
-fn complain(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{}", printable_lines(text));
+/// Says in one line what went wrong.
+fn complain(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{}", printable(line));
+}
+
+/// Says everything that is wrong with the configuration.
+fn complain_of(faults: &Faults) {
+    let _ = writeln!(io::stderr(), "{}", printable_lines(faults));
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::{ConfigFile, DONE, FAILED, USAGE, complain, say};
+use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say, say_lines};
 use crate::{
     app,
     config::Config,
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: Arguments) -> u8 {
     let config = match arguments.file.load_for_mapping() {
         Ok(config) => config,
         Err(faults) => {
-            complain(faults);
+            complain_of(&faults);
             return USAGE;
         }
     };
@@ -102,7 +102,7 @@ fn plan(arguments: Arguments, config: &Config) -> anyhow::Result<u8> {
         for text in &keys {
             match Item::read(text) {
                 Ok(item) => items.push(item),
-                Err(why) => complain(format_args!("{}: {why}", printable(text))),
+                Err(why) => complain(format_args!("{text}: {why}")),
             }
         }
         if items.len() < keys.len() {
@@ -134,7 +134,7 @@ fn plan(arguments: Arguments, config: &Config) -> anyhow::Result<u8> {
     if json {
         say(serde_json::to_string(&preview)?);
     } else {
-        say(show(&preview, bucket.as_deref(), deleted));
+        say_lines(show(&preview, bucket.as_deref(), deleted));
     }
     Ok(DONE)
 }
@@ -191,11 +191,12 @@ fn show(preview: &Preview, bucket: Option<&str>, deleted: bool) -> String {
     }
     if let (Some(bucket), true) = (bucket, preview.distributions.is_empty()) {
         line(format_args!(
-            "no distribution has the bucket {bucket} as an origin\n"
+            "no distribution has the bucket {} as an origin\n",
+            printable(bucket)
         ));
     }
     for one in &preview.distributions {
-        line(format_args!("{}", one.distribution_id));
+        line(format_args!("{}", printable(&one.distribution_id)));
         if let Some(why) = &one.skipped {
             line(format_args!("  nothing: {}", printable(why)));
         }

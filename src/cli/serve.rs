@@ -1,6 +1,6 @@
 //! `purgefront serve`: run the service.
 
-use super::{ConfigFile, DONE, FAILED, USAGE, complain};
+use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of};
 use crate::{
     app::{App, BuildError},
     telemetry,
@@ -10,7 +10,7 @@ pub(super) fn run(file: &ConfigFile) -> u8 {
     let config = match file.load() {
         Ok(config) => config,
         Err(faults) => {
-            complain(faults);
+            complain_of(&faults);
             return USAGE;
         }
     };

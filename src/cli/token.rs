@@ -7,7 +7,7 @@ use aws_lc_rs::{digest, rand};
 use clap::Args;
 use serde_json::json;
 
-use super::say;
+use super::{say, say_lines};
 
 const BYTES: usize = 32;
 
@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     rand::fill(&mut bytes).map_err(|_| anyhow!("the machine has no randomness to give"))?;
     let token = format!("pf_{}", hex(&bytes));
     let hash = digest::digest(&digest::SHA256, token.as_bytes());
-    say(format_args!(
+    say_lines(format_args!(
         "The token, shown this once; give it to whoever shall use it:\n\n{token}\n\n\
          For the configuration of purgefront:\n\n[[api.tokens]]"
     ));

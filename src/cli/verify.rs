@@ -11,7 +11,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{ConfigFile, DONE, FAILED, USAGE, complain, say};
+use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say};
 use crate::{
     app,
     aws::{Fetch as _, HttpFetch, SigningCertificate},
@@ -20,7 +20,6 @@ use crate::{
         sns_message::{Refusal, SnsMessage},
         topic::TopicArn,
     },
-    printable::printable,
 };
 
 /// A message, and what it is checked against.
@@ -57,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     let config = match arguments.file.load_for_mapping() {
         Ok(config) => config,
         Err(faults) => {
-            complain(faults);
+            complain_of(&faults);
             return USAGE;
         }
     };
@@ -233,8 +232,10 @@ impl Report {
     /// Says what is wrong. False: the message is not believed.
     fn refuse_at(&mut self, check: &str, refusal: &Refusal) -> bool {
         self.pass_to(check);
-        let why = printable(refusal);
-        say(format_args!("WRONG {check}: {why} ({})", refusal.slug()));
+        say(format_args!(
+            "WRONG {check}: {refusal} ({})",
+            refusal.slug()
+        ));
         for left in &CHECKS[self.passed + 1..] {
             say(format_args!("-     {left}: not looked at"));
         }

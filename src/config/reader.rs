@@ -6,6 +6,8 @@ use jiff::{SpanRelativeTo, Unit};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::printable::printable;
+
 /// Everything that is wrong with a configuration, told at once.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
@@ -27,6 +29,7 @@ impl fmt::Display for Faults {
         let faults = if count == 1 { "fault" } else { "faults" };
         write!(f, "The configuration has {count} {faults}:")?;
         for Fault { place, text } in &self.0 {
+            let (place, text) = (printable(place), printable(text));
             write!(f, "\n  {place}\n    {text}")?;
         }
         Ok(())

@@ -88,7 +88,7 @@ impl Setup {
         let mut service = self.spawn();
         let logs = Arc::clone(&service.logs);
         let listening = || {
-            let logs = logs.lock().unwrap();
+            let logs = logged(&logs);
             let address = |key: &str| {
                 let line = logs
                     .iter()
@@ -137,7 +137,6 @@ impl Setup {
         );
         thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 kept.lock().unwrap().push(line);
             }
         });
@@ -180,12 +179,19 @@ impl Setup {
     }
 }
 
+fn logged(lines: &Mutex<Vec<String>>) -> Vec<Value> {
+    let lines = lines.lock().unwrap();
+    let events = lines.iter().map(|line| serde_json::from_str(line));
+    events.filter_map(Result::ok).collect()
+}
+
 /// A running service. It is killed when the test is over.
 pub struct Service {
     /// The store outlives the setup that it came from.
     _home: Arc<tempfile::TempDir>,
     child: Child,
-    pub logs: Arc<Mutex<Vec<Value>>>,
+    /// The lines, as they came.
+    pub logs: Arc<Mutex<Vec<String>>>,
     pub client: Client,
     pub url: String,
     pub admin_url: String,
@@ -258,8 +264,12 @@ impl Service {
 
     /// All that was logged, as text.
     pub fn log_text(&self) -> String {
-        let logs = self.logs.lock().unwrap();
-        logs.iter().map(|line| format!("{line}\n")).collect()
+        self.logs.lock().unwrap().join("\n")
+    }
+
+    /// What was logged as JSON.
+    pub fn events(&self) -> Vec<Value> {
+        logged(&self.logs)
     }
 
     pub fn pid(&self) -> u32 {

@@ -71,6 +71,11 @@ impl Sns {
             .unwrap_or_default()
     }
 
+    /// How often any certificate was fetched.
+    pub fn all_fetches(&self) -> usize {
+        self.0.lock().unwrap().fetches.values().sum()
+    }
+
     pub fn confirmations(&self) -> Vec<Confirmation> {
         self.0.lock().unwrap().confirmations.clone()
     }
