@@ -308,6 +308,19 @@ async fn plan_says_what_would_go_out_and_why_without_sending_it() {
         text.contains("2 paths, 1 of them wildcards: $0.010"),
         "{text}"
     );
+    // Taken, for a person asked; but CloudFront drops nothing for it.
+    let words = [
+        "plan",
+        "--catalogue",
+        &file,
+        "--distribution",
+        "E2",
+        "--paths",
+        "/a%7Eb",
+    ];
+    let (code, text, _) = alone.run(&words);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("warning: CloudFront takes %7E"), "{text}");
 
     setup.set_env("PURGEFRONT_MAPPING__INDEX_DOCUMENTS", "[\"a/b\"]");
     for (words, expected) in [

@@ -1,7 +1,8 @@
 //! One `CreateInvalidation` call, and what its answer leads to.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -44,14 +45,13 @@ pub(super) enum Concluded {
 impl Attempt {
     /// Makes the call. Where `CloudFront` says that the reference is taken, it looks by whom:
     /// an earlier attempt whose answer was lost may have made the invalidation.
+    ///
+    /// It always comes back: a call that panics may have been made, like one whose answer is lost.
     pub(super) async fn make(cdn: Arc<dyn Cdn>, pace: Arc<Pace>, unresolved: Unresolved) -> Self {
-        let mut result = cdn.create_invalidation(&unresolved.batch).await;
-        if matches!(result, Err(CdnError::ReferenceConflict(_)))
-            && unresolved.in_doubt
-            && let Some(found) = find(&*cdn, &pace, &unresolved.batch).await
-        {
-            result = Ok(found);
-        }
+        let call = AssertUnwindSafe(call(&*cdn, &pace, &unresolved)).catch_unwind();
+        let result = call
+            .await
+            .unwrap_or_else(|_| Err(CdnError::Unknown("the call broke off".to_owned())));
         Self { unresolved, result }
     }
 
@@ -84,6 +84,21 @@ impl Attempt {
             }
         }
     }
+}
+
+async fn call(
+    cdn: &dyn Cdn,
+    pace: &Pace,
+    unresolved: &Unresolved,
+) -> Result<CreatedInvalidation, CdnError> {
+    let result = cdn.create_invalidation(&unresolved.batch).await;
+    if matches!(result, Err(CdnError::ReferenceConflict(_)))
+        && unresolved.in_doubt
+        && let Some(found) = find(cdn, pace, &unresolved.batch).await
+    {
+        return Ok(found);
+    }
+    result
 }
 
 /// The invalidation that a batch's reference stands for, if it is among the newest.

@@ -148,10 +148,17 @@ pub fn tagged(catalogue: &Catalogue, policy: &MappingPolicy) -> Tagged {
 pub fn map_item(distribution: &Distribution, item: Item) -> Mapping {
     let mut mapping = Mapping::default();
     if distribution.enabled {
+        let because = match item.purges_nothing() {
+            Some(escape) => format!(
+                "asked for; warning: CloudFront takes {escape} and drops nothing for it, so end a \
+                 wildcard before it"
+            ),
+            None => "asked for".to_owned(),
+        };
         mapping.targets.push(Target {
             distribution_id: distribution.id.clone(),
             item,
-            because: "asked for".to_owned(),
+            because,
         });
     } else {
         mapping.skip(distribution, DISABLED);

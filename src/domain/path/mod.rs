@@ -111,6 +111,14 @@ impl Item {
         Ok(Self(text.to_owned()))
     }
 
+    /// The escape in a person's path for which `CloudFront` drops nothing: an encoded tilde, or
+    /// an encoded asterisk. Source: `CloudFront` Developer Guide, "What you need to know when
+    /// invalidating files".
+    pub fn purges_nothing(&self) -> Option<&'static str> {
+        let holds = |escape: &&str| self.0.contains(*escape) && !self.is_tag();
+        ["%7E", "%7e", "%2A", "%2a"].into_iter().find(holds)
+    }
+
     /// The item as it is sent.
     pub fn as_str(&self) -> &str {
         &self.0

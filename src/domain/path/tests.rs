@@ -240,3 +240,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn escapes_that_purge_nothing_are_known() {
+    for (text, escape) in [
+        ("/a%7Eb", Some("%7E")),
+        ("/a%7eb", Some("%7e")),
+        ("/%2A", Some("%2A")),
+        ("/a%20b*", None),
+        ("#a%7E", None),
+    ] {
+        assert_eq!(Item::read(text).unwrap().purges_nothing(), escape, "{text}");
+    }
+}
