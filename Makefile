@@ -1,8 +1,6 @@
 # What people type. Everything works from a fresh clone, with Rust, gcc and Python 3.11 or later.
 
 PYTHON ?= python3
-CARGO_DENY := 0.20.2
-CARGO_CYCLONEDX := 0.5.9
 VENV := .venv
 # Ours where the machine's own is not there.
 export PATH := $(PATH):$(CURDIR)/.tools/bin
@@ -87,16 +85,11 @@ fuzz: ## Feed everything that reads odd input, each for SECONDS (60; FUZZ="rules
 		grep -E '#[0-9]+.DONE' artifacts/$$target.log; \
 	done
 
-.tools/deny:
+.tools/deny: VERSION := 0.20.2
+.tools/cyclonedx: VERSION := 0.5.9
+.tools/%:
 	@mkdir -p .tools
-	@cargo deny --version 2>/dev/null | grep -q ' $(CARGO_DENY)$$' || { \
-		echo "Installing cargo-deny $(CARGO_DENY); this takes some minutes."; \
-		cargo install --quiet --locked cargo-deny --version $(CARGO_DENY) --root .tools; }
-	@touch $@
-
-.tools/cyclonedx:
-	@mkdir -p .tools
-	@cargo cyclonedx --version 2>/dev/null | grep -q ' $(CARGO_CYCLONEDX)$$' || { \
-		echo "Installing cargo-cyclonedx $(CARGO_CYCLONEDX); this takes some minutes."; \
-		cargo install --quiet --locked cargo-cyclonedx --version $(CARGO_CYCLONEDX) --root .tools; }
+	@cargo $* --version 2>/dev/null | grep -q ' $(VERSION)$$' || { \
+		echo "Installing cargo-$* $(VERSION); this takes some minutes."; \
+		cargo install --quiet --locked cargo-$* --version $(VERSION) --root .tools; }
 	@touch $@
