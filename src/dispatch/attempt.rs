@@ -1,6 +1,6 @@
 //! One `CreateInvalidation` call, and what its answer leads to.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::{
     Context, Pace,
     queues::{Queues, Setback},
-    submit::{FIRST_PAUSE, LONGEST_PAUSE},
 };
 use crate::{
     domain::{
@@ -22,7 +21,10 @@ use crate::{
 };
 
 /// AWS says that an invalidation takes effect within 5 s and is completed within 25 s, mostly.
-const FIRST_LOOK: std::time::Duration = std::time::Duration::from_secs(10);
+const FIRST_LOOK: Duration = Duration::from_secs(10);
+/// How long a distribution waits after a setback: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 /// How many of the newest invalidations are searched for a reference.
 const SEARCHED: usize = 20;
 

@@ -1,6 +1,6 @@
 //! Submits: freezes what is due into batches and sends them, one call a distribution at once.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -354,7 +354,3 @@ fn rest(
         (left, beyond) => left.or(beyond),
     }
 }
-
-/// How long a distribution waits after a setback: at first, and at most.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(2);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(15);
