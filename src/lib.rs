@@ -30,6 +30,7 @@ pub mod health;
 pub mod http;
 pub mod ports;
 pub mod printable;
+pub mod secret;
 pub mod shutdown;
 pub mod signals;
 pub mod store;

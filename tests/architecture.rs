@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dispatch",
             "domain",
             "printable",
+            "secret",
             "store",
             "telemetry",
         ],
@@ -39,7 +40,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "http",
-        &["domain", "health", "ports", "signals", "telemetry"],
+        &[
+            "domain",
+            "health",
+            "ports",
+            "secret",
+            "signals",
+            "telemetry",
+        ],
     ),
     (
         "dispatch",
@@ -49,11 +57,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("aws", &["domain", "ports"]),
     ("ports", &["domain"]),
     ("signals", &["domain"]),
-    ("config", &["domain", "printable"]),
+    ("config", &["domain", "printable", "secret"]),
     ("domain", &[]),
     ("health", &[]),
     ("shutdown", &[]),
     ("printable", &[]),
+    ("secret", &[]),
     ("telemetry", &["printable"]),
 ];
 

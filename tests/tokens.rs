@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::{
+    Patience,
     aws::FakeAws,
     cloudfront::Distribution,
-    pause,
     service::{Service, Setup, TOKEN},
 };
 
@@ -81,12 +81,14 @@ async fn a_token_sees_and_does_only_what_its_distributions_are() {
     assert_eq!(get(&service, &limited, &path(&theirs)).await.0, 404);
     assert_eq!(get(&service, &all, &path(&theirs)).await.0, 200);
 
+    let patience = Patience::new();
     let list = loop {
         let (_, list) = get(&service, TOKEN, "/invalidations").await;
-        if list["invalidations"].as_array().unwrap().len() == 2 {
+        let all = list["invalidations"].as_array().unwrap();
+        if all.len() == 2 && all.iter().all(|one| one["cloudfront_id"].is_string()) {
             break list;
         }
-        pause().await;
+        patience.pause("both invalidations").await;
     };
     for one in list["invalidations"].as_array().unwrap() {
         let expected = if one["distribution_id"] == "E1" {

@@ -182,11 +182,15 @@ fn tokens_are_compared_by_hash_in_constant_time() {
     let source = page("src/http/auth.rs");
     let body = source.split("fn find").nth(1).unwrap();
     let body = body.split("\n    }\n").next().unwrap();
-    assert!(body.contains("digest::SHA256"));
-    assert!(body.contains("verify_slices_are_equal(&known.sha256, hash.as_ref())"));
+    assert!(body.contains("known.sha256.matches(&shown)"));
+    let source = page("src/secret.rs");
+    let compare = source.split("fn matches").nth(1).unwrap();
+    let compare = compare.split("\n    }\n").next().unwrap();
+    assert!(compare.contains("verify_slices_are_equal(&self.0, &shown.0).is_ok()"));
     // Nothing ends the comparison early.
     for early in ["==", "break", "return", ".find", ".any", ".position", "?;"] {
         assert!(!body.contains(early), "{early} in:\n{body}");
+        assert!(!compare.contains(early), "{early} in:\n{compare}");
     }
 }
 

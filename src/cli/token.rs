@@ -1,13 +1,12 @@
 //! `purgefront token`: make a token for the API, and the hash that goes into the configuration.
 
-use std::fmt::Write as _;
-
 use anyhow::anyhow;
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::rand;
 use clap::Args;
 use serde_json::json;
 
 use super::{say, say_lines};
+use crate::secret::{SecretHash, hex};
 
 const BYTES: usize = 32;
 
@@ -26,14 +25,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut bytes = [0; BYTES];
     rand::fill(&mut bytes).map_err(|_| anyhow!("the machine has no randomness to give"))?;
     let token = format!("pf_{}", hex(&bytes));
-    let hash = digest::digest(&digest::SHA256, token.as_bytes());
+    let hash = SecretHash::of(token.as_bytes());
     say_lines(format_args!(
         "The token, shown this once; give it to whoever shall use it:\n\n{token}\n\n\
          For the configuration of purgefront:\n\n[[api.tokens]]"
     ));
     // A JSON text or list reads the same in TOML.
     say(format_args!("name = {}", json!(arguments.name)));
-    say(format_args!("sha256 = \"{}\"", hex(hash.as_ref())));
+    say(format_args!("sha256 = \"{}\"", hash.to_hex()));
     if !arguments.distributions.is_empty() {
         say(format_args!(
             "distributions = {}",
@@ -41,12 +40,4 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         ));
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing into a String never fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -13,8 +13,9 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest;
 use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::secret::SecretHash;
 
 pub use emulator::Emulator;
 pub use limits::Limits;
@@ -136,12 +137,12 @@ enum Purpose {
 }
 
 /// A token that may use the API: never itself, only its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Token {
     /// What history calls whoever used it.
     pub name: String,
     /// The SHA-256 of the token.
-    pub sha256: [u8; 32],
+    pub sha256: SecretHash,
     /// The only distributions that it may see and act on; `None`: all.
     pub distributions: Option<Vec<String>>,
 }
@@ -355,7 +356,7 @@ impl Api {
                     format!("{name:?} is no name of its own: give each token one"),
                 );
             }
-            match decode_hex(&sha256) {
+            match SecretHash::from_hex(&sha256) {
                 Some(sha256) => tokens.push(Token {
                     name,
                     sha256,
@@ -380,32 +381,12 @@ impl Api {
             }
             tokens.push(Token {
                 name: TOKEN_VARIABLE.to_owned(),
-                sha256: sha256(token),
+                sha256: SecretHash::of(token.as_bytes()),
                 distributions: None,
             });
         }
         Self { tokens }
     }
-}
-
-fn sha256(text: &str) -> [u8; 32] {
-    let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    let mut sha256 = [0; 32];
-    sha256.copy_from_slice(hash.as_ref());
-    sha256
-}
-
-fn decode_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        let digits = &text[2 * at..2 * at + 2];
-        let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        *byte = u8::from_str_radix(digits, 16).ok().filter(|_| hex)?;
-    }
-    Some(bytes)
 }
 
 fn positive(reader: &mut Reader, key: &str, default: Duration) -> Duration {

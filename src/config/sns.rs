@@ -2,8 +2,8 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use super::{Emulator, Purpose, Reader, SHORTEST_TOKEN, at_least_one, positive, sha256};
-use crate::domain::topic::TopicArn;
+use super::{Emulator, Purpose, Reader, SHORTEST_TOKEN, at_least_one, positive};
+use crate::{domain::topic::TopicArn, secret::SecretHash};
 
 /// `[sns]`
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct Sns {
     /// Whether unsubscribing shall need credentials.
     pub authenticate_on_unsubscribe: bool,
     /// The SHA-256 of the `user:password` that SNS has to show.
-    pub basic_auth: Option<[u8; 32]>,
+    pub basic_auth: Option<SecretHash>,
     /// An emulator of SNS, on this machine or in a private network.
     pub emulator: Option<Emulator>,
 }
@@ -63,7 +63,7 @@ impl Sns {
 
 /// `user:password`, best from a file or from the environment. It is forgotten at once but for
 /// its hash.
-fn read_basic_auth(reader: &mut Reader) -> Option<[u8; 32]> {
+fn read_basic_auth(reader: &mut Reader) -> Option<SecretHash> {
     let wanted = "\"user:password\"";
     let said: Option<String> = reader.take_secret("sns.basic_auth", wanted, None);
     let key = "sns.basic_auth_file";
@@ -92,5 +92,5 @@ fn read_basic_auth(reader: &mut Reader) -> Option<[u8; 32]> {
         );
         reader.refuse(key, text);
     }
-    Some(sha256(&text))
+    Some(SecretHash::of(text.as_bytes()))
 }

@@ -2,22 +2,21 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use axum::{
     extract::{FromRef, FromRequestParts},
     http::{header, request::Parts},
 };
 
 use super::problem::Problem;
-use crate::telemetry::Metrics;
+use crate::{secret::SecretHash, telemetry::Metrics};
 
 /// A token that may use the API.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ApiToken {
     /// What history calls whoever used it.
     pub name: String,
     /// The SHA-256 of the token itself.
-    pub sha256: [u8; 32],
+    pub sha256: SecretHash,
     /// The only distributions that it sees and acts on; `None`: all.
     pub distributions: Option<HashSet<String>>,
 }
@@ -35,10 +34,10 @@ impl Tokens {
     /// Whose token it is. Takes as long for a wrong one as for a right one: all are compared,
     /// each in constant time.
     fn find(&self, token: &str) -> Option<&Arc<ApiToken>> {
-        let hash = digest::digest(&digest::SHA256, token.as_bytes());
+        let shown = SecretHash::of(token.as_bytes());
         let mut found = None;
         for known in &self.0 {
-            if verify_slices_are_equal(&known.sha256, hash.as_ref()).is_ok() {
+            if known.sha256.matches(&shown) {
                 found = Some(known);
             }
         }

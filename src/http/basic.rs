@@ -1,6 +1,5 @@
 //! HTTP Basic credentials on /sns, on top of the signature, where they are configured.
 
-use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, header},
@@ -10,9 +9,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{AppState, problem::Problem};
-
-/// The SHA-256 of `user:password`.
-pub type BasicHash = [u8; 32];
+use crate::secret::SecretHash;
 
 /// Asks for credentials before anything else is read. SNS sends a message without them first,
 /// and again with them when it is challenged. Source: Amazon SNS Developer Guide, "Make sure
@@ -38,13 +35,12 @@ pub(super) async fn guard(State(state): State<AppState>, request: Request, next:
 }
 
 /// Compares hashes, in constant time: neither the credentials nor their length shows.
-fn shows(headers: &HeaderMap, known: &BasicHash) -> bool {
+fn shows(headers: &HeaderMap, known: &SecretHash) -> bool {
     let shown = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
         .and_then(|(_, encoded)| STANDARD.decode(encoded.trim()).ok());
-    let hash = digest::digest(&digest::SHA256, &shown.unwrap_or_default());
-    verify_slices_are_equal(known, hash.as_ref()).is_ok()
+    known.matches(&SecretHash::of(&shown.unwrap_or_default()))
 }

@@ -29,12 +29,12 @@ use crate::{
     domain::{s3_event::EventFilter, topic::TopicArn},
     health::Health,
     ports::{Clock, SnsTrust, Store},
+    secret::SecretHash,
     signals::Signals,
     telemetry::Metrics,
 };
 
 pub use auth::{ApiToken, Tokens};
-pub use basic::BasicHash;
 pub use connections::{Connections, serve};
 use problem::Problem;
 
@@ -82,7 +82,7 @@ pub struct SnsRules {
     /// Whose certificates are believed besides SNS's: an emulator's origin.
     pub emulator: Option<String>,
     /// The credentials that SNS has to show, where there are any.
-    pub basic: Option<BasicHash>,
+    pub basic: Option<SecretHash>,
 }
 
 macro_rules! part_of_state {

@@ -1,0 +1,99 @@
+//! What others show to be let in: known by its SHA-256 alone, compared in constant time.
+
+use std::fmt::{self, Write as _};
+
+use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
+
+/// The SHA-256 of a token or of credentials. It is not shown: one of a short password could be
+/// guessed from it.
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// Of the secret itself.
+    pub fn of(secret: &[u8]) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, secret).as_ref());
+        Self(hash)
+    }
+
+    /// Reads 64 hex digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (at, byte) in hash.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+        }
+        Some(Self(hash))
+    }
+
+    /// Writes 64 hex digits, for whoever configures it.
+    pub fn to_hex(&self) -> String {
+        hex(&self.0)
+    }
+
+    /// Whether both are of the same secret. It takes as long when they differ.
+    pub fn matches(&self, shown: &Self) -> bool {
+        verify_slices_are_equal(&self.0, &shown.0).is_ok()
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(..)")
+    }
+}
+
+/// Bytes as lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a String never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FIPS 180-2, B.1.
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn a_hash_is_read_written_and_compared() {
+        let known = SecretHash::from_hex(ABC).unwrap();
+        assert_eq!(SecretHash::of(b"abc").to_hex(), ABC);
+        assert!(
+            SecretHash::from_hex(&ABC.to_uppercase())
+                .unwrap()
+                .matches(&known)
+        );
+        assert!(SecretHash::of(b"abc").matches(&known));
+        for other in ["", "ab", "abd", "abc ", "ABC"] {
+            assert!(!SecretHash::of(other.as_bytes()).matches(&known), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_hash_is_refused() {
+        for text in [
+            "",
+            &ABC[1..],
+            &format!("{ABC}0"),
+            &ABC.replace('b', "g"),
+            &ABC.replace("ba", "+a"),
+            &ABC.replace("ba", "ä"),
+        ] {
+            assert!(SecretHash::from_hex(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn neither_secret_nor_hash_is_shown() {
+        let shown = format!("{:?}", SecretHash::of(b"abc"));
+        assert_eq!(shown, "SecretHash(..)");
+    }
+}
