@@ -17,7 +17,7 @@ RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
 
 COPY openapi.yaml ./
 COPY src src
-RUN deploy/release.sh && mkdir state
+RUN deploy/release.sh && mkdir -m 0700 state
 
 # The base of Debian 13, as is the build stage: distroless ended Debian 12 in September 2026.
 FROM gcr.io/distroless/cc-debian13:nonroot

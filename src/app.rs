@@ -1,6 +1,12 @@
 //! The composition root: from a configuration to a running service.
 
-use std::{collections::HashSet, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -10,12 +16,12 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::{
-    aws::{AwsSnsTrust, CloudFront, HttpFetch, SigningCertificates},
+    aws::{AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates},
     config::{Config, Server},
     dispatch::{self, Scope, Settings, Survey},
     domain::{batch::Usage, catalogue::Catalogue, s3_event::EventFilter},
     health::Health,
-    http::{self, ApiToken, AppState, Connections, SnsRules, Tokens},
+    http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
     ports::{CertificateShelf, Clock, Store, StoreError},
     shutdown::{self, Ending, Shutdown},
     signals::Signals,
@@ -40,12 +46,12 @@ impl Clock for SystemClock {
         Timestamp::now()
     }
 
+    /// Never longer than it seemed at first: a clock that is set back holds nobody up.
     async fn sleep_until(&self, at: Timestamp) {
+        let left = || Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
+        let (begun, whole) = (Instant::now(), left());
         loop {
-            let left = at.duration_since(self.now());
-            let Ok(left) = Duration::try_from(left) else {
-                return;
-            };
+            let left = left().min(whole.saturating_sub(begun.elapsed()));
             if left.is_zero() {
                 return;
             }
@@ -115,8 +121,11 @@ impl App {
             HttpFetch::new(pinned)?,
             Arc::clone(&store) as Arc<dyn CertificateShelf>,
             Arc::clone(&clock),
-            config.sns.cert_fetches_per_minute,
-            config.sns.cert_fetch_burst,
+            FetchLimits {
+                per_minute: config.sns.cert_fetches_per_minute,
+                burst: config.sns.cert_fetch_burst,
+                most: config.server.max_requests / 4,
+            },
         );
         let context = dispatch::Context {
             store: Arc::clone(&store) as Arc<dyn Store>,
@@ -132,9 +141,8 @@ impl App {
             metrics,
         };
         let state = state(&config, &context);
-        let max_requests = config.server.max_requests;
         Ok(Self {
-            public: (public, http::public(state.clone(), max_requests)),
+            public: (public, http::public(state.clone())),
             admin: (admin, http::admin(state, config.server.admin_listen)),
             config,
             shutdown: Shutdown::default(),
@@ -257,6 +265,8 @@ fn state(config: &Config, context: &dispatch::Context) -> AppState {
             basic: config.sns.basic_auth,
         }),
         tokens: Arc::new(Tokens::new(tokens.collect())),
+        capacity: Capacity::new(config.server.max_requests),
+        refusals: Arc::default(),
     }
 }
 

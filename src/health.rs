@@ -31,6 +31,24 @@ pub struct Check {
     pub detail: String,
 }
 
+impl Check {
+    /// As it should be.
+    pub fn ok() -> Self {
+        Self {
+            state: State::Ok,
+            detail: String::new(),
+        }
+    }
+
+    /// Something that an operator should look at.
+    pub fn warn(detail: impl Into<String>) -> Self {
+        Self {
+            state: State::Warn,
+            detail: detail.into(),
+        }
+    }
+}
+
 /// The state of every part, shared by all who report and all who ask.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<&'static str, Check>>>);
@@ -38,17 +56,19 @@ pub struct Health(Arc<Mutex<BTreeMap<&'static str, Check>>>);
 impl Health {
     /// Reports that a part is as it should be.
     pub fn ok(&self, part: &'static str) {
-        self.report(part, State::Ok, String::new());
+        self.report(part, Check::ok());
     }
 
     /// Reports something that an operator should look at.
     pub fn warn(&self, part: &'static str, detail: impl Into<String>) {
-        self.report(part, State::Warn, detail.into());
+        self.report(part, Check::warn(detail));
     }
 
     /// Reports that nothing can be taken in.
     pub fn fail(&self, part: &'static str, detail: impl Into<String>) {
-        self.report(part, State::Fail, detail.into());
+        let detail = detail.into();
+        let state = State::Fail;
+        self.report(part, Check { state, detail });
     }
 
     /// All parts and their states.
@@ -56,8 +76,8 @@ impl Health {
         self.lock().clone()
     }
 
-    fn report(&self, part: &'static str, state: State, detail: String) {
-        self.lock().insert(part, Check { state, detail });
+    fn report(&self, part: &'static str, check: Check) {
+        self.lock().insert(part, check);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Check>> {

@@ -270,8 +270,11 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes some history from before `cutoff`, never what is open. True where there is more.
     async fn prune(&self, cutoff: Timestamp) -> Result<bool, StoreError>;
 
-    /// How many dead letters are kept.
-    async fn count_dead_letters(&self) -> Result<u64, StoreError>;
+    /// The topics whose subscription ended and from which nothing came since.
+    async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError>;
+
+    /// How many dead letters are kept, counted up to `most`.
+    async fn count_dead_letters(&self, most: usize) -> Result<u64, StoreError>;
 
     /// A request and what became of it.
     async fn request(&self, id: Uuid) -> Result<Option<RequestView>, StoreError>;

@@ -1,4 +1,5 @@
-//! What others show to be let in: known by its SHA-256 alone, compared in constant time.
+//! Secrets: others' are known by their SHA-256 alone and compared in constant time; ours to show
+//! are not shown by accident.
 
 use std::fmt::{self, Write as _};
 
@@ -43,6 +44,29 @@ impl SecretHash {
 impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretHash(..)")
+    }
+}
+
+/// A secret to be shown to somebody else, and to nobody by accident.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(secret: String) -> Self {
+        Self(secret)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
     }
 }
 
@@ -95,5 +119,10 @@ mod tests {
     fn neither_secret_nor_hash_is_shown() {
         let shown = format!("{:?}", SecretHash::of(b"abc"));
         assert_eq!(shown, "SecretHash(..)");
+        let secret = Secret::from("abc".to_owned());
+        assert_eq!(
+            (format!("{secret:?}").as_str(), secret.expose()),
+            ("Secret(..)", "abc")
+        );
     }
 }

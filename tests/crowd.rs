@@ -1,5 +1,6 @@
-//! A crowd at the public door: 200 senders that dawdle and 200 that ask for certificates which
-//! do not exist, at the default rates. Whoever behaves gets in.
+//! A crowd at the public door: 200 senders that dawdle, 200 that ask for certificates which do
+//! not exist, each time another, and 1,000 that all ask for the same ones, at the default rates.
+//! Whoever behaves gets in.
 
 #![expect(
     clippy::disallowed_methods,
@@ -31,6 +32,8 @@ use crate::{
 
 const SLOW: usize = 200;
 const JUNK: usize = 200;
+/// With the others more than `server.max_requests`.
+const SHARING: usize = 1_000;
 const GOOD: usize = 8;
 /// How long the crowd is there before somebody comes whose certificate is not known yet.
 const BEFORE: Duration = Duration::from_secs(12);
@@ -87,10 +90,10 @@ async fn post(client: &reqwest::Client, url: &str, body: String) -> u16 {
         .as_u16()
 }
 
-/// A message on the allowed topic with another junk address each time.
-fn junk(template: &Value) -> String {
+/// A message on the allowed topic with a junk address.
+fn junk(template: &Value, digits: Uuid) -> String {
     let mut message = template.clone();
-    let digits = Uuid::new_v4().simple();
+    let digits = digits.simple();
     let url = format!("https://sns.us-east-1.amazonaws.com/SimpleNotificationService-{digits}.pem");
     message["SigningCertURL"] = json!(url);
     message.to_string()
@@ -123,8 +126,26 @@ fn gather(world: &World, counts: &Arc<Counts>) -> JoinSet<()> {
         crowd.spawn(async move {
             let client = client();
             loop {
-                assert_eq!(post(&client, &url, junk(&template)).await, 503);
+                assert_eq!(
+                    post(&client, &url, junk(&template, Uuid::new_v4())).await,
+                    503
+                );
                 counts.refused.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    let began = Instant::now();
+    for _ in 0..SHARING {
+        let (url, template) = (url.clone(), template.clone());
+        crowd.spawn(async move {
+            let client = client();
+            loop {
+                let sent = Instant::now();
+                let shared = Uuid::from_u128(u128::from(began.elapsed().as_secs() / 4));
+                assert_eq!(post(&client, &url, junk(&template, shared)).await, 503);
+                if sent.elapsed() < Duration::from_secs(1) {
+                    sleep(Duration::from_secs(1)).await;
+                }
             }
         });
     }
@@ -165,6 +186,8 @@ async fn deliver(signer: &Signer, url: &str) -> Vec<u16> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_senders_and_junk_certificates_do_not_keep_others_out() {
+    // Every connection has two ends, and one of them is ours.
+    rlimit::increase_nofile_limit(8_192).unwrap();
     let world = World::start().await;
     let known = Arc::new(Signer::new());
     world.aws.sns.serve(&known.file_name, known.certificate());
@@ -201,18 +224,34 @@ async fn slow_senders_and_junk_certificates_do_not_keep_others_out() {
     assert!(fetches <= most, "{fetches} fetches in {lasted:?}");
     let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
     // The crowd was one.
-    assert!(fetches > most / 2, "{fetches} fetches in {lasted:?}");
+    assert!(fetches > 2 * BURST, "{fetches} fetches in {lasted:?}");
     assert!(
         count(&counts.refused) > JUNK,
         "{} refused",
         count(&counts.refused)
     );
     assert!(
-        count(&counts.hung_up_on) >= SLOW / 2,
+        count(&counts.hung_up_on) >= SLOW / 4,
         "{} hung up on",
         count(&counts.hung_up_on)
     );
     assert!(count(&counts.taken) > 100, "{} taken", count(&counts.taken));
     assert_eq!(world.service.ready().await.0, 200);
     assert_eq!(world.aws.sns.fetches(&world.signer.file_name), 1);
+}
+
+/// Somebody asks for long answers and reads none of them.
+#[tokio::test]
+async fn who_does_not_read_is_hung_up_on() {
+    let world = World::start().await;
+    let address = world.service.url.replace("http://", "");
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let question = b"GET /openapi.yaml HTTP/1.1\r\nhost: purgefront\r\n\r\n";
+    let asking = async {
+        // More than both ends' buffers hold; then it can only wait.
+        while stream.write_all(&question.repeat(100)).await.is_ok() {}
+    };
+    let patience = Duration::from_secs(40);
+    let ended = tokio::time::timeout(patience, asking).await;
+    assert!(ended.is_ok(), "still connected");
 }

@@ -79,6 +79,10 @@ async fn an_emulators_certificate_is_believed_only_from_its_own_origin() {
             403,
         ),
         (message("http://127.0.0.1:9/x.pem").body(), 403),
+        (
+            message(&format!("{origin}/?Action=DeleteTopic&x=.pem")).body(),
+            403,
+        ),
         (message(&format!("{origin}.evil.example/x.pem")).body(), 403),
         (message(&format!("{origin}@evil.example/x.pem")).body(), 403),
     ] {

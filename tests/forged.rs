@@ -1,6 +1,8 @@
 //! Forged, replayed and misread messages, each named after its row of the table in
 //! tests/weaknesses.rs: a clear answer, nothing kept, nobody asked.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -47,6 +49,25 @@ impl World {
             setup,
             service,
         }
+    }
+
+    pub async fn restarted(self) -> Self {
+        self.service.kill();
+        let service = self.setup.start().await;
+        Self { service, ..self }
+    }
+
+    /// The files of the store, the lock and SQLite's own, and who may use them.
+    pub fn modes_of_the_store(&self) -> Vec<(String, u32)> {
+        let home = self.setup.store().parent().unwrap();
+        let files = std::fs::read_dir(home).unwrap().map(Result::unwrap);
+        let modes = files.map(|file| {
+            let name = file.file_name().into_string().unwrap();
+            (name, file.metadata().unwrap().permissions().mode() & 0o777)
+        });
+        modes
+            .filter(|(name, _)| name.starts_with("purgefront.db"))
+            .collect()
     }
 
     pub fn upload(&self) -> Message<'_> {

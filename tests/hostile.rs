@@ -211,12 +211,15 @@ async fn typed(setup: &Setup, service: &Service) -> Vec<(String, String)> {
     let stranger = stranger().await;
     let admin = service.admin_url.as_str();
     let without_null = EVIL.replace('\0', "");
+    let option = format!("--{without_null}");
     let words: Vec<Vec<&str>> = vec![
         vec!["deadletters", "list", "--admin-url", admin],
         vec!["deadletters", "list", "--json", "--admin-url", admin],
         vec!["pause", &without_null, "--admin-url", admin],
         vec!["deadletters", "list", "--admin-url", &stranger],
         vec!["deadletters", "replay", "1", "--admin-url", &stranger],
+        vec!["plan", &option],
+        vec![&without_null],
         vec!["catalogue"],
         vec!["plan", "--bucket", "site", &without_null],
         vec!["plan", "--bucket", &without_null, &without_null],

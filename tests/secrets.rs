@@ -10,7 +10,7 @@ use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
     service::{Service, Setup},
-    signer::{Message, Signer, s3_records},
+    signer::{Message, Signer, TOPIC, s3_records},
     sns::Certificate,
     until,
 };
@@ -316,6 +316,10 @@ fn faults_of_a_configuration_do_not_show_what_is_secret_in_it() {
         ("PURGEFRONT_API_TOKEN", "with-a-line\nend-7x"),
         ("PURGEFRONT_SNS__BASIC_AUTH", "no-colon-in-this-7x"),
         ("PURGEFRONT_SNS__BASIC_AUTH", "sns:short-7x"),
+        (
+            "PURGEFRONT_SNS__BASIC_AUTH_FILE",
+            "sns:the-password-itself-7x",
+        ),
         ("PURGEFRONT_SNS__BASIC_AUTH", "[\"sns:short-7x\"]"),
         ("PURGEFRONT_API__TOKEN", "unknown-key-7x"),
         (
@@ -330,6 +334,8 @@ fn faults_of_a_configuration_do_not_show_what_is_secret_in_it() {
     ] {
         let mut setup = Setup::alone();
         setup.forget_token();
+        setup.set_env("PURGEFRONT_SNS__TOPICS", format!("[\"{TOPIC}\"]"));
+        assert_eq!(setup.run(&["check"]).0, Some(0));
         setup.set_env(name, value);
         let (code, out, err) = setup.run(&["check"]);
         assert_eq!(code, Some(2), "{name}={value}: {out}");
@@ -341,14 +347,15 @@ fn faults_of_a_configuration_do_not_show_what_is_secret_in_it() {
     // In a file, too.
     let setup = Setup::alone();
     let file = setup.store().with_file_name("wrong.toml");
+    let topics = format!("[sns]\ntopics = [\"{TOPIC}\"]\n");
     for text in [
         "[[api.tokens]]\nname = \"x\"\nsha256 = \"token-itself-7x\"",
         "[[api.tokens]]\nname = \"x\"\ntoken = \"token-itself-7x\"",
-        "[sns]\nbasic_auth = \"sns:short-7x\"",
-        "[sns]\nbasic_auth = \"sns:password-never-closed-7x",
+        "basic_auth = \"sns:short-7x\"",
+        "basic_auth = \"sns:password-never-closed-7x",
         "[store]\nurl = \"postgres://user:password-7x@host/db\"",
     ] {
-        fs::write(&file, text).unwrap();
+        fs::write(&file, format!("{topics}{text}")).unwrap();
         let (code, out, err) = setup.run(&["check", "--config", file.to_str().unwrap()]);
         assert_eq!(code, Some(2), "{text}: {out}");
         assert!(!format!("{out}{err}").contains("7x"), "{text}: {err}");

@@ -529,7 +529,7 @@ async fn a_day_of_denials_loses_nothing() {
     world.holds().await;
     let through: usize = world.cdn.made().iter().map(|made| made.items.len()).sum();
     assert_eq!(through, 24 * 50);
-    assert_eq!(world.store.count_dead_letters().await.unwrap(), 0);
+    assert_eq!(world.store.count_dead_letters(1).await.unwrap(), 0);
     world.end().await;
 }
 

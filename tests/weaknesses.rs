@@ -275,13 +275,27 @@ async fn an_ended_subscription_is_shown_and_never_restored() {
     assert_eq!((status, &ready["state"]), (200, &json!("warn")));
     let check = ready["checks"]["unsubscribed"].to_string();
     assert!(check.contains(TOPIC), "{check}");
-    // What comes later is done; this never is.
+    let world = world.restarted().await;
+    let check = &world.service.ready().await.1["checks"]["unsubscribed"];
+    assert_eq!(check["state"], "warn", "a start does not forget it");
+    // What comes later is done, and so there is a subscription again; none is made by us.
     world.accepts(world.upload().body()).await;
+    let check = &world.service.ready().await.1["checks"]["unsubscribed"];
+    assert_eq!(check["state"], "ok");
     until("the invalidation", || {
         (world.aws.cloudfront.paths("E1") == ["/a"]).then_some(())
     })
     .await;
     assert!(world.aws.sns.confirmations().is_empty());
+}
+
+#[tokio::test]
+async fn the_store_is_its_owners_alone() {
+    let world = World::start().await;
+    world.accepts(world.upload().body()).await;
+    let modes = world.modes_of_the_store();
+    assert!(modes.len() >= 3, "{modes:?}");
+    assert!(modes.iter().all(|(_, mode)| *mode == 0o600), "{modes:?}");
 }
 
 #[tokio::test]

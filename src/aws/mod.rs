@@ -9,7 +9,7 @@ pub use self::{
     certificate::SigningCertificate,
     cloudfront::CloudFront,
     sns::AwsSnsTrust,
-    trust::{Fetch, HttpFetch, SigningCertificates},
+    trust::{Fetch, FetchLimits, HttpFetch, SigningCertificates},
 };
 
 /// An error and its causes on one line. The SDK's own errors say little by themselves.

@@ -128,7 +128,7 @@ mod tests {
 
     use super::*;
     use crate::aws::certificate::testing::TOPIC;
-    use crate::aws::trust::HttpFetch;
+    use crate::aws::trust::{FetchLimits, HttpFetch};
     use crate::ports::{CertificateShelf, Clock, StoreError};
     use aws_config::BehaviorVersion;
     use aws_sdk_sns::config::{Credentials, SharedCredentialsProvider};
@@ -199,7 +199,12 @@ mod tests {
             .build();
         let fetch = HttpFetch::new(None).unwrap();
         let clock = Arc::new(NoClock);
-        let certificates = SigningCertificates::new(fetch, Arc::new(NoShelf), clock, 1500, 50);
+        let limits = FetchLimits {
+            per_minute: 1500,
+            burst: 50,
+            most: 256,
+        };
+        let certificates = SigningCertificates::new(fetch, Arc::new(NoShelf), clock, limits);
         AwsSnsTrust::new(certificates, &sdk, None)
     }
 

@@ -7,6 +7,8 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::secret::Secret;
+
 /// Where the service is, and who asks.
 #[derive(Debug, Args)]
 pub(super) struct AdminClient {
@@ -29,7 +31,7 @@ pub(super) struct AdminClient {
         hide = true,
         hide_env_values = true
     )]
-    token: Option<String>,
+    token: Option<Secret>,
 }
 
 impl AdminClient {
@@ -57,7 +59,7 @@ impl AdminClient {
         let client = reqwest::Client::builder().no_proxy().build()?;
         let mut request = client.request(method, &url);
         if let Some(token) = self.token()? {
-            request = request.bearer_auth(token);
+            request = request.bearer_auth(token.expose());
         }
         if let Some(body) = body {
             request = request.body(body.to_string());
@@ -75,12 +77,12 @@ impl AdminClient {
         Ok(json)
     }
 
-    fn token(&self) -> anyhow::Result<Option<String>> {
+    fn token(&self) -> anyhow::Result<Option<Secret>> {
         let Some(file) = &self.token_file else {
             return Ok(self.token.clone());
         };
         let text = fs::read_to_string(file)
             .with_context(|| format!("the token file {} cannot be read", file.display()))?;
-        Ok(Some(text.trim().to_owned()))
+        Ok(Some(text.trim().to_owned().into()))
     }
 }

@@ -93,7 +93,18 @@ const USAGE: u8 = 2;
 
 /// Does what was typed. Exit codes: 0 done, 1 failed, 2 usage or configuration.
 pub fn run() -> ExitCode {
-    let code = match Cli::parse().command {
+    let words: Vec<_> = std::env::args_os().collect();
+    let command = match Cli::try_parse_from(&words) {
+        Ok(cli) => cli.command,
+        Err(told) => {
+            // It repeats what was typed, or what a script took for an argument.
+            let words = words
+                .iter()
+                .map(|word| printable(word.display()).to_string());
+            return tell(&Cli::try_parse_from(words).err().unwrap_or(told));
+        }
+    };
+    let code = match command {
         Command::Serve(file) => serve::run(&file),
         Command::Check(file) => check::run(&file),
         Command::Plan(arguments) => plan::run(arguments),
@@ -106,6 +117,17 @@ pub fn run() -> ExitCode {
         Command::Resume(scope) => done(pause::resume(&scope)),
     };
     ExitCode::from(code)
+}
+
+/// Says what clap has to say: help and the version, or what is wrong with what was typed.
+fn tell(told: &clap::Error) -> ExitCode {
+    let text = told.render();
+    if told.use_stderr() {
+        let _ = write!(io::stderr(), "{}", printable_lines(text));
+    } else {
+        let _ = write!(io::stdout(), "{}", printable_lines(text));
+    }
+    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(USAGE))
 }
 
 fn done(result: anyhow::Result<()>) -> u8 {

@@ -15,6 +15,10 @@ pub(super) fn run(file: &ConfigFile) -> u8 {
         }
     };
     telemetry::init();
+    // A connection is a file, and the usual soft limit is lower than server.max_connections.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

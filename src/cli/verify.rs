@@ -136,7 +136,21 @@ fn verify(arguments: &Arguments, config: &Config) -> anyhow::Result<bool> {
         }
         report.pass(check);
     }
-    say("The message is SNS's, and would be believed.");
+    let mut provided = Vec::new();
+    if arguments.cert.is_some() {
+        provided.push("SNS serves this certificate at this address");
+    }
+    if config.sns.topics.is_empty() {
+        provided.push("its topic is one of sns.topics");
+    }
+    if provided.is_empty() {
+        say("The message is SNS's, and would be believed.");
+    } else {
+        let provided = provided.join(" and ");
+        say(format_args!(
+            "The message would be believed, provided that {provided}."
+        ));
+    }
     Ok(true)
 }
 

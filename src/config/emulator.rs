@@ -11,7 +11,8 @@ pub struct Emulator {
     pub origin: String,
     /// Its name or address.
     pub host: String,
-    /// All that its name stands for: it is asked nowhere else, whatever the name says later.
+    /// All that its name stands for: certificates are asked for nowhere else, whatever the name
+    /// says later.
     pub addresses: Vec<SocketAddr>,
 }
 

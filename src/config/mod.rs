@@ -379,6 +379,11 @@ impl Api {
                 );
                 reader.refuse(TOKEN_VARIABLE, text);
             }
+            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let text = "a character that no request can show: give letters, digits and \
+                            signs, without spaces and line ends";
+                reader.refuse(TOKEN_VARIABLE, text);
+            }
             tokens.push(Token {
                 name: TOKEN_VARIABLE.to_owned(),
                 sha256: SecretHash::of(token.as_bytes()),

@@ -36,8 +36,8 @@ impl fmt::Display for Faults {
     }
 }
 
-/// A value, and where it was set.
-#[derive(Debug, Clone)]
+/// A value, which may be secret, and where it was set.
+#[derive(Clone)]
 struct Setting {
     value: Value,
     origin: Origin,
@@ -51,7 +51,6 @@ enum Origin {
 }
 
 /// The settings that nobody took yet, the keys that are known, and what is wrong so far.
-#[derive(Debug)]
 pub(super) struct Reader {
     file: String,
     settings: BTreeMap<String, Setting>,

@@ -78,7 +78,11 @@ fn read_basic_auth(reader: &mut Reader) -> Option<SecretHash> {
         (None, Some(file)) => match fs::read_to_string(&file) {
             Ok(text) => (key, text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => {
-                reader.refuse(key, format!("{} cannot be read: {error}", file.display()));
+                // Not its name: whoever mixed up the two keys gave a password.
+                reader.refuse(
+                    key,
+                    format!("the file that it names cannot be read: {error}"),
+                );
                 return None;
             }
         },

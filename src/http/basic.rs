@@ -27,7 +27,9 @@ pub(super) async fn guard(State(state): State<AppState>, request: Request, next:
         state.metrics.message(slug);
         if shown {
             state.metrics.unauthorized(slug);
-            tracing::warn!(reason = slug, "message refused");
+            if let Some(left_out) = state.refusals.line(slug, state.clock.now()) {
+                tracing::warn!(reason = slug, left_out, "message refused");
+            }
         }
         return Problem::challenged(slug).into_response();
     }

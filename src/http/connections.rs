@@ -13,12 +13,15 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 /// What a request's line and headers may take together.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
+/// How long a sender may take none of an answer.
+const WRITE: Duration = Duration::from_secs(10);
 /// After an error that is not one connection's, such as no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -56,8 +59,10 @@ pub async fn serve(
             let routes = routes
                 .clone()
                 .map_request(|request: Request<Incoming>| request.map(Body::new));
-            let connection =
-                builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(WRITE));
+            let stream = TokioIo::new(Box::pin(stream));
+            let connection = builder.serve_connection(stream, TowerToHyperService::new(routes));
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 // What a sender breaks off is its own affair.

@@ -69,5 +69,6 @@ fn is_foreign(headers: &HeaderMap, address: SocketAddr) -> bool {
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
     let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    !matches!(name, Some("localhost" | "127.0.0.1" | "[::1]"))
+    let own = host.is_some_and(|host| host.parse() == Ok(address));
+    !own && !matches!(name, Some("localhost" | "127.0.0.1" | "[::1]"))
 }

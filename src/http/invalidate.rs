@@ -4,8 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -15,6 +14,7 @@ use uuid::Uuid;
 use super::{
     API_BODY,
     auth::Caller,
+    capacity::Whole,
     problem::{Fault, Problem},
 };
 use crate::{
@@ -39,16 +39,9 @@ pub(super) async fn create(
     State(signals): State<Arc<Signals>>,
     State(metrics): State<Metrics>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole<API_BODY>, Problem>,
 ) -> Result<Response, Problem> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(API_BODY),
-        _ => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "not-read",
-            "the body did not arrive whole",
-        ),
-    })?;
+    let whole = body?;
     if headers.contains_key("idempotency-key") {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -57,7 +50,7 @@ pub(super) async fn create(
         ));
     }
     // Whatever the content type says: curl -d calls everything a form.
-    let value = serde_json::from_slice(&body).map_err(|error| {
+    let value = serde_json::from_slice(&whole.body).map_err(|error| {
         Problem::new(
             StatusCode::BAD_REQUEST,
             "not-json",

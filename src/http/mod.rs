@@ -2,6 +2,7 @@
 
 mod auth;
 mod basic;
+mod capacity;
 mod connections;
 mod guard;
 mod invalidate;
@@ -9,6 +10,7 @@ mod invalidations;
 mod operate;
 mod probes;
 mod problem;
+mod refusals;
 mod requests;
 mod sns;
 
@@ -35,8 +37,10 @@ use crate::{
 };
 
 pub use auth::{ApiToken, Tokens};
+pub use capacity::Capacity;
 pub use connections::{Connections, serve};
 use problem::Problem;
+pub use refusals::Refusals;
 
 /// A notification is 256 KiB at most; JSON escapes may double it.
 const SNS_BODY: usize = 512 * 1024;
@@ -66,6 +70,10 @@ pub struct AppState {
     pub sns: Arc<SnsRules>,
     /// Who may use the API.
     pub tokens: Arc<Tokens>,
+    /// How much may be in hand.
+    pub capacity: Capacity,
+    /// What is logged of refused messages.
+    pub refusals: Arc<Refusals>,
 }
 
 /// What is believed of SNS, and what is made of it.
@@ -102,31 +110,29 @@ part_of_state! {
     health: Health,
     metrics: Metrics,
     tokens: Arc<Tokens>,
+    capacity: Capacity,
 }
 
 /// The public listener: SNS, the API, and what load balancers ask.
-pub fn public(state: AppState, max_requests: usize) -> Router {
+pub fn public(state: AppState) -> Router {
+    let places = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(|_| async { Problem::overloaded() }))
+        .layer(LoadShedLayer::new())
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(
+            state.capacity.places(),
+        ));
     let limited = Router::new()
-        .route(
-            "/sns",
-            post(sns::receive)
-                .layer(DefaultBodyLimit::max(SNS_BODY))
-                .layer(middleware::from_fn_with_state(state.clone(), basic::guard)),
-        )
-        .route(
-            "/invalidate",
-            post(invalidate::create).layer(DefaultBodyLimit::max(API_BODY)),
-        )
         .route("/requests/{id}", get(requests::show))
         .route("/invalidations", get(invalidations::list))
         .route("/invalidations/{id}", get(invalidations::show))
-        .layer(middleware::from_fn(deadline))
-        .layer(
-            ServiceBuilder::new()
-                .layer(HandleErrorLayer::new(|_| async { Problem::overloaded() }))
-                .layer(LoadShedLayer::new())
-                .layer(GlobalConcurrencyLimitLayer::new(max_requests)),
-        );
+        .layer(places)
+        // These take a place when their body is whole.
+        .route(
+            "/sns",
+            post(sns::receive).layer(middleware::from_fn_with_state(state.clone(), basic::guard)),
+        )
+        .route("/invalidate", post(invalidate::create))
+        .layer(middleware::from_fn(deadline));
     let open = Router::new()
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::ready))

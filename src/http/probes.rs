@@ -13,12 +13,13 @@ use serde::Serialize;
 use super::problem::Problem;
 use crate::{
     health::{Check, Health, State as CheckState},
-    ports::{Clock, Store},
+    ports::{Clock, Store, StoreError},
     telemetry::Metrics,
 };
 
-/// The name under which dead letters report.
+/// The names of what is looked up in the store.
 const DEAD_LETTERS: &str = "dead_letters";
+const UNSUBSCRIBED: &str = "unsubscribed";
 
 /// The process lives.
 pub(super) async fn health() -> &'static str {
@@ -30,7 +31,7 @@ pub(super) async fn ready(
     State(health): State<Health>,
     State(store): State<Arc<dyn Store>>,
 ) -> Response {
-    let checks = checks(&health, &*store).await;
+    let checks = checks(&health, &*store, 1).await;
     let states: BTreeMap<_, _> = checks
         .iter()
         .map(|(part, check)| (*part, check.state))
@@ -43,22 +44,33 @@ pub(super) async fn ready_in_detail(
     State(health): State<Health>,
     State(store): State<Arc<dyn Store>>,
 ) -> Response {
-    let checks = checks(&health, &*store).await;
+    let checks = checks(&health, &*store, usize::MAX).await;
     answer(&checks, checks.clone())
 }
 
-/// What everybody reported, and whether there are dead letters to look at.
-async fn checks(health: &Health, store: &dyn Store) -> BTreeMap<&'static str, Check> {
-    match store.count_dead_letters().await {
-        Ok(0) => health.ok(DEAD_LETTERS),
-        Ok(count) => {
-            let text = format!("{count} are kept: purgefront deadletters list shows them");
-            health.warn(DEAD_LETTERS, text);
-        }
+/// What everybody reported, and what in the store somebody should look at: dead letters, counted
+/// up to `most`, and subscriptions that ended.
+async fn checks(health: &Health, store: &dyn Store, most: usize) -> BTreeMap<&'static str, Check> {
+    let mut checks = health.checks();
+    let mut add = |part, found: Result<Option<String>, StoreError>| match found {
+        Ok(None) => drop(checks.insert(part, Check::ok())),
+        Ok(Some(text)) => drop(checks.insert(part, Check::warn(text))),
         // The store's own check says more.
-        Err(error) => tracing::debug!(%error, "dead letters were not counted"),
-    }
-    health.checks()
+        Err(error) => tracing::debug!(%error, part, "not looked up"),
+    };
+    let letters = store.count_dead_letters(most).await;
+    let show = |count| format!("{count} are kept: purgefront deadletters list shows them");
+    add(
+        DEAD_LETTERS,
+        letters.map(|count| (count > 0).then(|| show(count))),
+    );
+    let ended = store.ended_subscriptions().await;
+    let show = |topics: String| format!("the subscription to {topics} was ended; subscribe again");
+    add(
+        UNSUBSCRIBED,
+        ended.map(|topics| (!topics.is_empty()).then(|| show(topics.join(" and ")))),
+    );
+    checks
 }
 
 fn answer(checks: &BTreeMap<&'static str, Check>, shown: impl Serialize) -> Response {
@@ -89,7 +101,7 @@ pub(super) async fn metrics(
     State(store): State<Arc<dyn Store>>,
     State(clock): State<Arc<dyn Clock>>,
 ) -> Result<Response, Problem> {
-    match store.count_dead_letters().await {
+    match store.count_dead_letters(usize::MAX).await {
         Ok(count) => metrics.dead_letters(count),
         // The other metrics matter most while the store is in trouble.
         Err(error) => tracing::warn!(%error, "dead letters were not counted"),

@@ -108,6 +108,14 @@ impl Problem {
         )
     }
 
+    pub(super) fn not_read() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "not-read",
+            "the body did not arrive whole",
+        )
+    }
+
     pub(super) fn not_in_time() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -132,7 +140,7 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "answered 503");
+        tracing::debug!(%error, "answered 503");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "store-unavailable",

@@ -2,13 +2,12 @@
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::State,
     http::{HeaderMap, StatusCode},
 };
 use serde_json::{Value, json};
 
-use super::{AppState, DEADLINE, SNS_BODY, SnsRules, problem::Problem};
+use super::{AppState, DEADLINE, SNS_BODY, SnsRules, capacity::Whole, problem::Problem};
 use crate::{
     domain::{
         change::{Acceptance, Content, DeadContent, NewMessage},
@@ -22,7 +21,7 @@ use crate::{
 pub(super) async fn receive(
     State(state): State<AppState>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole<SNS_BODY>, Problem>,
 ) -> Result<Json<Value>, Problem> {
     let received = take_in(&state, &headers, body).await;
     match &received {
@@ -40,23 +39,16 @@ pub(super) async fn receive(
 async fn take_in(
     state: &AppState,
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole<SNS_BODY>, Problem>,
 ) -> Result<Acceptance, Problem> {
     let arrived_at = state.clock.now();
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(SNS_BODY),
-        _ => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "not-read",
-            "the body did not arrive whole",
-        ),
-    })?;
+    let whole = body?;
     let raw = headers
         .get("x-amz-sns-rawdelivery")
         .is_some_and(|value| value == "true");
-    let message = believe(state, &body, raw, arrived_at + DEADLINE)
+    let message = believe(state, &whole.body, raw, arrived_at + DEADLINE)
         .await
-        .map_err(|refusal| refused(&refusal))?;
+        .map_err(|refusal| refused(state, &refusal))?;
     let content = read(&message, &state.sns, &state.metrics);
     let acceptance = state
         .store
@@ -152,23 +144,19 @@ fn kept(state: &AppState, message: &SnsMessage, content: &Content) {
                 topic = %message.topic(),
                 "somebody ended the subscription: nothing comes from this topic any more"
             );
-            state.health.warn(
-                "unsubscribed",
-                format!(
-                    "the subscription to {} was ended; subscribe again",
-                    message.topic()
-                ),
-            );
         }
     }
 }
 
-fn refused(refusal: &Refusal) -> Problem {
+fn refused(state: &AppState, refusal: &Refusal) -> Problem {
     let status = match refusal.class() {
         RefusalClass::Malformed => StatusCode::BAD_REQUEST,
         RefusalClass::Forbidden => StatusCode::FORBIDDEN,
         RefusalClass::TryAgain => StatusCode::SERVICE_UNAVAILABLE,
     };
-    tracing::warn!(reason = refusal.slug(), status = status.as_u16(), %refusal, "message refused");
-    Problem::new(status, refusal.slug(), refusal.to_string())
+    let reason = refusal.slug();
+    if let Some(left_out) = state.refusals.line(reason, state.clock.now()) {
+        tracing::warn!(reason, status = status.as_u16(), %refusal, left_out, "message refused");
+    }
+    Problem::new(status, reason, refusal.to_string())
 }

@@ -5,6 +5,8 @@ mod writer;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -51,11 +53,7 @@ impl FileLock {
             path: store.to_owned(),
             source,
         };
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&name)
+        let file = open_private(Path::new(&name))
             .with_context(|| format!("cannot write {}", Path::new(&name).display()))
             .map_err(failed)?;
         match file.try_lock() {
@@ -66,6 +64,17 @@ impl FileLock {
     }
 }
 
+/// Opens a file to write to. Where it is made, only its owner may read it: it holds keys and
+/// Tokens. SQLite gives the files beside a store the same mode.
+fn open_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+}
+
 /// Opens the store, makes or migrates its schema, and starts its writer.
 pub async fn open(
     path: &Path,
@@ -73,10 +82,11 @@ pub async fn open(
     health: Health,
 ) -> Result<SqliteStore, OpenError> {
     let lock = FileLock::take(path)?;
-    SqliteStore::open(path, lock, clock, health)
-        .await
-        .map_err(|source| OpenError::Failed {
-            path: path.to_owned(),
-            source,
-        })
+    let failed = |source| OpenError::Failed {
+        path: path.to_owned(),
+        source,
+    };
+    open_private(path).map_err(|error| failed(error.into()))?;
+    let store = SqliteStore::open(path, lock, clock, health).await;
+    store.map_err(failed)
 }

@@ -1,6 +1,10 @@
 //! Logs: text on a terminal, JSON lines otherwise.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    backtrace::Backtrace,
+    io::{self, IsTerminal as _},
+    panic,
+};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -22,6 +26,11 @@ pub fn init() {
     } else {
         registry.with(layer.json().flatten_event(true)).init();
     }
+    // A panic is a line among the others, too.
+    panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        tracing::error!(%panic, %backtrace, "a fault of purgefront's own");
+    }));
 }
 
 /// An error and all its causes on one line.

@@ -241,9 +241,14 @@ impl Store for Counted {
         self.store.prune(cutoff).await
     }
 
-    async fn count_dead_letters(&self) -> Result<u64, StoreError> {
+    async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError> {
         let _under_way = self.begin();
-        self.store.count_dead_letters().await
+        self.store.ended_subscriptions().await
+    }
+
+    async fn count_dead_letters(&self, most: usize) -> Result<u64, StoreError> {
+        let _under_way = self.begin();
+        self.store.count_dead_letters(most).await
     }
 
     async fn request(&self, id: Uuid) -> Result<Option<RequestView>, StoreError> {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, Shared, select};
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 pub use self::fetch::{Fetch, HttpFetch};
 use super::certificate::SigningCertificate;
@@ -31,8 +32,22 @@ use crate::ports::{CertificateShelf, Clock};
 const KEPT: usize = 64;
 /// For how long a fetch that failed is not repeated: less than SNS waits between its tries.
 const FAILED_FOR: Duration = Duration::from_secs(2);
+/// Why a certificate is not even asked for.
+const CROWDED: &str = "too many other certificates are asked for";
 /// How many failed fetches are remembered.
 const MOST_FAILED: usize = 1_000;
+
+/// What strangers can make us fetch, and wait for.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchLimits {
+    /// Fetches a minute: `sns.cert_fetches_per_minute`.
+    pub per_minute: u32,
+    /// Fetches at once: `sns.cert_fetch_burst`.
+    pub burst: u32,
+    /// Certificates on their way, and once more requests that wait for one which is: what waits
+    /// has to leave room for what need not.
+    pub most: usize,
+}
 
 /// The certificates that messages are verified with.
 #[derive(Clone)]
@@ -43,6 +58,10 @@ struct Inner {
     shelf: Arc<dyn CertificateShelf>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
+    /// How many certificates may be on their way.
+    most_flights: usize,
+    /// Places for those who wait for one that somebody else asked for.
+    passengers: Semaphore,
 }
 
 /// A certificate in memory.
@@ -71,15 +90,18 @@ type Obtained = Result<(SigningCertificate, Option<String>), Refusal>;
 type Flight = Shared<Pin<Box<dyn Future<Output = Found> + Send>>>;
 
 impl SigningCertificates {
-    /// `per_minute` and `burst` bound the fetches: `sns.cert_fetches_per_minute` and
-    /// `sns.cert_fetch_burst`.
+    /// Nothing is known but what is on the shelf.
     pub fn new(
         fetch: impl Fetch,
         shelf: Arc<dyn CertificateShelf>,
         clock: Arc<dyn Clock>,
-        per_minute: u32,
-        burst: u32,
+        limits: FetchLimits,
     ) -> Self {
+        let FetchLimits {
+            per_minute,
+            burst,
+            most,
+        } = limits;
         let turns = TokenBucket::full(f64::from(per_minute) / 60.0, burst, clock.now());
         Self(Arc::new(Inner {
             fetch: Box::new(fetch),
@@ -91,6 +113,8 @@ impl SigningCertificates {
                 flights: HashMap::new(),
                 turns,
             }),
+            most_flights: most.max(1),
+            passengers: Semaphore::new(most.max(1)),
         }))
     }
 
@@ -126,20 +150,33 @@ impl SigningCertificates {
     }
 
     async fn get(&self, url: &CertificateUrl, deadline: Timestamp) -> Found {
-        let flight = {
+        let (flight, _place) = {
             let mut state = self.0.state();
             if let Some(kept) = state.kept.iter().find(|kept| kept.url == *url) {
                 return Ok(Arc::clone(&kept.certificate));
             }
-            let failed = state.failed.get(url);
-            if let Some((_, why)) = failed.filter(|(until, _)| self.0.clock.now() < *until) {
+            let now = self.0.clock.now();
+            // A clock that was set back must not make a moment of hours.
+            let fresh = |until: Timestamp| now < until && until <= now + FAILED_FOR;
+            if let Some((until, why)) = state.failed.get(url)
+                && fresh(*until)
+            {
                 return Err(why.clone());
             }
-            state
-                .flights
-                .entry(url.clone())
-                .or_insert_with(|| self.take_off(url.clone(), deadline))
-                .clone()
+            match state.flights.get(url) {
+                Some(flight) => match self.0.passengers.try_acquire() {
+                    Ok(place) => (flight.clone(), Some(place)),
+                    Err(_) => return unavailable("too many others wait for it"),
+                },
+                None if state.flights.len() >= self.0.most_flights => {
+                    return unavailable(CROWDED);
+                }
+                None => {
+                    let flight = self.take_off(url.clone(), deadline);
+                    state.flights.insert(url.clone(), flight.clone());
+                    (flight, None)
+                }
+            }
         };
         match select(flight, self.0.clock.sleep_until(deadline)).await {
             Either::Left((found, _)) => found,
@@ -212,7 +249,7 @@ impl Inner {
         let mut state = self.state();
         let now = self.clock.now();
         if state.turns.next(now) > deadline {
-            return unavailable("too many other certificates are asked for");
+            return unavailable(CROWDED);
         }
         Ok(state.turns.reserve(now))
     }

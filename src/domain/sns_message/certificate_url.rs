@@ -32,7 +32,10 @@ impl CertificateUrl {
     /// message's.
     pub(super) fn of_emulator(url: &str, origin: &str) -> Option<Self> {
         let path = url.strip_prefix(origin)?.strip_prefix('/')?;
-        let plain = path.bytes().all(|b| b.is_ascii_graphic());
+        // Nothing that an emulator of an API that takes its orders from queries would obey.
+        let plain = path
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
         (plain && path.len() <= LONGEST_PATH).then(|| Self {
             text: format!("{origin}/{path}"),
             emulated: true,

@@ -1,10 +1,11 @@
-//! SQL of the subscriptions to confirm.
+//! SQL of subscriptions: those to confirm, and those that ended.
 
+use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::columns::{decode, micros, parsed, time};
 use crate::{
-    domain::sns_message::Token,
+    domain::{change::NewMessage, sns_message::Token, topic::TopicArn},
     ports::{ConfirmationResult, PendingConfirmation},
 };
 
@@ -29,6 +30,9 @@ pub(super) async fn record(
     confirmation: PendingConfirmation,
     result: ConfirmationResult,
 ) -> sqlx::Result<()> {
+    if matches!(result, ConfirmationResult::Confirmed(_)) {
+        goes_on(connection, &confirmation.topic, confirmation.signed_at).await?;
+    }
     let (state, due_at, detail) = match result {
         ConfirmationResult::Confirmed(arn) => ("confirmed", confirmation.due_at, arn),
         ConfirmationResult::GivenUp(why) => ("given_up", confirmation.due_at, why),
@@ -46,6 +50,40 @@ pub(super) async fn record(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Notes that the subscription to a topic ended.
+pub(super) async fn end(
+    connection: &mut SqliteConnection,
+    message: &NewMessage,
+) -> sqlx::Result<()> {
+    let insert = "INSERT INTO ended_subscriptions (topic, signed_at) VALUES (?, ?) \
+                  ON CONFLICT DO UPDATE SET signed_at = max(signed_at, excluded.signed_at)";
+    sqlx::query(insert)
+        .bind(message.topic.as_str())
+        .bind(micros(message.signed_at))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Notes that something was published to a topic at this time, and came.
+pub(super) async fn goes_on(
+    connection: &mut SqliteConnection,
+    topic: &TopicArn,
+    signed_at: Timestamp,
+) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM ended_subscriptions WHERE topic = ? AND signed_at < ?")
+        .bind(topic.as_str())
+        .bind(micros(signed_at))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn ended(readers: &SqlitePool) -> sqlx::Result<Vec<String>> {
+    let select = "SELECT topic FROM ended_subscriptions ORDER BY topic";
+    sqlx::query_scalar(select).fetch_all(readers).await
 }
 
 fn no_token() -> sqlx::Error {

@@ -6,8 +6,9 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use super::columns::{micros, signed, time, unsigned};
 use crate::domain::{history::DeadLetter, s3_event::ObjectChange};
 
-pub(super) async fn count(readers: &SqlitePool) -> sqlx::Result<u64> {
-    let count = sqlx::query_scalar("SELECT count(*) FROM dead_letters");
+pub(super) async fn count(readers: &SqlitePool, most: usize) -> sqlx::Result<u64> {
+    let count = "SELECT count(*) FROM (SELECT 1 FROM dead_letters LIMIT ?)";
+    let count = sqlx::query_scalar(count).bind(signed(most));
     Ok(unsigned(count.fetch_one(readers).await?))
 }
 

@@ -2,16 +2,21 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::columns::{decode, micros, signed, time};
+use super::{
+    columns::{decode, micros, signed, time},
+    confirmations,
+};
 use crate::domain::{
     change::{Acceptance, Change, Content, DeadContent, NewMessage, NewRequest, Subject, Verdict},
     mapping::Mapping,
     path::Item,
     s3_event::ObjectChange,
     sns_message::Token,
+    topic::TopicArn,
 };
 
 /// Rows in one INSERT: SQLite takes 32,766 bound values.
@@ -132,6 +137,9 @@ struct NewRows<'a> {
     changes: Vec<NewChange<'a>>,
     dead: Vec<(i64, &'a NewMessage, &'a DeadContent)>,
     confirmations: Vec<(&'a NewMessage, &'a Token)>,
+    ends: Vec<&'a NewMessage>,
+    /// When the newest notification of each topic was published.
+    newest: HashMap<&'a TopicArn, Timestamp>,
 }
 
 enum NewChange<'a> {
@@ -146,9 +154,12 @@ impl<'a> NewRows<'a> {
                 let event = |change| NewChange::Event(seq, message, change);
                 self.changes.extend(changes.iter().map(event));
                 self.dead.extend(dead.iter().map(|one| (seq, message, one)));
+                let newest = self.newest.entry(&message.topic);
+                let newest = newest.or_insert(message.signed_at);
+                *newest = message.signed_at.max(*newest);
             }
             Content::SubscriptionConfirmation(token) => self.confirmations.push((message, token)),
-            Content::UnsubscribeConfirmation => {}
+            Content::UnsubscribeConfirmation => self.ends.push(message),
         }
     }
 
@@ -177,6 +188,12 @@ impl<'a> NewRows<'a> {
                 .bind(micros(message.accepted_at))
                 .execute(&mut *connection)
                 .await?;
+        }
+        for message in &self.ends {
+            confirmations::end(connection, message).await?;
+        }
+        for (topic, signed_at) in &self.newest {
+            confirmations::goes_on(connection, topic, *signed_at).await?;
         }
         Ok(())
     }

@@ -303,8 +303,12 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn count_dead_letters(&self) -> Result<u64, StoreError> {
-        Ok(dead_letters::count(&self.readers).await?)
+    async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError> {
+        Ok(confirmations::ended(&self.readers).await?)
+    }
+
+    async fn count_dead_letters(&self, most: usize) -> Result<u64, StoreError> {
+        Ok(dead_letters::count(&self.readers, most).await?)
     }
 
     async fn dead_letters(

@@ -10,6 +10,7 @@ use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 
 /// A clock that goes when it is told to.
 struct HandClock(watch::Sender<Timestamp>);
@@ -25,6 +26,10 @@ impl HandClock {
 
     fn pass(&self, span: Duration) {
         self.0.send_modify(|now| *now += span);
+    }
+
+    fn set_back(&self, span: Duration) {
+        self.0.send_modify(|now| *now -= span);
     }
 
     fn after(&self, span: Duration) -> Timestamp {
@@ -106,7 +111,18 @@ fn shelf() -> Arc<Shelf> {
 }
 
 fn certificates(server: &Server, clock: &Arc<HandClock>) -> SigningCertificates {
-    SigningCertificates::new(server.clone(), shelf(), clock.clone(), 1500, 50)
+    SigningCertificates::new(server.clone(), shelf(), clock.clone(), LIMITS)
+}
+
+/// The defaults.
+const LIMITS: FetchLimits = limits(1500, 50);
+
+const fn limits(per_minute: u32, burst: u32) -> FetchLimits {
+    FetchLimits {
+        per_minute,
+        burst,
+        most: 256,
+    }
 }
 
 fn message(certificate: u32) -> SnsMessage {
@@ -221,7 +237,8 @@ async fn nobody_waits_past_the_deadline() {
 async fn fetches_take_turns_and_hopeless_ones_take_none() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
     // Two at once, then one every six seconds.
-    let certificates = SigningCertificates::new(server.clone(), shelf(), clock.clone(), 10, 2);
+    let certificates =
+        SigningCertificates::new(server.clone(), shelf(), clock.clone(), limits(10, 2));
     let deadline = clock.after(SECONDS_10);
     let waiters: Vec<_> = (1..=4)
         .map(|number| {
@@ -251,9 +268,51 @@ async fn fetches_take_turns_and_hopeless_ones_take_none() {
 }
 
 #[tokio::test]
+async fn those_who_wait_leave_room_for_others() {
+    let (clock, server) = (
+        HandClock::march(),
+        Server::new(Ok(sns_certificate()), false),
+    );
+    let limits = FetchLimits { most: 2, ..LIMITS };
+    let certificates = SigningCertificates::new(server.clone(), shelf(), clock.clone(), limits);
+    let deadline = clock.after(SECONDS_10);
+    let waiters = [1, 1, 1, 1, 2, 3].map(|number| {
+        let certificates = certificates.clone();
+        tokio::spawn(async move { certificates.verify(&message(number), deadline).await })
+    });
+    settle().await;
+    // A third that would share the first's fetch, and a third fetch, hear at once.
+    let heard = waiters.each_ref().map(JoinHandle::is_finished);
+    assert_eq!(heard, [false, false, false, true, false, true]);
+    server.0.gate.add_permits(2);
+    let mut outcomes = Vec::new();
+    for waiter in waiters {
+        outcomes.push(waiter.await.unwrap().is_ok());
+    }
+    assert_eq!(outcomes, [true, true, true, false, true, false]);
+    assert_eq!(server.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_no_failure_last() {
+    let (clock, server) = (HandClock::march(), Server::new(Err("no connection"), true));
+    let certificates = certificates(&server, &clock);
+    let verify = async || {
+        let deadline = clock.after(SECONDS_10);
+        certificates.verify(&message(1), deadline).await.is_ok()
+    };
+    assert!(!verify().await);
+    server.now_answers(sns_certificate());
+    assert!(!verify().await, "remembered for a moment");
+    clock.set_back(Duration::from_hours(3));
+    assert!(verify().await);
+}
+
+#[tokio::test]
 async fn known_certificates_need_no_turn() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
-    let certificates = SigningCertificates::new(server.clone(), shelf(), clock.clone(), 1, 1);
+    let certificates =
+        SigningCertificates::new(server.clone(), shelf(), clock.clone(), limits(1, 1));
     let deadline = clock.after(SECONDS_10);
     assert_eq!(certificates.verify(&message(1), deadline).await, Ok(()));
     assert!(certificates.verify(&message(2), deadline).await.is_err());
@@ -264,7 +323,7 @@ async fn known_certificates_need_no_turn() {
 async fn the_oldest_certificate_makes_room() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
     let certificates =
-        SigningCertificates::new(server.clone(), shelf(), clock.clone(), 60_000, 1000);
+        SigningCertificates::new(server.clone(), shelf(), clock.clone(), limits(60_000, 1000));
     let deadline = clock.after(SECONDS_10);
     for number in 0..=64 {
         assert_eq!(
@@ -291,7 +350,7 @@ async fn a_fetch_that_panics_leaves_nobody_waiting_for_ever() {
         }
     }
     let clock = HandClock::march();
-    let certificates = SigningCertificates::new(Broken, shelf(), clock.clone(), 1500, 50);
+    let certificates = SigningCertificates::new(Broken, shelf(), clock.clone(), LIMITS);
     for _ in 0..2 {
         let verified = certificates
             .verify(&message(1), clock.after(SECONDS_10))
@@ -353,8 +412,7 @@ async fn a_version_2_signature_labelled_1_is_refused() {
 async fn a_certificate_that_verified_something_outlives_a_restart() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
     let shelf = shelf();
-    let started =
-        || SigningCertificates::new(server.clone(), shelf.clone(), clock.clone(), 1500, 50);
+    let started = || SigningCertificates::new(server.clone(), shelf.clone(), clock.clone(), LIMITS);
     let deadline = clock.after(SECONDS_10);
     let mut forged = notification(1);
     forged["Message"] = json!("forged");

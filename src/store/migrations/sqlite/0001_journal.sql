@@ -163,6 +163,12 @@ CREATE TABLE confirmations (
     PRIMARY KEY (topic, token)
 );
 
+-- Topics whose subscription somebody ended, until something later comes from them.
+CREATE TABLE ended_subscriptions (
+    topic TEXT PRIMARY KEY,
+    signed_at INTEGER NOT NULL
+);
+
 -- The catalogue as last read: one row, and a JSON document for each distribution.
 CREATE TABLE catalogue (
     only INTEGER PRIMARY KEY CHECK (only = 1),

@@ -1,0 +1,87 @@
+//! How much may be in hand at once: requests whose bodies are whole, and bytes of bodies.
+//!
+//! Whoever dawdles with a body holds a connection and what was sent of it, never one of the
+//! places that others need.
+
+use std::sync::Arc;
+
+use axum::{
+    body::{Bytes, HttpBody as _},
+    extract::{FromRef, FromRequest, Request},
+};
+use futures_util::StreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::problem::Problem;
+
+/// All bodies together: 500 of SNS's largest, or many thousands as S3 sends them.
+const MOST_BYTES: usize = 128 * 1024 * 1024;
+
+/// What may be in hand.
+#[derive(Debug, Clone)]
+pub struct Capacity {
+    places: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+impl Capacity {
+    /// So many requests: `server.max_requests`.
+    pub fn new(requests: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(requests)),
+            bytes: Arc::new(Semaphore::new(MOST_BYTES)),
+        }
+    }
+
+    /// The places, for those who have no body to wait for.
+    pub(super) fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.places)
+    }
+}
+
+/// A body of at most `MOST` bytes that has come whole, and its place among what is in hand.
+pub(super) struct Whole<const MOST: usize> {
+    pub(super) body: Bytes,
+    _bytes: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<S, const MOST: usize> FromRequest<S> for Whole<MOST>
+where
+    Capacity: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let Capacity { places, bytes } = Capacity::from_ref(state);
+        let body = request.into_body();
+        let promised = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if promised > MOST {
+            return Err(Problem::too_large(MOST));
+        }
+        let mut whole = Vec::new();
+        let mut held = reserve(&bytes, 0)?;
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Problem::not_read())?;
+            if whole.len() + chunk.len() > MOST {
+                return Err(Problem::too_large(MOST));
+            }
+            held.merge(reserve(&bytes, chunk.len())?);
+            whole.extend_from_slice(&chunk);
+        }
+        let place = places.try_acquire_owned();
+        Ok(Self {
+            body: whole.into(),
+            _bytes: held,
+            _place: place.map_err(|_| Problem::overloaded())?,
+        })
+    }
+}
+
+fn reserve(bytes: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let count = u32::try_from(count).map_err(|_| Problem::overloaded())?;
+    let reserved = Arc::clone(bytes).try_acquire_many_owned(count);
+    reserved.map_err(|_| Problem::overloaded())
+}
