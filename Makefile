@@ -33,6 +33,7 @@ check: .tools/deny lint-docker ## Formatting, lints, docs, dependencies
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	cargo deny --locked check bans licenses sources
+	@cargo metadata --locked --quiet --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
 advisories: .tools/deny ## Known vulnerabilities in dependencies (needs the advisory database)
 	@cargo deny fetch db >/dev/null 2>&1 \
