@@ -11,10 +11,11 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::Subscr
 use crate::printable::PrintableWriter;
 
 /// Starts logging to standard error. `RUST_LOG` chooses what, as usual; by default all of
-/// ours from `info`, and warnings of others.
+/// ours from `info`, and warnings of others, but for those of the SDK's search for credentials,
+/// which come at length with each try and of which ours say what matters.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,purgefront=info"));
+        .unwrap_or_else(|_| EnvFilter::new("warn,aws_config=error,purgefront=info"));
     let registry = tracing_subscriber::registry().with(filter);
     // Whoever logs what, a library too: no line of it can hold what a terminal obeys. Colours
     // are the price, for they are such text.
