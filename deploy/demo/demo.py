@@ -186,8 +186,9 @@ class Demo:
         return AWS | {"HTTPS_PROXY": f"http://{self.proxy}", "AWS_CA_BUNDLE": str(self.ca)}
 
     def client(self, service):
-        # An upload hangs for as long as the webhook does: not for ever.
-        patience = {"read_timeout": 20, "retries": {"total_max_attempts": 1}}
+        # An upload hangs for as long as the webhook does: not for ever. moto has been seen to drop
+        # a connection; whatever the demo asks for may be done twice.
+        patience = {"read_timeout": 20, "retries": {"total_max_attempts": 3}}
         config = Config(proxies={"https": f"http://{self.proxy}"}, **patience)
         return boto3.client(service, verify=str(self.ca), config=config)
 
@@ -335,11 +336,10 @@ class Demo:
         raise Failed("moto or purgefront ended by itself")
 
     def show_logs(self):
-        """The ends of the logs: purgefront's, and moto's where it is the one that ended."""
-        for name, process in self.processes.items():
-            if name == "purgefront" or process.poll() is not None:
-                lines = (self.home / f"{name}.log").read_text(errors="replace").splitlines()
-                print("\n".join(["", f"The end of {name}'s log:", *lines[-20:]]), file=sys.stderr)
+        """The ends of the logs."""
+        for name in self.processes:
+            lines = (self.home / f"{name}.log").read_text(errors="replace").splitlines()
+            print("\n".join(["", f"The end of {name}'s log:", *lines[-20:]]), file=sys.stderr)
 
 
 def stop(process):
