@@ -85,3 +85,52 @@ fn reserve(bytes: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit,
     let reserved = Arc::clone(bytes).try_acquire_many_owned(count);
     reserved.map_err(|_| Problem::overloaded())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use futures_util::stream;
+
+    use super::*;
+
+    async fn take(capacity: &Capacity, body: impl Into<Body>) -> Result<Whole<10>, &'static str> {
+        let request = Request::new(body.into());
+        let taken = Whole::from_request(request, capacity).await;
+        taken.map_err(|problem| problem.slug())
+    }
+
+    fn chunks(chunks: &'static [&'static str]) -> Body {
+        let chunks = chunks.iter().map(|chunk| Ok::<_, Infallible>(*chunk));
+        Body::from_stream(stream::iter(chunks))
+    }
+
+    #[tokio::test]
+    async fn a_place_is_taken_when_the_body_is_whole() {
+        let capacity = Capacity::new(1);
+        let dawdling = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let mut dawdling = Box::pin(take(&capacity, dawdling));
+        assert!(futures_util::poll!(&mut dawdling).is_pending());
+        let first = take(&capacity, "first").await.unwrap();
+        assert_eq!(first.body, "first");
+        assert_eq!(take(&capacity, "second").await.err(), Some("overloaded"));
+        drop(first);
+        assert!(take(&capacity, chunks(&["sec", "ond"])).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn no_body_is_too_large_and_not_all_of_them_together() {
+        let capacity = Capacity {
+            places: Arc::new(Semaphore::new(9)),
+            bytes: Arc::new(Semaphore::new(15)),
+        };
+        for body in [Body::from("12345678901"), chunks(&["123456", "78901"])] {
+            assert_eq!(take(&capacity, body).await.err(), Some("too-large"));
+        }
+        let first = take(&capacity, "1234567890").await.unwrap();
+        assert_eq!(take(&capacity, "123456").await.err(), Some("overloaded"));
+        drop(first);
+        assert!(take(&capacity, chunks(&["12345", "67890"])).await.is_ok());
+    }
+}
