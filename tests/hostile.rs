@@ -25,11 +25,13 @@ const EVIL: &str = "evil\u{1b}[31m\u{7}\u{9b}2J\r\n{\"level\":\"INFO\",\"message
 /// What may stand in XML.
 const EVIL_XML: &str = "/evil\u{9b}31m\u{202e}*";
 
-/// Runs a command on a terminal of its own, and shows on standard error what it shows there.
+/// Runs a command on a terminal of its own, and shows on standard error what it shows there. When
+/// this ends, the terminal hangs up, and that has to end the command.
 const TERMINAL: &[&str] = &[
     "python3",
     "-c",
-    "import os, pty, sys; os.dup2(2, 1); pty.spawn(sys.argv[1:])",
+    "import os, pty, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.dup2(2, 1); \
+     pty.spawn(sys.argv[1:])",
 ];
 
 /// That nothing in it is more than text on its line.
