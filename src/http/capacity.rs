@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::{
-    body::{Bytes, HttpBody as _},
+    body::Bytes,
     extract::{FromRef, FromRequest, Request},
 };
 use futures_util::StreamExt as _;
@@ -55,14 +55,11 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Capacity { places, bytes } = Capacity::from_ref(state);
-        let body = request.into_body();
-        let promised = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if promised > MOST {
-            return Err(Problem::too_large(MOST));
-        }
         let mut whole = Vec::new();
         let mut held = reserve(&bytes, 0)?;
-        let mut chunks = body.into_data_stream();
+        // Read as far as it may go, whatever length it promises: an answer on which much is left
+        // unread resets the connection, and a proxy then says 502 instead.
+        let mut chunks = request.into_body().into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| Problem::not_read())?;
             if whole.len() + chunk.len() > MOST {
