@@ -22,7 +22,7 @@ use crate::{
     domain::{batch::Usage, catalogue::Catalogue, s3_event::EventFilter},
     health::Health,
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
-    ports::{CertificateShelf, Clock, Store, StoreError},
+    ports::{CertificateCache, Clock, Store, StoreError},
     shutdown::{self, Ending, Shutdown},
     signals::Signals,
     store::{self, OpenError, SqliteStore},
@@ -119,7 +119,7 @@ impl App {
         let pinned = emulator.map(|one| (one.host.as_str(), one.addresses.as_slice()));
         let certificates = SigningCertificates::new(
             HttpFetch::new(pinned)?,
-            Arc::clone(&store) as Arc<dyn CertificateShelf>,
+            Arc::clone(&store) as Arc<dyn CertificateCache>,
             Arc::clone(&clock),
             FetchLimits {
                 per_minute: config.sns.cert_fetches_per_minute,

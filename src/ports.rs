@@ -60,7 +60,7 @@ pub enum ConfirmError {
 /// Where verified certificates outlive a restart: bounded, by address. A certificate that is
 /// not there is fetched anew, so neither verb has to succeed.
 #[async_trait]
-pub trait CertificateShelf: Send + Sync + 'static {
+pub trait CertificateCache: Send + Sync + 'static {
     /// A kept certificate, as PEM.
     async fn certificate(&self, url: &str) -> Result<Option<String>, StoreError>;
 

@@ -35,13 +35,13 @@ fn check(glob: &str, also: &[String], key: &str) {
     assert_eq!(captures.is_some(), read.matches(key));
     let ignore = Ignore::new("site", glob).expect("a glob");
     assert_eq!(captures.is_some(), ignore.is_about("site", key));
-    let hit = rule.hit("site", key);
-    assert_eq!(captures.is_some(), hit.is_some());
-    let (Some(captures), Some(hit)) = (captures, hit) else {
+    let found = rule.matches("site", key);
+    assert_eq!(captures.is_some(), found.is_some());
+    let (Some(captures), Some(found)) = (captures, found) else {
         return;
     };
 
-    let items: Vec<_> = hit.items().collect();
+    let items: Vec<_> = found.items().collect();
     assert_eq!(items.len(), also.len());
     for (rendered, template) in items.into_iter().zip(also) {
         let rendered = match rendered {

@@ -129,17 +129,17 @@ mod tests {
     use super::*;
     use crate::aws::certificate::testing::TOPIC;
     use crate::aws::trust::{FetchLimits, HttpFetch};
-    use crate::ports::{CertificateShelf, Clock, StoreError};
+    use crate::ports::{CertificateCache, Clock, StoreError};
     use aws_config::BehaviorVersion;
     use aws_sdk_sns::config::{Credentials, SharedCredentialsProvider};
     use std::sync::Arc;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
-    struct NoShelf;
+    struct NoCertificateCache;
 
     #[async_trait]
-    impl CertificateShelf for NoShelf {
+    impl CertificateCache for NoCertificateCache {
         async fn certificate(&self, _: &str) -> Result<Option<String>, StoreError> {
             unreachable!("no certificate is asked for")
         }
@@ -204,7 +204,8 @@ mod tests {
             burst: 50,
             most: 256,
         };
-        let certificates = SigningCertificates::new(fetch, Arc::new(NoShelf), clock, limits);
+        let certificates =
+            SigningCertificates::new(fetch, Arc::new(NoCertificateCache), clock, limits);
         AwsSnsTrust::new(certificates, &sdk, None)
     }
 

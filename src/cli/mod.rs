@@ -21,7 +21,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    config::{Config, Faults},
+    config::{Config, ConfigErrors},
     printable::{printable, printable_lines},
 };
 
@@ -67,12 +67,12 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
-    fn load(&self) -> Result<Config, Faults> {
+    fn load(&self) -> Result<Config, ConfigErrors> {
         Config::load(self.config.as_deref(), environment())
     }
 
     /// The same for those who only want to know where keys lead.
-    fn load_for_mapping(&self) -> Result<Config, Faults> {
+    fn load_for_mapping(&self) -> Result<Config, ConfigErrors> {
         Config::load_for_mapping(self.config.as_deref(), environment())
     }
 }
@@ -156,6 +156,6 @@ fn complain(line: impl Display) {
 }
 
 /// Says everything that is wrong with the configuration.
-fn complain_of(faults: &Faults) {
+fn complain_of(faults: &ConfigErrors) {
     let _ = writeln!(io::stderr(), "{}", printable_lines(faults));
 }

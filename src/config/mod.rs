@@ -20,7 +20,7 @@ use crate::secret::SecretHash;
 pub use emulator::Emulator;
 pub use limits::Limits;
 pub use mapping::Mapping;
-pub use reader::Faults;
+pub use reader::ConfigErrors;
 use reader::Reader;
 pub use sns::Sns;
 
@@ -152,7 +152,7 @@ impl Config {
     pub fn load_for_mapping(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Faults> {
+    ) -> Result<Self, ConfigErrors> {
         Self::load_for(Purpose::Mapping, file, environment)
     }
 
@@ -161,7 +161,7 @@ impl Config {
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Faults> {
+    ) -> Result<Self, ConfigErrors> {
         Self::load_for(Purpose::Service, file, environment)
     }
 
@@ -169,7 +169,7 @@ impl Config {
     pub fn parse(
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Faults> {
+    ) -> Result<Self, ConfigErrors> {
         Self::read(Purpose::Service, Path::new(DEFAULT_FILE), text, environment)
     }
 
@@ -177,7 +177,7 @@ impl Config {
         purpose: Purpose,
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Faults> {
+    ) -> Result<Self, ConfigErrors> {
         let path = file.unwrap_or(Path::new(DEFAULT_FILE));
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
@@ -194,7 +194,7 @@ impl Config {
         path: &Path,
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Faults> {
+    ) -> Result<Self, ConfigErrors> {
         let environment: Vec<_> = environment.into_iter().collect();
         let token = environment.iter().find(|(name, _)| name == TOKEN_VARIABLE);
         let token = token.map(|(_, token)| token.clone());

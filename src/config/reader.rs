@@ -10,7 +10,7 @@ use crate::printable::printable;
 
 /// Everything that is wrong with a configuration, told at once.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Faults(Vec<Fault>);
+pub struct ConfigErrors(Vec<Fault>);
 
 /// One thing that is wrong.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,9 +21,9 @@ struct Fault {
     text: String,
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigErrors {}
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
         let faults = if count == 1 { "fault" } else { "faults" };
@@ -55,7 +55,7 @@ pub(super) struct Reader {
     file: String,
     settings: BTreeMap<String, Setting>,
     known: Vec<String>,
-    faults: Faults,
+    faults: ConfigErrors,
 }
 
 /// Variables that begin so and hold a double underscore are keys. Orchestrators inject
@@ -74,7 +74,7 @@ impl Reader {
             file: file.display().to_string(),
             settings: BTreeMap::new(),
             known: Vec::new(),
-            faults: Faults::default(),
+            faults: ConfigErrors::default(),
         };
         match text.parse::<Table>() {
             Ok(table) => reader.add_table("", table),
@@ -102,10 +102,10 @@ impl Reader {
     }
 
     /// The reading of a file that could not be read.
-    pub(super) fn unreadable(file: &Path, why: &str) -> Faults {
+    pub(super) fn unreadable(file: &Path, why: &str) -> ConfigErrors {
         let place = file.display().to_string();
         let text = format!("cannot be read: {why}");
-        Faults(vec![Fault { place, text }])
+        ConfigErrors(vec![Fault { place, text }])
     }
 
     /// Sections become the first part of their keys; lists of tables stay as they are.
@@ -181,7 +181,7 @@ impl Reader {
     }
 
     /// Ends the reading: what nobody took is unknown.
-    pub(super) fn finish(mut self) -> Result<(), Faults> {
+    pub(super) fn finish(mut self) -> Result<(), ConfigErrors> {
         for (key, setting) in std::mem::take(&mut self.settings) {
             let near = |known: &&String| strsim::damerau_levenshtein(known, &key);
             let mend = match self.known.iter().min_by_key(near) {

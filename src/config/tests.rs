@@ -6,7 +6,7 @@ use super::*;
 
 const TOPICS: &str = "[sns]\ntopics = [\"arn:aws:sns:us-east-1:123456789012:site-changes\"]\n";
 
-fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, Faults> {
+fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let environment = environment
         .iter()
         .map(|(name, value)| ((*name).into(), (*value).into()));

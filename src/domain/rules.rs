@@ -51,7 +51,7 @@ pub enum TemplateError {
 
 /// A rule that is about a key.
 #[derive(Debug)]
-pub struct Hit<'a> {
+pub struct RuleMatch<'a> {
     /// The rule.
     pub rule: &'a Rule,
     captures: Captures,
@@ -103,19 +103,19 @@ impl Rule {
     }
 
     /// What follows from it for a key, if it is about that.
-    pub fn hit(&self, bucket: &str, key: &str) -> Option<Hit<'_>> {
+    pub fn matches(&self, bucket: &str, key: &str) -> Option<RuleMatch<'_>> {
         if self.bucket != bucket {
             return None;
         }
         let captures = self.glob.captures(key)?;
-        Some(Hit {
+        Some(RuleMatch {
             rule: self,
             captures,
         })
     }
 }
 
-impl Hit<'_> {
+impl RuleMatch<'_> {
     /// Its items; those that cannot be named are widened, and a tag that is none is an error.
     pub fn items(&self) -> impl Iterator<Item = Result<Rendered, IllegalItem>> {
         self.rule.also.iter().map(|one| one.render(&self.captures))
@@ -261,8 +261,9 @@ mod tests {
 
     fn items(glob: &str, also: &str, key: &str) -> Vec<Result<(String, bool), IllegalItem>> {
         let rule = Rule::new("b", glob, &[also.to_owned()], false).unwrap();
-        let hit = rule.hit("b", key).unwrap();
-        hit.items()
+        let found = rule.matches("b", key).unwrap();
+        found
+            .items()
             .map(|one| one.map(|one| (one.item.to_string(), one.widened.is_some())))
             .collect()
     }
@@ -355,8 +356,8 @@ mod tests {
     #[test]
     fn a_rule_is_about_its_bucket_and_keys() {
         let rule = Rule::new("b", "{s}.md", &["/{s}".to_owned()], true).unwrap();
-        assert!(rule.hit("c", "a.md").is_none());
-        assert!(rule.hit("b", "a.txt").is_none());
+        assert!(rule.matches("c", "a.md").is_none());
+        assert!(rule.matches("b", "a.txt").is_none());
         let ignore = Ignore::new("b", "*.map").unwrap();
         assert!(ignore.is_about("b", "x/a.map"));
         assert!(!ignore.is_about("c", "x/a.map"));

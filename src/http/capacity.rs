@@ -40,13 +40,13 @@ impl Capacity {
 }
 
 /// A body of at most `MOST` bytes that has come whole, and its place among what is in hand.
-pub(super) struct Whole<const MOST: usize> {
+pub(super) struct AdmittedBody<const MOST: usize> {
     pub(super) body: Bytes,
     _bytes: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
 }
 
-impl<S, const MOST: usize> FromRequest<S> for Whole<MOST>
+impl<S, const MOST: usize> FromRequest<S> for AdmittedBody<MOST>
 where
     Capacity: FromRef<S>,
     S: Send + Sync,
@@ -92,9 +92,12 @@ mod tests {
 
     use super::*;
 
-    async fn take(capacity: &Capacity, body: impl Into<Body>) -> Result<Whole<10>, &'static str> {
+    async fn take(
+        capacity: &Capacity,
+        body: impl Into<Body>,
+    ) -> Result<AdmittedBody<10>, &'static str> {
         let request = Request::new(body.into());
-        let taken = Whole::from_request(request, capacity).await;
+        let taken = AdmittedBody::from_request(request, capacity).await;
         taken.map_err(|problem| problem.slug())
     }
 

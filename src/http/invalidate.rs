@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     API_BODY,
     auth::Caller,
-    capacity::Whole,
+    capacity::AdmittedBody,
     problem::{Fault, Problem},
 };
 use crate::{
@@ -39,9 +39,9 @@ pub(super) async fn create(
     State(signals): State<Arc<Signals>>,
     State(metrics): State<Metrics>,
     headers: HeaderMap,
-    body: Result<Whole<API_BODY>, Problem>,
+    body: Result<AdmittedBody<API_BODY>, Problem>,
 ) -> Result<Response, Problem> {
-    let whole = body?;
+    let admitted = body?;
     if headers.contains_key("idempotency-key") {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -50,14 +50,14 @@ pub(super) async fn create(
         ));
     }
     // Whatever the content type says: curl -d calls everything a form.
-    let value = serde_json::from_slice(&whole.body).map_err(|error| {
+    let value = serde_json::from_slice(&admitted.body).map_err(|error| {
         Problem::new(
             StatusCode::BAD_REQUEST,
             "not-json",
             format!("the body is no JSON: {error}"),
         )
     })?;
-    let order = Order::read(value).map_err(Problem::invalid)?;
+    let asked = InvalidateBody::read(value).map_err(Problem::invalid)?;
     let Some(catalogue) = signals.catalogue() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -65,8 +65,8 @@ pub(super) async fn create(
             "the account's distributions were never read yet; come again",
         ));
     };
-    let seen = caller.sees(&order.distribution_id);
-    if !seen || catalogue.get(&order.distribution_id).is_none() {
+    let seen = caller.sees(&asked.distribution_id);
+    if !seen || catalogue.get(&asked.distribution_id).is_none() {
         // Who may not see it cannot make us look for it either.
         if seen {
             signals.want_refresh();
@@ -79,14 +79,14 @@ pub(super) async fn create(
     }
     let id = Uuid::now_v7();
     let accepted_at = clock.now();
-    let count = order.items.len();
+    let count = asked.items.len();
     store
         .accept_request(NewRequest {
             id,
             token: caller.name().to_owned(),
-            reason: order.reason,
-            distribution_id: order.distribution_id,
-            items: order.items,
+            reason: asked.reason,
+            distribution_id: asked.distribution_id,
+            items: asked.items,
             accepted_at,
         })
         .await?;
@@ -107,14 +107,14 @@ pub(super) async fn create(
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
-struct Order {
+struct InvalidateBody {
     distribution_id: String,
     /// The paths and then the tags, each once, in the order given.
     items: Vec<Item>,
     reason: Option<String>,
 }
 
-impl Order {
+impl InvalidateBody {
     /// Reads a body, or says everything that is wrong with it.
     fn read(body: Value) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
@@ -122,7 +122,7 @@ impl Order {
             faults.add("", "the body is a JSON object");
             return Err(faults.0);
         };
-        let order = Self {
+        let asked = Self {
             distribution_id: read_distribution(&mut members, &mut faults),
             items: read_items(&mut members, &mut faults),
             reason: read_reason(&mut members, &mut faults),
@@ -135,7 +135,7 @@ impl Order {
             );
         }
         if faults.0.is_empty() {
-            Ok(order)
+            Ok(asked)
         } else {
             Err(faults.0)
         }
@@ -241,19 +241,19 @@ mod tests {
     use super::*;
 
     fn pointers(body: Value) -> Vec<String> {
-        let faults = Order::read(body).unwrap_err();
+        let faults = InvalidateBody::read(body).unwrap_err();
         faults.into_iter().map(|fault| fault.pointer).collect()
     }
 
     #[test]
     fn duplicates_are_merged_and_order_is_kept() {
         let body = json!({"distribution_id": "E1", "paths": ["/b", "/a", "/b"], "reason": null});
-        let order = Order::read(body).unwrap();
-        let items: Vec<_> = order.items.iter().map(Item::as_str).collect();
+        let asked = InvalidateBody::read(body).unwrap();
+        let items: Vec<_> = asked.items.iter().map(Item::as_str).collect();
         assert_eq!(items, ["/b", "/a"]);
         let body = json!({"distribution_id": "E1", "paths": ["/b"], "tags": ["b", "a:1", "b"]});
-        let order = Order::read(body).unwrap();
-        let items: Vec<_> = order.items.iter().map(Item::as_str).collect();
+        let asked = InvalidateBody::read(body).unwrap();
+        let items: Vec<_> = asked.items.iter().map(Item::as_str).collect();
         assert_eq!(items, ["/b", "#b", "#a:1"]);
     }
 

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{AppState, DEADLINE, SNS_BODY, SnsRules, capacity::Whole, problem::Problem};
+use super::{AppState, DEADLINE, SNS_BODY, SnsRules, capacity::AdmittedBody, problem::Problem};
 use crate::{
     domain::{
         change::{Acceptance, Content, DeadContent, NewMessage},
@@ -21,7 +21,7 @@ use crate::{
 pub(super) async fn receive(
     State(state): State<AppState>,
     headers: HeaderMap,
-    body: Result<Whole<SNS_BODY>, Problem>,
+    body: Result<AdmittedBody<SNS_BODY>, Problem>,
 ) -> Result<Json<Value>, Problem> {
     let received = take_in(&state, &headers, body).await;
     match &received {
@@ -39,14 +39,14 @@ pub(super) async fn receive(
 async fn take_in(
     state: &AppState,
     headers: &HeaderMap,
-    body: Result<Whole<SNS_BODY>, Problem>,
+    body: Result<AdmittedBody<SNS_BODY>, Problem>,
 ) -> Result<Acceptance, Problem> {
     let arrived_at = state.clock.now();
-    let whole = body?;
+    let admitted = body?;
     let raw = headers
         .get("x-amz-sns-rawdelivery")
         .is_some_and(|value| value == "true");
-    let message = believe(state, &whole.body, raw, arrived_at + DEADLINE)
+    let message = believe(state, &admitted.body, raw, arrived_at + DEADLINE)
         .await
         .map_err(|refusal| refused(state, &refusal))?;
     let content = read(&message, &state.sns, &state.metrics);

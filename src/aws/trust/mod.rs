@@ -26,7 +26,7 @@ use crate::domain::{
     limits::TokenBucket,
     sns_message::{CertificateUrl, Refusal, SnsMessage},
 };
-use crate::ports::{CertificateShelf, Clock};
+use crate::ports::{CertificateCache, Clock};
 
 /// How many certificates are kept in memory. SNS uses one or two at a time in most regions.
 const KEPT: usize = 64;
@@ -55,21 +55,21 @@ pub struct SigningCertificates(Arc<Inner>);
 
 struct Inner {
     fetch: Box<dyn Fetch>,
-    shelf: Arc<dyn CertificateShelf>,
+    cache: Arc<dyn CertificateCache>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// How many certificates may be on their way.
-    most_flights: usize,
+    max_fetches: usize,
     /// Places for those who wait for one that somebody else asked for.
-    passengers: Semaphore,
+    waiters: Semaphore,
 }
 
 /// A certificate in memory.
 struct Kept {
     url: CertificateUrl,
     certificate: Arc<SigningCertificate>,
-    /// Its text, until a message was verified with it and the text is on the shelf.
-    unshelved: Option<String>,
+    /// Its text, until a message was verified with it and the text is on the cache.
+    not_cached_yet: Option<String>,
 }
 
 struct State {
@@ -77,23 +77,23 @@ struct State {
     kept: VecDeque<Kept>,
     /// Fetches that failed a moment ago, and until when that is remembered.
     failed: HashMap<CertificateUrl, (Timestamp, Refusal)>,
-    flights: HashMap<CertificateUrl, Flight>,
+    fetches: HashMap<CertificateUrl, SharedFetch>,
     turns: TokenBucket,
 }
 
 type Found = Result<Arc<SigningCertificate>, Refusal>;
 
-/// A certificate, and its text where it is not on the shelf.
+/// A certificate, and its text where it is not on the cache.
 type Obtained = Result<(SigningCertificate, Option<String>), Refusal>;
 
 /// A certificate on its way. It arrives whether or not anyone still waits for it.
-type Flight = Shared<Pin<Box<dyn Future<Output = Found> + Send>>>;
+type SharedFetch = Shared<Pin<Box<dyn Future<Output = Found> + Send>>>;
 
 impl SigningCertificates {
-    /// Nothing is known but what is on the shelf.
+    /// Nothing is known but what is on the cache.
     pub fn new(
         fetch: impl Fetch,
-        shelf: Arc<dyn CertificateShelf>,
+        cache: Arc<dyn CertificateCache>,
         clock: Arc<dyn Clock>,
         limits: FetchLimits,
     ) -> Self {
@@ -105,16 +105,16 @@ impl SigningCertificates {
         let turns = TokenBucket::full(f64::from(per_minute) / 60.0, burst, clock.now());
         Self(Arc::new(Inner {
             fetch: Box::new(fetch),
-            shelf,
+            cache,
             clock,
             state: Mutex::new(State {
                 kept: VecDeque::new(),
                 failed: HashMap::new(),
-                flights: HashMap::new(),
+                fetches: HashMap::new(),
                 turns,
             }),
-            most_flights: most.max(1),
-            passengers: Semaphore::new(most.max(1)),
+            max_fetches: most.max(1),
+            waiters: Semaphore::new(most.max(1)),
         }))
     }
 
@@ -131,18 +131,18 @@ impl SigningCertificates {
             message.string_to_sign().as_bytes(),
             message.signature(),
         )?;
-        self.shelve(url);
+        self.keep(url);
         Ok(())
     }
 
     /// Keeps a certificate for the next start, once it has verified something.
-    fn shelve(&self, url: &CertificateUrl) {
+    fn keep(&self, url: &CertificateUrl) {
         let mut state = self.0.state();
         let known = state.kept.iter_mut().find(|kept| kept.url == *url);
-        if let Some(pem) = known.and_then(|kept| kept.unshelved.take()) {
+        if let Some(pem) = known.and_then(|kept| kept.not_cached_yet.take()) {
             let (inner, url) = (Arc::clone(&self.0), url.clone());
             tokio::spawn(async move {
-                if let Err(error) = inner.shelf.keep_certificate(url.as_str(), &pem).await {
+                if let Err(error) = inner.cache.keep_certificate(url.as_str(), &pem).await {
                     tracing::warn!(%error, "a signing certificate was not kept");
                 }
             });
@@ -150,7 +150,7 @@ impl SigningCertificates {
     }
 
     async fn get(&self, url: &CertificateUrl, deadline: Timestamp) -> Found {
-        let (flight, _place) = {
+        let (fetch, _place) = {
             let mut state = self.0.state();
             if let Some(kept) = state.kept.iter().find(|kept| kept.url == *url) {
                 return Ok(Arc::clone(&kept.certificate));
@@ -163,22 +163,22 @@ impl SigningCertificates {
             {
                 return Err(why.clone());
             }
-            match state.flights.get(url) {
-                Some(flight) => match self.0.passengers.try_acquire() {
-                    Ok(place) => (flight.clone(), Some(place)),
+            match state.fetches.get(url) {
+                Some(fetch) => match self.0.waiters.try_acquire() {
+                    Ok(place) => (fetch.clone(), Some(place)),
                     Err(_) => return unavailable("too many others wait for it"),
                 },
-                None if state.flights.len() >= self.0.most_flights => {
+                None if state.fetches.len() >= self.0.max_fetches => {
                     return unavailable(CROWDED);
                 }
                 None => {
-                    let flight = self.take_off(url.clone(), deadline);
-                    state.flights.insert(url.clone(), flight.clone());
-                    (flight, None)
+                    let fetch = self.start(url.clone(), deadline);
+                    state.fetches.insert(url.clone(), fetch.clone());
+                    (fetch, None)
                 }
             }
         };
-        match select(flight, self.0.clock.sleep_until(deadline)).await {
+        match select(fetch, self.0.clock.sleep_until(deadline)).await {
             Either::Left((found, _)) => found,
             Either::Right(_) => unavailable("it did not come in time"),
         }
@@ -186,18 +186,18 @@ impl SigningCertificates {
 
     /// Starts obtaining a certificate, in a task of its own: a sender that hangs up must not
     /// end what others wait for.
-    fn take_off(&self, url: CertificateUrl, deadline: Timestamp) -> Flight {
+    fn start(&self, url: CertificateUrl, deadline: Timestamp) -> SharedFetch {
         let inner = Arc::clone(&self.0);
         let task = tokio::spawn(async move {
-            // Whatever happens, the flight has to land, or nobody could ever start another.
+            // Whatever happens, the fetch has to finish, or nobody could ever start another.
             let obtained = AssertUnwindSafe(inner.obtain(&url, deadline))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| unavailable("the fetch broke off"));
-            inner.land(url, obtained)
+            inner.finish(url, obtained)
         });
-        let flight = task.map(|found| found.unwrap_or_else(|_| unavailable("shutting down")));
-        Pin::from(Box::new(flight) as Box<dyn Future<Output = Found> + Send>).shared()
+        let fetch = task.map(|found| found.unwrap_or_else(|_| unavailable("shutting down")));
+        Pin::from(Box::new(fetch) as Box<dyn Future<Output = Found> + Send>).shared()
     }
 }
 
@@ -207,10 +207,10 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From the shelf, or else from SNS, with its text where the shelf does not have it yet.
+    /// From the cache, or else from SNS, with its text where the cache does not have it yet.
     async fn obtain(&self, url: &CertificateUrl, deadline: Timestamp) -> Obtained {
         if !url.is_emulated() {
-            match self.shelf.certificate(url.as_str()).await {
+            match self.cache.certificate(url.as_str()).await {
                 Ok(Some(pem)) => {
                     return Ok((SigningCertificate::from_pem(pem.as_bytes())?, None));
                 }
@@ -254,11 +254,11 @@ impl Inner {
         Ok(state.turns.reserve(now))
     }
 
-    /// Ends a flight. Only success is remembered: the next message may try again.
-    fn land(&self, url: CertificateUrl, obtained: Obtained) -> Found {
+    /// Ends a fetch. Only success is remembered: the next message may try again.
+    fn finish(&self, url: CertificateUrl, obtained: Obtained) -> Found {
         let mut state = self.state();
-        state.flights.remove(&url);
-        let (certificate, unshelved) = obtained?;
+        state.fetches.remove(&url);
+        let (certificate, not_cached_yet) = obtained?;
         let certificate = Arc::new(certificate);
         // An emulator makes a new one at the old address whenever it starts.
         if !url.is_emulated() {
@@ -269,7 +269,7 @@ impl Inner {
             state.kept.push_back(Kept {
                 url,
                 certificate: Arc::clone(&certificate),
-                unshelved,
+                not_cached_yet,
             });
         }
         Ok(certificate)

@@ -90,7 +90,7 @@ pub fn map_object(
         catalogue,
         policy,
         key,
-        hits: policy.hits(bucket, key),
+        matches: policy.matches(bucket, key),
     };
     let mut mapping = Mapping::default();
     let mut wanted = Wanted::default();

@@ -9,7 +9,7 @@ use crate::domain::{
     },
     origin::Address,
     path::{Item, Spelling, Unnameable, spell, spell_as},
-    rules::Hit,
+    rules::RuleMatch,
 };
 
 /// A changed object, and the rules that are about it.
@@ -17,7 +17,7 @@ pub(super) struct Object<'a> {
     pub(super) catalogue: &'a Catalogue,
     pub(super) policy: &'a MappingPolicy,
     pub(super) key: &'a str,
-    pub(super) hits: Vec<Hit<'a>>,
+    pub(super) matches: Vec<RuleMatch<'a>>,
 }
 
 /// What was found for an object at one distribution.
@@ -72,7 +72,7 @@ impl Object<'_> {
             notes: Vec::new(),
             wanted,
         };
-        if self.hits.iter().any(|hit| hit.rule.is_instead()) {
+        if self.matches.iter().any(|one| one.rule.is_instead()) {
             found
                 .notes
                 .push("a rule with instead = true has no item for it".to_owned());
@@ -84,8 +84,8 @@ impl Object<'_> {
                 }
             }
         }
-        for hit in &self.hits {
-            self.map_rule(&mut found, hit);
+        for found_rule in &self.matches {
+            self.map_rule(&mut found, found_rule);
         }
         let Found {
             targets,
@@ -249,9 +249,9 @@ impl Object<'_> {
     }
 
     /// What the owner says goes with the object, wherever its own path leads.
-    fn map_rule(&self, found: &mut Found<'_>, hit: &Hit<'_>) {
-        let glob = hit.rule.glob();
-        for rendered in hit.items() {
+    fn map_rule(&self, found: &mut Found<'_>, found_rule: &RuleMatch<'_>) {
+        let glob = found_rule.rule.glob();
+        for rendered in found_rule.items() {
             let rendered = match rendered {
                 Ok(rendered) => rendered,
                 Err(why) => {

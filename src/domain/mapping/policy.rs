@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::domain::{
     path::{Item, Respelling},
-    rules::{Hit, Ignore, Rule},
+    rules::{Ignore, Rule, RuleMatch},
 };
 
 /// All that the configuration says of mapping, but for what the names of origins hide.
@@ -86,9 +86,9 @@ impl Default for WildcardPolicy {
 
 impl MappingPolicy {
     /// The rules that are about a key, in their order.
-    pub(super) fn hits(&self, bucket: &str, key: &str) -> Vec<Hit<'_>> {
+    pub(super) fn matches(&self, bucket: &str, key: &str) -> Vec<RuleMatch<'_>> {
         let rules = self.rules.iter();
-        rules.filter_map(|rule| rule.hit(bucket, key)).collect()
+        rules.filter_map(|rule| rule.matches(bucket, key)).collect()
     }
 }
 
@@ -130,11 +130,11 @@ impl WildcardPolicy {
                  ({least})"
             ));
         }
-        let hit = |protected: &&Item| match protected.stem() {
+        let overlaps = |protected: &&Item| match protected.stem() {
             Some(other) => other.starts_with(stem) || stem.starts_with(other),
             None => protected.as_str().starts_with(stem),
         };
-        let protected = self.protected.iter().find(hit)?;
+        let protected = self.protected.iter().find(overlaps)?;
         Some(format!(
             "only {wildcard} would cover it, and economy.protected has {protected}"
         ))

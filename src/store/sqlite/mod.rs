@@ -39,7 +39,7 @@ use crate::{
     },
     health::Health,
     ports::{
-        Answer, Brakes, CertificateShelf, Clock, ConfirmationResult, Look, Looks,
+        Answer, Brakes, CertificateCache, Clock, ConfirmationResult, Look, Looks,
         PendingConfirmation, Remap, Store, StoreError, Unresolved,
     },
 };
@@ -368,7 +368,7 @@ impl Store for SqliteStore {
 }
 
 #[async_trait]
-impl CertificateShelf for SqliteStore {
+impl CertificateCache for SqliteStore {
     async fn certificate(&self, url: &str) -> Result<Option<String>, StoreError> {
         Ok(certificates::read(&self.readers, url).await?)
     }

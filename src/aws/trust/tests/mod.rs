@@ -94,7 +94,7 @@ impl Fetch for Server {
 struct Shelf(Mutex<HashMap<String, String>>);
 
 #[async_trait]
-impl CertificateShelf for Shelf {
+impl CertificateCache for Shelf {
     async fn certificate(&self, url: &str) -> Result<Option<String>, StoreError> {
         Ok(self.0.lock().unwrap().get(url).cloned())
     }
@@ -106,12 +106,12 @@ impl CertificateShelf for Shelf {
     }
 }
 
-fn shelf() -> Arc<Shelf> {
+fn cache() -> Arc<Shelf> {
     Arc::default()
 }
 
 fn certificates(server: &Server, clock: &Arc<HandClock>) -> SigningCertificates {
-    SigningCertificates::new(server.clone(), shelf(), clock.clone(), LIMITS)
+    SigningCertificates::new(server.clone(), cache(), clock.clone(), LIMITS)
 }
 
 /// The defaults.
@@ -238,7 +238,7 @@ async fn fetches_take_turns_and_hopeless_ones_take_none() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
     // Two at once, then one every six seconds.
     let certificates =
-        SigningCertificates::new(server.clone(), shelf(), clock.clone(), limits(10, 2));
+        SigningCertificates::new(server.clone(), cache(), clock.clone(), limits(10, 2));
     let deadline = clock.after(SECONDS_10);
     let waiters: Vec<_> = (1..=4)
         .map(|number| {
@@ -274,7 +274,7 @@ async fn those_who_wait_leave_room_for_others() {
         Server::new(Ok(sns_certificate()), false),
     );
     let limits = FetchLimits { most: 2, ..LIMITS };
-    let certificates = SigningCertificates::new(server.clone(), shelf(), clock.clone(), limits);
+    let certificates = SigningCertificates::new(server.clone(), cache(), clock.clone(), limits);
     let deadline = clock.after(SECONDS_10);
     let waiters = [1, 1, 1, 1, 2, 3].map(|number| {
         let certificates = certificates.clone();
@@ -312,7 +312,7 @@ async fn a_clock_that_is_set_back_makes_no_failure_last() {
 async fn known_certificates_need_no_turn() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
     let certificates =
-        SigningCertificates::new(server.clone(), shelf(), clock.clone(), limits(1, 1));
+        SigningCertificates::new(server.clone(), cache(), clock.clone(), limits(1, 1));
     let deadline = clock.after(SECONDS_10);
     assert_eq!(certificates.verify(&message(1), deadline).await, Ok(()));
     assert!(certificates.verify(&message(2), deadline).await.is_err());
@@ -323,7 +323,7 @@ async fn known_certificates_need_no_turn() {
 async fn the_oldest_certificate_makes_room() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
     let certificates =
-        SigningCertificates::new(server.clone(), shelf(), clock.clone(), limits(60_000, 1000));
+        SigningCertificates::new(server.clone(), cache(), clock.clone(), limits(60_000, 1000));
     let deadline = clock.after(SECONDS_10);
     for number in 0..=64 {
         assert_eq!(
@@ -334,7 +334,7 @@ async fn the_oldest_certificate_makes_room() {
     assert_eq!(certificates.0.state().kept.len(), KEPT);
     assert_eq!(certificates.verify(&message(64), deadline).await, Ok(()));
     assert_eq!(server.calls(), 65);
-    // Its text is on the shelf, so it does not have to be fetched.
+    // Its text is on the cache, so it does not have to be fetched.
     assert_eq!(certificates.verify(&message(0), deadline).await, Ok(()));
     assert_eq!(server.calls(), 65);
     assert_eq!(certificates.0.state().kept.len(), KEPT);
@@ -350,7 +350,7 @@ async fn a_fetch_that_panics_leaves_nobody_waiting_for_ever() {
         }
     }
     let clock = HandClock::march();
-    let certificates = SigningCertificates::new(Broken, shelf(), clock.clone(), LIMITS);
+    let certificates = SigningCertificates::new(Broken, cache(), clock.clone(), LIMITS);
     for _ in 0..2 {
         let verified = certificates
             .verify(&message(1), clock.after(SECONDS_10))
@@ -411,8 +411,8 @@ async fn a_version_2_signature_labelled_1_is_refused() {
 #[tokio::test]
 async fn a_certificate_that_verified_something_outlives_a_restart() {
     let (clock, server) = (HandClock::march(), Server::serving(sns_certificate()));
-    let shelf = shelf();
-    let started = || SigningCertificates::new(server.clone(), shelf.clone(), clock.clone(), LIMITS);
+    let cache = cache();
+    let started = || SigningCertificates::new(server.clone(), cache.clone(), clock.clone(), LIMITS);
     let deadline = clock.after(SECONDS_10);
     let mut forged = notification(1);
     forged["Message"] = json!("forged");
@@ -425,7 +425,7 @@ async fn a_certificate_that_verified_something_outlives_a_restart() {
     );
     settle().await;
     assert!(
-        shelf.0.lock().unwrap().is_empty(),
+        cache.0.lock().unwrap().is_empty(),
         "it has verified nothing yet"
     );
     assert_eq!(first.verify(&message(1), deadline).await, Ok(()));

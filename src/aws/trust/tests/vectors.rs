@@ -104,7 +104,7 @@ async fn real_messages_verify_and_altered_ones_do_not() {
                 .into();
             let clock = HandClock::at(body["Timestamp"].as_str().unwrap());
             let certificates =
-                SigningCertificates::new(Directory(dir.clone()), shelf(), clock.clone(), LIMITS);
+                SigningCertificates::new(Directory(dir.clone()), cache(), clock.clone(), LIMITS);
             let deadline = clock.after(SECONDS_10);
             let message = parse(&body, &topics);
             let name = file.display();
