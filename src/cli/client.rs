@@ -5,9 +5,8 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use reqwest::Method;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
-
-use crate::secret::Secret;
 
 /// Where the service is, and who asks.
 #[derive(Debug, Args)]
@@ -31,7 +30,7 @@ pub(super) struct AdminClient {
         hide = true,
         hide_env_values = true
     )]
-    token: Option<Secret>,
+    token: Option<SecretString>,
 }
 
 impl AdminClient {
@@ -59,7 +58,7 @@ impl AdminClient {
         let client = reqwest::Client::builder().no_proxy().build()?;
         let mut request = client.request(method, &url);
         if let Some(token) = self.token()? {
-            request = request.bearer_auth(token.expose());
+            request = request.bearer_auth(token.expose_secret());
         }
         if let Some(body) = body {
             request = request.body(body.to_string());
@@ -77,12 +76,12 @@ impl AdminClient {
         Ok(json)
     }
 
-    fn token(&self) -> anyhow::Result<Option<Secret>> {
+    fn token(&self) -> anyhow::Result<Option<SecretString>> {
         let Some(file) = &self.token_file else {
             return Ok(self.token.clone());
         };
         let text = fs::read_to_string(file)
             .with_context(|| format!("the token file {} cannot be read", file.display()))?;
-        Ok(Some(text.trim().to_owned().into()))
+        Ok(Some(text.trim().into()))
     }
 }

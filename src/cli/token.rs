@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{say, say_lines};
-use crate::secret::{SecretHash, hex};
+use crate::secret::SecretHash;
 
 const BYTES: usize = 32;
 
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut bytes = [0; BYTES];
     rand::fill(&mut bytes).map_err(|_| anyhow!("the machine has no randomness to give"))?;
-    let token = format!("pf_{}", hex(&bytes));
+    let token = format!("pf_{}", hex::encode(bytes));
     let hash = SecretHash::of(token.as_bytes());
     say_lines(format_args!(
         "The token, shown this once; give it to whoever shall use it:\n\n{token}\n\n\
