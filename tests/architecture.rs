@@ -69,6 +69,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What only some parts may touch.
 const FRAMEWORKS: &[(&str, &[&str])] = &[
     ("axum", &["app", "http"]),
+    ("axum_extra", &["http"]),
     ("sqlx", &["store"]),
     ("aws_config", &["app", "aws"]),
     ("aws_sdk_cloudfront", &["aws"]),

@@ -4,8 +4,9 @@ use std::{collections::HashSet, sync::Arc};
 
 use axum::{
     extract::{FromRef, FromRequestParts},
-    http::{header, request::Parts},
+    http::request::Parts,
 };
+use axum_extra::headers::{Authorization, HeaderMapExt as _, authorization::Bearer};
 
 use super::problem::Problem;
 use crate::{secret::SecretHash, telemetry::Metrics};
@@ -97,14 +98,8 @@ where
                 "nobody may use the API: set PURGEFRONT_API_TOKEN or [[api.tokens]]",
             );
         }
-        let token = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
-        match token.map(|token| tokens.find(token)) {
+        let shown = parts.headers.typed_get::<Authorization<Bearer>>();
+        match shown.map(|bearer| tokens.find(bearer.token())) {
             Some(Some(token)) => Ok(Self(Arc::clone(token))),
             Some(None) => refuse("wrong-token", "this token is not known"),
             None => refuse("no-token", "show a token: Authorization: Bearer TOKEN"),

@@ -6,7 +6,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use axum_extra::headers::{Authorization, HeaderMapExt as _, authorization::Basic};
 
 use super::{AppState, problem::Problem};
 use crate::secret::SecretHash;
@@ -36,13 +36,52 @@ pub(super) async fn guard(State(state): State<AppState>, request: Request, next:
     next.run(request).await
 }
 
-/// Compares hashes, in constant time: neither the credentials nor their length shows.
+/// Compares hashes, in constant time: neither the credentials nor their length shows. What is no
+/// UTF-8 or has no colon matches nothing: what is configured is text with one.
 fn shows(headers: &HeaderMap, known: &SecretHash) -> bool {
-    let shown = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
-        .and_then(|(_, encoded)| STANDARD.decode(encoded.trim()).ok());
-    known.matches(&SecretHash::of(&shown.unwrap_or_default()))
+    let shown = headers.typed_get::<Authorization<Basic>>();
+    shown.is_some_and(|basic| {
+        let credentials = format!("{}:{}", basic.username(), basic.password());
+        known.matches(&SecretHash::of(credentials.as_bytes()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    use super::*;
+
+    fn shown(scheme: &str, credentials: &[u8], known: &str) -> bool {
+        let value = format!("{scheme} {}", STANDARD.encode(credentials));
+        let value = HeaderValue::from_str(&value).unwrap();
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+        shows(&headers, &SecretHash::of(known.as_bytes()))
+    }
+
+    #[test]
+    fn credentials_are_compared_to_the_byte() {
+        for known in [
+            "sns:secret",
+            "sns:with:colons:",
+            "sns:pässwörd 密码",
+            ":",
+            "sns: ",
+        ] {
+            assert!(shown("Basic", known.as_bytes(), known), "{known}");
+            assert!(shown("bAsIc", known.as_bytes(), known), "{known}");
+            assert!(!shown("Bearer", known.as_bytes(), known), "{known}");
+            for wrong in [
+                format!("{known} "),
+                format!("{known}:"),
+                known.replace(':', ""),
+            ] {
+                assert!(!shown("Basic", wrong.as_bytes(), known), "{wrong}");
+            }
+        }
+        assert!(!shown("Basic", b"sns:p\xe4ssword", "sns:p\u{fffd}ssword"));
+        assert!(!shown("Basic", b"", ""));
+        assert!(!shows(&HeaderMap::new(), &SecretHash::of(b"")));
+    }
 }

@@ -1,6 +1,9 @@
 //! Who may use the operators' listener.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     extract::{FromRef, Request, State},
@@ -8,6 +11,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use axum_extra::headers::{HeaderMapExt as _, Host};
 
 use super::{
     auth::{Caller, Tokens},
@@ -57,7 +61,7 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     next.run(Request::from_parts(parts, body)).await
 }
 
-/// A page in a browser sends its Origin; one that had its name resolve to us sends that name.
+/// A page in a browser sends its Origin; one that had its own name resolve to us sends that name.
 fn is_foreign(headers: &HeaderMap, address: SocketAddr) -> bool {
     if headers.contains_key(header::ORIGIN) {
         return true;
@@ -65,10 +69,51 @@ fn is_foreign(headers: &HeaderMap, address: SocketAddr) -> bool {
     if !address.ip().is_loopback() {
         return false;
     }
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    let own = host.is_some_and(|host| host.parse() == Ok(address));
-    !own && !matches!(name, Some("localhost" | "127.0.0.1" | "[::1]"))
+    let host = headers.typed_get::<Host>();
+    !host.is_some_and(|host| is_loopback(host.hostname()))
+}
+
+fn is_loopback(name: &str) -> bool {
+    let literal = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || literal.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_loopback_hosts_are_ours() {
+        let foreign = |host: &'static str| {
+            let host = HeaderValue::from_static(host);
+            let headers = HeaderMap::from_iter([(header::HOST, host)]);
+            is_foreign(&headers, ([127, 0, 0, 1], 9090).into())
+        };
+        for host in [
+            "localhost",
+            "localhost:1",
+            "127.0.0.1:9090",
+            "127.0.0.2",
+            "[::1]:9",
+            "[::1]",
+        ] {
+            assert!(!foreign(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:9090",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:9090",
+            "127.0.0.1@evil.example",
+            "10.0.0.1:9090",
+            "[::2]:9090",
+            "::1",
+        ] {
+            assert!(foreign(host), "{host}");
+        }
+        assert!(is_foreign(&HeaderMap::new(), ([127, 0, 0, 1], 9090).into()));
+    }
 }
