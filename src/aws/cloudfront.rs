@@ -1,6 +1,6 @@
 //! CloudFront behind the Cdn port, and what its errors mean.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use async_trait::async_trait;
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
@@ -66,7 +66,7 @@ impl Cdn for CloudFront {
             .set_marker(marker.map(str::to_owned))
             .send()
             .await
-            .map_err(|error| classify(&error))?;
+            .map_err(classify)?;
         let Some(list) = output.distribution_list else {
             return Ok((Vec::new(), None));
         };
@@ -82,7 +82,7 @@ impl Cdn for CloudFront {
             .id(distribution_id)
             .send()
             .await
-            .map_err(|error| classify(&error))?;
+            .map_err(classify)?;
         let config = output.distribution_config;
         let config = config.ok_or_else(|| CdnError::Unknown("the answer is empty".to_owned()))?;
         Ok(ReadDetails {
@@ -100,7 +100,7 @@ impl Cdn for CloudFront {
             .id(id)
             .send()
             .await
-            .map_err(|error| classify(&error))?;
+            .map_err(classify)?;
         let config = output
             .cache_policy
             .and_then(|policy| policy.cache_policy_config);
@@ -136,7 +136,7 @@ impl Cdn for CloudFront {
             .invalidation_batch(invalidation_batch)
             .send()
             .await
-            .map_err(|error| classify(&error))?;
+            .map_err(classify)?;
         let invalidation = output
             .invalidation
             .ok_or_else(|| CdnError::Unknown("the answer names no invalidation".to_owned()))?;
@@ -158,7 +158,7 @@ impl Cdn for CloudFront {
             .id(id)
             .send()
             .await
-            .map_err(|error| classify(&error))?;
+            .map_err(classify)?;
         let unseen = || CdnError::Unknown("the answer names no invalidation".to_owned());
         let seen = output.invalidation.ok_or_else(unseen)?;
         let batch = seen.invalidation_batch;
@@ -182,7 +182,7 @@ impl Cdn for CloudFront {
             .distribution_id(distribution_id)
             .send()
             .await
-            .map_err(|error| classify(&error))?;
+            .map_err(classify)?;
         let list = output.invalidation_list.and_then(|list| list.items);
         let summaries = list.unwrap_or_default().into_iter();
         Ok(summaries
@@ -277,12 +277,15 @@ fn rewrites(
 
 /// What an error means for what was asked. Codes: CloudFront API Reference, "Common errors",
 /// and each operation's own.
-fn classify<E>(error: &SdkError<E>) -> CdnError
+fn classify<E>(error: SdkError<E>) -> CdnError
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    let SdkError::ServiceError(answer) = error else {
-        return classify_unanswered(error);
+    let answer = match &error {
+        SdkError::ServiceError(answer) => answer,
+        // Nothing left: the request could not even be built or signed.
+        SdkError::ConstructionFailure(_) => return CdnError::Denied(with_causes(error)),
+        _ => return CdnError::Unknown(with_causes(error)),
     };
     let status = answer.raw().status().as_u16();
     let code = answer.err().code().unwrap_or("no code");
@@ -311,17 +314,5 @@ where
         // Expired or unknown credentials come as 403 or 401 under many codes.
         _ if status == 401 || status == 403 => CdnError::Denied(text),
         _ => CdnError::Refused(text),
-    }
-}
-
-fn classify_unanswered<E>(error: &SdkError<E>) -> CdnError
-where
-    E: std::error::Error + 'static,
-{
-    let text = with_causes(error);
-    match error {
-        // Nothing left: the request could not even be built or signed.
-        SdkError::ConstructionFailure(_) => CdnError::Denied(text),
-        _ => CdnError::Unknown(text),
     }
 }

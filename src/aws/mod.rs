@@ -12,17 +12,8 @@ pub use self::{
     trust::{Fetch, FetchLimits, HttpFetch, SigningCertificates},
 };
 
-/// An error and its causes on one line. The SDK's own errors say little by themselves.
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
+/// An error and its causes on one line. The SDK's own `DisplayErrorContext` says the same and then
+/// dumps the error, with the answer's body where it holds one: too much for what is kept and shown.
+fn with_causes(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
 }

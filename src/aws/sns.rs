@@ -10,11 +10,11 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_sns::Client;
 use aws_sdk_sns::config::Builder;
-use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata as _, SdkError};
+use aws_sdk_sns::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sns::operation::confirm_subscription::ConfirmSubscriptionError;
 use jiff::Timestamp;
 
-use super::trust::SigningCertificates;
+use super::{trust::SigningCertificates, with_causes};
 use crate::domain::{
     sns_message::{Refusal, SnsMessage, Token},
     topic::TopicArn,
@@ -94,31 +94,34 @@ impl SnsTrust for AwsSnsTrust {
             Ok(answer) => answer.subscription_arn.ok_or_else(|| {
                 ConfirmError::Retry("SNS confirmed, but named no subscription".into())
             }),
-            Err(error) => Err(judge(&error, token)),
+            Err(error) => Err(judge(error, token)),
         }
     }
 }
 
 /// Whether the same confirmation can still succeed. What SNS says of the request itself it
 /// will say again; permissions, quotas and outages pass.
-fn judge(error: &SdkError<ConfirmSubscriptionError>, token: &Token) -> ConfirmError {
+fn judge(error: SdkError<ConfirmSubscriptionError>, token: &Token) -> ConfirmError {
     use ConfirmSubscriptionError as Sns;
+    let permanent = matches!(
+        error.as_service_error(),
+        Some(Sns::InvalidParameterException(_) | Sns::NotFoundException(_))
+    );
     let text = match error.as_service_error() {
         Some(said) => format!(
             "{}: {}",
             said.code().unwrap_or("unknown error"),
             said.message().unwrap_or("no message")
         ),
-        None => DisplayErrorContext(error).to_string(),
+        None => with_causes(error),
     };
     // The text is kept and shown, and nobody promises that it does not quote the request.
     let text = text.replace(token.expose(), "(token)");
-    let text: String = text.chars().take(500).collect();
-    match error.as_service_error() {
-        Some(Sns::InvalidParameterException(_) | Sns::NotFoundException(_)) => {
-            ConfirmError::Permanent(text)
-        }
-        _ => ConfirmError::Retry(text),
+    let text = text.chars().take(500).collect();
+    if permanent {
+        ConfirmError::Permanent(text)
+    } else {
+        ConfirmError::Retry(text)
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn run(file: &ConfigFile) -> u8 {
                 return USAGE;
             }
             Err(error) => {
-                complain(telemetry::report(&error));
+                complain(format_args!("{:#}", anyhow::Error::from(error)));
                 return FAILED;
             }
         };

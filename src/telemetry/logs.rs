@@ -33,15 +33,3 @@ pub fn init() {
         tracing::error!(%panic, %backtrace, "a fault of purgefront's own");
     }));
 }
-
-/// An error and all its causes on one line.
-pub fn report(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

@@ -4,6 +4,6 @@ mod logs;
 mod metrics;
 
 pub use self::{
-    logs::{init, report},
+    logs::init,
     metrics::{CallOutcome, Metrics},
 };

@@ -1,6 +1,5 @@
 //! Fetching a certificate over HTTP: one request, no redirects, a bounded body.
 
-use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use async_trait::async_trait;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, StatusCode};
 
-use crate::aws::certificate::MAX_PEM_BYTES;
+use crate::aws::{certificate::MAX_PEM_BYTES, with_causes};
 use crate::domain::sns_message::CertificateUrl;
 
 /// The whole fetch, and the connection's part of it. A request waits 10 s for everything.
@@ -72,7 +71,7 @@ impl Fetch for HttpFetch {
 }
 
 async fn get(client: &Client, url: &str) -> Result<Vec<u8>, String> {
-    let mut response = client.get(url).send().await.map_err(|e| text(&e))?;
+    let mut response = client.get(url).send().await.map_err(text)?;
     if response.status() != StatusCode::OK {
         return Err(format!(
             "the answer's status was {}",
@@ -81,7 +80,7 @@ async fn get(client: &Client, url: &str) -> Result<Vec<u8>, String> {
     }
     let mut body = Vec::new();
     while body.len() <= MAX_PEM_BYTES
-        && let Some(chunk) = response.chunk().await.map_err(|e| text(&e))?
+        && let Some(chunk) = response.chunk().await.map_err(text)?
     {
         body.extend_from_slice(&chunk);
     }
@@ -90,12 +89,7 @@ async fn get(client: &Client, url: &str) -> Result<Vec<u8>, String> {
 }
 
 /// What an answer says of a failed request; the log has its causes.
-fn text(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        tracing::debug!(%error, "cause of a failed fetch");
-        cause = error.source();
-    }
+fn text(error: reqwest::Error) -> String {
     let text = if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {
@@ -103,6 +97,7 @@ fn text(error: &reqwest::Error) -> String {
     } else {
         "the request failed"
     };
+    tracing::debug!(error = with_causes(error), "a fetch failed");
     text.to_owned()
 }
 
