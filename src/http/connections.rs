@@ -1,18 +1,15 @@
 //! Connections: how many there may be, and how long each may dawdle.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, serve::Listener};
 use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -21,9 +18,7 @@ use tower::ServiceExt as _;
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// How long a sender may take none of an answer.
-const WRITE: Duration = Duration::from_secs(10);
-/// After an error that is not one connection's, such as no file descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
@@ -35,9 +30,10 @@ pub struct Connections {
     pub idle: Duration,
 }
 
-/// Serves until it is told to stop, and lets the requests in hand end.
+/// Serves until it is told to stop, and lets the requests in hand end. What cannot be accepted,
+/// for example without file descriptors, is logged and tried again by the listener.
 pub async fn serve(
-    listener: TcpListener,
+    mut listener: impl Listener,
     routes: Router,
     connections: Connections,
     stop: CancellationToken,
@@ -55,12 +51,12 @@ pub async fn serve(
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return;
             };
-            let stream = accept(&listener).await;
+            let (stream, _) = listener.accept().await;
             let routes = routes
                 .clone()
                 .map_request(|request: Request<Incoming>| request.map(Body::new));
             let mut stream = TimeoutStream::new(stream);
-            stream.set_write_timeout(Some(WRITE));
+            stream.set_write_timeout(Some(WRITE_TIMEOUT));
             let stream = TokioIo::new(Box::pin(stream));
             let connection = builder.serve_connection(stream, TowerToHyperService::new(routes));
             let connection = graceful.watch(connection);
@@ -76,30 +72,4 @@ pub async fn serve(
     stop.run_until_cancelled(accepting).await;
     drop(listener);
     graceful.shutdown().await;
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::error!(%error, "no connection can be accepted");
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the machine recovers in real time"
-                )]
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-    )
 }
