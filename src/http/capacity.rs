@@ -88,7 +88,7 @@ mod tests {
     use std::convert::Infallible;
 
     use axum::body::Body;
-    use futures_util::stream;
+    use futures_util::{FutureExt as _, stream};
 
     use super::*;
 
@@ -111,7 +111,7 @@ mod tests {
         let capacity = Capacity::new(1);
         let dawdling = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
         let mut dawdling = Box::pin(take(&capacity, dawdling));
-        assert!(futures_util::poll!(&mut dawdling).is_pending());
+        assert!((&mut dawdling).now_or_never().is_none());
         let first = take(&capacity, "first").await.unwrap();
         assert_eq!(first.body, "first");
         assert_eq!(take(&capacity, "second").await.err(), Some("overloaded"));
