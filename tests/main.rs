@@ -36,6 +36,7 @@ mod operate;
 mod outbound;
 mod patience;
 mod refused;
+mod request_ids;
 mod retries;
 mod secrets;
 mod simulation;

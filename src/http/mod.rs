@@ -11,6 +11,7 @@ mod operate;
 mod probes;
 mod problem;
 mod refusals;
+mod request_id;
 mod requests;
 mod sns;
 
@@ -163,13 +164,17 @@ pub fn admin(state: AppState, address: SocketAddr) -> Router {
     with_fallbacks(guarded.merge(open)).with_state(state)
 }
 
-fn with_fallbacks(routes: Router<AppState>) -> Router<AppState> {
-    routes
+fn with_fallbacks<S>(routes: Router<S>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let routes = routes
         .fallback(|| async { Problem::not_found("there is nothing here") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(CatchPanicLayer::custom(|_| {
             Problem::internal().into_response()
-        }))
+        }));
+    request_id::with_request_ids(routes)
 }
 
 async fn deadline(request: Request, next: Next) -> Response {

@@ -25,7 +25,9 @@ pub fn init() {
     if io::stderr().is_terminal() {
         registry.with(layer).init();
     } else {
-        registry.with(layer.json().flatten_event(true)).init();
+        // The list of spans has the current one, too.
+        let layer = layer.json().flatten_event(true).with_current_span(false);
+        registry.with(layer).init();
     }
     // A panic is a line among the others, too.
     panic::set_hook(Box::new(|panic| {
