@@ -10,7 +10,6 @@ use crate::secret::SecretHash;
 
 const BYTES: usize = 32;
 
-/// For whom the token is.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// What history calls whoever uses it.

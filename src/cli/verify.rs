@@ -22,7 +22,6 @@ use crate::{
     },
 };
 
-/// A message, and what it is checked against.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -170,7 +169,7 @@ fn read_certificate(file: &Path) -> anyhow::Result<Vec<u8>> {
 fn as_posted(body: &[u8]) -> Option<Value> {
     let mut body: Value = serde_json::from_slice(body).ok()?;
     let mut changed = Vec::new();
-    if let Some(inner) = body.pointer_mut("/Records/0/Sns").or(None) {
+    if let Some(inner) = body.pointer_mut("/Records/0/Sns") {
         body = inner.take();
         changed.push("Records[0].Sns is the message");
     } else if let Some(inner) = body.get_mut("Sns").filter(|inner| inner.is_object()) {
@@ -206,7 +205,6 @@ fn own_topic(body: &[u8]) -> Option<TopicArn> {
     fields.get("TopicArn")?.as_str()?.parse().ok()
 }
 
-/// What was found so far.
 #[derive(Default)]
 struct Report {
     passed: usize,

@@ -11,23 +11,19 @@ use axum_extra::headers::{Authorization, HeaderMapExt as _, authorization::Beare
 use super::problem::Problem;
 use crate::{secret::SecretHash, telemetry::Metrics};
 
-/// A token that may use the API.
 #[derive(Debug, Clone)]
 pub struct ApiToken {
     /// What history calls whoever used it.
     pub name: String,
-    /// The SHA-256 of the token itself.
     pub sha256: SecretHash,
     /// The only distributions that it sees and acts on; `None`: all.
     pub distributions: Option<HashSet<String>>,
 }
 
-/// All tokens that may use the API.
 #[derive(Debug, Default)]
 pub struct Tokens(Vec<Arc<ApiToken>>);
 
 impl Tokens {
-    /// These, and no others.
     pub fn new(tokens: Vec<ApiToken>) -> Self {
         Self(tokens.into_iter().map(Arc::new).collect())
     }
@@ -51,17 +47,6 @@ impl Tokens {
 pub(super) struct Caller(Arc<ApiToken>);
 
 impl Caller {
-    /// Who shows a token in these parts of a request.
-    pub(super) async fn from_parts<S>(parts: &mut Parts, state: &S) -> Result<Self, Problem>
-    where
-        Arc<Tokens>: FromRef<S>,
-        Metrics: FromRef<S>,
-        S: Send + Sync,
-    {
-        Self::from_request_parts(parts, state).await
-    }
-
-    /// The token's name.
     pub(super) fn name(&self) -> &str {
         &self.0.name
     }

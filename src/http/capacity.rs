@@ -15,9 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::problem::Problem;
 
 /// All bodies together: 500 of SNS's largest, or many thousands as S3 sends them.
-const MOST_BYTES: usize = 128 * 1024 * 1024;
+const MAX_BYTES: usize = 128 * 1024 * 1024;
 
-/// What may be in hand.
 #[derive(Debug, Clone)]
 pub struct Capacity {
     places: Arc<Semaphore>,
@@ -29,7 +28,7 @@ impl Capacity {
     pub fn new(requests: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(requests)),
-            bytes: Arc::new(Semaphore::new(MOST_BYTES)),
+            bytes: Arc::new(Semaphore::new(MAX_BYTES)),
         }
     }
 
@@ -39,14 +38,14 @@ impl Capacity {
     }
 }
 
-/// A body of at most `MOST` bytes that has come whole, and its place among what is in hand.
-pub(super) struct AdmittedBody<const MOST: usize> {
+/// A body of at most `MAX` bytes that has come whole, and its place among what is in hand.
+pub(super) struct AdmittedBody<const MAX: usize> {
     pub(super) body: Bytes,
     _bytes: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
 }
 
-impl<S, const MOST: usize> FromRequest<S> for AdmittedBody<MOST>
+impl<S, const MAX: usize> FromRequest<S> for AdmittedBody<MAX>
 where
     Capacity: FromRef<S>,
     S: Send + Sync,
@@ -62,8 +61,8 @@ where
         let mut chunks = request.into_body().into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| Problem::not_read())?;
-            if whole.len() + chunk.len() > MOST {
-                return Err(Problem::too_large(MOST));
+            if whole.len() + chunk.len() > MAX {
+                return Err(Problem::too_large(MAX));
             }
             held.merge(reserve(&bytes, chunk.len())?);
             whole.extend_from_slice(&chunk);

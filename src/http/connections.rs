@@ -14,13 +14,12 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-/// What a request's line and headers may take together.
-const MAX_HEAD: usize = 64 * 1024;
+/// Of a request's line and headers together.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// How long a sender may take none of an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What connections may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Connections {
     /// How many there may be at once; more wait to be accepted.
@@ -44,7 +43,7 @@ pub async fn serve(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(connections.idle)
-        .max_buf_size(MAX_HEAD)
+        .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
     let accepting = async {
         loop {

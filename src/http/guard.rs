@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::{
+    RequestPartsExt as _,
     extract::{FromRef, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::Next,
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::telemetry::Metrics;
 
-/// What the guard goes by.
 #[derive(Clone)]
 pub(super) struct Guard {
     pub(super) tokens: Arc<Tokens>,
@@ -52,7 +52,7 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     }
     let (mut parts, body) = request.into_parts();
     if !guard.address.ip().is_loopback() {
-        match Caller::from_parts(&mut parts, &guard).await {
+        match parts.extract_with_state::<Caller, _>(&guard).await {
             Ok(caller) if caller.limited_to().is_none() => {}
             Ok(_) => return Problem::limited().into_response(),
             Err(problem) => return problem.into_response(),

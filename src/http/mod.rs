@@ -55,38 +55,26 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct AppState {
-    /// The journal and all that follows from it.
     pub store: Arc<dyn Store>,
-    /// What makes an SNS message believable.
     pub trust: Arc<dyn SnsTrust>,
-    /// Time.
     pub clock: Arc<dyn Clock>,
-    /// What the work behind is told.
     pub signals: Arc<Signals>,
-    /// What readiness shows.
     pub health: Health,
-    /// What is counted.
     pub metrics: Metrics,
-    /// What is believed of SNS.
     pub sns: Arc<SnsRules>,
-    /// Who may use the API.
     pub tokens: Arc<Tokens>,
-    /// How much may be in hand.
     pub capacity: Capacity,
-    /// What is logged of refused messages.
     pub refusals: Arc<Refusals>,
 }
 
 /// What is believed of SNS, and what is made of it.
 #[derive(Debug)]
 pub struct SnsRules {
-    /// The topics that are listened to.
     pub topics: HashSet<TopicArn>,
     /// Older messages are refused.
     pub max_age: Duration,
     /// Messages further from the future have to come again.
     pub max_skew: Duration,
-    /// The events that invalidate.
     pub events: EventFilter,
     /// Whose certificates are believed besides SNS's: an emulator's origin.
     pub emulator: Option<String>,

@@ -71,7 +71,7 @@ impl Fetch for HttpFetch {
 }
 
 async fn get(client: &Client, url: &str) -> Result<Vec<u8>, String> {
-    let mut response = client.get(url).send().await.map_err(text)?;
+    let mut response = client.get(url).send().await.map_err(explain)?;
     if response.status() != StatusCode::OK {
         return Err(format!(
             "the answer's status was {}",
@@ -80,7 +80,7 @@ async fn get(client: &Client, url: &str) -> Result<Vec<u8>, String> {
     }
     let mut body = Vec::new();
     while body.len() <= MAX_PEM_BYTES
-        && let Some(chunk) = response.chunk().await.map_err(text)?
+        && let Some(chunk) = response.chunk().await.map_err(explain)?
     {
         body.extend_from_slice(&chunk);
     }
@@ -88,8 +88,8 @@ async fn get(client: &Client, url: &str) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
-/// What an answer says of a failed request; the log has its causes.
-fn text(error: reqwest::Error) -> String {
+/// What a sender is told of a failed fetch; the log has its causes.
+fn explain(error: reqwest::Error) -> String {
     let text = if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {
