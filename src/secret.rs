@@ -1,16 +1,15 @@
-//! Secrets that others show: known by their SHA-256 alone, and compared in constant time.
+//! Tokens and credentials, kept as SHA-256 only and compared in constant time.
 
 use std::fmt;
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 
-/// The SHA-256 of a token or of credentials. It is not shown: one of a short password could be
-/// guessed from it.
+/// The SHA-256 of a token or of credentials. `Debug` hides it: a short password could be guessed
+/// from it.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
-    /// Of the secret itself.
     pub fn of(secret: &[u8]) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest::digest(&digest::SHA256, secret).as_ref());
@@ -24,12 +23,12 @@ impl SecretHash {
         Some(Self(hash))
     }
 
-    /// Writes 64 hex digits, for whoever configures it.
+    /// 64 hex digits, as in the configuration.
     pub fn to_hex(&self) -> String {
         hex::encode(self.0)
     }
 
-    /// Whether both are of the same secret. It takes as long when they differ.
+    /// Compares in constant time.
     pub fn matches(&self, shown: &Self) -> bool {
         verify_slices_are_equal(&self.0, &shown.0).is_ok()
     }

@@ -275,15 +275,15 @@ fn rewrites(
         .any(|event| matches!(event, EventType::ViewerRequest | EventType::OriginRequest))
 }
 
-/// What an error means for what was asked. Codes: CloudFront API Reference, "Common errors",
-/// and each operation's own.
+/// Classifies an error. Codes: CloudFront API Reference, "Common errors", and the errors of each
+/// operation.
 fn classify<E>(error: SdkError<E>) -> CdnError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     let answer = match &error {
         SdkError::ServiceError(answer) => answer,
-        // Nothing left: the request could not even be built or signed.
+        // Nothing was sent: the request could not be built or signed.
         SdkError::ConstructionFailure(_) => return CdnError::Denied(with_causes(error)),
         _ => return CdnError::Unknown(with_causes(error)),
     };

@@ -12,8 +12,8 @@ pub use self::{
     trust::{Fetch, FetchLimits, HttpFetch, SigningCertificates},
 };
 
-/// An error and its causes on one line. The SDK's own `DisplayErrorContext` says the same and then
-/// dumps the error, with the answer's body where it holds one: too much for what is kept and shown.
+/// An error and its causes on one line. The SDK's `DisplayErrorContext` gives the same line and then
+/// the error's `Debug` form, with the body of an unreadable response: too much to store and show.
 fn with_causes(error: impl Into<anyhow::Error>) -> String {
     format!("{:#}", error.into())
 }

@@ -99,8 +99,8 @@ impl SnsTrust for AwsSnsTrust {
     }
 }
 
-/// Whether the same confirmation can still succeed. What SNS says of the request itself it
-/// will say again; permissions, quotas and outages pass.
+/// Decides whether a retry can succeed. Errors about the request itself are permanent;
+/// permissions, quotas and outages can change.
 fn judge(error: SdkError<ConfirmSubscriptionError>, token: &Token) -> ConfirmError {
     use ConfirmSubscriptionError as Sns;
     let permanent = matches!(

@@ -36,8 +36,8 @@ pub(super) async fn guard(State(state): State<AppState>, request: Request, next:
     next.run(request).await
 }
 
-/// Compares hashes, in constant time: neither the credentials nor their length shows. What is no
-/// UTF-8 or has no colon matches nothing: what is configured is text with one.
+/// Compares hashes in constant time, so that neither the credentials nor their length leak.
+/// Credentials that are not UTF-8 or have no colon match nothing; configured ones are and do.
 fn shows(headers: &HeaderMap, known: &SecretHash) -> bool {
     let shown = headers.typed_get::<Authorization<Basic>>();
     shown.is_some_and(|basic| {

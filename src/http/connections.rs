@@ -29,8 +29,8 @@ pub struct Connections {
     pub idle: Duration,
 }
 
-/// Serves until it is told to stop, and lets the requests in hand end. What cannot be accepted,
-/// for example without file descriptors, is logged and tried again by the listener.
+/// Serves until it is told to stop, and lets requests in progress finish. The listener itself logs
+/// and retries when it cannot accept, for example without free file descriptors.
 pub async fn serve(
     mut listener: impl Listener,
     routes: Router,

@@ -61,7 +61,8 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     next.run(Request::from_parts(parts, body)).await
 }
 
-/// A page in a browser sends its Origin; one that had its own name resolve to us sends that name.
+/// A page in a browser sends its Origin. One that made its own name resolve to this machine (DNS
+/// rebinding) sends that name as Host.
 fn is_foreign(headers: &HeaderMap, address: SocketAddr) -> bool {
     if headers.contains_key(header::ORIGIN) {
         return true;

@@ -13,7 +13,7 @@ use crate::domain::limits::TokenBucket;
 const BURST: u32 = 20;
 const PER_SECOND: f64 = 1.0;
 
-/// The lines that each reason may still have, and how many were left out.
+/// For each reason, the rate limit of its log lines and how many were left out.
 #[derive(Debug, Default)]
 pub struct Refusals(Mutex<HashMap<&'static str, (TokenBucket, u64)>>);
 

@@ -1,4 +1,4 @@
-//! Each request has an id: its answer shows it, and so does every log line that is written in it.
+//! Request ids, and the span that puts them on every log line of a request.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use tracing::Span;
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_LENGTH: usize = 128;
 
-/// Goes around everything that may answer.
+/// Has to be the outermost layer, so that errors and panics get an id as well.
 pub(super) fn with_request_ids<S>(routes: Router<S>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    // Neither headers nor paths: they hold tokens and keys.
+    // No headers and no raw paths: they contain tokens and object keys.
     let trace = TraceLayer::new_for_http()
         .make_span_with(span)
         .on_request(())
@@ -40,7 +40,7 @@ where
     )
 }
 
-/// Then the request gets a new one.
+/// Removes an id that is not safe to log and send back, so that the request gets a new one.
 fn drop_unusable_id(mut request: Request) -> Request {
     let mut ids = request.headers().get_all(HEADER).iter();
     let usable = ids.next().is_some_and(|id| {
@@ -53,7 +53,7 @@ fn drop_unusable_id(mut request: Request) -> Request {
     request
 }
 
-/// Of the highest level, so that no filter lets a line through without its request's id.
+/// At the highest level, so that no filter shows a line without the id of its request.
 fn span(request: &Request) -> Span {
     let extensions = request.extensions();
     let id = extensions.get::<RequestId>();

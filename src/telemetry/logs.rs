@@ -25,7 +25,7 @@ pub fn init() {
     if io::stderr().is_terminal() {
         registry.with(layer).init();
     } else {
-        // The list of spans has the current one as well.
+        // The list of spans includes the current one.
         let layer = layer.json().flatten_event(true).with_current_span(false);
         registry.with(layer).init();
     }

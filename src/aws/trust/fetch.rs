@@ -88,7 +88,7 @@ async fn get(client: &Client, url: &str) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
-/// What a sender is told of a failed fetch; the log has its causes.
+/// A short description of a failed request, safe to show to anyone. The causes are only logged.
 fn explain(error: reqwest::Error) -> String {
     let text = if error.is_timeout() {
         "no answer in time"
