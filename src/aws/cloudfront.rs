@@ -19,9 +19,13 @@ use crate::{
     domain::{
         batch::Batch,
         catalogue::{Behaviour, CacheKey, Caching, Details, Distribution, Origin, OriginGroup},
+        cdn::{
+            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage,
+            ListedInvalidation, Pool, SeenInvalidation,
+        },
         path::Item,
     },
-    ports::{Cdn, CdnError, CreatedInvalidation, ReadDetails, SeenInvalidation},
+    ports::Cdn,
 };
 
 /// `CloudFront` is slow to say yes, but not that slow.
@@ -56,10 +60,7 @@ impl CloudFront {
 
 #[async_trait]
 impl Cdn for CloudFront {
-    async fn list_distributions(
-        &self,
-        marker: Option<&str>,
-    ) -> Result<(Vec<Distribution>, Option<String>), CdnError> {
+    async fn list_distributions(&self, marker: Option<&str>) -> Result<DistributionPage, CdnError> {
         let output = self
             .client
             .list_distributions()
@@ -68,14 +69,16 @@ impl Cdn for CloudFront {
             .await
             .map_err(|error| classify(&error))?;
         let Some(list) = output.distribution_list else {
-            return Ok((Vec::new(), None));
+            return Ok(DistributionPage::default());
         };
-        let next = list.next_marker.filter(|_| list.is_truncated);
         let summaries = list.items.unwrap_or_default();
-        Ok((summaries.into_iter().map(distribution).collect(), next))
+        Ok(DistributionPage {
+            distributions: summaries.into_iter().map(distribution).collect(),
+            next_marker: list.next_marker.filter(|_| list.is_truncated),
+        })
     }
 
-    async fn details(&self, distribution_id: &str) -> Result<ReadDetails, CdnError> {
+    async fn details(&self, distribution_id: &str) -> Result<DistributionDetails, CdnError> {
         let output = self
             .client
             .get_distribution_config()
@@ -85,8 +88,8 @@ impl Cdn for CloudFront {
             .map_err(|error| classify(&error))?;
         let config = output.distribution_config;
         let config = config.ok_or_else(|| CdnError::Unknown("the answer is empty".to_owned()))?;
-        Ok(ReadDetails {
-            root: config.default_root_object.filter(|name| !name.is_empty()),
+        Ok(DistributionDetails {
+            default_root_object: config.default_root_object.filter(|name| !name.is_empty()),
             cache_tags: config
                 .cache_tag_config
                 .is_some_and(|tags| !tags.header_name.is_empty()),
@@ -175,7 +178,7 @@ impl Cdn for CloudFront {
     async fn newest_invalidations(
         &self,
         distribution_id: &str,
-    ) -> Result<Vec<(String, bool)>, CdnError> {
+    ) -> Result<Vec<ListedInvalidation>, CdnError> {
         let output = self
             .client
             .list_invalidations()
@@ -186,7 +189,10 @@ impl Cdn for CloudFront {
         let list = output.invalidation_list.and_then(|list| list.items);
         let summaries = list.unwrap_or_default().into_iter();
         Ok(summaries
-            .map(|one| (one.id, is_completed(&one.status)))
+            .map(|one| ListedInvalidation {
+                completed: is_completed(&one.status),
+                cloudfront_id: one.id,
+            })
             .collect())
     }
 }
@@ -294,7 +300,11 @@ where
         }
         "TooManyInvalidationsInProgress" => CdnError::TooManyInProgress {
             // The text alone tells which pool is full.
-            wildcards: message.contains("wildcard"),
+            pool: if message.contains("wildcard") {
+                Pool::Wildcards
+            } else {
+                Pool::Paths
+            },
             text,
         },
         "BatchTooLarge" => CdnError::TooLarge(text),

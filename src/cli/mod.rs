@@ -53,9 +53,9 @@ enum Command {
     /// Make a token for the API, and the table with its hash for the configuration.
     Token(token::Arguments),
     /// Stop sending, for a distribution or for all; intake goes on.
-    Pause(pause::Scope),
+    Pause(pause::PauseArguments),
     /// Start sending again; for all, it also lifts the day's limit until the day is over.
-    Resume(pause::Scope),
+    Resume(pause::PauseArguments),
 }
 
 #[derive(Debug, Args)]

@@ -8,14 +8,14 @@ use super::{client::AdminClient, say};
 
 /// What to pause or resume.
 #[derive(Debug, Args)]
-pub(super) struct Scope {
+pub(super) struct PauseArguments {
     /// Only this distribution; without it, everything.
     distribution_id: Option<String>,
     #[command(flatten)]
     client: AdminClient,
 }
 
-pub(super) fn pause(scope: &Scope) -> anyhow::Result<()> {
+pub(super) fn pause(scope: &PauseArguments) -> anyhow::Result<()> {
     scope.call("/pause")?;
     say(format_args!(
         "Sending is paused for {}; what comes is kept.",
@@ -24,13 +24,13 @@ pub(super) fn pause(scope: &Scope) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn resume(scope: &Scope) -> anyhow::Result<()> {
+pub(super) fn resume(scope: &PauseArguments) -> anyhow::Result<()> {
     scope.call("/resume")?;
     say(format_args!("Sending goes on for {}.", scope.name()));
     Ok(())
 }
 
-impl Scope {
+impl PauseArguments {
     fn call(&self, path: &str) -> anyhow::Result<()> {
         let id = self.distribution_id.as_ref();
         let body = id.map(|id| json!({ "distribution_id": id }));

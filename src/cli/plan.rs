@@ -14,7 +14,7 @@ use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say, say_lin
 use crate::{
     app,
     config::Config,
-    dispatch::Scope,
+    dispatch::ReadScope,
     domain::{
         catalogue::{Catalogue, Distribution, Snapshot},
         mapping::Missing,
@@ -110,17 +110,17 @@ fn plan(arguments: Arguments, config: &Config) -> anyhow::Result<u8> {
         }
     }
     let scope = match &bucket {
-        Some(bucket) if !paths => Scope::Bucket(bucket.clone()),
-        _ => Scope::List,
+        Some(bucket) if !paths => ReadScope::Bucket(bucket.clone()),
+        _ => ReadScope::List,
     };
     let catalogue = if let Some(file) = catalogue {
         read_catalogue(&file, config)?
     } else {
-        let (catalogue, complaints) = app::survey(config, &scope)?;
-        for complaint in complaints {
-            complain(format_args!("warning: {complaint}"));
+        let reading = app::read_account(config, &scope)?;
+        for warning in reading.warnings {
+            complain(format_args!("warning: {warning}"));
         }
-        catalogue
+        reading.catalogue
     };
     let preview = match (&bucket, &distribution) {
         (Some(bucket), _) if !paths => preview_keys(&catalogue, config, bucket, &keys)?,

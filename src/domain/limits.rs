@@ -64,6 +64,18 @@ impl TokenBucket {
             .unwrap_or(Timestamp::MAX)
     }
 
+    /// How many tokens there are at `now`.
+    pub fn available(&mut self, now: Timestamp) -> usize {
+        self.refill(now);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and the burst, which is a u32"
+        )]
+        let whole = (self.tokens + EPSILON).floor().max(0.0) as usize;
+        whole
+    }
+
     fn refill(&mut self, now: Timestamp) {
         let passed = now.duration_since(self.at).as_secs_f64();
         if passed > 0.0 {
@@ -99,6 +111,16 @@ impl CallRate {
     /// Takes a call, or says when there will be one.
     pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         self.bucket.take(now)
+    }
+
+    /// When the next call may be made: `now`, or later.
+    pub fn next(&mut self, now: Timestamp) -> Timestamp {
+        self.bucket.next(now)
+    }
+
+    /// How many calls could be made at `now`.
+    pub fn available(&mut self, now: Timestamp) -> usize {
+        self.bucket.available(now)
     }
 
     /// Notes that `CloudFront` throttled a call: what was saved up is gone as well.

@@ -50,12 +50,12 @@ pub enum Missing {
     /// No distribution is known to have the bucket.
     Bucket,
     /// Something about the distributions that have it.
-    Knowledge(Wanted),
+    Knowledge(MissingKnowledge),
 }
 
 /// What is asked of `CloudFront` only when a change needs it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct MissingKnowledge {
     /// The details of these distributions.
     pub details: Vec<String>,
     /// These cache policies.
@@ -93,11 +93,11 @@ pub fn map_object(
         matches: policy.matches(bucket, key),
     };
     let mut mapping = Mapping::default();
-    let mut wanted = Wanted::default();
+    let mut wanted = MissingKnowledge::default();
     for one in serving {
         object.map(one, &mut mapping, &mut wanted);
     }
-    if wanted == Wanted::default() {
+    if wanted == MissingKnowledge::default() {
         Ok(mapping)
     } else {
         Err(Missing::Knowledge(wanted))

@@ -1,7 +1,8 @@
 //! One object at one distribution: by which of its URLs viewers can have it.
 
 use super::{
-    DISABLED, DistributionPolicy, LEFT_OUT, Mapping, MappingPolicy, OUTSIDE, Skip, Target, Wanted,
+    DISABLED, DistributionPolicy, LEFT_OUT, Mapping, MappingPolicy, MissingKnowledge, OUTSIDE,
+    Skip, Target,
 };
 use crate::domain::{
     catalogue::{
@@ -28,7 +29,7 @@ struct Found<'a> {
     dead: Vec<String>,
     /// Why what could have been a target is none.
     notes: Vec<String>,
-    wanted: &'a mut Wanted,
+    wanted: &'a mut MissingKnowledge,
 }
 
 /// An origin of a distribution that has the object.
@@ -47,7 +48,12 @@ enum Reason {
 }
 
 impl Object<'_> {
-    pub(super) fn map(&self, serving: &Serving, mapping: &mut Mapping, wanted: &mut Wanted) {
+    pub(super) fn map(
+        &self,
+        serving: &Serving,
+        mapping: &mut Mapping,
+        wanted: &mut MissingKnowledge,
+    ) {
         let distribution = &*serving.distribution;
         let usual = DistributionPolicy::default();
         let own = self

@@ -126,7 +126,7 @@ impl Item {
 
     /// What every path that this wildcard covers starts with; `None` for an exact path.
     pub fn stem(&self) -> Option<&str> {
-        self.0.strip_suffix('*').filter(|_| !self.is_tag())
+        self.0.strip_suffix('*').filter(|_| is_wildcard(&self.0))
     }
 
     /// Whether it covers more than one path. `*` is a wildcard as the last byte of a path.
@@ -152,6 +152,11 @@ impl Item {
     pub fn is_root_wildcard(&self) -> bool {
         self.0 == "/*"
     }
+}
+
+/// Whether an item, as it is sent, covers more than one path: a path whose last byte is `*`.
+pub fn is_wildcard(item: &str) -> bool {
+    item.starts_with('/') && item.ends_with('*')
 }
 
 impl fmt::Display for Item {

@@ -321,7 +321,7 @@ fn what_the_catalogue_lacks_is_asked_for() {
     custom.behaviours[0].caching = Caching::Policy("custom".to_owned());
     let catalogue = catalogue([unread, changed, custom], vec![]);
     let policy = MappingPolicy::default();
-    let wanted = Wanted {
+    let wanted = MissingKnowledge {
         details: vec!["E1".to_owned(), "E2".to_owned()],
         policies: vec!["custom".to_owned()],
     };
