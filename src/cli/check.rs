@@ -1,11 +1,11 @@
-//! `purgefront check`: is this configuration right?
+//! `purgefront check`: validates the configuration.
 
 use super::{ConfigFile, DONE, USAGE, complain_of, say};
 
 pub(super) fn run(file: &ConfigFile) -> u8 {
     match file.load() {
         Ok(_) => {
-            say("The configuration is right.");
+            say("The configuration is valid.");
             DONE
         }
         Err(faults) => {
