@@ -1,24 +1,32 @@
-//! The table: where the rule comes from, what is set up, a key, and the items that follow.
+//! The table of mapping cases: the source of the rule, a setup, a key, and the expected items.
 //!
-//! A set-up is made of words. `o:DOMAIN/PATH` is an origin (`o0`, `o1`, in order; without any,
-//! a REST endpoint of bucket `site`); `g:ID=o0,o1` a group; `b:PATTERN>TARGET+FLAGS` a
-//! behaviour and `d>TARGET+FLAGS` the default one, with the flags `q` (query strings in the
-//! cache key), `n` (never caches), `f` (a function on requests), `s` (Smooth Streaming) and
-//! `p=ID` (a cache policy). `root=`, `index=`, `bare`, `sp=`, `tags`, `off`, `left-out`,
-//! `protect=`, `min=`, `allow`, `rule=GLOB>ITEMS`, `instead=GLOB>ITEMS`, `ignore=GLOB` and
-//! `said=DOMAIN>BUCKET/PREFIX` set what their names say. Of the items, `-TEXT` stands for none,
-//! with that reason, and `!TEXT` for a dead letter.
+//! A setup is a list of words:
+//!
+//! - `o:DOMAIN/PATH` is an origin. They are named `o0`, `o1` and so on; the default is one REST
+//!   endpoint of the bucket `site`.
+//! - `g:ID=o0,o1` is an origin group.
+//! - `b:PATTERN>TARGET+FLAGS` is a behaviour, and `d>TARGET+FLAGS` the default one. The flags are
+//!   `q` (query strings in the cache key), `n` (never caches), `f` (a function on requests), `s`
+//!   (Smooth Streaming) and `p=ID` (a cache policy).
+//! - `rule=GLOB>ITEMS`, `instead=GLOB>ITEMS`, `ignore=GLOB` and `said=DOMAIN>BUCKET/PREFIX` are a
+//!   rule, a rule with `instead`, an `[[ignore]]` and an `[[origin]]`.
+//! - `root=`, `index=`, `own-index=`, `bare`, `sp=`, `tags`, `off`, `left-out`, `protect=`, `min=`
+//!   and `allow` set one property each.
+//!
+//! Among the expected items, `-TEXT` means none, for a reason that contains the text, and `!TEXT`
+//! a dead letter.
 
-/// DG: `CloudFront` Developer Guide. PSL: the Public Suffix List's section "Amazon S3".
+/// Sources: DG is the CloudFront Developer Guide; PSL is the section "Amazon S3" of the Public
+/// Suffix List; facts and DESIGN are the project's notes on CloudFront and its design.
 pub(super) type Case = (&'static str, &'static str, &'static str, &'static str);
 
 #[rustfmt::skip]
 pub(super) const CASES: &[Case] = &[
-    // Domains, as facts section 5 lists them.
+    // Domains (facts 5).
     ("PSL", "o:site.s3.amazonaws.com", "a", "/a"),
     ("DG DownloadDistS3AndCustomOrigins", "o:site.s3.us-east-1.amazonaws.com", "a", "/a"),
-    ("DG: names ignore case", "o:SITE.S3.US-EAST-1.AMAZONAWS.COM", "a", "/a"),
-    ("RFC 1034: a final dot is the root", "o:site.s3.us-east-1.amazonaws.com.", "a", "/a"),
+    ("DG: names are case-insensitive", "o:SITE.S3.US-EAST-1.AMAZONAWS.COM", "a", "/a"),
+    ("RFC 1034: a trailing dot is the root", "o:site.s3.us-east-1.amazonaws.com.", "a", "/a"),
     ("PSL", "o:site.s3-eu-west-1.amazonaws.com", "a", "/a"),
     ("PSL", "o:site.s3-us-gov-west-1.amazonaws.com", "a", "/a"),
     ("PSL: us-east-1", "o:site.s3-external-1.amazonaws.com", "a", "/a"),
@@ -35,10 +43,10 @@ pub(super) const CASES: &[Case] = &[
     ("PSL: China", "o:site.s3.dualstack.cn-northwest-1.amazonaws.com.cn", "a", "/a"),
     ("PSL: China", "o:site.s3-website.cn-northwest-1.amazonaws.com.cn", "a", "/a"),
     ("CRATE endpoint tests: European sovereign cloud", "o:site.s3.eusc-de-east-1.amazonaws.eu", "a", "/a"),
-    ("grammar: a region of tomorrow", "o:site.s3.mx-central-1.amazonaws.com", "a", "/a"),
-    ("grammar: a region of the day after", "o:site.s3.xy-somewhere-19.amazonaws.com", "a", "/a"),
-    ("DG2023 forbids it, it names the bucket", "o:site.s3-accelerate.amazonaws.com", "a", "/a"),
-    ("DG2023 forbids it, it names the bucket", "o:site.s3-accelerate.dualstack.amazonaws.com", "a", "/a"),
+    ("grammar: a recent region", "o:site.s3.mx-central-1.amazonaws.com", "a", "/a"),
+    ("grammar: a future region", "o:site.s3.xy-somewhere-19.amazonaws.com", "a", "/a"),
+    ("DG2023: not allowed, but names the bucket", "o:site.s3-accelerate.amazonaws.com", "a", "/a"),
+    ("DG2023: not allowed, but names the bucket", "o:site.s3-accelerate.dualstack.amazonaws.com", "a", "/a"),
     ("facts 5: path style", "o:s3.eu-west-1.amazonaws.com/site", "a", "/a"),
     ("facts 5: path style", "o:s3.amazonaws.com/site/prod", "prod/a", "/a"),
     ("facts 5: path style", "o:s3-eu-west-1.amazonaws.com/site/prod", "a", "-outside"),
@@ -58,23 +66,23 @@ pub(super) const CASES: &[Case] = &[
     ("no region-free endpoint in China", "o:site.s3.amazonaws.com.cn", "a", "-no distribution"),
     ("a load balancer", "o:site.us-east-1.elb.amazonaws.com", "a", "-no distribution"),
     ("config: custom domain", "o:files.example.com said=files.example.com>site", "a", "/a"),
-    ("config: names ignore case", "o:Files.Example.com said=files.example.COM>site", "a", "/a"),
-    ("config: its proxy puts a prefix before", "o:files.example.com said=files.example.com>site/sub/", "sub/a", "/a"),
+    ("config: names are case-insensitive", "o:Files.Example.com said=files.example.COM>site", "a", "/a"),
+    ("config: its proxy adds a prefix", "o:files.example.com said=files.example.com>site/sub/", "sub/a", "/a"),
     ("config: outside that prefix", "o:files.example.com said=files.example.com>site/sub", "subs/a", "-outside"),
     ("config: prefix and origin path", "o:files.example.com/p said=files.example.com>site/sub", "sub/p/a", "/a"),
     ("config: access point alias", "o:x-s3alias.s3.us-east-1.amazonaws.com said=x-s3alias.s3.us-east-1.amazonaws.com>site", "a", "/a"),
     ("config: many buckets behind one name", "o:m.mrap.accesspoint.s3-global.amazonaws.com said=m.mrap.accesspoint.s3-global.amazonaws.com>other said=m.mrap.accesspoint.s3-global.amazonaws.com>site", "a", "/a"),
-    ("config goes before the name", "said=site.s3.us-east-1.amazonaws.com>other", "a", "-no distribution"),
+    ("config: takes precedence over the name", "said=site.s3.us-east-1.amazonaws.com>other", "a", "-no distribution"),
     // Origin paths.
     ("DG2023 origin path", "o:site.s3.amazonaws.com/prod", "prod/a.html", "/a.html"),
-    ("DG2023 origin path: a segment's end", "o:site.s3.amazonaws.com/prod", "production/a", "-outside"),
+    ("DG2023 origin path: at a segment boundary", "o:site.s3.amazonaws.com/prod", "production/a", "-outside"),
     ("DG2023 origin path", "o:site.s3.amazonaws.com/prod", "a.html", "-outside"),
     ("DG2023 origin path: the folder's own key", "o:site.s3.amazonaws.com/prod", "prod/", "/"),
     ("DG2023 origin path: not below it", "o:site.s3.amazonaws.com/prod", "prod", "-outside"),
     ("DG2023 origin path", "o:site.s3.amazonaws.com/a/b", "a/b/c", "/c"),
-    ("emulators keep a slash at the end", "o:site.s3.amazonaws.com/prod/", "prod/a", "/a"),
-    ("S3: keys are bytes, slashes too", "", "a//b", "/a//b"),
-    ("S3: a key may begin with a slash", "", "/a", "//a"),
+    ("emulators keep a trailing slash", "o:site.s3.amazonaws.com/prod/", "prod/a", "/a"),
+    ("S3: slashes are ordinary bytes of a key", "", "a//b", "/a//b"),
+    ("S3: a key may start with a slash", "", "/a", "//a"),
     ("facts 6: two origins, several paths", "o:site.s3.amazonaws.com o:site.s3.amazonaws.com/prod b:p/*>o1", "prod/p/a", "/prod/p/a /p/a"),
     ("facts 6: the same path once", "o:site.s3.amazonaws.com o:site.s3.us-east-1.amazonaws.com b:x/*>o1", "x/a", "/x/a"),
     // Behaviours: the pattern language.
@@ -101,7 +109,7 @@ pub(super) const CASES: &[Case] = &[
     ("facts 3: matched normalised, sent raw", "o:e.example.com o:site.s3.amazonaws.com b:/a/b>o1 d>o0", "a//b", "/a//b"),
     ("facts 3: matched normalised, sent raw", "o:e.example.com o:site.s3.amazonaws.com b:/b>o1 d>o0", "a/../b", "/a/../b"),
     ("DG path pattern: a tilde is legal there", "o:e.example.com o:site.s3.amazonaws.com b:a~*>o1 d>o0", "a~b", "/a*"),
-    // Groups, what is never cached, what is off.
+    // Origin groups, behaviours that never cache, disabled distributions.
     ("facts 6: the group's first", "o:site.s3.amazonaws.com o:e.example.com g:G=o0,o1 d>G", "a", "/a"),
     ("facts 6: the group's second serves, too", "o:e.example.com o:site.s3.amazonaws.com g:G=o0,o1 d>G", "a", "/a"),
     ("facts 6: both of a group", "o:site.s3.amazonaws.com o:site.s3.amazonaws.com/x g:G=o0,o1 d>G", "x/a", "/x/a /a"),
@@ -113,7 +121,7 @@ pub(super) const CASES: &[Case] = &[
     ("facts 6: this behaviour does not", "b:api/*>o0+n", "api/a", "-behaviour api/* never caches"),
     ("facts 3: Smooth Streaming", "d>o0+s", "a", "-Smooth Streaming"),
     ("facts 6: disabled", "off", "a", "-disabled"),
-    ("config: left out", "left-out", "a", "-leaves this distribution out"),
+    ("config: excluded", "left-out", "a", "-excludes this distribution"),
     // The default root object.
     ("DG DefaultRootObject", "root=index.html", "index.html", "/ /index.html"),
     ("DG DefaultRootObject: only at the root", "root=index.html", "a/index.html", "/a/index.html"),
@@ -209,7 +217,7 @@ pub(super) const CASES: &[Case] = &[
     ("issue: another key", "instead=posts/{slug}.md>/blog/{slug}/", "posts/a/b.md", "/posts/a/b.md"),
     ("issue: tags", "tags rule=posts/{slug}.md>#posts,#post-{slug}", "posts/a.md", "/posts/a.md #posts #post-a"),
     ("issue: tags need a CacheTagConfig", "rule=posts/{slug}.md>#posts", "posts/a.md", "/posts/a.md"),
-    ("issue: tags need a CacheTagConfig", "instead=posts/{slug}.md>#posts", "posts/a.md", "-keeps no cache tags"),
+    ("issue: tags need a CacheTagConfig", "instead=posts/{slug}.md>#posts", "posts/a.md", "-stores no cache tags"),
     ("facts 4: no comma in a tag", "tags instead={s}.md>#p-{s}", "a,b.md", "!cannot have ','"),
     ("promise 6: a rule may ask for it by name", "instead=all>/*", "all", "/*"),
     ("promise 6: a rule's capture is widened", "instead={s}.md>/b/{s}/", "a~b.md", "/b/a*"),
