@@ -48,7 +48,7 @@ enum Command {
     /// List, replay and drop dead letters: accepted work that can never succeed.
     #[command(subcommand)]
     Deadletters(deadletters::Action),
-    /// Show why an SNS message is refused: run every check and print its result.
+    /// Show why an SNS message is refused: run the checks in order and print each result.
     Verify(verify::Arguments),
     /// Generate an API token and the configuration table with its hash.
     Token(token::Arguments),

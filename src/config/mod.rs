@@ -50,9 +50,7 @@ pub struct Config {
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// The public listener.
     pub listen: SocketAddr,
-    /// The operators' listener.
     pub admin_listen: SocketAddr,
     /// How long requests are still accepted after SIGTERM, while readiness fails.
     pub drain: Duration,
