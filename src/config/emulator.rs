@@ -52,7 +52,9 @@ fn parse(text: &str) -> Result<Emulator, &'static str> {
         return Err("the host does not resolve");
     }
     if !addresses.iter().all(|address| is_private(address.ip())) {
-        return Err("the address is public, and whoever controls it could forge messages");
+        return Err(
+            "the address is neither loopback nor private, and anyone there could forge messages",
+        );
     }
     Ok(Emulator {
         origin: origin.to_owned(),
