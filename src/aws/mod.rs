@@ -1,4 +1,4 @@
-//! AWS behind the ports.
+//! The ports' AWS implementations: CloudFront, SNS, and SNS signing certificates.
 
 mod certificate;
 mod cloudfront;
@@ -12,7 +12,7 @@ pub use self::{
     trust::{Fetch, FetchLimits, HttpFetch, SigningCertificates},
 };
 
-/// An error and its causes on one line. The SDK's own errors say little by themselves.
+/// An error and its causes on one line. The SDK's errors say little without their causes.
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
