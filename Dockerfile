@@ -1,13 +1,14 @@
-# The image: the service, CA certificates and a C library; no shell, no root.
+# The image contains the service, CA certificates and a C library. It has no shell and does not run
+# as root.
 #   docker build --build-arg REVISION="$(git rev-parse HEAD)" -t purgefront .
-# Tags move; where that matters, pin both bases by the digest that you have tested.
+# Tags are mutable; if that matters, pin both base images by a digest that you have tested.
 
 FROM rust:1.95.0-trixie AS build
-# Paths are relative throughout, so that deploy/docker/dry-run.py can run this stage anywhere.
+# All paths are relative, so that deploy/docker/dry-run.py can run this stage in any directory.
 WORKDIR /build
 
-# Dependencies have a layer of their own, which lasts as long as these files. The stub is
-# forgotten at once: cargo goes by times, and a checkout's may be older than the stub's.
+# Build dependencies in their own layer, which is reused while these files are unchanged. Then clean
+# the stub's build: cargo compares modification times, and the real sources may be older.
 COPY Cargo.toml Cargo.lock ./
 COPY deploy/release.sh deploy/
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
@@ -19,7 +20,7 @@ COPY openapi.yaml ./
 COPY src src
 RUN deploy/release.sh && mkdir -m 0700 state
 
-# The base of Debian 13, as is the build stage: distroless ended Debian 12 in September 2026.
+# Debian 13, like the build stage: distroless dropped Debian 12 in September 2026.
 FROM gcr.io/distroless/cc-debian13:nonroot
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -31,16 +32,16 @@ LABEL org.opencontainers.image.title="purgefront" \
       org.opencontainers.image.revision="${REVISION}"
 COPY LICENSE /usr/share/doc/purgefront/
 COPY --from=build /build/target/release/purgefront /usr/local/bin/
-# A new volume takes over the owner of what it covers.
+# A new volume inherits the owner of the directory that it is mounted on.
 COPY --from=build --chown=65532:65532 /build/state /var/lib/purgefront
 
-# A number, so that an orchestrator can see that it is not root.
+# Numeric, so that an orchestrator can verify that the user is not root.
 USER 65532:65532
 WORKDIR /var/lib/purgefront
 VOLUME /var/lib/purgefront
 ENV PURGEFRONT_STORE__URL=sqlite:///var/lib/purgefront/purgefront.db
-# The operators' 9090 listens on the container's own loopback until server.admin_listen says
-# otherwise; from then on it wants a token, but for metrics and probes.
+# The admin listener, 9090, is on the container's loopback address by default. If
+# server.admin_listen moves it, everything but metrics and probes requires a token.
 EXPOSE 8080 9090
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
     CMD ["/usr/local/bin/purgefront", "healthcheck"]

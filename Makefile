@@ -1,26 +1,26 @@
-# What people type. Everything works from a fresh clone, with Rust, gcc and Python 3.11 or later.
+# Targets for developers. They work in a fresh clone, with Rust, gcc and Python 3.11 or later.
 
 PYTHON ?= python3
 VENV := .venv
-# Ours where the machine's own is not there.
+# Tools installed by this Makefile are used if the machine has none.
 export PATH := $(PATH):$(CURDIR)/.tools/bin
 
-# What `make fuzz` runs, and for how long each. It needs g++ as well, for libFuzzer.
+# The targets of `make fuzz`, and the seconds for each. It also needs g++, for libFuzzer.
 FUZZ := certificate config envelope key_decoding path_encoding records rules
 SECONDS := 60
 
 .PHONY: help demo test check advisories bench release lint-docker image-dry-run sbom fuzz
 
-help: ## Say what can be made
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
 
-demo: $(VENV)/installed ## Watch an upload to S3 become a CloudFront invalidation (KEEP=1: and play on)
-	@echo "Building purgefront; the first time this takes some minutes."
+demo: $(VENV)/installed ## Watch an S3 upload become a CloudFront invalidation (KEEP=1: keep it running)
+	@echo "Building purgefront; the first build takes some minutes."
 	@cargo build --locked
 	@exec $(VENV)/bin/python deploy/demo/demo.py $(if $(KEEP),--keep)
 
 $(VENV)/installed: deploy/demo/requirements.txt
-	@echo "Making a virtual environment in $(VENV) for moto, which plays AWS."
+	@echo "Creating a virtual environment in $(VENV) for moto, which emulates AWS."
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
@@ -28,34 +28,34 @@ $(VENV)/installed: deploy/demo/requirements.txt
 test: ## Run all tests
 	cargo test --locked
 
-check: .tools/deny lint-docker ## Formatting, lints, docs, dependencies
+check: .tools/deny lint-docker ## Check formatting, lints, docs and dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	cargo deny --locked check bans licenses sources
 	@cargo metadata --locked --quiet --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
-advisories: .tools/deny ## Known vulnerabilities in dependencies (needs the advisory database)
+advisories: .tools/deny ## Check dependencies for known vulnerabilities (needs the advisory database)
 	@cargo deny fetch db >/dev/null 2>&1 \
-		|| { echo "NOT CHECKED: the advisory database cannot be had here."; exit 0; } \
+		|| { echo "NOT CHECKED: the advisory database cannot be downloaded."; exit 0; } \
 		&& cargo deny --locked check advisories
 
-bench: ## Measure what a request costs
+bench: ## Measure the throughput of intake and mapping
 	cargo bench --locked
 
-release: ## The release build: the same sources give the same bytes
+release: ## Build the reproducible release binary
 	@deploy/release.sh
 	@sha256sum target/release/purgefront
 
 lint-docker: $(VENV)/docker ## Lint the Dockerfile
 	$(VENV)/bin/hadolint Dockerfile
 
-image-dry-run: ## Execute the Dockerfile without a container engine, and try what it builds
+image-dry-run: ## Execute the Dockerfile without a container engine, and test the result
 	@$(PYTHON) deploy/docker/dry-run.py
 
-# cargo's metadata also names what a feature that is off would bring (ring, sqlx-mysql);
-# `cargo tree -e normal,build` is what is compiled.
-sbom: .tools/cyclonedx ## Write what the locked build is made of, as CycloneDX JSON
+# cargo's metadata includes dependencies of disabled features (ring, sqlx-mysql);
+# `cargo tree -e normal,build` shows what is really compiled.
+sbom: .tools/cyclonedx ## Write a bill of materials of the locked build, as CycloneDX JSON
 	@cargo fetch --locked --quiet
 	@cargo cyclonedx --quiet --format json --spec-version 1.5
 	@mkdir -p target/sbom
@@ -68,8 +68,8 @@ $(VENV)/docker: deploy/docker/requirements.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-fuzz: ## Feed everything that reads odd input, each for SECONDS (60; FUZZ="rules": only that)
-	@echo "Building the fuzz targets; the first time this takes some minutes."
+fuzz: ## Fuzz all parsers, for SECONDS each (default 60; FUZZ="rules": only that target)
+	@echo "Building the fuzz targets; the first build takes some minutes."
 	@cd fuzz && cargo build --locked --quiet
 	@cd fuzz && for target in $(FUZZ); do \
 		mkdir -p corpus/$$target artifacts/$$target; \
@@ -79,8 +79,8 @@ fuzz: ## Feed everything that reads odd input, each for SECONDS (60; FUZZ="rules
 			-max_len=8192 -timeout=10 -rss_limit_mb=1024 >artifacts/$$target.log 2>&1 \
 		|| { \
 			tail -n 30 artifacts/$$target.log; \
-			echo "FOUND: the input is in fuzz/artifacts/$$target/, all output in fuzz/artifacts/$$target.log"; \
-			echo "Again: cd fuzz && cargo run --bin $$target artifacts/$$target/FILE"; \
+			echo "FOUND: the input is in fuzz/artifacts/$$target/, the output in fuzz/artifacts/$$target.log"; \
+			echo "To reproduce: cd fuzz && cargo run --bin $$target artifacts/$$target/FILE"; \
 			exit 1; \
 		}; \
 		grep -E '#[0-9]+.DONE' artifacts/$$target.log; \

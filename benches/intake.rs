@@ -1,7 +1,7 @@
-//! How many signed notifications a second the real service takes in, commits and answers.
+//! Measures how many signed notifications per second the service accepts, commits and answers.
 //!
-//! `make bench` prints the rate. The sender shares the machine with the service; messages are
-//! signed beforehand, and every answer is waited for.
+//! `make bench` prints the rate. The sender runs on the same machine as the service, signs messages
+//! in advance, and waits for each response.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@
     clippy::disallowed_methods,
     dead_code,
     unused_macros,
-    reason = "a benchmark measures real time, reads as prose, and shares the tests' support"
+    reason = "a benchmark measures real time, prints results, and shares the tests' support code"
 )]
 
 #[path = "../tests/support/mod.rs"]
@@ -71,7 +71,7 @@ fn body(signer: &Signer, at: usize) -> String {
     signer.notification(&text).body()
 }
 
-/// Sends all bodies over so many connections, each waiting for its answers.
+/// Sends all bodies over a number of connections, one at a time on each. Returns the latencies.
 async fn send(service: &Arc<Service>, bodies: Vec<String>, connections: usize) -> Vec<Duration> {
     let share = bodies.len().div_ceil(connections);
     let mut senders = Vec::new();

@@ -1,13 +1,13 @@
-//! What it costs to map a key in an account as large as AWS lets it be.
+//! Measures the time to map a key in an account at AWS's quotas.
 //!
-//! `make bench` prints it: 500 distributions of 75 behaviours each, and a bucket that two of
-//! them have. The behaviour that decides is the last one, so every pattern is tried.
+//! There are 500 distributions with 75 behaviours each, and two of them serve the bucket. The last
+//! behaviour decides, so every pattern is tried.
 
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a benchmark measures real time, and says what it found"
+    reason = "a benchmark measures real time and prints results"
 )]
 
 use std::{
@@ -60,12 +60,12 @@ fn main() {
     );
 }
 
-/// The least, the median and the most.
+/// The median, the minimum and the maximum.
 fn range(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let median = times[times.len() / 2];
     format!(
-        "{:.1?} (least {:.1?}, most {:.1?})",
+        "{:.1?} (min {:.1?}, max {:.1?})",
         median,
         times[0],
         times[times.len() - 1]

@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use async_trait::async_trait;
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use axum::Router;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -18,15 +18,17 @@ use tokio::net::TcpListener;
 use crate::{
     aws::{AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates},
     config::{Config, Server},
-    dispatch::{self, Scope, Settings, Survey},
-    domain::{batch::Usage, catalogue::Catalogue, s3_event::EventFilter},
-    health::Health,
+    dispatch::{self, AccountReader, AccountReading, Dispatch, ReadScope, Settings},
+    domain::{batch::Usage, s3_event::EventFilter},
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
-    ports::{CertificateCache, Clock, Store, StoreError},
-    shutdown::{self, Ending, Shutdown},
-    signals::Signals,
-    store::{self, OpenError, SqliteStore},
-    telemetry::Metrics,
+    ports::{
+        CertificateCache, Clock, StoreError,
+        catalogue::{CataloguePublisher, CatalogueStore},
+        dispatch::{Epoch, LeaderStore},
+    },
+    shutdown::{self, Ending, StopCause, StopSignals, Tasks},
+    store::{self, LocalWakeups, OpenError, SqliteStore},
+    telemetry::{Health, Metrics},
 };
 
 /// The machine's clock.
@@ -87,11 +89,20 @@ pub enum BuildError {
 /// A service that is put together and holds its listeners, but does not run yet.
 pub struct App {
     config: Config,
-    shutdown: Shutdown,
+    tasks: Tasks,
+    health: Health,
     store: Arc<SqliteStore>,
-    context: dispatch::Context,
-    public: (TcpListener, Router),
-    admin: (TcpListener, Router),
+    dispatch: Dispatch,
+    catalogue: CataloguePublisher,
+    public: Listener,
+    admin: Listener,
+}
+
+struct Listener {
+    /// The configuration's key.
+    key: &'static str,
+    socket: TcpListener,
+    routes: Router,
 }
 
 impl App {
@@ -99,109 +110,131 @@ impl App {
     /// that a start without AWS works.
     pub async fn build(config: Config) -> Result<Self, BuildError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let tasks = Tasks::default();
         let health = Health::default();
-        let metrics = Metrics::default();
-        let signals = Arc::new(Signals::default());
         let public = listen("server.listen", config.server.listen).await?;
         let admin = listen("server.admin_listen", config.server.admin_listen).await?;
-        let store = store::open(&config.store.path, Arc::clone(&clock), health.clone()).await?;
-        let store = Arc::new(store);
-        let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
-        let emulator = config.sns.emulator.as_ref();
-        if let Some(emulator) = emulator {
-            let text = format!(
-                "messages with certificates from {} are believed (sns.emulator): never in production",
-                emulator.origin
-            );
-            tracing::warn!("{text}");
-            health.warn("emulator", text);
-        }
-        let pinned = emulator.map(|one| (one.host.as_str(), one.addresses.as_slice()));
-        let certificates = SigningCertificates::new(
-            HttpFetch::new(pinned)?,
-            Arc::clone(&store) as Arc<dyn CertificateCache>,
+        let store = store::open(
+            &config.store.path,
             Arc::clone(&clock),
-            FetchLimits {
-                per_minute: config.sns.cert_fetches_per_minute,
-                burst: config.sns.cert_fetch_burst,
-                most: config.server.max_requests / 4,
-            },
+            health.clone(),
+            // What is handed to the writer is committed after all others have stopped.
+            tasks.apart(),
         );
+        let store = Arc::new(store.await?);
+        let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        let trust = sns_trust(&config, &sdk, &store, &clock, &health)?;
+        let (publisher, catalogue) = CataloguePublisher::new();
         let context = dispatch::Context {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            leader_store: Arc::clone(&store) as Arc<dyn LeaderStore>,
+            catalogue_store: Arc::clone(&store) as Arc<dyn CatalogueStore>,
             cdn: Arc::new(CloudFront::new(&sdk)),
-            trust: Arc::new(AwsSnsTrust::new(
-                certificates,
-                &sdk,
-                emulator.map(|one| one.origin.as_str()),
-            )),
+            trust: Arc::new(trust),
             clock,
-            signals,
-            health,
-            metrics,
+            wakeups: Arc::new(LocalWakeups::default()),
+            catalogue,
+            status: Arc::default(),
+            metrics: Metrics::default(),
         };
-        let state = state(&config, &context);
+        let state = state(&config, &context, &store, &health);
         Ok(Self {
-            public: (public, http::public(state.clone())),
-            admin: (admin, http::admin(state, config.server.admin_listen)),
-            config,
-            shutdown: Shutdown::default(),
+            public: Listener {
+                key: "server.listen",
+                socket: public,
+                routes: http::public(state.clone()),
+            },
+            admin: Listener {
+                key: "server.admin_listen",
+                socket: admin,
+                routes: http::admin(state, config.server.admin_listen),
+            },
+            tasks,
+            health,
             store,
-            context,
+            catalogue: publisher,
+            dispatch: Dispatch {
+                settings: settings(&config),
+                context,
+            },
+            config,
         })
     }
 
-    /// Runs until it is told to stop, lets what is in hand end, and closes the store.
+    /// The long-lived tasks of the service: one that ends before it is told to stops the service.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Where the operators' listener is.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.socket.local_addr()
+    }
+
+    /// Runs until it is told to stop, lets what is in hand end, and closes the store. Fails where
+    /// a long-lived task ended before it was told to.
     pub async fn run(self) -> anyhow::Result<()> {
+        let mut signals = StopSignals::new().context("signals cannot be received")?;
         let Self {
             config,
-            shutdown,
+            tasks,
+            health,
             store,
-            context,
+            dispatch,
+            catalogue,
             public,
             admin,
         } = self;
-        let mut signals = shutdown::Signals::new().context("signals cannot be received")?;
-        let health = context.health.clone();
-        let settings = settings(&config);
-        dispatch::start(context, &settings, shutdown.tasks(), shutdown.stop()).await?;
+        let origins = Arc::clone(&dispatch.settings.origins);
+        dispatch::follow_catalogue(&dispatch.context, origins, catalogue, &tasks);
+        // One file has one process, and so one leader.
+        let _leading = dispatch.start(&tasks, Epoch(1)).await?;
         let connections = Connections {
             most: config.server.max_connections,
             idle: config.server.idle_timeout,
         };
-        serve(&shutdown, "server.listen", public, connections)?;
-        serve(&shutdown, "server.admin_listen", admin, connections)?;
-        shutdown.wanted(&mut signals).await;
-        health.fail("shutdown", "the service is stopping");
+        serve(&tasks, "public listener", public, connections)?;
+        serve(&tasks, "admin listener", admin, connections)?;
+        match shutdown::wanted(&tasks, &mut signals).await {
+            StopCause::Signal(name) => {
+                tracing::info!("{name}: stopping");
+                health.fail("shutdown", "the service is stopping");
+            }
+            StopCause::TaskEnded(name) => health.fail(
+                "shutdown",
+                format!(
+                    "the {name} ended before it was told to: the service stops, its log says why"
+                ),
+            ),
+        }
         let Server { drain, grace, .. } = config.server;
-        match shutdown.finish(&mut signals, drain, grace).await {
-            Ending::Clean => {}
+        match shutdown::finish(&tasks, &mut signals, drain, grace).await {
+            Ending::Clean => store.close().await,
             ending => tracing::warn!(
                 ?ending,
                 "not all in hand ended; what was accepted is safe and goes on at the next start"
             ),
         }
-        if let Some(store) = Arc::into_inner(store) {
-            store.close().await;
-        }
         tracing::info!("stopped");
-        Ok(())
+        match tasks.failed() {
+            Some(name) => bail!("the {name} ended before it was told to"),
+            None => Ok(()),
+        }
     }
 }
 
 /// Reads the account's distributions once, without a service.
-pub fn survey(config: &Config, scope: &Scope) -> anyhow::Result<(Catalogue, Vec<String>)> {
+pub fn read_account(config: &Config, scope: &ReadScope) -> anyhow::Result<AccountReading> {
     block_on(async {
         let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
-        let survey = Survey {
-            cdn: Arc::new(CloudFront::new(&sdk)),
-            clock: Arc::new(SystemClock),
-            reads_per_second: config.limits.reads_per_second,
-            read_burst: config.limits.read_burst,
-            origins: config.mapping.origins.clone().into(),
-        };
-        survey
-            .read(scope)
+        let reader = AccountReader::for_command(
+            Arc::new(CloudFront::new(&sdk)),
+            Arc::new(SystemClock),
+            config.limits.reads_per_second,
+            config.limits.read_burst,
+        );
+        let origins = config.mapping.origins.clone().into();
+        reader
+            .read(scope, origins)
             .await
             .context("the account's distributions cannot be read")
     })?
@@ -231,30 +264,74 @@ async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, B
 }
 
 fn serve(
-    shutdown: &Shutdown,
-    key: &'static str,
-    (listener, routes): (TcpListener, Router),
+    tasks: &Tasks,
+    name: &'static str,
+    listener: Listener,
     connections: Connections,
 ) -> anyhow::Result<()> {
-    tracing::info!(key, address = %listener.local_addr()?, "listening");
-    let stop = shutdown.stop().clone();
-    let served = http::serve(listener, routes, connections, stop);
-    shutdown.tasks().spawn(served);
+    let Listener {
+        key,
+        socket,
+        routes,
+    } = listener;
+    tracing::info!(key, address = %socket.local_addr()?, "listening");
+    let stop = tasks.stop().clone();
+    tasks.spawn(name, http::serve(socket, routes, connections, stop));
     Ok(())
 }
 
-fn state(config: &Config, context: &dispatch::Context) -> AppState {
+fn sns_trust(
+    config: &Config,
+    sdk: &SdkConfig,
+    store: &Arc<SqliteStore>,
+    clock: &Arc<dyn Clock>,
+    health: &Health,
+) -> Result<AwsSnsTrust, BuildError> {
+    let emulator = config.sns.emulator.as_ref();
+    if let Some(emulator) = emulator {
+        let text = format!(
+            "messages with certificates from {} are believed (sns.emulator): never in production",
+            emulator.origin
+        );
+        tracing::warn!("{text}");
+        health.warn("emulator", text);
+    }
+    let pinned = emulator.map(|one| (one.host.as_str(), one.addresses.as_slice()));
+    let certificates = SigningCertificates::new(
+        HttpFetch::new(pinned)?,
+        Arc::clone(store) as Arc<dyn CertificateCache>,
+        Arc::clone(clock),
+        FetchLimits {
+            per_minute: config.sns.cert_fetches_per_minute,
+            burst: config.sns.cert_fetch_burst,
+            most: config.server.max_requests / 4,
+        },
+    );
+    let origin = emulator.map(|one| one.origin.as_str());
+    Ok(AwsSnsTrust::new(certificates, sdk, origin))
+}
+
+fn state(
+    config: &Config,
+    context: &dispatch::Context,
+    store: &Arc<SqliteStore>,
+    health: &Health,
+) -> AppState {
     let tokens = config.api.tokens.iter().map(|token| ApiToken {
         name: token.name.clone(),
         sha256: token.sha256,
         distributions: token.distributions.clone().map(HashSet::from_iter),
     });
     AppState {
-        store: Arc::clone(&context.store),
+        intake: Arc::clone(store) as _,
+        operations: Arc::clone(store) as _,
+        history: Arc::clone(store) as _,
         trust: Arc::clone(&context.trust),
         clock: Arc::clone(&context.clock),
-        signals: Arc::clone(&context.signals),
-        health: context.health.clone(),
+        wakeups: Arc::clone(&context.wakeups),
+        catalogue: context.catalogue.clone(),
+        status: context.status.subscribe(),
+        health: health.clone(),
         metrics: context.metrics.clone(),
         sns: Arc::new(SnsRules {
             topics: config.sns.topics.iter().cloned().collect(),

@@ -1,24 +1,24 @@
-//! Other people's text where a person reads it: it neither moves a cursor nor starts a line.
+//! Escapes untrusted text for terminals and logs, so that it cannot move the cursor or forge lines.
 
 use std::{
     fmt::{self, Display, Write as _},
     io,
 };
 
-/// A value on its line: everything that a terminal would obey is escaped as `\u001b`, line ends
-/// too.
+/// Escapes everything that a terminal would interpret, including newlines, in the form `\u001b`.
 ///
-/// That form is JSON's as well, so JSON stays what it was.
+/// JSON uses the same form in strings, so the meaning of JSON is not changed.
 pub fn printable(value: impl Display) -> impl Display {
     Printable(value, |_| false)
 }
 
-/// Lines that we wrote around such values: their ends and tabs are ours, all else is escaped.
+/// Like [`printable`], but keeps newlines and tabs: for output of several lines in which untrusted
+/// values have already been escaped.
 pub fn printable_lines(text: impl Display) -> impl Display {
     Printable(text, |char| matches!(char, '\n' | '\t'))
 }
 
-/// A text, and the characters in it that are ours.
+/// A text, and the control characters that it may keep.
 struct Printable<T>(T, fn(char) -> bool);
 
 impl<T: Display> Display for Printable<T> {
@@ -44,8 +44,8 @@ impl fmt::Write for Escaping<'_, '_> {
     }
 }
 
-/// What no glyph is drawn for: controls, line ends, and marks that turn the direction of
-/// writing, so that a line reads as something that it is not.
+/// Control characters, line separators, and marks that change the writing direction, which can make
+/// a line look like something else.
 fn is_obeyed(char: char) -> bool {
     char.is_control()
         || matches!(
@@ -58,14 +58,14 @@ fn is_obeyed(char: char) -> bool {
         )
 }
 
-/// Writes lines with all but their last line end escaped. One write is one line.
+/// A writer that escapes every line except for its final newline. Each write must be one line.
 pub struct PrintableWriter<W>(pub W);
 
 impl<W: io::Write> io::Write for PrintableWriter<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        // At once, so that it stays one line beside other threads'.
+        // In a single write, so that lines of other threads do not interleave.
         let text = format!("{}\n", printable(text));
         self.0.write_all(text.as_bytes())?;
         Ok(line.len())

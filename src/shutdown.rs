@@ -1,15 +1,129 @@
-//! When to stop, and in which order: first no longer ready, then no longer listening, then gone.
+//! When to stop, and in which order; the one place that starts long-lived tasks, each by its name.
+//!
+//! A stop has two stages: first the service is no longer ready but still takes requests, so that
+//! load balancers notice; then nothing new is taken, and what is in hand may end. A task that ends
+//! before it is told to, by a panic or otherwise, starts such a stop by itself: without it the
+//! service would answer and do nothing.
 
-use std::{io, time::Duration};
+use std::{io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use futures_util::FutureExt as _;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 
-/// Tells all tasks to stop and waits for them.
-#[derive(Debug, Clone, Default)]
-pub struct Shutdown {
+/// Starts long-lived tasks, tells them to stop, and waits for them.
+#[derive(Debug, Clone)]
+pub struct Tasks {
     stop: CancellationToken,
-    tasks: TaskTracker,
+    running: TaskTracker,
+    /// The groups that this one is part of: they wait for its tasks, too.
+    within: Vec<TaskTracker>,
+    ended_early: Arc<watch::Sender<Option<&'static str>>>,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self {
+            stop: CancellationToken::new(),
+            running: TaskTracker::new(),
+            within: Vec::new(),
+            ended_early: Arc::new(watch::Sender::new(None)),
+        }
+    }
+}
+
+impl Tasks {
+    /// Cancelled when the tasks are to stop.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Starts a task that has to run until it is told to stop.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let (stop, ended_early) = (self.stop.clone(), Arc::clone(&self.ended_early));
+        let counted: Vec<_> = self.within.iter().map(TaskTracker::token).collect();
+        let watched = async move {
+            let ended = AssertUnwindSafe(task).catch_unwind().await;
+            let how = match ended {
+                Ok(()) if stop.is_cancelled() => return drop(counted),
+                Ok(()) => "it ended",
+                Err(_) => "it panicked",
+            };
+            tracing::error!(
+                task = name,
+                "{how} before it was told to stop: the service stops"
+            );
+            ended_early.send_replace(Some(name));
+            drop(counted);
+        };
+        let span = tracing::info_span!("task", task = name);
+        self.running.spawn(watched.instrument(span));
+    }
+
+    /// A group that can be ended and started again by itself. It stops with this one.
+    #[must_use]
+    pub fn within(&self) -> Self {
+        let mut within = self.within.clone();
+        within.push(self.running.clone());
+        Self {
+            stop: self.stop.child_token(),
+            running: TaskTracker::new(),
+            within,
+            ended_early: Arc::clone(&self.ended_early),
+        }
+    }
+
+    /// A group that outlives this one: it stops only by [`Tasks::end`]. One of its tasks that ends
+    /// early is this one's concern all the same.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            ended_early: Arc::clone(&self.ended_early),
+            ..Self::default()
+        }
+    }
+
+    /// Tells the tasks to stop and waits for them.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        self.ended().await;
+    }
+
+    async fn ended(&self) {
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// Returns the name of a task that ended before it was told to.
+    async fn ended_early(&self) -> &'static str {
+        let mut ended_early = self.ended_early.subscribe();
+        match ended_early
+            .wait_for(Option::is_some)
+            .await
+            .map(|name| *name)
+        {
+            Ok(Some(name)) => name,
+            // The sending end lives as long as we do.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// The task that ended before it was told to, if any has.
+    pub fn failed(&self) -> Option<&'static str> {
+        *self.ended_early.borrow()
+    }
+}
+
+/// Why the service stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopCause {
+    Signal(&'static str),
+    /// A long-lived task ended before it was told to.
+    TaskEnded(&'static str),
 }
 
 /// How a stop went.
@@ -24,13 +138,13 @@ pub enum Ending {
 }
 
 /// SIGTERM and SIGINT.
-pub struct Signals {
+pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
-    /// From now on, signals are ours.
+impl StopSignals {
+    /// From now on these signals no longer kill the process.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -46,41 +160,30 @@ impl Signals {
     }
 }
 
-impl Shutdown {
-    /// Cancelled when it is time to stop.
-    pub fn stop(&self) -> &CancellationToken {
-        &self.stop
+/// Returns at a signal, or when a task ended early.
+pub async fn wanted(tasks: &Tasks, signals: &mut StopSignals) -> StopCause {
+    tokio::select! {
+        name = signals.next() => StopCause::Signal(name),
+        name = tasks.ended_early() => StopCause::TaskEnded(name),
     }
+}
 
-    /// The tasks that are waited for.
-    pub fn tasks(&self) -> &TaskTracker {
-        &self.tasks
+/// Stops in two stages: for `drain`, everything goes on; then tasks are told to stop and may end
+/// within `grace`. A second signal ends both at once.
+pub async fn finish(
+    tasks: &Tasks,
+    signals: &mut StopSignals,
+    drain: Duration,
+    grace: Duration,
+) -> Ending {
+    tokio::select! {
+        () = wait(drain) => {}
+        _ = signals.next() => return Ending::Forced,
     }
-
-    /// Returns at a signal, or when somebody cancelled [`Shutdown::stop`].
-    pub async fn wanted(&self, signals: &mut Signals) {
-        tokio::select! {
-            name = signals.next() => tracing::info!("{name}: stopping"),
-            () = self.stop.cancelled() => tracing::error!("a task ended that should not: stopping"),
-        }
-    }
-
-    /// For `drain`, everything goes on, so that load balancers see that we are no longer ready;
-    /// then nothing new is taken, and what is in hand may end within `grace`. A second signal
-    /// ends it now.
-    pub async fn finish(&self, signals: &mut Signals, drain: Duration, grace: Duration) -> Ending {
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = wait(drain) => {}
-            _ = signals.next() => return Ending::Forced,
-        }
-        self.stop.cancel();
-        self.tasks.close();
-        tokio::select! {
-            () = self.tasks.wait() => Ending::Clean,
-            () = wait(grace) => Ending::TimedOut,
-            _ = signals.next() => Ending::Forced,
-        }
+    tokio::select! {
+        () = tasks.end() => Ending::Clean,
+        () = wait(grace) => Ending::TimedOut,
+        _ = signals.next() => Ending::Forced,
     }
 }
 
@@ -90,4 +193,58 @@ async fn wait(span: Duration) {
         reason = "whoever waits to kill us waits in real time"
     )]
     tokio::time::sleep(span).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    async fn runs_until_stopped(tasks: Tasks) {
+        tasks.stop().cancelled().await;
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_or_panics_early_is_named_also_from_within_and_apart() {
+        type Group = fn(&Tasks) -> Tasks;
+        let groups: [Group; 3] = [Tasks::clone, Tasks::within, Tasks::apart];
+        for group in groups {
+            for panics in [false, true] {
+                let tasks = Tasks::default();
+                group(&tasks).spawn("worker", async move {
+                    assert!(!panics, "a fault of its own");
+                });
+                assert_eq!(tasks.ended_early().await, "worker");
+                assert_eq!(tasks.failed(), Some("worker"));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_told_to_stop_ends_in_peace() {
+        let tasks = Tasks::default();
+        let inner = tasks.within();
+        tasks.spawn("outer", runs_until_stopped(tasks.clone()));
+        inner.spawn("inner", runs_until_stopped(inner.clone()));
+        inner.end().await;
+        // It can be started again,
+        let again = tasks.within();
+        again.spawn("inner", runs_until_stopped(again.clone()));
+        // and the whole waits for its parts.
+        tasks.end().await;
+        assert!(poll!(std::pin::pin!(again.ended())).is_ready());
+        assert_eq!(tasks.failed(), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_apart_outlives_the_rest() {
+        let tasks = Tasks::default();
+        let apart = tasks.apart();
+        apart.spawn("store", runs_until_stopped(apart.clone()));
+        tasks.end().await;
+        assert!(!apart.stop().is_cancelled());
+        apart.end().await;
+        assert_eq!(tasks.failed(), None);
+    }
 }

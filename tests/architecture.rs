@@ -29,41 +29,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "dispatch",
             "domain",
-            "health",
             "http",
             "ports",
             "shutdown",
-            "signals",
             "store",
             "telemetry",
         ],
     ),
-    (
-        "http",
-        &[
-            "domain",
-            "health",
-            "ports",
-            "secret",
-            "signals",
-            "telemetry",
-        ],
-    ),
-    (
-        "dispatch",
-        &["domain", "health", "ports", "signals", "telemetry"],
-    ),
-    ("store", &["domain", "health", "ports"]),
+    ("http", &["domain", "ports", "secret", "telemetry"]),
+    ("dispatch", &["domain", "ports", "shutdown", "telemetry"]),
+    ("store", &["domain", "ports", "shutdown", "telemetry"]),
     ("aws", &["domain", "ports"]),
     ("ports", &["domain"]),
-    ("signals", &["domain"]),
     ("config", &["domain", "printable", "secret"]),
     ("domain", &[]),
-    ("health", &[]),
     ("shutdown", &[]),
     ("printable", &[]),
     ("secret", &[]),
-    ("telemetry", &["printable"]),
+    ("telemetry", &["domain", "printable"]),
 ];
 
 /// What only some parts may touch.
@@ -88,6 +71,21 @@ const DOMAIN_NEVER: &[&str] = &[
     "std::time::Instant",
 ];
 const MOST_LINES: usize = 500;
+
+/// Who may start tasks, and what those are. Long-lived ones are started in one place, which names
+/// them and sees it when they end.
+const MAY_SPAWN: &[(&str, &str)] = &[
+    ("shutdown.rs", "long-lived tasks"),
+    ("http/connections.rs", "one connection each"),
+    (
+        "aws/trust/mod.rs",
+        "one fetch, or the keeping of one certificate, each",
+    ),
+    (
+        "dispatch/submitter.rs",
+        "one plan or one call each, joined by the submitter",
+    ),
+];
 
 fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
@@ -139,6 +137,12 @@ fn imports_run_downwards_and_files_have_one_charge() {
         }
         if text.lines().count() > MOST_LINES {
             faults.push(format!("{relative}: more than {MOST_LINES} lines"));
+        }
+        let tests = relative.contains("tests");
+        if !tests && spawns(&code) && !MAY_SPAWN.iter().any(|(file, _)| *file == relative) {
+            faults.push(format!(
+                "{relative}: starts a task by itself; long-lived ones are started by shutdown.rs"
+            ));
         }
         if part == "lib" {
             continue;
@@ -193,6 +197,36 @@ fn uses_part(code: &str, other: &str) -> bool {
             .any(|item| item.trim().split("::").next() == Some(other))
     });
     direct || grouped
+}
+
+/// Whether code starts a task by tokio itself. What tests start ends with them.
+fn spawns(code: &str) -> bool {
+    let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    [
+        "tokio::spawn(",
+        "task::spawn(",
+        "spawn_blocking(",
+        "spawn_local(",
+    ]
+    .iter()
+    .any(|call| code.contains(call))
+        || code.contains("JoinSet::new()")
+        || code.contains("TaskTracker::new()")
+        || code.contains("tokio::task::spawn")
+        || code.contains("use tokio::spawn")
+}
+
+#[test]
+fn a_bare_spawn_of_a_long_lived_task_is_found() {
+    let worker = "pub fn start(self) {\n    tokio::spawn(async move { self.run().await });\n}";
+    assert!(spawns(worker));
+    assert!(spawns(
+        "let tasks = TaskTracker::new();\ntasks.spawn(worker.run());"
+    ));
+    assert!(spawns("use tokio::spawn;"));
+    assert!(!spawns("tasks.spawn(\"mapper\", mapper.run());"));
+    let in_tests = "fn a() {}\n#[cfg(test)]\nmod tests {\n    tokio::spawn(async {});\n}";
+    assert!(!spawns(in_tests));
 }
 
 #[test]

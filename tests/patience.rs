@@ -9,26 +9,28 @@ use std::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use purgefront::{
-    dispatch::{self, Context, Settings},
+    dispatch::Settings,
     domain::{
         batch::{Batch, BatchStatus},
-        catalogue::{CacheKey, Distribution},
+        catalogue::CacheKey,
+        cdn::{
+            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage,
+            ListedInvalidation, Pool, SeenInvalidation,
+        },
         change::NewRequest,
         history::{InvalidationQuery, RequestState},
         path::Item,
     },
-    health::Health,
-    ports::{Cdn, CdnError, Clock, CreatedInvalidation, ReadDetails, SeenInvalidation, Store},
-    signals::Signals,
-    store,
-    telemetry::Metrics,
+    ports::{
+        Cdn, Clock, history::HistoryStore as _, intake::IntakeStore as _,
+        operations::OperationsStore as _,
+    },
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::support::{
     clock::VirtualClock,
-    inside::{NoSns, in_front_of, settings},
+    inside::{Inside, in_front_of, settings},
     pause,
 };
 
@@ -54,21 +56,21 @@ impl Scripted {
 
 #[async_trait]
 impl Cdn for Scripted {
-    async fn list_distributions(
-        &self,
-        _: Option<&str>,
-    ) -> Result<(Vec<Distribution>, Option<String>), CdnError> {
+    async fn list_distributions(&self, _: Option<&str>) -> Result<DistributionPage, CdnError> {
         *self.lists.lock().unwrap() += 1;
         let distributions = ["E1", "E2"].map(|id| in_front_of(id, "site.s3.amazonaws.com"));
         let gone = *self.gone.lock().unwrap();
         let there = distributions
             .into_iter()
             .filter(|one| Some(one.id.as_str()) != gone);
-        Ok((there.collect(), None))
+        Ok(DistributionPage {
+            distributions: there.collect(),
+            next_marker: None,
+        })
     }
 
-    async fn details(&self, _: &str) -> Result<ReadDetails, CdnError> {
-        Ok(ReadDetails::default())
+    async fn details(&self, _: &str) -> Result<DistributionDetails, CdnError> {
+        Ok(DistributionDetails::default())
     }
 
     async fn cache_policy(&self, _: &str) -> Result<CacheKey, CdnError> {
@@ -89,7 +91,7 @@ impl Cdn for Scripted {
         })
     }
 
-    async fn newest_invalidations(&self, _: &str) -> Result<Vec<(String, bool)>, CdnError> {
+    async fn newest_invalidations(&self, _: &str) -> Result<Vec<ListedInvalidation>, CdnError> {
         Ok(Vec::new())
     }
 }
@@ -98,12 +100,7 @@ impl Cdn for Scripted {
 struct Running {
     clock: Arc<VirtualClock>,
     cdn: Arc<Scripted>,
-    store: Arc<dyn Store>,
-    signals: Arc<Signals>,
-    health: Health,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-    _home: tempfile::TempDir,
+    inside: Inside,
 }
 
 impl Running {
@@ -117,42 +114,13 @@ impl Running {
             lists: Mutex::default(),
             gone: Mutex::default(),
         });
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("purgefront.db");
-        let health = Health::default();
-        let port: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        let store = store::open(&path, Arc::clone(&port), health.clone())
-            .await
-            .unwrap();
-        let store: Arc<dyn Store> = Arc::new(store);
-        let signals = Arc::new(Signals::default());
-        let context = Context {
-            store: Arc::clone(&store),
-            cdn: Arc::clone(&cdn) as _,
-            trust: Arc::new(NoSns),
-            clock: port,
-            signals: Arc::clone(&signals),
-            health: health.clone(),
-            metrics: Metrics::default(),
-        };
         let settings = Settings {
             keep: Duration::from_hours(30 * 24),
             ..settings()
         };
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        dispatch::start(context, &settings, &tasks, &stop)
-            .await
-            .unwrap();
-        Self {
-            clock,
-            cdn,
-            store,
-            signals,
-            health,
-            stop,
-            tasks,
-            _home: home,
-        }
+        let inside = Inside::start(Arc::clone(&clock) as _, Arc::clone(&cdn) as _, settings);
+        let inside = inside.await;
+        Self { clock, cdn, inside }
     }
 
     async fn request(&self, distribution_id: &str, path: &str) -> Uuid {
@@ -172,13 +140,19 @@ impl Running {
                 .collect(),
             accepted_at: self.clock.now(),
         };
-        self.store.accept_request(request).await.unwrap();
-        self.signals.accepted.notify_one();
+        self.inside.store.accept_request(request).await.unwrap();
+        self.inside.wake();
         id
     }
 
     async fn state(&self, request: Uuid) -> RequestState {
-        self.store.request(request).await.unwrap().unwrap().state
+        self.inside
+            .store
+            .request(request)
+            .await
+            .unwrap()
+            .unwrap()
+            .state
     }
 
     /// Lets time pass until a request is completed; says how long that took.
@@ -194,9 +168,9 @@ impl Running {
     }
 
     async fn end(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.inside.tasks.end().await;
+        self.inside.store.close().await;
+        assert_eq!(self.inside.tasks.failed(), None);
     }
 }
 
@@ -228,7 +202,7 @@ async fn hours_of_every_refusal_are_waited_out_with_few_calls() {
             _ if batch.distribution_id != "E1" => Ok(created(batch)),
             0..30 => Err(CdnError::Throttled("Rate exceeded".to_owned())),
             30..60 => Err(CdnError::TooManyInProgress {
-                wildcards: false,
+                pool: Pool::Paths,
                 text: String::new(),
             }),
             60..120 => Err(CdnError::Unknown("503".to_owned())),
@@ -244,8 +218,8 @@ async fn hours_of_every_refusal_are_waited_out_with_few_calls() {
     let other = running.request("E2", "/other").await;
     let took = running.completed(other).await;
     assert!(took < Duration::from_secs(30), "the other took {took:?}");
-    let troubled = running.health.checks()["cloudfront"].clone();
-    assert!(troubled.detail.contains("E1"), "{}", troubled.detail);
+    let troubled = running.inside.finding("cloudfront");
+    assert!(troubled.contains("E1"), "{troubled}");
 
     running.completed(refused).await;
     let calls: Vec<_> = running.cdn.calls.lock().unwrap().clone();
@@ -284,7 +258,7 @@ async fn hours_of_every_refusal_are_waited_out_with_few_calls() {
         limit: 1_000,
         ..InvalidationQuery::default()
     };
-    let all = running.store.invalidations(&query).await.unwrap();
+    let all = running.inside.store.invalidations(&query).await.unwrap();
     let done = all
         .iter()
         .filter(|one| one.status == BatchStatus::Completed)
@@ -294,7 +268,7 @@ async fn hours_of_every_refusal_are_waited_out_with_few_calls() {
         .filter(|one| one.status == BatchStatus::Replaced)
         .count();
     assert_eq!((done, replaced), (2, all.len() - 2));
-    assert!(running.health.checks()["cloudfront"].detail.is_empty());
+    assert!(running.inside.finding("cloudfront").is_empty());
     running.end().await;
 }
 
@@ -341,7 +315,13 @@ async fn the_call_rate_is_kept_and_the_catalogue_read_by_its_timer() {
     assert!((12..=14).contains(&lists), "{lists} readings in two hours");
     let span = SignedDuration::from_hours(2);
     assert!(
-        running.signals.catalogue().unwrap().snapshot().read_since
+        running
+            .inside
+            .catalogue
+            .get()
+            .unwrap()
+            .snapshot()
+            .read_since
             > running.cdn.began + span - SignedDuration::from_mins(11)
     );
     running.end().await;
@@ -366,7 +346,13 @@ async fn a_batch_that_is_too_large_goes_in_parts() {
         .map(|(_, batch)| &batch.caller_reference)
         .collect();
     assert_eq!(references.len(), 5, "each part has a reference of its own");
-    let view = running.store.request(request).await.unwrap().unwrap();
+    let view = running
+        .inside
+        .store
+        .request(request)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         view.invalidations.len(),
         3,
@@ -419,7 +405,7 @@ async fn a_distribution_that_is_gone_for_good_makes_dead_letters_and_one_that_is
     *running.cdn.gone.lock().unwrap() = Some("E1");
     running.completed(there).await;
     assert_eq!(running.state(gone).await, RequestState::Failed);
-    let letters = running.store.dead_letters(None, 10).await.unwrap();
+    let letters = running.inside.store.dead_letters(None, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].content.as_deref(), Some("/gone"));
     running.end().await;
@@ -440,12 +426,21 @@ async fn history_is_forgotten_and_what_is_open_is_not() {
         running.clock.advance(Duration::from_mins(30));
     }
     pause().await;
-    assert!(running.store.request(done).await.unwrap().is_none());
+    assert!(running.inside.store.request(done).await.unwrap().is_none());
     assert_eq!(running.state(open).await, RequestState::Planned);
     let query = InvalidationQuery {
         limit: 10,
         ..InvalidationQuery::default()
     };
-    assert_eq!(running.store.invalidations(&query).await.unwrap().len(), 1);
+    assert_eq!(
+        running
+            .inside
+            .store
+            .invalidations(&query)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     running.end().await;
 }

@@ -1,9 +1,8 @@
-"""Watch an upload to S3 become a CloudFront invalidation, on a machine without AWS.
+"""Watch an S3 upload become a CloudFront invalidation, without AWS.
 
-moto (a proxy on this machine) plays S3, SNS and CloudFront under their real host names.
-purgefront runs as it would in production: it speaks to the same host names through the
-proxy, checks SNS's certificate and signature, and makes the invalidation. Nothing in it
-knows that this is a demo.
+moto, running as a proxy on this machine, emulates S3, SNS and CloudFront under their real host
+names. purgefront runs as in production: it connects to the same host names through the proxy,
+verifies SNS's certificate and signature, and creates the invalidation. It has no code for the demo.
 """
 
 import argparse
@@ -30,7 +29,7 @@ try:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError as missing:
-    sys.exit(f"The demo needs moto and boto3 ({missing}): `make demo` installs them.")
+    sys.exit(f"The demo requires moto and boto3 ({missing}). `make demo` installs them.")
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
@@ -40,20 +39,20 @@ AWS = {
     "AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo",
     "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION,
 }
-PATIENCE = 60  # seconds, for anything that has to come
+PATIENCE = 60  # timeout of every wait, in seconds
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Asks directly, whatever proxies this machine has.
+# Ignores the proxies of this machine.
 ask = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
-# What is uploaded, and the paths under which CloudFront has to drop it. The site's origin has
-# the origin path /site, which viewers never see; /assets/* is a behaviour with an origin of
-# its own; and only non-ASCII and the bytes that RFC 1738 calls unsafe are percent-encoded,
-# anything else would miss.
+# The uploaded keys, and the paths that must be invalidated for each. The origin of the site has the
+# origin path /site, which viewers never see, and /assets/* is a behaviour with its own origin. Only
+# non-ASCII characters and the bytes that RFC 1738 calls unsafe are percent-encoded: CloudFront
+# ignores paths in which anything else is.
 UPLOADS = {
-    "site/index.html": ["/index.html", "/"],  # the root object is what viewers get for "/", too
+    "site/index.html": ["/index.html", "/"],  # the default root object is also served for "/"
     "assets/logo@2x.png": ["/assets/logo@2x.png"],
     "site/news/a b+c 100% é.html": ["/news/a%20b+c%20100%25%20%C3%A9.html"],
-    "drafts/secret.html": [],  # outside every origin path: nothing to drop, nothing to pay
+    "drafts/secret.html": [],  # outside every origin path: nothing to invalidate or to pay for
 }
 EXPLAINED = "site/news/a b+c 100% é.html"
 DELETED = ("site/old/page.html", "/old/page.html")
@@ -61,20 +60,20 @@ ASKED = "/about/*"
 
 
 class Failed(Exception):
-    """The demo did not show what it promises; the text says what is missing."""
+    """The demo did not get the expected result; the text says what is missing."""
 
 
 class Stopped(BaseException):
-    """A signal asked for an end."""
+    """A signal requested termination."""
 
 
-# What can go wrong without a bug in the demo.
+# Errors that do not indicate a bug in the demo.
 EXPECTED = (Failed, BotoCoreError, ClientError, OSError, http.client.HTTPException, ValueError)
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--keep", action="store_true", help="leave it running for play")
+    arguments.add_argument("--keep", action="store_true", help="keep everything running afterwards")
     binary = ROOT / "target" / "debug" / "purgefront"
     arguments.add_argument("--binary", type=Path, default=binary, help="the purgefront to run")
     options = arguments.parse_args()
@@ -86,16 +85,16 @@ def main():
         with ExitStack() as stack:
             try:
                 return show(Demo(stack), options)
-            finally:  # nothing may interrupt the clearing up
+            finally:  # do not interrupt the cleanup
                 signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
                 with suppress(OSError):
-                    print("Stopping what was started.")
+                    print("Stopping moto and purgefront.")
     except Stopped as stopped:
         return 128 + stopped.args[0]
 
 
 def show(demo, options):
-    """The demo, and what to say when it fails: its logs are gone afterwards."""
+    """Runs the demo. If it fails, prints the logs before they are deleted."""
     try:
         demo.start(options.binary.absolute())
         demo.run(options.keep)
@@ -107,7 +106,7 @@ def show(demo, options):
 
 
 class Demo:
-    """moto, purgefront, and what happens between them."""
+    """moto, purgefront, and the steps of the demo."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -120,16 +119,16 @@ class Demo:
 
     def start(self, binary):
         if not binary.is_file():
-            raise Failed(f"there is no {binary}; `cargo build` makes it")
+            raise Failed(f"{binary} does not exist; run `cargo build`")
         if not shutil.which("openssl"):
-            raise Failed("moto needs the openssl command, and it is not on the PATH")
+            raise Failed("moto needs the openssl command, which is not on the PATH")
         config = self.home / "purgefront.toml"
         config.write_text(
             f'[server]\nlisten = "{self.listen}"\nadmin_listen = "{self.admin}"\n'
             f'[store]\nurl = "sqlite://{self.home}/purgefront.db"\n'
             f'[sns]\ntopics = ["{TOPIC}"]\n'
         )
-        print("Starting moto, which plays S3, SNS and CloudFront on this machine.")
+        print("Starting moto, which emulates S3, SNS and CloudFront on this machine.")
         port = self.proxy.rsplit(":", 1)[1]
         proxy = Path(sys.executable).parent / "moto_proxy"
         self.spawn("moto", proxy, "-H", "127.0.0.1", "-p", port, env=os.environ)
@@ -143,8 +142,9 @@ class Demo:
         self.wait_for("purgefront to be ready", self.is_ready)
 
     def spawn(self, name, *command, env):
-        """A process that is stopped in any case, with its log in the demo's home."""
-        # No signal between the start and the note of it. A group of its own: Ctrl-C is for us.
+        """Starts a process that is stopped in any case. Its log is in the demo's directory."""
+        # Block signals until the process is registered for cleanup. It gets its own process group, so
+        # that Ctrl-C reaches only the demo.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             with (self.home / f"{name}.log").open("wb") as log:
@@ -158,15 +158,15 @@ class Demo:
             let_signals_through()
 
     def wait_for(self, what, condition):
-        """Until it is so; says what it waits for when that takes long."""
+        """Waits for a condition; prints what it is waiting for if that takes long."""
         begun = said = time.monotonic()
         while not condition():
             for name, process in self.processes.items():
                 if process.poll() is not None:
-                    raise Failed(f"{name} ended by itself (exit status {process.returncode})")
+                    raise Failed(f"{name} exited unexpectedly (exit status {process.returncode})")
             now = time.monotonic()
             if now - begun > PATIENCE:
-                raise Failed(f"waited {PATIENCE} s in vain for {what}")
+                raise Failed(f"timed out after {PATIENCE} s, waiting for {what}")
             if now - said > 5:
                 print(f"  ... still waiting for {what} ({now - begun:.0f} s of {PATIENCE})")
                 said = now
@@ -179,15 +179,15 @@ class Demo:
         if keep:
             self.play()
         else:
-            print("\nTo play with it yourself: make demo KEEP=1")
+            print("\nTo try it yourself: make demo KEEP=1")
 
     def aws(self):
-        """How anything reaches "AWS": by what the AWS SDKs and CLI honour anyway."""
+        """The environment that makes the AWS SDKs and CLI use moto."""
         return AWS | {"HTTPS_PROXY": f"http://{self.proxy}", "AWS_CA_BUNDLE": str(self.ca)}
 
     def client(self, service):
-        # An upload hangs for as long as the webhook does: not for ever. moto has been seen to drop
-        # a connection; whatever the demo asks for may be done twice.
+        # moto waits for the webhook during an upload, so limit that. It has also been seen to drop
+        # connections, and all requests of the demo can safely be retried.
         patience = {"read_timeout": 20, "retries": {"total_max_attempts": 3}}
         config = Config(proxies={"https": f"http://{self.proxy}"}, **patience)
         return boto3.client(service, verify=str(self.ca), config=config)
@@ -216,12 +216,12 @@ class Demo:
         return made["Distribution"]["Id"]
 
     def subscribe(self):
-        """What an owner of a bucket does once, in the console or in Terraform."""
+        """Sets up what the owner of a bucket sets up once, in the console or with Terraform."""
         self.sns.create_topic(Name=TOPIC.rsplit(":", 1)[1])
         self.sns.subscribe(TopicArn=TOPIC, Protocol="http", Endpoint=f"{self.url}/sns")
         events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
         configuration = {"TopicConfigurations": [{"TopicArn": TOPIC, "Events": events}]}
-        # The object to delete is there before anybody listens.
+        # Create the object to delete before notifications are enabled.
         self.s3.put_object(Bucket=BUCKET, Key=DELETED[0], Body=b"old")
         self.s3.put_bucket_notification_configuration(
             Bucket=BUCKET, NotificationConfiguration=configuration
@@ -247,16 +247,16 @@ class Demo:
         unexpected = set().union(*invalidations.values()) - expected
         if unexpected:
             raise Failed(f"CloudFront was asked for more than changed: {sorted(unexpected)}")
-        print(f"\n{took:.1f} s after the last change, CloudFront had it all.")
+        print(f"\nCloudFront had everything {took:.1f} s after the last change.")
         [path] = UPLOADS[EXPLAINED]
         self.show_why(next(one for one, paths in invalidations.items() if path in paths), path)
 
     def show_why(self, invalidation, path):
-        def is_noted():  # CloudFront may list it before its answer is here
+        def is_noted():  # CloudFront may list it before purgefront has the response
             noted = self.api("GET", "/invalidations")["invalidations"]
             return invalidation in [one["cloudfront_id"] for one in noted]
 
-        self.wait_for("purgefront to note CloudFront's answer", is_noted)
+        self.wait_for("purgefront to record CloudFront's response", is_noted)
         items = self.api("GET", f"/invalidations/{invalidation}")["items"]
         why = next((item["why"][0] for item in items if item["item"] == path), None)
         if not why:
@@ -265,7 +265,7 @@ class Demo:
         print(f"  {why['because']}.")
 
     def show_request(self):
-        print("\nPeople ask for the same with curl:\n")
+        print("\nThe same can be requested with curl:\n")
         print(indent(self.curl("$TOKEN")))
         body = {"distribution_id": self.distribution, "paths": [ASKED], "reason": "demo"}
         request = self.api("POST", "/invalidate", body, wants=202)
@@ -281,14 +281,14 @@ class Demo:
         print(f"\n  invalidated  {ASKED}   (request {request['id']})")
 
     def wait_for_paths(self, expected):
-        """What CloudFront lists (ids and their paths), once it has all that is expected."""
+        """Waits until CloudFront lists all expected paths; returns its invalidations by id."""
         def missing():
             return sorted(expected - set().union(*self.listed().values()))
 
         try:
             self.wait_for("CloudFront to list the invalidation", lambda: not missing())
         except Failed as failure:
-            raise Failed(f"CloudFront was not asked to drop {missing()}: {failure}") from None
+            raise Failed(f"CloudFront was not asked to invalidate {missing()}: {failure}") from None
         return self.listed()
 
     def listed(self):
@@ -308,7 +308,7 @@ class Demo:
         except urllib.error.HTTPError as error:
             status, text = error.code, error.read().decode(errors="replace")
         if status != wants:
-            raise Failed(f"{method} {path} was answered {status}, not {wants}: {text}")
+            raise Failed(f"{method} {path} returned {status} instead of {wants}: {text}")
         return json.loads(text)
 
     def is_ready(self):
@@ -324,35 +324,35 @@ class Demo:
         bearer = f'-H "Authorization: Bearer {self.token}"'
         exports = "\n".join(f"export {name}={value}" for name, value in self.aws().items())
         for title, lines in {
-            "It goes on until Ctrl-C. Ask purgefront for an invalidation": self.curl(self.token),
-            "See what it did": f"curl {self.url}/invalidations {bearer}",
-            "See what it counts": f"curl http://{self.admin}/metrics",
+            "Everything keeps running until Ctrl-C. Request an invalidation": self.curl(self.token),
+            "List the invalidations": f"curl {self.url}/invalidations {bearer}",
+            "Show the metrics": f"curl http://{self.admin}/metrics",
             "Upload with the AWS CLI (or boto3), in a shell with this environment":
                 f"{exports}\necho hello | aws s3 cp - s3://{BUCKET}/hello.txt",
         }.items():
             print(f"\n{title}:\n\n{indent(lines)}")
         while all(process.poll() is None for process in self.processes.values()):
             time.sleep(0.5)
-        raise Failed("moto or purgefront ended by itself")
+        raise Failed("moto or purgefront exited unexpectedly")
 
     def show_logs(self):
-        """The ends of the logs."""
+        """Prints the last lines of the logs."""
         for name in self.processes:
             lines = (self.home / f"{name}.log").read_text(errors="replace").splitlines()
             print("\n".join(["", f"The end of {name}'s log:", *lines[-20:]]), file=sys.stderr)
 
 
 def stop(process):
-    """Ends a process and its group: kindly at first, and then whoever is left."""
+    """Terminates a process, then kills what is left of its group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        # Nobody left is a ProcessLookupError; macOS says PermissionError.
+        # If the group is empty, Linux raises ProcessLookupError and macOS PermissionError.
         with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)
             process.wait(timeout=10)
 
 
 def stop_once(number, _frame):
-    """The first signal ends the demo; a further one must not interrupt the clearing up."""
+    """The first signal ends the demo. Further ones are blocked, so the cleanup can finish."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     raise Stopped(number)
 
@@ -362,7 +362,7 @@ def let_signals_through():
 
 
 def free_ports(count):
-    """Ports that are free now; all are held until all are known."""
+    """Finds free ports. All are held until the last is found, so that they differ."""
     with ExitStack() as stack:
         held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
         return [stack.enter_context(one).getsockname()[1] for one in held]
@@ -375,7 +375,7 @@ def can_connect(address):
 
 
 def clean_environment():
-    """No proxies, and no settings of whoever runs this: only the demo's own."""
+    """Removes the user's proxies and AWS settings, so that only the demo's apply."""
     theirs = ("AWS_", "PURGEFRONT_", "SSL_CERT_")
     for name in list(os.environ):
         if name.startswith(theirs) or name.lower().endswith("_proxy"):

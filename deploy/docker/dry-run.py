@@ -1,8 +1,8 @@
-"""Executes the Dockerfile without a container engine, and starts what it builds.
+"""Executes the Dockerfile without a container engine, and tests the result.
 
-Every instruction is read from the Dockerfile itself, so that this cannot drift from it; one that
-is not understood here fails the run. What it cannot show: that the base images have what their
-stages need. The build runs with this machine's toolchain.
+The instructions are read from the Dockerfile itself, so the two cannot diverge; an instruction that is
+not supported fails the run. It cannot test that the base images provide what the stages need. The build
+uses this machine's toolchain.
 """
 
 import fnmatch
@@ -20,33 +20,33 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# What gcr.io/distroless/cc has.
+# The libraries in gcr.io/distroless/cc.
 LIBRARIES = {"linux-vdso.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1",
              "libc.so.6", "libgcc_s.so.1", "libm.so.6"}
 TOPIC = "arn:aws:sns:us-east-1:123456789012:site-changes"
 
 
 class Stage:
-    """A stage's file system, under a directory of the dry run, and its settings."""
+    """The file system of a stage, in a directory of the dry run, and its settings."""
 
     def __init__(self, root):
         self.root, self.workdir, self.user = root, "/", None
         self.env, self.settings = {}, {}
 
     def path(self, inside):
-        """Where a path of the image lies on this machine."""
+        """The path on this machine of a path in the image."""
         return self.root / os.path.normpath(os.path.join(self.workdir, inside)).lstrip("/")
 
 
 def instructions(text):
-    """Name and arguments of each, with comments gone and continued lines joined."""
+    """The name and arguments of each instruction, without comments and line continuations."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
     return [line.split(None, 1) for line in joined.splitlines() if line.strip()]
 
 
 def ignored(path):
-    """Whether .dockerignore leaves it out; the last pattern that matches counts."""
+    """Whether .dockerignore excludes the path; the last matching pattern wins."""
     out = False
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         pattern = line.strip().removeprefix("!").strip("/")
@@ -74,7 +74,7 @@ def do_copy(words, stage, stages):
             source = stages[flags["from"]].path(source)
         else:
             if ignored(source):
-                sys.exit(f"COPY {source}: .dockerignore leaves it out")
+                sys.exit(f"COPY {source}: excluded by .dockerignore")
             source = ROOT / source
         copy(source, stage.path(target), target.endswith("/") and source.is_file())
     if "chown" in flags and os.geteuid() == 0:
@@ -85,7 +85,7 @@ def do_copy(words, stage, stages):
 
 def do_run(command, stage):
     if re.search(r"(^|[\s=;&|>'\"])/", command):
-        sys.exit(f"RUN names an absolute path, which here would be this machine's: {command}")
+        sys.exit(f"RUN has an absolute path, which would be on this machine: {command}")
     print(f"RUN {command}", flush=True)
     begin = time.monotonic()
     subprocess.run(["/bin/sh", "-c", command], cwd=stage.path("."),
@@ -94,9 +94,9 @@ def do_run(command, stage):
 
 
 def build(directory):
-    """Executes all stages; the last is the image."""
+    """Executes all stages; returns the last one, which is the image."""
     stages, stage = {}, None
-    # A target directory or flags of the caller's would change what is built.
+    # The caller's target directory or flags would change the build.
     for name in ["CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"]:
         os.environ.pop(name, None)
     for name, text in instructions((ROOT / "Dockerfile").read_text()):
@@ -126,7 +126,7 @@ def build(directory):
             case "ARG" | "LABEL" | "EXPOSE":
                 pass
             case _:
-                sys.exit(f"{name} is not understood: teach deploy/docker/dry-run.py")
+                sys.exit(f"{name} is not supported: add it to deploy/docker/dry-run.py")
     return stage
 
 
@@ -143,21 +143,21 @@ def check(right, what):
 
 
 def try_out(image):
-    """Starts the image as an engine would, and asks for its health as an engine would."""
+    """Starts the image and runs its health check, as a container engine would."""
     volume, binary = image.settings["VOLUME"], image.path(image.settings["ENTRYPOINT"][0])
     data = binary.read_bytes()
     print(f"{binary.name}: {len(data) / 2**20:.1f} MiB, sha256 {hashlib.sha256(data).hexdigest()}")
     linked = subprocess.run(["ldd", binary], capture_output=True, text=True, check=True).stdout
     linked = {Path(line.split()[0]).name for line in linked.splitlines()}
-    check(linked <= LIBRARIES, f"it links to nothing that the base lacks: {', '.join(sorted(linked))}")
+    check(linked <= LIBRARIES, f"links only to libraries of the base: {', '.join(sorted(linked))}")
 
-    # The image's own settings, with the volume where it lies here, and what `docker run` adds.
+    # The image's settings with the volume's path on this machine, and the options of `docker run`.
     env = {name: value.replace(volume, str(image.path(volume))) for name, value in image.env.items()}
     env |= {
         "PURGEFRONT_SNS__TOPICS": json.dumps([TOPIC]),
         "PURGEFRONT_SERVER__LISTEN": f"0.0.0.0:{free_port()}",
         "PURGEFRONT_SERVER__ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
-        # It starts without AWS, and is to leave AWS alone.
+        # It must start without AWS, and must not contact AWS.
         "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
         "HTTPS_PROXY": "http://127.0.0.1:9",
     }
@@ -169,7 +169,7 @@ def try_out(image):
         command = [str(binary), *image.settings["HEALTHCHECK"][1:]]
         return subprocess.run(command, capture_output=True, text=True, **how)
 
-    check(health().returncode == 1, "before it runs, its health check exits with 1")
+    check(health().returncode == 1, "before the start, the health check exits with 1")
     command = [str(binary), *image.settings["ENTRYPOINT"][1:], *image.settings["CMD"]]
     with tempfile.TemporaryFile("w+") as log:
         service = subprocess.Popen(command, stdout=log, stderr=log, **how)
@@ -183,19 +183,19 @@ def try_out(image):
                 log.seek(0)
                 print(log.read(), answer.stderr)
             check(answer.returncode == 0 and not answer.stdout + answer.stderr,
-                  "when it runs, its health check exits with 0 and says nothing")
+                  "after the start, the health check exits with 0 and prints nothing")
             stored = list(image.path(volume).glob("*.db"))
-            check(bool(stored), f"its store is in the volume, as user {image.user[0]}")
+            check(bool(stored), f"the store is in the volume, as user {image.user[0]}")
             service.terminate()
-            check(service.wait(30) == 0, "SIGTERM ends it with 0")
+            check(service.wait(30) == 0, "after SIGTERM, it exits with 0")
         finally:
             service.kill()
-    check(health().returncode == 1, "and its health check exits with 1 again")
+    check(health().returncode == 1, "after the stop, the health check exits with 1")
 
 
 def main():
     with tempfile.TemporaryDirectory(prefix="purgefront-image-") as directory:
-        # The image's user has to reach its files.
+        # The image's user needs access to its files.
         os.chmod(directory, 0o755)
         try_out(build(Path(directory)))
 

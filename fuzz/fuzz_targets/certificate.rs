@@ -1,5 +1,5 @@
-//! What is served as a signing certificate, as PEM and as the DER inside: one block, no more,
-//! and whoever's it is, it did not sign this.
+//! Parses the input as a signing certificate, in PEM and as the DER inside: only a single block is
+//! accepted, and no signature verifies.
 #![no_main]
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -22,7 +22,7 @@ fn check(pem: &[u8]) {
         let more = [before, pem, behind].concat();
         assert!(
             SigningCertificate::from_pem(&more).is_err(),
-            "more than one block is taken"
+            "more than one block was accepted"
         );
     }
 }

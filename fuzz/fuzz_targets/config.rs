@@ -1,4 +1,4 @@
-//! A configuration file, and behind a line `#environment` the environment, a variable a line.
+//! Parses a configuration: a file and, after a line `#environment`, one variable per line.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,7 +13,7 @@ fuzz_target!(|text: &str| {
         Err(faults) => {
             assert!(
                 !faults.to_string().contains(" 0 faults"),
-                "faulty, and no fault is told"
+                "an error without any fault"
             );
             return;
         }

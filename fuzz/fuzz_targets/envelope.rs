@@ -1,5 +1,5 @@
-//! A request's body read as a message of SNS: what is signed is what any JSON reader sees. Few
-//! bodies that are made at random have the form of one, so its texts are tried in one as well.
+//! Parses the input as an SNS message: the signed text matches what other JSON parsers read. Few
+//! random inputs are well-formed messages, so the input is also put into the fields of one.
 #![no_main]
 
 use std::{collections::HashSet, sync::LazyLock};
@@ -49,7 +49,7 @@ fn check(body: &[u8]) {
         if let Some(text) = seen[name].as_str() {
             assert!(
                 *name == "Message" || !text.contains('\n'),
-                "{name} is two lines"
+                "{name} contains a newline"
             );
             signed += &format!("{name}\n{text}\n");
         }

@@ -1,4 +1,4 @@
-//! Keys as S3 writes them: whatever is decoded is encoded to the same again, and decoded.
+//! Decodes S3's form-encoded keys: encoding and decoding a key again returns the same key.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use purgefront::domain::s3_event::{Notification, read};
 use serde_json::json;
 
-/// What S3 leaves as it is, and the space, which it writes as `+`.
+/// Everything but the characters that S3 does not encode, and the space, which becomes `+`.
 const SET: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -34,9 +34,9 @@ fuzz_target!(|text: &str| {
     if text.is_empty() {
         return assert_eq!(decode(text), None);
     }
-    // As a key, whatever it is,
+    // The input as a key,
     assert_eq!(decode(&encode(text)).as_deref(), Some(text));
-    // and as what S3 might have written for one.
+    // and the input as an encoded key.
     if let Some(key) = decode(text) {
         assert!(!key.is_empty() && key.len() <= text.len());
         assert_eq!(decode(&encode(&key)), Some(key));

@@ -1,4 +1,4 @@
-//! Keys spelled as items, and items as people write them.
+//! Encodes paths as items, and parses items.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fn check(path: &str, spelling: Spelling) {
     match item.stem() {
         None => assert_eq!((item.as_str(), *widened), (url.as_str(), None)),
         Some(stem) => {
-            assert!(widened.is_some(), "{item} is a wildcard by accident");
+            assert!(widened.is_some(), "{item} is unintentionally a wildcard");
             assert!(path.as_bytes().starts_with(&decode(stem)));
             assert!(url.starts_with(stem));
         }
@@ -38,7 +38,7 @@ fuzz_target!(|text: &str| {
     let path = format!("/{text}");
     check(&path, spell(&path));
 
-    // Two of its characters as viewers may write them; not those that nobody may respell.
+    // Two alternative encodings, of characters that may have one.
     let chars = text.chars().filter(|char| !"~?*".contains(*char));
     let written = chars.take(2).map(|char| {
         (

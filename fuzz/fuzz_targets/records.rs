@@ -1,4 +1,4 @@
-//! A message's text read as S3's records: every record is read, or kept as it came.
+//! Parses a message's text as S3 records: every record is parsed, or kept unmodified.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fuzz_target!(|message: &str| {
     match read(message) {
         Notification::Records(read) => {
             let seen = seen();
-            // An event of EventBridge is one record by itself, with other members.
+            // An EventBridge event is a single record with other fields.
             let Some(records) = seen["Records"].as_array() else {
                 assert_eq!((read.len(), &seen["source"]), (1, &"aws.s3".into()));
                 return;

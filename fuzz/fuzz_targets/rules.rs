@@ -1,4 +1,4 @@
-//! The rule language: the first line is the pattern, the last the key, those between are items.
+//! Evaluates a rule: the first line is the pattern, the last the key, those between are the items.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,14 +9,14 @@ use purgefront::domain::{
     rules::{Ignore, Rule},
 };
 
-/// The longest key that S3 has, in bytes.
+/// S3's limit on the length of a key.
 const MAX_KEY_BYTES: usize = 1024;
 
-/// What a path's template stands for: escapes decoded, captures as they are in the key.
+/// The path that a template describes: escapes decoded, captures verbatim.
 fn decode(mut template: &str, captures: &Captures) -> Vec<u8> {
     let mut decoded = Vec::new();
     while let Some((before, behind)) = template.split_once('{') {
-        let (name, after) = behind.split_once('}').expect("a brace has its other one");
+        let (name, after) = behind.split_once('}').expect("a closing brace");
         decoded.extend(percent_decode_str(before));
         decoded.extend(captures[name].as_bytes());
         template = after;
@@ -63,7 +63,7 @@ fn check(glob: &str, also: &[String], key: &str) {
                 let stem: Vec<u8> = percent_decode_str(stem).collect();
                 assert!(whole.starts_with(&stem), "{item} does not cover it");
             }
-            (Some(_), None) => panic!("{item} is no wildcard"),
+            (Some(_), None) => panic!("{item} is not a wildcard"),
             (None, _) => {
                 assert_eq!(item.is_wildcard(), template.ends_with('*'));
                 assert_eq!(

@@ -1,6 +1,6 @@
-"""Has moto play AWS, and writes what it posts to a subscriber as seeds of envelope and records.
+"""Records the messages that moto's SNS posts to a subscriber, as seeds for envelope and records.
 
-    .venv/bin/python fuzz/seeds/from_moto.py    (make demo makes .venv)
+    .venv/bin/python fuzz/seeds/from_moto.py    (`make demo` creates .venv)
 """
 
 import http.server

@@ -1,4 +1,4 @@
-//! CloudFront behind the Cdn port, and what its errors mean.
+//! The `Cdn` port for CloudFront: API calls, and the classification of their errors.
 
 use std::{error::Error, time::Duration};
 
@@ -19,26 +19,30 @@ use crate::{
     domain::{
         batch::Batch,
         catalogue::{Behaviour, CacheKey, Caching, Details, Distribution, Origin, OriginGroup},
+        cdn::{
+            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage,
+            ListedInvalidation, Pool, SeenInvalidation,
+        },
         path::Item,
     },
-    ports::{Cdn, CdnError, CreatedInvalidation, ReadDetails, SeenInvalidation},
+    ports::Cdn,
 };
 
-/// `CloudFront` is slow to say yes, but not that slow.
+/// The timeout of a whole call. Successful calls are slow, but finish well within this.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `CloudFront`'s API by the AWS SDK.
+/// A client of CloudFront's API.
 #[derive(Debug, Clone)]
 pub struct CloudFront {
     client: Client,
 }
 
 impl CloudFront {
-    /// A client with the account's credentials and endpoints.
+    /// Creates a client with the credentials and endpoints of `config`.
     ///
-    /// The SDK's own retries are off for every call: each passes the limits first, and each
-    /// `CreateInvalidation` is recorded before it leaves.
+    /// The SDK's retries are disabled: every call has to pass our rate limits, and every
+    /// `CreateInvalidation` has to be recorded before it is sent.
     pub fn new(config: &SdkConfig) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -56,10 +60,7 @@ impl CloudFront {
 
 #[async_trait]
 impl Cdn for CloudFront {
-    async fn list_distributions(
-        &self,
-        marker: Option<&str>,
-    ) -> Result<(Vec<Distribution>, Option<String>), CdnError> {
+    async fn list_distributions(&self, marker: Option<&str>) -> Result<DistributionPage, CdnError> {
         let output = self
             .client
             .list_distributions()
@@ -68,14 +69,16 @@ impl Cdn for CloudFront {
             .await
             .map_err(classify)?;
         let Some(list) = output.distribution_list else {
-            return Ok((Vec::new(), None));
+            return Ok(DistributionPage::default());
         };
-        let next = list.next_marker.filter(|_| list.is_truncated);
         let summaries = list.items.unwrap_or_default();
-        Ok((summaries.into_iter().map(distribution).collect(), next))
+        Ok(DistributionPage {
+            distributions: summaries.into_iter().map(distribution).collect(),
+            next_marker: list.next_marker.filter(|_| list.is_truncated),
+        })
     }
 
-    async fn details(&self, distribution_id: &str) -> Result<ReadDetails, CdnError> {
+    async fn details(&self, distribution_id: &str) -> Result<DistributionDetails, CdnError> {
         let output = self
             .client
             .get_distribution_config()
@@ -84,9 +87,9 @@ impl Cdn for CloudFront {
             .await
             .map_err(classify)?;
         let config = output.distribution_config;
-        let config = config.ok_or_else(|| CdnError::Unknown("the answer is empty".to_owned()))?;
-        Ok(ReadDetails {
-            root: config.default_root_object.filter(|name| !name.is_empty()),
+        let config = config.ok_or_else(|| CdnError::Unknown("the response is empty".to_owned()))?;
+        Ok(DistributionDetails {
+            default_root_object: config.default_root_object.filter(|name| !name.is_empty()),
             cache_tags: config
                 .cache_tag_config
                 .is_some_and(|tags| !tags.header_name.is_empty()),
@@ -104,7 +107,7 @@ impl Cdn for CloudFront {
         let config = output
             .cache_policy
             .and_then(|policy| policy.cache_policy_config);
-        let config = config.ok_or_else(|| CdnError::Unknown("the answer is empty".to_owned()))?;
+        let config = config.ok_or_else(|| CdnError::Unknown("the response is empty".to_owned()))?;
         let query_strings = config
             .parameters_in_cache_key_and_forwarded_to_origin
             .and_then(|key| key.query_strings_config)
@@ -117,7 +120,7 @@ impl Cdn for CloudFront {
     }
 
     async fn create_invalidation(&self, batch: &Batch) -> Result<CreatedInvalidation, CdnError> {
-        let unbuilt = |error| CdnError::Refused(format!("the call cannot be built: {error}"));
+        let unbuilt = |error| CdnError::Refused(format!("the request cannot be built: {error}"));
         let items = batch.items.iter().map(Item::to_string).collect();
         let paths = Paths::builder()
             .quantity(i32::try_from(batch.items.len()).unwrap_or(i32::MAX))
@@ -139,7 +142,7 @@ impl Cdn for CloudFront {
             .map_err(classify)?;
         let invalidation = output
             .invalidation
-            .ok_or_else(|| CdnError::Unknown("the answer names no invalidation".to_owned()))?;
+            .ok_or_else(|| CdnError::Unknown("the response has no invalidation".to_owned()))?;
         Ok(CreatedInvalidation {
             completed: is_completed(&invalidation.status),
             cloudfront_id: invalidation.id,
@@ -159,7 +162,7 @@ impl Cdn for CloudFront {
             .send()
             .await
             .map_err(classify)?;
-        let unseen = || CdnError::Unknown("the answer names no invalidation".to_owned());
+        let unseen = || CdnError::Unknown("the response has no invalidation".to_owned());
         let seen = output.invalidation.ok_or_else(unseen)?;
         let batch = seen.invalidation_batch;
         let paths = batch.as_ref().and_then(|batch| batch.paths.clone());
@@ -175,7 +178,7 @@ impl Cdn for CloudFront {
     async fn newest_invalidations(
         &self,
         distribution_id: &str,
-    ) -> Result<Vec<(String, bool)>, CdnError> {
+    ) -> Result<Vec<ListedInvalidation>, CdnError> {
         let output = self
             .client
             .list_invalidations()
@@ -186,17 +189,20 @@ impl Cdn for CloudFront {
         let list = output.invalidation_list.and_then(|list| list.items);
         let summaries = list.unwrap_or_default().into_iter();
         Ok(summaries
-            .map(|one| (one.id, is_completed(&one.status)))
+            .map(|one| ListedInvalidation {
+                completed: is_completed(&one.status),
+                cloudfront_id: one.id,
+            })
             .collect())
     }
 }
 
-/// AWS says `InProgress` and `Completed`; emulators are less careful with capitals.
+/// AWS returns `InProgress` or `Completed`; emulators differ in case.
 fn is_completed(status: &str) -> bool {
     status.eq_ignore_ascii_case("Completed")
 }
 
-#[expect(deprecated, reason = "behaviours without a cache policy still are")]
+#[expect(deprecated, reason = "behaviours without a cache policy still exist")]
 fn distribution(summary: DistributionSummary) -> Distribution {
     let changed = summary.last_modified_time.as_secs_f64();
     let revision = format!("{} {changed}", summary.e_tag.unwrap_or_default());
@@ -249,8 +255,8 @@ fn distribution(summary: DistributionSummary) -> Distribution {
     }
 }
 
-/// A behaviour names a cache policy, or says itself what its policy would. Then it is taken as
-/// caching whatever its times to live are: emulators give none.
+/// A behaviour either names a cache policy or has legacy settings of its own. Legacy behaviours
+/// are assumed to cache, whatever their TTLs: emulators return none.
 fn caching(policy: Option<String>, forwarded: Option<ForwardedValues>) -> Caching {
     match policy.filter(|id| !id.is_empty()) {
         Some(id) => Caching::Policy(id),
@@ -261,7 +267,8 @@ fn caching(policy: Option<String>, forwarded: Option<ForwardedValues>) -> Cachin
     }
 }
 
-/// Only a function that sees the request can ask for another path.
+/// Whether a function may request another path than the viewer did. Only functions that run on
+/// requests can.
 fn rewrites(
     lambda: Option<LambdaFunctionAssociations>,
     functions: Option<FunctionAssociations>,
@@ -296,22 +303,26 @@ where
             CdnError::Throttled(text)
         }
         "TooManyInvalidationsInProgress" => CdnError::TooManyInProgress {
-            // The text alone tells which pool is full.
-            wildcards: message.contains("wildcard"),
+            // Only the text says which pool is full.
+            pool: if message.contains("wildcard") {
+                Pool::Wildcards
+            } else {
+                Pool::Paths
+            },
             text,
         },
         "BatchTooLarge" => CdnError::TooLarge(text),
         "NoSuchDistribution" => CdnError::NoSuchDistribution(text),
         "InvalidationBatchAlreadyExists" => CdnError::ReferenceConflict(text),
-        // The documented code for a conflict is the one above; the live service was seen to
-        // say so in the text of this one.
+        // The documented code for a conflict is the one above, but the live service has been
+        // seen to return this one, with the conflict named in the text.
         "InvalidArgument" if message.to_ascii_lowercase().contains("caller reference") => {
             CdnError::ReferenceConflict(text)
         }
         "InvalidArgument" => CdnError::Invalid(text),
         _ if status >= 500 => CdnError::Unknown(text),
         _ if status == 429 => CdnError::Throttled(text),
-        // Expired or unknown credentials come as 403 or 401 under many codes.
+        // Expired or unknown credentials are reported as 401 or 403 under many codes.
         _ if status == 401 || status == 403 => CdnError::Denied(text),
         _ => CdnError::Refused(text),
     }

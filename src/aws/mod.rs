@@ -1,4 +1,4 @@
-//! AWS behind the ports.
+//! The ports' AWS implementations: CloudFront, SNS, and SNS signing certificates.
 
 mod certificate;
 mod cloudfront;

@@ -1,4 +1,4 @@
-//! The SNS side of the port `SnsTrust`: certificates to believe, and confirming subscriptions.
+//! The `SnsTrust` port for SNS: verifies messages and confirms subscriptions.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,20 +21,21 @@ use crate::domain::{
 };
 use crate::ports::{ConfirmError, SnsTrust};
 
-/// A confirmation never hangs: the connection may take this long, and the whole call.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The timeout of a whole call.
 const OPERATION: Duration = Duration::from_secs(30);
 
-/// Verifies by the certificates, and confirms by the SDK.
+/// Verifies messages with [`SigningCertificates`] and confirms subscriptions with the SDK.
 pub struct AwsSnsTrust {
     certificates: SigningCertificates,
     config: Builder,
-    /// One a region: a confirmation is only taken in the topic's own.
+    /// One client per region: SNS accepts a confirmation only in the topic's region.
     clients: Mutex<HashMap<String, Client>>,
 }
 
 impl AwsSnsTrust {
-    /// `sdk` gives credentials; time-outs and retries are this adapter's own.
+    /// Takes credentials from `sdk`, but sets its own timeouts and retries. `emulator` replaces the
+    /// SNS endpoint.
     pub fn new(certificates: SigningCertificates, sdk: &SdkConfig, emulator: Option<&str>) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
@@ -42,7 +43,7 @@ impl AwsSnsTrust {
             .build();
         let config = Builder::from(sdk)
             .timeout_config(timeouts)
-            // Who asks for a confirmation tries again, and records each try.
+            // The caller retries, and records each attempt.
             .retry_config(RetryConfig::disabled());
         let config = match emulator {
             Some(origin) => config.endpoint_url(origin),
@@ -79,7 +80,7 @@ impl SnsTrust for AwsSnsTrust {
         token: &Token,
         authenticate_on_unsubscribe: bool,
     ) -> Result<String, ConfirmError> {
-        // SNS knows only "true"; anything else is left out (Amazon SNS API Reference,
+        // The only value is "true"; otherwise the parameter is omitted (Amazon SNS API Reference,
         // ConfirmSubscription).
         let authenticate = authenticate_on_unsubscribe.then(|| "true".to_owned());
         let confirmed = self
@@ -92,7 +93,7 @@ impl SnsTrust for AwsSnsTrust {
             .await;
         match confirmed {
             Ok(answer) => answer.subscription_arn.ok_or_else(|| {
-                ConfirmError::Retry("SNS confirmed, but named no subscription".into())
+                ConfirmError::Retry("SNS confirmed, but returned no subscription ARN".into())
             }),
             Err(error) => Err(judge(error, token)),
         }
@@ -115,7 +116,7 @@ fn judge(error: SdkError<ConfirmSubscriptionError>, token: &Token) -> ConfirmErr
         ),
         None => with_causes(error),
     };
-    // The text is kept and shown, and nobody promises that it does not quote the request.
+    // The text is stored and shown, and it may quote the request.
     let text = text.replace(token.expose(), "(token)");
     let text = text.chars().take(500).collect();
     if permanent {
@@ -127,7 +128,7 @@ fn judge(error: SdkError<ConfirmSubscriptionError>, token: &Token) -> ConfirmErr
 
 #[cfg(test)]
 mod tests {
-    //! What SNS is asked, and what its answers mean.
+    //! What is sent to SNS, and how its answers are interpreted.
 
     use super::*;
     use crate::aws::certificate::testing::TOPIC;
@@ -165,7 +166,7 @@ mod tests {
         }
     }
 
-    /// An SNS that gives one answer and tells what it was asked.
+    /// Confirms against a server with one fixed answer. Returns the result and the request.
     async fn confirm(
         status: u16,
         answer: &str,
@@ -212,7 +213,7 @@ mod tests {
         AwsSnsTrust::new(certificates, &sdk, None)
     }
 
-    /// Whether a request has as much of a body as it says.
+    /// Whether the request's body has reached its `content-length`.
     fn is_whole(request: &[u8]) -> bool {
         let text = String::from_utf8_lossy(request);
         text.split_once("\r\n\r\n").is_some_and(|(head, body)| {

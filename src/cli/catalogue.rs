@@ -1,7 +1,7 @@
 //! `purgefront catalogue`: what the account's distributions look like to purgefront.
 
 use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say_lines};
-use crate::{app, dispatch::Scope};
+use crate::{app, dispatch::ReadScope};
 
 pub(super) fn run(file: &ConfigFile) -> u8 {
     let config = match file.load_for_mapping() {
@@ -11,12 +11,12 @@ pub(super) fn run(file: &ConfigFile) -> u8 {
             return USAGE;
         }
     };
-    match app::survey(&config, &Scope::All) {
-        Ok((catalogue, complaints)) => {
-            for complaint in complaints {
-                complain(format_args!("warning: {complaint}"));
+    match app::read_account(&config, &ReadScope::All) {
+        Ok(reading) => {
+            for warning in reading.warnings {
+                complain(format_args!("warning: {warning}"));
             }
-            match serde_json::to_string_pretty(catalogue.snapshot()) {
+            match serde_json::to_string_pretty(reading.catalogue.snapshot()) {
                 Ok(text) => {
                     say_lines(text);
                     DONE

@@ -1,4 +1,4 @@
-//! `purgefront check`: is this configuration right?
+//! `purgefront check`: validates the configuration.
 
 use super::{ConfigFile, DONE, USAGE, complain_of, say};
 

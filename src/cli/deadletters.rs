@@ -1,4 +1,4 @@
-//! `purgefront deadletters`: see, replay and drop what could never succeed.
+//! `purgefront deadletters`: lists, replays and drops dead letters.
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -7,27 +7,26 @@ use serde_json::Value;
 use super::{client::AdminClient, say, say_lines};
 use crate::printable::printable;
 
-/// What to do with dead letters.
+/// List, replay and drop dead letters.
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
-    /// Show them, the newest first.
+    /// List dead letters, newest first.
     List {
-        /// As JSON, one page.
+        /// Print one page as JSON.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
         client: AdminClient,
     },
-    /// Let one try again.
+    /// Retry a dead letter.
     Replay(One),
-    /// Drop one for good.
+    /// Delete a dead letter permanently.
     Drop(One),
 }
 
-/// A dead letter.
 #[derive(Debug, Args)]
 pub(super) struct One {
-    /// Its id, as `list` shows it.
+    /// The id, as shown by `list`.
     id: i64,
     #[command(flatten)]
     client: AdminClient,
@@ -39,13 +38,13 @@ pub(super) fn run(action: &Action) -> anyhow::Result<()> {
         Action::Replay(one) => {
             let path = format!("/deadletters/{}/replay", one.id);
             one.client.call(Method::POST, &path, None)?;
-            say(format_args!("Dead letter {} tries again.", one.id));
+            say(format_args!("Dead letter {} will be retried.", one.id));
             Ok(())
         }
         Action::Drop(one) => {
             let path = format!("/deadletters/{}", one.id);
             one.client.call(Method::DELETE, &path, None)?;
-            say(format_args!("Dead letter {} is dropped.", one.id));
+            say(format_args!("Dead letter {} was dropped.", one.id));
             Ok(())
         }
     }
@@ -69,7 +68,7 @@ fn list(client: &AdminClient, json: bool) -> anyhow::Result<()> {
     }
 }
 
-/// One line for a person. Keys and records are hostile text: a terminal sees them escaped.
+/// One line of the listing. Keys and records are untrusted, so they are escaped for the terminal.
 fn line(letter: &Value) -> String {
     let text = |name: &str| letter[name].as_str().unwrap_or_default().to_owned();
     let about = [

@@ -1,4 +1,4 @@
-//! `purgefront healthcheck`: does the service of this container answer?
+//! `purgefront healthcheck`: checks that the service in this container answers.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -10,22 +10,21 @@ use clap::Args;
 
 use super::{ConfigFile, DONE, FAILED, complain, complain_of};
 
-/// Who waits for it has a time-out of their own, and it should be longer.
+/// The timeout of the whole check. The container engine's own timeout should be longer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Which service to ask.
 #[derive(Debug, Args)]
 pub(super) struct Probe {
-    /// The service's address; by default the `server.listen` of its configuration. The
-    /// clients' `PURGEFRONT_URL` says where another service is, and is not read.
+    /// The service's URL; by default, the `server.listen` of the configuration.
+    /// `PURGEFRONT_URL` is ignored, because it may point to another service.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     url: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
 }
 
-/// Says nothing where all is well. Never exits with 2, which container engines reserve,
-/// unless it was typed wrongly.
+/// Prints nothing on success. Exits with 1 even if the configuration is invalid: container
+/// engines reserve 2, so only wrong usage exits with it.
 pub(super) fn run(probe: &Probe) -> u8 {
     let url = match &probe.url {
         Some(url) => url.clone(),
@@ -46,7 +45,7 @@ pub(super) fn run(probe: &Probe) -> u8 {
     }
 }
 
-/// Where a service that listens there can be reached from the same machine.
+/// The URL at which a service listening on `listen` can be reached from the same machine.
 fn own_url(listen: SocketAddr) -> String {
     let ip = match listen.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -62,7 +61,7 @@ fn ask(url: &str) -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(async {
         let url = format!("{}/healthz", url.trim_end_matches('/'));
-        // Only the service's own answer counts: not a proxy's, not that of another address.
+        // Only the service itself counts, not a proxy or the target of a redirect.
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand.
+//! The command line: one file per subcommand.
 
 mod catalogue;
 mod check;
@@ -37,31 +37,31 @@ struct Cli {
 enum Command {
     /// Run the service.
     Serve(ConfigFile),
-    /// Is this configuration right? Reads it, says so, and runs nothing.
+    /// Validate the configuration without running anything.
     Check(ConfigFile),
-    /// Where do these keys lead? Says what would be sent, and why; sends nothing.
+    /// Show what a change of these keys would invalidate, and why, without sending anything.
     Plan(plan::Arguments),
     /// Print the account's distributions as purgefront sees them, as JSON.
     Catalogue(ConfigFile),
-    /// Does the service of this container answer? Says nothing when it does.
+    /// Check that the service in this container answers; print nothing if it does.
     Healthcheck(healthcheck::Probe),
-    /// See, replay and drop what could never succeed.
+    /// List, replay and drop dead letters: accepted work that can never succeed.
     #[command(subcommand)]
     Deadletters(deadletters::Action),
-    /// Why is this message of SNS's refused? Says what each check finds.
+    /// Show why an SNS message is refused: run the checks in order and print each result.
     Verify(verify::Arguments),
-    /// Make a token for the API, and the table with its hash for the configuration.
+    /// Generate an API token and the configuration table with its hash.
     Token(token::Arguments),
-    /// Stop sending, for a distribution or for all; intake goes on.
-    Pause(pause::Scope),
-    /// Start sending again; for all, it also lifts the day's limit until the day is over.
-    Resume(pause::Scope),
+    /// Stop sending, for one distribution or for all; intake continues.
+    Pause(pause::PauseArguments),
+    /// Start sending again; without a distribution, also lift the daily limit until the day ends.
+    Resume(pause::PauseArguments),
 }
 
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// The configuration file; by default purgefront.toml, where it exists. Every key can
-    /// also be set as `PURGEFRONT_SECTION__KEY`.
+    /// The configuration file; by default purgefront.toml, if it exists. Every key can also be
+    /// set in the environment, as `PURGEFRONT_SECTION__KEY`.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -71,7 +71,7 @@ impl ConfigFile {
         Config::load(self.config.as_deref(), environment())
     }
 
-    /// The same for those who only want to know where keys lead.
+    /// Like [`ConfigFile::load`], without requiring `sns.topics`.
     fn load_for_mapping(&self) -> Result<Config, ConfigErrors> {
         Config::load_for_mapping(self.config.as_deref(), environment())
     }
@@ -79,25 +79,26 @@ impl ConfigFile {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "here the environment becomes a value"
+    reason = "the one place that reads the environment and passes it on as a value"
 )]
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Done; failed; wrong usage or configuration.
+// Exit codes.
 const DONE: u8 = 0;
 const FAILED: u8 = 1;
+/// Wrong usage, or an invalid configuration.
 const USAGE: u8 = 2;
 
-/// Does what was typed. Exit codes: 0 done, 1 failed, 2 usage or configuration.
+/// Runs the command line. Exit codes: 0 done, 1 failed, 2 usage or configuration.
 pub fn run() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let command = match Cli::try_parse_from(&words) {
         Ok(cli) => cli.command,
         Err(told) => {
-            // It repeats what was typed, or what a script took for an argument.
+            // The error quotes the arguments, which may be untrusted: parse them again, escaped.
             let words = words
                 .iter()
                 .map(|word| printable(word.display()).to_string());
@@ -119,7 +120,7 @@ pub fn run() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Says what clap has to say: help and the version, or what is wrong with what was typed.
+/// Prints clap's output: help, the version, or a usage error.
 fn tell(told: &clap::Error) -> ExitCode {
     let text = told.render();
     if told.use_stderr() {
@@ -140,22 +141,23 @@ fn done(result: anyhow::Result<()>) -> u8 {
     }
 }
 
-/// Says one line to whoever typed; that they no longer listen is no failure.
+/// Prints one line to stdout. A closed stdout is not an error.
 fn say(line: impl Display) {
     let _ = writeln!(io::stdout(), "{}", printable(line));
 }
 
-/// Says what is laid out already, with other people's text made printable in it.
+/// Prints text of several lines. Its newlines and tabs are kept, so untrusted parts must already
+/// be [`printable`].
 fn say_lines(text: impl Display) {
     let _ = writeln!(io::stdout(), "{}", printable_lines(text));
 }
 
-/// Says in one line what went wrong.
+/// Prints one line to stderr.
 fn complain(line: impl Display) {
     let _ = writeln!(io::stderr(), "{}", printable(line));
 }
 
-/// Says everything that is wrong with the configuration.
+/// Prints all faults of the configuration to stderr.
 fn complain_of(faults: &ConfigErrors) {
     let _ = writeln!(io::stderr(), "{}", printable_lines(faults));
 }

@@ -1,4 +1,4 @@
-//! `purgefront pause` and `purgefront resume`: stop and start sending; intake goes on.
+//! `purgefront pause` and `purgefront resume`: stop and start sending while intake continues.
 
 use clap::Args;
 use reqwest::Method;
@@ -6,31 +6,30 @@ use serde_json::json;
 
 use super::{client::AdminClient, say};
 
-/// What to pause or resume.
 #[derive(Debug, Args)]
-pub(super) struct Scope {
-    /// Only this distribution; without it, everything.
+pub(super) struct PauseArguments {
+    /// The distribution; all distributions if omitted.
     distribution_id: Option<String>,
     #[command(flatten)]
     client: AdminClient,
 }
 
-pub(super) fn pause(scope: &Scope) -> anyhow::Result<()> {
+pub(super) fn pause(scope: &PauseArguments) -> anyhow::Result<()> {
     scope.call("/pause")?;
     say(format_args!(
-        "Sending is paused for {}; what comes is kept.",
+        "Sending is paused for {}; new changes are still accepted and wait.",
         scope.name()
     ));
     Ok(())
 }
 
-pub(super) fn resume(scope: &Scope) -> anyhow::Result<()> {
+pub(super) fn resume(scope: &PauseArguments) -> anyhow::Result<()> {
     scope.call("/resume")?;
-    say(format_args!("Sending goes on for {}.", scope.name()));
+    say(format_args!("Sending is resumed for {}.", scope.name()));
     Ok(())
 }
 
-impl Scope {
+impl PauseArguments {
     fn call(&self, path: &str) -> anyhow::Result<()> {
         let id = self.distribution_id.as_ref();
         let body = id.map(|id| json!({ "distribution_id": id }));

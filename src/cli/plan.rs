@@ -1,4 +1,4 @@
-//! `purgefront plan`: keys or paths in; what would be sent, why, and at what price, out.
+//! `purgefront plan`: shows what keys or paths would invalidate, why, and at what price.
 
 use std::{
     fmt::Write as _,
@@ -14,7 +14,7 @@ use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say, say_lin
 use crate::{
     app,
     config::Config,
-    dispatch::Scope,
+    dispatch::ReadScope,
     domain::{
         catalogue::{Catalogue, Distribution, Snapshot},
         mapping::Missing,
@@ -24,36 +24,35 @@ use crate::{
     printable::printable,
 };
 
-/// What `CloudFront` takes for each path beyond the first 1,000 of a month, in thousandths of
-/// a dollar. Source: `CloudFront` Developer Guide, "Pay for file invalidation".
+/// CloudFront's price per path after the first 1,000 of a month, in thousandths of a US dollar.
+/// Source: CloudFront Developer Guide, "Pay for file invalidation".
 const MILLS_PER_PATH: usize = 5;
-/// Wildcards that `CloudFront` works on at once, at one distribution.
+/// CloudFront's limit on wildcards in progress per distribution.
 const WILDCARDS_AT_ONCE: usize = 15;
 
-/// What is to be planned, and by which catalogue.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
-    /// The bucket of the keys; with --paths, every distribution that has it.
+    /// The bucket of the keys; with --paths, selects every distribution that serves it.
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
-    /// With --paths: the distribution.
+    /// With --paths, the distribution to plan for.
     #[arg(long, value_name = "ID", conflicts_with = "bucket", requires = "paths")]
     distribution: Option<String>,
-    /// The keys were deleted. The same goes out: viewers may have the old objects.
+    /// Plan for deleted keys. The items are the same, since the old objects may be cached.
     #[arg(long)]
     deleted: bool,
-    /// These are paths or #tags as people ask for them, not keys.
+    /// Read the arguments as paths or #tags instead of keys.
     #[arg(long)]
     paths: bool,
-    /// A file that `purgefront catalogue` wrote; without it, the account is read.
+    /// A file written by `purgefront catalogue`; by default, the account is read.
     #[arg(long, value_name = "FILE")]
     catalogue: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// The keys or paths; without any, one a line from standard input.
+    /// The keys or paths; by default, one per line from standard input.
     #[arg(value_name = "KEY")]
     keys: Vec<String>,
 }
@@ -67,7 +66,7 @@ pub(super) fn run(arguments: Arguments) -> u8 {
         }
     };
     if arguments.bucket.is_none() && arguments.distribution.is_none() {
-        complain("whose keys? Give --bucket NAME; or, with --paths, --distribution ID");
+        complain("--bucket NAME is required; with --paths, --distribution ID works as well");
         return USAGE;
     }
     match plan(arguments, &config) {
@@ -110,17 +109,17 @@ fn plan(arguments: Arguments, config: &Config) -> anyhow::Result<u8> {
         }
     }
     let scope = match &bucket {
-        Some(bucket) if !paths => Scope::Bucket(bucket.clone()),
-        _ => Scope::List,
+        Some(bucket) if !paths => ReadScope::Bucket(bucket.clone()),
+        _ => ReadScope::List,
     };
     let catalogue = if let Some(file) = catalogue {
         read_catalogue(&file, config)?
     } else {
-        let (catalogue, complaints) = app::survey(config, &scope)?;
-        for complaint in complaints {
-            complain(format_args!("warning: {complaint}"));
+        let reading = app::read_account(config, &scope)?;
+        for warning in reading.warnings {
+            complain(format_args!("warning: {warning}"));
         }
-        catalogue
+        reading.catalogue
     };
     let preview = match (&bucket, &distribution) {
         (Some(bucket), _) if !paths => preview_keys(&catalogue, config, bucket, &keys)?,
@@ -144,7 +143,7 @@ fn read_catalogue(file: &Path, config: &Config) -> anyhow::Result<Catalogue> {
         .with_context(|| format!("the catalogue {} cannot be read", file.display()))?;
     let snapshot: Snapshot = serde_json::from_str(&text).with_context(|| {
         format!(
-            "{} is no catalogue as `purgefront catalogue` prints it",
+            "{} is not a catalogue written by `purgefront catalogue`",
             file.display()
         )
     })?;
@@ -164,8 +163,8 @@ fn preview_keys(
         Ok(preview) => Ok(preview),
         Err(Missing::Bucket) => Ok(Preview::default()),
         Err(Missing::Knowledge(wanted)) => bail!(
-            "the catalogue lacks the details of {:?} and the cache policies {:?}: write it anew \
-             with `purgefront catalogue`",
+            "the catalogue lacks the details of {:?} and the cache policies {:?}: write it again \
+              with `purgefront catalogue`",
             wanted.details,
             wanted.policies
         ),
@@ -177,7 +176,7 @@ fn serving<'a>(catalogue: &'a Catalogue, bucket: &str) -> impl Iterator<Item = &
     serving.map(|one| &*one.distribution)
 }
 
-/// The preview as people read it.
+/// Renders the preview as text.
 fn show(preview: &Preview, bucket: Option<&str>, deleted: bool) -> String {
     let mut text = String::new();
     // Writing into a String never fails.
@@ -186,7 +185,7 @@ fn show(preview: &Preview, bucket: Option<&str>, deleted: bool) -> String {
     };
     if deleted {
         line(format_args!(
-            "Deleted keys: what viewers may still have of them is dropped.\n"
+            "Deleted keys: viewers may still get the old objects from the cache.\n"
         ));
     }
     if let (Some(bucket), true) = (bucket, preview.distributions.is_empty()) {
@@ -198,7 +197,7 @@ fn show(preview: &Preview, bucket: Option<&str>, deleted: bool) -> String {
     for one in &preview.distributions {
         line(format_args!("{}", printable(&one.distribution_id)));
         if let Some(why) = &one.skipped {
-            line(format_args!("  nothing: {}", printable(why)));
+            line(format_args!("  nothing to invalidate: {}", printable(why)));
         }
         for item in &one.items {
             line(format_args!("  {}", item.item));
@@ -218,9 +217,9 @@ fn show(preview: &Preview, bucket: Option<&str>, deleted: bool) -> String {
             .count();
         if wildcards > WILDCARDS_AT_ONCE {
             line(format_args!(
-                "  warning: {wildcards} wildcards, of which CloudFront takes one a second and \
-                 works on {WILDCARDS_AT_ONCE} at once. Query strings in a cache key make one of \
-                 every file: a cache policy without them would not."
+                "  warning: {wildcards} wildcards. CloudFront accepts one per second and processes \
+                  {WILDCARDS_AT_ONCE} at a time. With query strings in the cache key, every file \
+                  needs a wildcard; a cache policy without them avoids that."
             ));
         }
         line(format_args!(""));
@@ -230,7 +229,7 @@ fn show(preview: &Preview, bucket: Option<&str>, deleted: bool) -> String {
     } = preview;
     let mills = paths * MILLS_PER_PATH;
     line(format_args!(
-        "{paths} paths, {wildcards} of them wildcards: ${}.{:03} beyond the month's first 1,000",
+        "{paths} paths, {wildcards} of them wildcards: ${}.{:03} after the month's first 1,000",
         mills / 1_000,
         mills % 1_000
     ));

@@ -1,4 +1,4 @@
-//! `purgefront verify`: why is this message refused? Each check in its order, with its finding.
+//! `purgefront verify`: runs the checks of `POST /sns` on a message and prints each result.
 
 use std::{
     collections::HashSet,
@@ -26,17 +26,17 @@ use crate::{
 pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
-    /// The body that SNS posted, or one record of a Lambda's event.
+    /// A file with the body that SNS posted, or with a Lambda function's event or record.
     message: PathBuf,
-    /// The signing certificate; without it, it is fetched.
+    /// The signing certificate; by default, it is fetched.
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
-    /// When the message arrives, such as 2026-11-23T10:00:00Z; without it, now.
+    /// The time of arrival to assume, such as 2026-11-23T10:00:00Z; by default, now.
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
 }
 
-/// The checks, in the order in which the service makes them.
+/// The checks, in the service's order.
 const CHECKS: [&str; 11] = [
     "JSON",
     "type",
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     }
 }
 
-/// Whether the message would be believed.
+/// Returns whether the service would accept the message.
 fn verify(arguments: &Arguments, config: &Config) -> anyhow::Result<bool> {
     let file = &arguments.message;
     let body = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
@@ -84,7 +84,7 @@ fn verify(arguments: &Arguments, config: &Config) -> anyhow::Result<bool> {
     };
     let mut topics: HashSet<TopicArn> = config.sns.topics.iter().cloned().collect();
     if topics.is_empty() {
-        say("note: no sns.topics are configured, so any topic is taken");
+        say("note: sns.topics is empty, so any topic is taken");
         topics.extend(own_topic(&body));
     }
     let origin = config.sns.emulator.as_ref().map(|one| one.origin.as_str());
@@ -97,7 +97,7 @@ fn verify(arguments: &Arguments, config: &Config) -> anyhow::Result<bool> {
     say(format_args!("      {}", message.certificate_url().as_str()));
     let pem = match certificate {
         Some(pem) => {
-            say(format_args!("note: the certificate is the one of --cert"));
+            say(format_args!("note: using the certificate of --cert"));
             pem
         }
         None => match app::block_on(fetch(&message, config))? {
@@ -137,17 +137,17 @@ fn verify(arguments: &Arguments, config: &Config) -> anyhow::Result<bool> {
     }
     let mut provided = Vec::new();
     if arguments.cert.is_some() {
-        provided.push("SNS serves this certificate at this address");
+        provided.push("SNS serves this certificate at the address above");
     }
     if config.sns.topics.is_empty() {
-        provided.push("its topic is one of sns.topics");
+        provided.push("its topic is in sns.topics");
     }
     if provided.is_empty() {
-        say("The message is SNS's, and would be believed.");
+        say("The message is authentic and would be accepted.");
     } else {
         let provided = provided.join(" and ");
         say(format_args!(
-            "The message would be believed, provided that {provided}."
+            "The message would be accepted, provided that {provided}."
         ));
     }
     Ok(true)
@@ -164,8 +164,9 @@ fn read_certificate(file: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("the certificate {} cannot be read", file.display()))
 }
 
-/// What a Lambda gets of the same message: some names in other letters, inside a record, and
-/// an empty Subject as null. `None` where it came as SNS posts it.
+/// Converts a message in the form that a Lambda function receives to the form that SNS posts:
+/// takes it out of its record and restores the names of the URL fields. `None` if the body
+/// already is in that form.
 fn as_posted(body: &[u8]) -> Option<Value> {
     let mut body: Value = serde_json::from_slice(body).ok()?;
     let mut changed = Vec::new();
@@ -193,8 +194,8 @@ fn as_posted(body: &[u8]) -> Option<Value> {
         return None;
     }
     say(format_args!(
-        "note: this is how a Lambda gets it, and /sns would not take it so; read as SNS posts \
-         it: {}",
+        "note: this is how a Lambda gets it; /sns would refuse this form. Converted to what SNS \
+          posts: {}",
         changed.join(", ")
     ));
     Some(body)
@@ -207,11 +208,12 @@ fn own_topic(body: &[u8]) -> Option<TopicArn> {
 
 #[derive(Default)]
 struct Report {
+    /// The number of checks that have passed.
     passed: usize,
 }
 
 impl Report {
-    /// Everything before `check` was right.
+    /// Reports every check before `check` as passed.
     fn pass_to(&mut self, check: &str) {
         while CHECKS[self.passed] != check {
             say(format_args!("ok    {}", CHECKS[self.passed]));
@@ -225,7 +227,7 @@ impl Report {
         self.passed += 1;
     }
 
-    /// The check that a refusal comes from, when it comes from reading.
+    /// Reports a refusal under the check that it belongs to.
     fn refuse(&mut self, refusal: &Refusal) -> bool {
         let check = match refusal {
             Refusal::NotJson | Refusal::NotAnObject | Refusal::DuplicateKey(_) => "JSON",
@@ -241,7 +243,7 @@ impl Report {
         self.refuse_at(check, refusal)
     }
 
-    /// Says what is wrong. False: the message is not believed.
+    /// Reports that `check` failed and that the rest was skipped. Always returns false.
     fn refuse_at(&mut self, check: &str, refusal: &Refusal) -> bool {
         self.pass_to(check);
         say(format_args!(

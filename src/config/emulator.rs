@@ -1,27 +1,24 @@
-//! `sns.emulator`: an emulator of SNS, which must not be reachable from anywhere else.
+//! `sns.emulator`: the origin of an SNS emulator, which must be on a private address.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use super::Reader;
 
-/// An emulator of SNS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emulator {
-    /// Scheme, host and port, as they begin its URLs.
+    /// Scheme, host and port, without a trailing slash: the prefix of the emulator's URLs.
     pub origin: String,
-    /// Its name or address.
     pub host: String,
-    /// All that its name stands for: certificates are asked for nowhere else, whatever the name
-    /// says later.
+    /// What the host resolved to at startup. Certificates are fetched from these addresses only,
+    /// even if the name resolves differently later.
     pub addresses: Vec<SocketAddr>,
 }
 
 impl Emulator {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let wanted = "an emulator on a loopback or private address, such as \
-                      \"http://127.0.0.1:4566\"";
+        let wanted = "a URL on a loopback or private address, such as \"http://127.0.0.1:4566\"";
         reader.take_with("sns.emulator", wanted, None, |value| {
-            let text = value.as_str().ok_or("not a text")?;
+            let text = value.as_str().ok_or("not a string")?;
             parse(text).map(Some).map_err(str::to_owned)
         })
     }
@@ -29,33 +26,34 @@ impl Emulator {
 
 fn parse(text: &str) -> Result<Emulator, &'static str> {
     let origin = text.trim_end_matches('/');
-    let (scheme, authority) = origin.split_once("://").ok_or("it has no scheme")?;
+    let (scheme, authority) = origin.split_once("://").ok_or("the scheme is missing")?;
     let standard = match scheme {
         "http" => 80,
         "https" => 443,
-        _ => return Err("neither http nor https"),
+        _ => return Err("the scheme is neither http nor https"),
     };
     if authority.contains(['/', '?', '#', '@']) || authority.chars().any(char::is_whitespace) {
-        return Err("more than a scheme, a host and a port");
+        return Err("the URL has more than a scheme, a host and a port");
     }
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => {
-            (host, port.parse().map_err(|_| "its port is none")?)
-        }
+        Some((host, port)) if !port.ends_with(']') => (
+            host,
+            port.parse()
+                .map_err(|_| "the port is not a number up to 65535")?,
+        ),
         _ => (authority, standard),
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let addresses: Vec<_> = (bare, port)
         .to_socket_addrs()
-        .map_err(|_| "its name stands for no address")?
+        .map_err(|_| "the host does not resolve")?
         .collect();
     if addresses.is_empty() {
-        return Err("its name stands for no address");
+        return Err("the host does not resolve");
     }
     if !addresses.iter().all(|address| is_private(address.ip())) {
         return Err(
-            "it is not on a loopback or private address, and whoever is there could \
-                    forge messages",
+            "the address is neither loopback nor private, and anyone there could forge messages",
         );
     }
     Ok(Emulator {

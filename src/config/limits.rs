@@ -1,36 +1,33 @@
-//! `[limits]`: what `CloudFront` lets through, and what the bill may be.
+//! `[limits]`: CloudFront's quotas, and a daily cap on what automatic work may cost.
 
 use super::{Reader, at_least_one};
 
-/// `CloudFront`'s own limit.
+/// CloudFront's limit on the items in one `CreateInvalidation` call.
 const MOST_ITEMS: usize = 3_000;
 
 /// `[limits]`
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// `CreateInvalidation` calls a second,
+    /// `CreateInvalidation` calls.
     pub calls_per_second: f64,
-    /// and how many at once after a pause.
     pub call_burst: u32,
-    /// Get and List calls a second,
+    /// Get and List calls.
     pub reads_per_second: f64,
-    /// and how many at once after a pause.
     pub read_burst: u32,
-    /// Items in one call, at most.
     pub items_per_call: usize,
-    /// Exact paths a second, over all calls.
+    /// Exact paths, over all calls.
     pub paths_per_second: f64,
-    /// Wildcards a second, over all calls.
+    /// Wildcards, over all calls.
     pub wildcards_per_second: f64,
-    /// Exact paths in progress at a distribution,
+    /// Exact paths in progress per distribution.
     pub paths_in_progress: usize,
-    /// wildcards in progress there,
+    /// Wildcards in progress per distribution.
     pub wildcards_in_progress: usize,
-    /// and how much of both is for people alone.
+    /// The part of `paths_in_progress` that only manual requests may use.
     pub reserve_paths: usize,
-    /// See `reserve_paths`.
+    /// The part of `wildcards_in_progress` that only manual requests may use.
     pub reserve_wildcards: usize,
-    /// Items a day without anybody asking for them; 0: no limit.
+    /// Items that automatic work may submit in a day; 0 means no limit.
     pub paths_per_day: u64,
 }
 
@@ -61,14 +58,14 @@ impl Limits {
             if reserve >= pool {
                 reader.refuse(
                     &format!("limits.reserve_{kind}"),
-                    format!("leaves nothing of limits.{kind}_in_progress ({pool}): give less"),
+                    format!("must be less than limits.{kind}_in_progress ({pool})"),
                 );
             }
         }
         if limits.items_per_call > MOST_ITEMS {
             reader.refuse(
                 "limits.items_per_call",
-                format!("CloudFront takes at most {MOST_ITEMS} items in a call: give no more"),
+                format!("CloudFront accepts at most {MOST_ITEMS} items per call"),
             );
         }
         limits
@@ -76,9 +73,9 @@ impl Limits {
 }
 
 fn rate(reader: &mut Reader, key: &str, default: f64) -> f64 {
-    let rate: f64 = reader.take(key, "a number above 0", default);
+    let rate: f64 = reader.take(key, "a number greater than 0", default);
     if !(rate.is_finite() && rate > 0.0) {
-        reader.refuse(key, "not above 0: it would stop everything");
+        reader.refuse(key, "must be greater than 0");
     }
     rate
 }

@@ -1,4 +1,4 @@
-//! What the site's owner says of mapping: `[mapping]`, `[economy]` and the lists of tables.
+//! How keys map to items: `[mapping]`, `[economy]` and the lists of tables.
 
 use std::collections::HashMap;
 
@@ -13,15 +13,14 @@ use crate::domain::{
     rules::{Ignore, Rule},
 };
 
-/// Ways to write one path that a distribution may be told of: each is one more item to pay for.
+/// The most ways in which `spellings` may write one path. CloudFront bills each as an item.
 const MOST_SPELLINGS: usize = 16;
 
 /// `[mapping]`, `[economy]`, `[[origin]]`, `[[distribution]]`, `[[rule]]` and `[[ignore]]`
 #[derive(Debug, Clone)]
 pub struct Mapping {
-    /// What follows for a key.
     pub policy: MappingPolicy,
-    /// What the names of origins do not tell.
+    /// Buckets behind origins whose domain name does not reveal them.
     pub origins: Vec<OriginOverride>,
 }
 
@@ -104,7 +103,7 @@ fn read_wildcards(reader: &mut Reader) -> WildcardPolicy {
 }
 
 fn read_origins(reader: &mut Reader) -> Vec<OriginOverride> {
-    let wanted = "[[origin]] tables, each with a domain, its bucket and, where need be, a prefix";
+    let wanted = "[[origin]] tables, each with a domain, a bucket and, if needed, a prefix";
     let mut origins = Vec::new();
     for WrittenOrigin {
         domain,
@@ -114,8 +113,8 @@ fn read_origins(reader: &mut Reader) -> Vec<OriginOverride> {
     {
         if domain.is_empty() || bucket.is_empty() || domain.contains('/') {
             let text = format!(
-                "{domain:?} in front of {bucket:?}: give a domain name without a scheme, and a \
-                 bucket's name"
+                "domain {domain:?}, bucket {bucket:?}: both are required, and the domain must not \
+                   have a scheme or a path"
             );
             reader.refuse("origin", text);
         }
@@ -130,7 +129,7 @@ fn read_origins(reader: &mut Reader) -> Vec<OriginOverride> {
 
 fn read_distributions(reader: &mut Reader) -> HashMap<String, DistributionPolicy> {
     let key = "distribution";
-    let wanted = "[[distribution]] tables, each with an id and what is different there";
+    let wanted = "[[distribution]] tables, each with an id and its own settings";
     let mut distributions = HashMap::new();
     for written in tables::<WrittenDistribution>(reader, key, wanted) {
         let id = written.id;
@@ -152,14 +151,16 @@ fn read_distributions(reader: &mut Reader) -> HashMap<String, DistributionPolicy
             index_without_slash: written.index_without_slash,
         };
         if id.is_empty() || distributions.insert(id.clone(), own).is_some() {
-            let text = format!("{id:?} is no id of its own: give each distribution one table");
+            let text =
+                format!("the id {id:?} is empty or repeated: use one table per distribution");
             reader.refuse(key, text);
         }
     }
     distributions
 }
 
-/// Each spelling stands for one character; the usual one of them needs no mention.
+/// Groups spellings by the character that they encode. The default spelling is left out, since
+/// it is always sent.
 fn read_spellings(written: &[String]) -> Result<Vec<(char, Vec<String>)>, String> {
     let mut spellings: Vec<(char, Vec<String>)> = Vec::new();
     for text in written {
@@ -167,13 +168,13 @@ fn read_spellings(written: &[String]) -> Result<Vec<(char, Vec<String>)>, String
         let mut chars = decoded.chars();
         let (Some(char), None) = (chars.next(), chars.next()) else {
             return Err(format!(
-                "{text:?} is not one character as viewers write it: give for example \"%2B\""
+                "{text:?} is not one character as it appears in URLs, such as \"%2B\""
             ));
         };
         let usual = spell(&format!("/{char}."));
         if usual.widened.is_some() || char == '*' || Item::parse(&format!("/{text}")).is_err() {
             return Err(format!(
-                "{text:?} cannot stand in an invalidation: leave it out"
+                "CloudFront cannot invalidate paths with {text:?}: remove it"
             ));
         }
         if usual.item.as_str()[1..] == format!("{text}.") {
@@ -188,7 +189,7 @@ fn read_spellings(written: &[String]) -> Result<Vec<(char, Vec<String>)>, String
     let ways = ways.fold(1, usize::saturating_mul);
     if ways > MOST_SPELLINGS {
         return Err(format!(
-            "{ways} ways to write one path, each paid for: give at most {MOST_SPELLINGS}"
+            "up to {ways} ways to write one path, each billed: at most {MOST_SPELLINGS} are allowed"
         ));
     }
     Ok(spellings)
@@ -206,13 +207,12 @@ fn read_rules(reader: &mut Reader) -> Vec<Rule> {
     } in tables(reader, key, wanted)
     {
         if also.is_empty() {
-            let mend = if instead {
-                "an [[ignore]] does that"
+            let fix = if instead {
+                "add some, or use [[ignore]] to skip the keys"
             } else {
-                "it changes nothing"
+                "add some, or remove the rule"
             };
-            let text =
-                format!("match = {glob:?} gives no items: say which, or leave it out; {mend}");
+            let text = format!("match = {glob:?} has no items in `also`: {fix}");
             reader.refuse(key, text);
         }
         match Rule::new(&bucket, &glob, &also, instead) {
@@ -249,7 +249,7 @@ fn check_documents(reader: &mut Reader, key: &str, documents: &[String]) {
     if let Some(name) = wrong.next() {
         reader.refuse(
             key,
-            format!("{name:?} is no file name: give it without folders"),
+            format!("{name:?} is not a file name: it must not be empty or contain \"/\""),
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration: every key, its default, and what it may be.
+//! The configuration: every key, its default, and its allowed values.
 
 mod emulator;
 mod limits;
@@ -24,131 +24,118 @@ pub use reader::ConfigErrors;
 use reader::Reader;
 pub use sns::Sns;
 
-/// Read where no other file is named, if it exists.
+/// Read if it exists and no other file is given.
 const DEFAULT_FILE: &str = "purgefront.toml";
-/// One token that may do everything, from the environment.
+/// The environment variable for one token without restrictions.
 const TOKEN_VARIABLE: &str = "PURGEFRONT_API_TOKEN";
+/// In characters; also the minimum for the Basic password.
 const SHORTEST_TOKEN: usize = 16;
 
-/// A configuration that was found right.
+/// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it listens, and how it stops.
     pub server: Server,
-    /// Where it keeps what it accepted.
     pub store: Store,
-    /// Whose messages it believes.
     pub sns: Sns,
-    /// What invalidates.
     pub events: Events,
-    /// How it learns of distributions.
     pub catalogue: Catalogue,
-    /// What the site's owner says of mapping.
     pub mapping: Mapping,
-    /// When a distribution is due.
     pub batching: Batching,
-    /// What is planned at once.
     pub planning: Planning,
-    /// Whether anything is sent at all.
     pub dispatch: Dispatch,
-    /// `CloudFront`'s limits.
     pub limits: Limits,
-    /// Who may use the API.
     pub api: Api,
 }
 
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// The public listener.
     pub listen: SocketAddr,
-    /// The operators' listener.
     pub admin_listen: SocketAddr,
-    /// After SIGTERM, requests are still taken for this long, while readiness fails;
+    /// How long requests are still accepted after SIGTERM, while readiness fails.
     pub drain: Duration,
-    /// then what is in hand may end within this.
+    /// How long running requests and calls may take to finish after that.
     pub grace: Duration,
-    /// Connections at once, on each listener; more wait to be accepted.
+    /// Open connections per listener; further ones wait to be accepted.
     pub max_connections: usize,
-    /// How long a connection may be idle, and how long a request's headers may take.
+    /// The longest a connection may be idle, and the longest a request's headers may take.
     pub idle_timeout: Duration,
-    /// Requests in hand at once; more are answered 503 at once.
+    /// Requests served at a time; further ones are answered with 503 immediately.
     pub max_requests: usize,
 }
 
 /// `[store]`
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// The SQLite file, from `store.url`.
+    /// The SQLite file named by `store.url`.
     pub path: PathBuf,
-    /// How long history is kept.
+    /// The retention of history.
     pub keep: Duration,
 }
 
 /// `[events]`
 #[derive(Debug, Clone)]
 pub struct Events {
-    /// Event names, or their beginnings followed by `*`.
+    /// S3 event names; a trailing `*` matches any ending.
     pub invalidate_on: Vec<String>,
 }
 
 /// `[catalogue]`
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    /// How often it is read.
+    /// The interval at which the distributions are read.
     pub refresh: Duration,
 }
 
 /// `[batching]`
 #[derive(Debug, Clone)]
 pub struct Batching {
-    /// A distribution is due when it was quiet for so long,
+    /// A distribution is due when no change has arrived for this long,
     pub quiet: Duration,
-    /// or when its first waiting change waited so long.
+    /// or when its oldest waiting change has waited this long.
     pub max_wait: Duration,
 }
 
 /// `[planning]`
 #[derive(Debug, Clone)]
 pub struct Planning {
-    /// How many waiting changes are planned at once.
+    /// The most waiting changes that are planned together.
     pub window: usize,
 }
 
 /// `[dispatch]`
 #[derive(Debug, Clone, Copy)]
 pub struct Dispatch {
-    /// Plan and record everything, send nothing.
+    /// Plan and record everything, but send nothing.
     pub shadow: bool,
 }
 
 /// `[[api.tokens]]` and `PURGEFRONT_API_TOKEN`
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// The tokens that may use the API.
     pub tokens: Vec<Token>,
 }
 
-/// What a configuration is read for.
+/// Which keys are required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Service,
+    /// For commands that never receive messages, so `sns.topics` may be empty.
     Mapping,
 }
 
-/// A token that may use the API: never itself, only its hash.
+/// An API token. Only its hash is kept.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// What history calls whoever used it.
+    /// Identifies the token in history and logs.
     pub name: String,
-    /// The SHA-256 of the token.
     pub sha256: SecretHash,
-    /// The only distributions that it may see and act on; `None`: all.
+    /// The distributions that it may see and act on; `None` means all.
     pub distributions: Option<Vec<String>>,
 }
 
 impl Config {
-    /// Reads the same, for those who only want to know where keys lead: no topic is needed.
+    /// Like [`Config::load`], but without requiring `sns.topics`: for `plan` and similar commands.
     pub fn load_for_mapping(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -156,8 +143,8 @@ impl Config {
         Self::load_for(Purpose::Mapping, file, environment)
     }
 
-    /// Reads `file` (by default `purgefront.toml`, where it exists) and the environment,
-    /// which goes first; or says everything that is wrong with them.
+    /// Reads `file` (by default `purgefront.toml`, if it exists) and the environment, which takes
+    /// precedence. The error lists every fault, not just the first.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -165,7 +152,7 @@ impl Config {
         Self::load_for(Purpose::Service, file, environment)
     }
 
-    /// Reads the same out of what stands in the file, without looking for one.
+    /// Like [`Config::load`], with the contents of the file as `text`.
     pub fn parse(
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -216,13 +203,13 @@ impl Config {
             limits: Limits::read(&mut reader),
             api: Api::read(&mut reader, token.as_deref()),
         };
-        // What is forgotten is no longer known for a duplicate.
+        // A message that is deleted from history could be replayed.
         let replayable = config.sns.max_age.saturating_add(config.sns.max_skew);
         if config.store.keep < replayable {
             reader.refuse(
                 "store.keep",
-                "less than sns.max_age and sns.max_skew together, so that a message could be \
-                 taken twice: keep history for longer, or believe messages for less long",
+                "must be at least sns.max_age plus sns.max_skew, or a message could be replayed \
+                   after its record is deleted",
             );
         }
         reader.finish()?;
@@ -247,10 +234,7 @@ impl Server {
             max_requests: at_least_one(reader, "server.max_requests", 1024),
         };
         if server.listen == server.admin_listen && server.listen.port() != 0 {
-            reader.refuse(
-                "server.admin_listen",
-                "the same address as server.listen: give the operators' listener a port of its own",
-            );
+            reader.refuse("server.admin_listen", "must differ from server.listen");
         }
         server
     }
@@ -258,14 +242,14 @@ impl Server {
 
 impl Store {
     fn read(reader: &mut Reader) -> Self {
-        let wanted = "\"sqlite://\" and the path of a file on a local disk";
+        let wanted = "\"sqlite://\" followed by the path of a file on a local disk";
         let default = PathBuf::from("purgefront.db");
         let path = reader.take_with("store.url", wanted, default, |value| {
             let path = value.as_str().and_then(|url| url.strip_prefix("sqlite://"));
             match path {
                 Some(path) if !path.is_empty() && !path.contains('?') => Ok(path.into()),
-                Some(_) => Err("it names no file".to_owned()),
-                None => Err("not a store that this version knows".to_owned()),
+                Some(_) => Err("the URL does not name a file".to_owned()),
+                None => Err("not a store that this version supports".to_owned()),
             }
         });
         let keep = positive(reader, "store.keep", Duration::from_hours(30 * 24));
@@ -284,14 +268,17 @@ impl Events {
             "ObjectRestore:Delete",
             "ObjectAcl:Put",
         ];
-        let wanted = "a list of S3 event names, each with or without a * at its end";
+        let wanted = "a list of S3 event names, optionally ending in \"*\"";
         let default = default.map(str::to_owned).to_vec();
         let key = "events.invalidate_on";
         let invalidate_on = reader.take::<Vec<String>>(key, wanted, default);
         for pattern in &invalidate_on {
             let stem = pattern.strip_suffix('*').unwrap_or(pattern);
             if stem.is_empty() || !stem.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':') {
-                reader.refuse(key, format!("{pattern:?} is no event name: give {wanted}"));
+                reader.refuse(
+                    key,
+                    format!("{pattern:?} is not an event name: expected {wanted}"),
+                );
             }
         }
         Self { invalidate_on }
@@ -307,7 +294,7 @@ impl Batching {
         if batching.quiet > batching.max_wait {
             reader.refuse(
                 "batching.quiet",
-                "longer than batching.max_wait, so it would never end a wait: make it shorter",
+                "must not be longer than batching.max_wait",
             );
         }
         batching
@@ -321,14 +308,14 @@ impl Dispatch {
             match value.as_str() {
                 Some("live") => Ok(false),
                 Some("shadow") => Ok(true),
-                _ => Err("not a mode".to_owned()),
+                _ => Err("unknown mode".to_owned()),
             }
         });
         Self { shadow }
     }
 }
 
-/// `[[api.tokens]]` as it is written.
+/// `[[api.tokens]]` as written in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenToken {
@@ -340,8 +327,8 @@ struct WrittenToken {
 impl Api {
     fn read(reader: &mut Reader, token: Option<&str>) -> Self {
         let key = "api.tokens";
-        let wanted = "[[api.tokens]] tables in the file, each with a name, the sha256 of a token and, \
-                      where it is limited, distributions";
+        let wanted = "[[api.tokens]] tables in the file, each with a name, a sha256 and optionally \
+                                    distributions";
         let written: Vec<WrittenToken> = reader.take_secret(key, wanted, Vec::new());
         let mut tokens: Vec<Token> = Vec::new();
         for WrittenToken {
@@ -353,7 +340,7 @@ impl Api {
             if name.is_empty() || tokens.iter().any(|token| token.name == name) {
                 reader.refuse(
                     key,
-                    format!("{name:?} is no name of its own: give each token one"),
+                    format!("the name {name:?} is empty or repeated: names must be unique"),
                 );
             }
             match SecretHash::from_hex(&sha256) {
@@ -365,8 +352,8 @@ impl Api {
                 None => reader.refuse(
                     key,
                     format!(
-                        "the sha256 of {name:?} is not 64 hex digits: purgefront token makes \
-                             a token and its table"
+                        "the sha256 of {name:?} is not 64 hex digits: `purgefront token` generates \
+                              a token and its table"
                     ),
                 ),
             }
@@ -374,14 +361,14 @@ impl Api {
         if let Some(token) = token {
             if token.len() < SHORTEST_TOKEN {
                 let text = format!(
-                    "shorter than {SHORTEST_TOKEN} characters: give a longer one, \
-                                    such as the output of openssl rand -hex 32"
+                    "shorter than {SHORTEST_TOKEN} characters: use a longer one, such as the \
+                                     output of `openssl rand -hex 32`"
                 );
                 reader.refuse(TOKEN_VARIABLE, text);
             }
             if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                let text = "a character that no request can show: give letters, digits and \
-                            signs, without spaces and line ends";
+                let text = "contains a character that cannot be sent in a request: only visible \
+                                        ASCII characters are allowed";
                 reader.refuse(TOKEN_VARIABLE, text);
             }
             tokens.push(Token {
@@ -397,22 +384,18 @@ impl Api {
 fn positive(reader: &mut Reader, key: &str, default: Duration) -> Duration {
     let duration = reader.take_duration(key, default);
     if duration.is_zero() {
-        reader.refuse(key, "zero: give a longer time");
+        reader.refuse(key, "must be longer than zero");
     }
     duration
 }
 
-/// A whole number of something that has to be there at all.
 fn at_least_one<T>(reader: &mut Reader, key: &str, default: T) -> T
 where
     T: DeserializeOwned + Default + PartialEq,
 {
-    let number = reader.take(key, "a whole number from 1", default);
+    let number = reader.take(key, "a whole number of at least 1", default);
     if number == T::default() {
-        reader.refuse(
-            key,
-            "zero would stop everything: give a whole number from 1",
-        );
+        reader.refuse(key, "must be at least 1");
     }
     number
 }

@@ -1,4 +1,4 @@
-//! Reads settings from the file and the environment, and collects everything that is wrong.
+//! Reads settings from the file and the environment, and collects all faults.
 
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
@@ -8,16 +8,15 @@ use toml::{Table, Value};
 
 use crate::printable::printable;
 
-/// Everything that is wrong with a configuration, told at once.
+/// All faults of a configuration, one or more.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<Fault>);
 
-/// One thing that is wrong.
 #[derive(Debug, PartialEq, Eq)]
 struct Fault {
-    /// The key and where it was set, or the file.
+    /// The key and where it was set; or the file, if the file itself is at fault.
     place: String,
-    /// What is wrong, and how to mend it.
+    /// What is wrong and how to fix it.
     text: String,
 }
 
@@ -36,7 +35,7 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// A value, which may be secret, and where it was set.
+/// Without `Debug`, because the value may be secret.
 #[derive(Clone)]
 struct Setting {
     value: Value,
@@ -46,11 +45,12 @@ struct Setting {
 #[derive(Debug, Clone)]
 enum Origin {
     File,
-    /// The variable's name.
+    /// Carries the variable's name.
     Environment(String),
 }
 
-/// The settings that nobody took yet, the keys that are known, and what is wrong so far.
+/// Hands out settings by key, records which keys exist, and collects faults. Settings that are
+/// left at the end have unknown keys.
 pub(super) struct Reader {
     file: String,
     settings: BTreeMap<String, Setting>,
@@ -58,13 +58,13 @@ pub(super) struct Reader {
     faults: ConfigErrors,
 }
 
-/// Variables that begin so and hold a double underscore are keys. Orchestrators inject
-/// others, such as `PURGEFRONT_PORT`.
+/// Only variables with this prefix and a double underscore are keys: orchestrators inject others
+/// with the prefix, such as `PURGEFRONT_PORT`.
 const PREFIX: &str = "PURGEFRONT_";
 const SEPARATOR: &str = "__";
 
 impl Reader {
-    /// Reads `text`, the contents of `file`, and lets `environment` override it.
+    /// Parses `text`, the contents of `file`; settings in `environment` override it.
     pub(super) fn new(
         file: &Path,
         text: &str,
@@ -79,10 +79,10 @@ impl Reader {
         match text.parse::<Table>() {
             Ok(table) => reader.add_table("", table),
             Err(error) => {
-                // Not the line itself: it may hold a password.
+                // Leave out the line itself: it may contain a password.
                 let before = text.get(..error.span().map_or(0, |span| span.start));
                 let line = before.unwrap_or_default().matches('\n').count() + 1;
-                let text = format!("no TOML at line {line}: {}", error.message());
+                let text = format!("invalid TOML at line {line}: {}", error.message());
                 reader.fault(reader.file.clone(), text);
             }
         }
@@ -101,14 +101,14 @@ impl Reader {
         reader
     }
 
-    /// The reading of a file that could not be read.
+    /// The error for a file that could not be read.
     pub(super) fn unreadable(file: &Path, why: &str) -> ConfigErrors {
         let place = file.display().to_string();
         let text = format!("cannot be read: {why}");
         ConfigErrors(vec![Fault { place, text }])
     }
 
-    /// Sections become the first part of their keys; lists of tables stay as they are.
+    /// Flattens sections into dotted keys. Lists of tables stay values.
     fn add_table(&mut self, section: &str, table: Table) {
         for (name, value) in table {
             let key = if section.is_empty() {
@@ -126,12 +126,13 @@ impl Reader {
         }
     }
 
-    /// Takes a key's value, or its default where it is not set or not right.
+    /// Takes the value of a key. Returns `default` if it is not set, or if it is invalid, which is
+    /// recorded as a fault. `wanted` describes valid values.
     pub(super) fn take<T: DeserializeOwned>(&mut self, key: &str, wanted: &str, default: T) -> T {
         self.take_with(key, wanted, default, read)
     }
 
-    /// Takes a key's value that may be secret: what is wrong with it is told without it.
+    /// Like [`Reader::take`], for values that may be secret: the fault does not quote the value.
     pub(super) fn take_secret<T: DeserializeOwned>(
         &mut self,
         key: &str,
@@ -139,8 +140,7 @@ impl Reader {
         default: T,
     ) -> T {
         self.take_with(key, wanted, default, |value| {
-            let hidden =
-                |_| "its value is wrong, and not shown because it may be secret".to_owned();
+            let hidden = |_| "invalid value (not shown, because it may be secret)".to_owned();
             value.clone().try_into().map_err(hidden)
         })
     }
@@ -156,7 +156,7 @@ impl Reader {
         })
     }
 
-    /// Takes a key's value by a reading of its own.
+    /// Like [`Reader::take`], with a custom parser.
     pub(super) fn take_with<T>(
         &mut self,
         key: &str,
@@ -170,26 +170,26 @@ impl Reader {
         };
         read(&setting.value).unwrap_or_else(|why| {
             let place = self.place(key, &setting.origin);
-            self.fault(place, format!("{}: give {wanted}", why.trim_end()));
+            self.fault(place, format!("{}: expected {wanted}", why.trim_end()));
             default
         })
     }
 
-    /// Complains about a key whose value was taken already.
+    /// Records a fault of a key whose value has already been taken.
     pub(super) fn refuse(&mut self, key: &str, text: impl Into<String>) {
         self.fault(key.to_owned(), text.into());
     }
 
-    /// Ends the reading: what nobody took is unknown.
+    /// Reports settings that were never taken as unknown keys, and returns all faults.
     pub(super) fn finish(mut self) -> Result<(), ConfigErrors> {
         for (key, setting) in std::mem::take(&mut self.settings) {
             let near = |known: &&String| strsim::damerau_levenshtein(known, &key);
-            let mend = match self.known.iter().min_by_key(near) {
+            let hint = match self.known.iter().min_by_key(near) {
                 Some(known) if near(&known) <= key.len() / 2 => format!("did you mean {known}?"),
                 _ => "see the README for all keys".to_owned(),
             };
             let place = self.place(&key, &setting.origin);
-            self.fault(place, format!("unknown key: {mend}"));
+            self.fault(place, format!("unknown key: {hint}"));
         }
         if self.faults.0.is_empty() {
             Ok(())
@@ -210,8 +210,8 @@ impl Reader {
     }
 }
 
-/// Reads a value as what is wanted. The environment has texts alone: numbers, truths and
-/// lists are written there as in JSON.
+/// Converts a value. Environment variables are always strings, so numbers, booleans and lists
+/// are written there as JSON.
 fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     let plain = value.clone().try_into::<T>();
     let error = match plain {
@@ -225,7 +225,7 @@ fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
-    // A number alone could be anything.
+    // jiff also accepts ISO 8601 durations and signs.
     let span: jiff::Span = text
         .parse()
         .ok()

@@ -1,4 +1,4 @@
-//! `[sns]`: whose messages are believed.
+//! `[sns]`: which messages are accepted, and how they are checked.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -8,21 +8,16 @@ use crate::{domain::topic::TopicArn, secret::SecretHash};
 /// `[sns]`
 #[derive(Debug, Clone)]
 pub struct Sns {
-    /// The topics that are listened to.
     pub topics: Vec<TopicArn>,
-    /// Older messages are refused.
     pub max_age: Duration,
-    /// Messages further from the future have to come again.
+    /// Messages dated further in the future than this are answered with 503.
     pub max_skew: Duration,
-    /// How many signing certificates may be fetched in a minute,
     pub cert_fetches_per_minute: u32,
-    /// and how many at once after a pause.
     pub cert_fetch_burst: u32,
-    /// Whether unsubscribing shall need credentials.
+    /// Whether confirmed subscriptions can only be ended with AWS credentials.
     pub authenticate_on_unsubscribe: bool,
-    /// The SHA-256 of the `user:password` that SNS has to show.
+    /// The SHA-256 of the `user:password` that SNS must send.
     pub basic_auth: Option<SecretHash>,
-    /// An emulator of SNS, on this machine or in a private network.
     pub emulator: Option<Emulator>,
 }
 
@@ -34,7 +29,7 @@ impl Sns {
         if topics.is_empty() && purpose == Purpose::Service {
             reader.refuse(
                 "sns.topics",
-                format!("no topic is listened to: give {wanted}"),
+                format!("no topic is configured: expected {wanted}"),
             );
         }
         let mut parsed = Vec::new();
@@ -61,16 +56,15 @@ impl Sns {
     }
 }
 
-/// `user:password`, best from a file or from the environment. It is forgotten at once but for
-/// its hash.
+/// Reads `user:password` and keeps only its hash.
 fn read_basic_auth(reader: &mut Reader) -> Option<SecretHash> {
     let wanted = "\"user:password\"";
-    let said: Option<String> = reader.take_secret("sns.basic_auth", wanted, None);
+    let inline: Option<String> = reader.take_secret("sns.basic_auth", wanted, None);
     let key = "sns.basic_auth_file";
     let file: Option<PathBuf> = reader.take(key, "the path of a file", None);
-    let (key, text) = match (said, file) {
+    let (key, text) = match (inline, file) {
         (Some(_), Some(_)) => {
-            reader.refuse(key, "sns.basic_auth is set as well: give one of the two");
+            reader.refuse(key, "sns.basic_auth is also set: use only one of the two");
             return None;
         }
         (None, None) => return None,
@@ -78,11 +72,8 @@ fn read_basic_auth(reader: &mut Reader) -> Option<SecretHash> {
         (None, Some(file)) => match fs::read_to_string(&file) {
             Ok(text) => (key, text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => {
-                // Not its name: whoever mixed up the two keys gave a password.
-                reader.refuse(
-                    key,
-                    format!("the file that it names cannot be read: {error}"),
-                );
+                // Leave out the path: it may be a password that was meant for sns.basic_auth.
+                reader.refuse(key, format!("the file cannot be read: {error}"));
                 return None;
             }
         },
@@ -92,7 +83,8 @@ fn read_basic_auth(reader: &mut Reader) -> Option<SecretHash> {
     });
     if !right {
         let text = format!(
-            "not a user, \":\" and a password of at least {SHORTEST_TOKEN} characters on one line"
+            "expected one line with a user, \":\" and a password of at least {SHORTEST_TOKEN} \
+             characters"
         );
         reader.refuse(key, text);
     }

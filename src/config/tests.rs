@@ -1,4 +1,4 @@
-//! What a configuration may say, and how it is told what is wrong with it.
+//! Valid configurations, and the faults of invalid ones.
 
 use std::path::Path;
 
@@ -144,7 +144,7 @@ fn tokens_are_kept_as_hashes() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("a-token-of-some-length") && !shown.contains("9f86"));
     let twice = format!("{file}[[api.tokens]]\nname = \"ci\"\nsha256 = \"{hash}\"\n");
-    assert!(faults(&twice, &[]).contains("name of its own"));
+    assert!(faults(&twice, &[]).contains("must be unique"));
 }
 
 #[test]
@@ -218,29 +218,29 @@ fn what_is_wrong_with_mapping_is_told_with_a_mend() {
     for (text, part) in [
         (
             "[[origin]]\ndomain = \"https://x/\"\nbucket = \"b\"",
-            "without a scheme",
+            "must not have a scheme",
         ),
         ("[[origin]]\ndomain = \"x\"", "missing field `bucket`"),
         (
             "[[origin]]\ndomain = \"x\"\nbucket = \"b\"\npath = \"/\"",
             "unknown field `path`",
         ),
-        ("[[distribution]]\nid = \"\"", "no id of its own"),
+        ("[[distribution]]\nid = \"\"", "empty or repeated"),
         (
             "[[distribution]]\nid = \"E\"\n[[distribution]]\nid = \"E\"",
             "one table",
         ),
         (
             "[[distribution]]\nid = \"E\"\nspellings = [\"%7E\"]",
-            "leave it out",
+            "cannot invalidate",
         ),
         (
             "[[distribution]]\nid = \"E\"\nspellings = [\"%2A\"]",
-            "leave it out",
+            "cannot invalidate",
         ),
         (
             "[[distribution]]\nid = \"E\"\nspellings = [\" \"]",
-            "leave it out",
+            "cannot invalidate",
         ),
         (
             "[[distribution]]\nid = \"E\"\nspellings = [\"ab\"]",
@@ -252,12 +252,12 @@ fn what_is_wrong_with_mapping_is_told_with_a_mend() {
         ),
         (
             "[[distribution]]\nid = \"E\"\nindex_documents = [\"a/b\"]",
-            "no file name",
+            "not a file name",
         ),
-        ("[mapping]\nindex_documents = [\"\"]", "no file name"),
+        ("[mapping]\nindex_documents = [\"\"]", "not a file name"),
         (
             "[[rule]]\nbucket = \"b\"\nmatch = \"a\"\nalso = []",
-            "gives no items",
+            "has no items",
         ),
         (
             "[[rule]]\nbucket = \"b\"\nmatch = \"{a\"\nalso = [\"/a\"]",
@@ -283,7 +283,7 @@ fn more_ways_to_write_a_path_than_can_be_counted_are_too_many() {
         .chain(b'a'..=b'z')
         .chain(*b"+'");
     let spellings: Vec<_> = letters.map(|letter| format!("\"%{letter:02X}\"")).collect();
-    // Each doubles the ways: 2^64, which is 0 in 64 bits.
+    // Each doubles the number of ways: 2^64, which overflows to 0 in 64 bits.
     assert_eq!(spellings.len(), 64);
     let spellings = spellings.join(", ");
     let file = format!("{TOPICS}[[distribution]]\nid = \"E1\"\nspellings = [{spellings}]\n");

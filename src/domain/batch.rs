@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::path::Item;
+use super::path::{self, Item};
 
 /// What one `CreateInvalidation` call carries. Frozen and durable before the first attempt;
 /// every attempt sends exactly this list, in this order, under this reference, so that
@@ -34,7 +34,7 @@ impl Batch {
         }
     }
 
-    /// Its halves, as batches of their own, and where the second begins.
+    /// Its two halves, as batches of their own.
     pub fn halves(&self) -> [Self; 2] {
         let (first, second) = self.items.split_at(self.items.len() / 2);
         [first, second].map(|items| Self::new(&self.distribution_id, items.to_vec()))
@@ -42,11 +42,7 @@ impl Batch {
 
     /// What it takes of the pools while it is in progress.
     pub fn usage(&self) -> Usage {
-        let wildcards = self.items.iter().filter(|item| item.is_wildcard()).count();
-        Usage {
-            paths: self.items.len() - wildcards,
-            wildcards,
-        }
+        Usage::of(self.items.iter().map(Item::as_str))
     }
 }
 
@@ -60,6 +56,19 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// What these items take; tags count as paths.
+    pub fn of<'a>(items: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut usage = Self::default();
+        for item in items {
+            if path::is_wildcard(item) {
+                usage.wildcards += 1;
+            } else {
+                usage.paths += 1;
+            }
+        }
+        usage
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -142,20 +151,19 @@ impl FromStr for BatchStatus {
 #[error("a status is one of: pending, in_progress, completed, failed, replaced, shadowed")]
 pub struct UnknownStatus;
 
-/// Changes of one distribution that wait to be planned.
+/// What waits to be planned at one distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many items wait,
+    /// Items, wildcards included; several changes may need the same one.
     pub items: usize,
-    /// and how many of them are wildcards.
     pub wildcards: usize,
-    /// How many of the exact paths a person asked for,
+    /// Exact paths that a person asked for.
     pub manual_paths: usize,
-    /// and how many of the wildcards.
+    /// Wildcards that a person asked for.
     pub manual_wildcards: usize,
-    /// When the oldest of them was accepted.
+    /// When the oldest change that waits was accepted.
     pub oldest: Timestamp,
-    /// When the newest of them was accepted.
+    /// When the newest was.
     pub newest: Timestamp,
 }
 
@@ -186,22 +194,37 @@ impl Backlog {
         }
     }
 
-    /// What waits besides `read`, which is a part of it; `None` where nothing does.
-    pub fn beyond(self, read: Self) -> Option<Self> {
-        let items = self.items.saturating_sub(read.items);
-        let wildcards = self.wildcards.saturating_sub(read.wildcards).min(items);
-        (items > 0).then_some(Self {
-            items,
-            wildcards,
-            // People's stand first: they were all read.
-            manual_paths: 0,
-            manual_wildcards: 0,
-            ..self
-        })
+    /// How many of the items people asked for.
+    pub fn manual(&self) -> usize {
+        self.manual_paths + self.manual_wildcards
     }
 
     /// Whether a person asked for any of it.
     pub fn has_manual(&self) -> bool {
-        self.manual_paths + self.manual_wildcards > 0
+        self.manual() > 0
     }
+}
+
+/// The backlog of a distribution, by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DistributionBacklog {
+    pub distribution_id: String,
+    /// `None` where nothing waits.
+    pub backlog: Option<Backlog>,
+}
+
+/// What a distribution has in progress, by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DistributionUsage {
+    pub distribution_id: String,
+    pub usage: Usage,
+}
+
+/// A waiting item that a batch covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Covered {
+    /// The waiting item's number in the store.
+    pub target: i64,
+    /// The position in the batch of the item that covers it.
+    pub position: usize,
 }

@@ -1,18 +1,18 @@
-//! Which requests a cache behaviour is for: `CloudFront`'s pattern language.
+//! Matches request paths against the path patterns of cache behaviours.
 
 use std::borrow::Cow;
 
-/// Whether a pattern matches the path of a viewer's URL, which is percent-encoded and
+/// Whether a path pattern matches the path of a viewer's URL, which must be percent-encoded and
 /// [`normalised`].
 ///
-/// `*` stands for any number of characters, `/` among them, and `?` for exactly one; letters
-/// differ by case, the slash at the beginning is optional, and the pattern has to match all of
-/// the path. Source: `CloudFront` Developer Guide, "Path pattern".
+/// `*` matches any number of characters, including `/`, and `?` exactly one. Matching is
+/// case-sensitive, the leading slash is optional, and the pattern must match the whole path.
+/// Source: CloudFront Developer Guide, "Path pattern".
 pub fn matches(pattern: &str, path: &str) -> bool {
     let pattern = pattern.strip_prefix('/').unwrap_or(pattern).as_bytes();
     let path = path.strip_prefix('/').unwrap_or(path).as_bytes();
     let (mut p, mut t) = (0, 0);
-    // Where to go on after the last star: behind it, and one character later each time.
+    // Where to resume if the last star has to match one more character.
     let mut retry = None;
     while t < path.len() {
         match pattern.get(p) {
@@ -41,9 +41,9 @@ pub fn matches(pattern: &str, path: &str) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
-/// The path by which `CloudFront` looks for a behaviour: RFC 3986's dot segments are resolved
-/// and runs of slashes are one. The origin gets, and the cache has, the path as it came.
-/// Source: `CloudFront` Developer Guide, "Path pattern".
+/// The path that CloudFront compares with path patterns: dot segments (RFC 3986) are resolved
+/// and runs of slashes are collapsed. The origin request and the cache key have the original
+/// path. Source: CloudFront Developer Guide, "Path pattern".
 pub fn normalised(path: &str) -> Cow<'_, str> {
     if !path.contains("//") && !path.contains("/.") {
         return Cow::Borrowed(path);

@@ -1,4 +1,4 @@
-//! The catalogue: what purgefront knows of the account's distributions.
+//! The catalogue: what purgefront knows about the account's distributions.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,143 +13,133 @@ use super::{
     origin::{self, Address, OriginOverride},
 };
 
-/// A `CloudFront` distribution, as far as mapping needs to know it.
+/// The parts of a CloudFront distribution that mapping needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Distribution {
-    /// `CloudFront`'s id, such as `E2EXAMPLE`.
     pub id: String,
-    /// A disabled distribution serves nobody, so nothing in it can be stale.
+    /// A disabled distribution serves nothing, so it cannot serve stale content.
     pub enabled: bool,
-    /// Its other domain names.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// Its origins, in `CloudFront`'s order.
     pub origins: Vec<Origin>,
-    /// Its origin groups.
     #[serde(default)]
     pub groups: Vec<OriginGroup>,
-    /// Its cache behaviours, in order; the default one is the last, and its pattern is `*`.
+    /// In order of precedence. The last one is the default behaviour, with the pattern `*`.
     pub behaviours: Vec<Behaviour>,
-    /// Differs whenever its configuration does: the `ETag` and time of last change that
-    /// the listing gave.
+    /// Changes whenever the configuration does: made of the `ETag` and the last-modified time in
+    /// the listing.
     #[serde(default)]
     pub revision: String,
-    /// What the listing does not say; asked for when a change first reaches the distribution.
+    /// What the listing lacks; requested when a change first maps to the distribution.
     #[serde(default)]
     pub details: Details,
 }
 
-/// Where a distribution fetches objects from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// The origin's name inside its distribution.
+    /// Unique within the distribution.
     pub id: String,
-    /// Its domain name.
     pub domain: String,
-    /// What `CloudFront` puts before the viewer's path: empty, or `/prefix` without a slash
-    /// at its end.
+    /// What CloudFront prepends to the viewer's path: empty, or `/prefix` without a trailing slash.
     #[serde(default)]
     pub path: String,
 }
 
-/// Origins that stand in for each other.
+/// A primary origin and its failover.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OriginGroup {
-    /// The group's name inside its distribution.
+    /// Unique within the distribution.
     pub id: String,
-    /// Its origins. The second is asked where the first fails, so it serves viewers, too.
+    /// Origin ids. The second origin is used when the first fails, so viewers get its objects too.
     pub members: Vec<String>,
 }
 
-/// How a distribution answers the requests that a pattern matches.
+/// How a distribution handles requests that match a path pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Behaviour {
     /// See [`behaviour::matches`].
     pub pattern: String,
-    /// The origin or group that it asks.
+    /// The id of an origin or origin group.
     pub target: String,
-    /// What it caches.
     pub caching: Caching,
-    /// A function runs on its requests and may ask for another path than the viewer did.
+    /// Whether a function runs on requests, and may request another path than the viewer did.
     #[serde(default)]
     pub rewrites: bool,
-    /// It serves Smooth Streaming, which cannot be invalidated.
+    /// Whether it serves Smooth Streaming, which cannot be invalidated.
     #[serde(default)]
     pub smooth_streaming: bool,
 }
 
-/// Where it is said what a behaviour caches.
+/// Where a behaviour's caching is configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Caching {
-    /// By the cache policy with this id.
+    /// In the cache policy with this id.
     Policy(String),
-    /// In the behaviour itself, as was done before there were policies.
+    /// In the behaviour's own (legacy) settings.
     Inline(CacheKey),
 }
 
-/// What matters of a cache policy.
+/// The parts of a cache policy that mapping needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CacheKey {
-    /// Whether anything is kept at all.
+    /// Whether anything is cached at all.
     pub caches: bool,
-    /// Whether some query string makes another cached object of the same path.
+    /// Whether any query string is part of the cache key.
     pub query_strings: bool,
 }
 
-/// What is known of a cache policy.
+/// What is known about a cache policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CachePolicy {
-    /// It cannot be read: mapping goes on as if it cached without query strings, and says so.
+    /// `GetCachePolicy` was denied. Mapping assumes that it caches without query strings, and
+    /// notes that.
     Denied,
-    /// As it was read.
     Read(CacheKey),
 }
 
-/// What is known of a distribution besides what the listing says.
+/// What is known about a distribution beyond the listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Details {
-    /// Never asked for.
+    /// Never requested.
     #[default]
     Unread,
-    /// `GetDistributionConfig` was denied: mapping goes on without it and says so.
+    /// `GetDistributionConfig` was denied. Mapping does without, and notes that.
     Denied,
-    /// As read when the distribution had this revision.
     Read {
-        /// The distribution's revision at that time.
+        /// The distribution's revision when the details were read.
         #[serde(default)]
         revision: String,
-        /// The default root object's name; `None` where there is none.
+        /// The name of the default root object.
         root: Option<String>,
-        /// Whether it keeps the tags of cached objects (`CacheTagConfig`).
+        /// Whether the distribution stores cache tags (`CacheTagConfig`).
         cache_tags: bool,
     },
 }
 
-/// What the account's distributions were at one reading: what is kept in the store, and what
-/// `purgefront catalogue` prints.
+/// The account's distributions at one point in time: the form kept in the store and printed by
+/// `purgefront catalogue`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
-    /// When the reading began: it knows all that was true before then.
+    /// When the refresh began. The snapshot reflects every change to distributions before then.
     #[serde(default)]
     pub read_since: Timestamp,
-    /// The distributions.
     pub distributions: Vec<Arc<Distribution>>,
-    /// The cache policies that were read, by id.
+    /// Custom cache policies, by id.
     #[serde(default)]
     pub cache_policies: HashMap<String, CachePolicy>,
 }
 
-/// Every managed cache policy, as `CloudFront` Developer Guide, "Use managed cache policies"
-/// has it. They never change, so nobody has to be asked, or permitted, to read them.
+/// All managed cache policies. Source: CloudFront Developer Guide, "Use managed cache policies".
+/// They never change, so they need neither a request nor a permission to read.
 const MANAGED: &[(&str, CacheKey)] = &[
     // CachingDisabled
     (
@@ -210,7 +200,7 @@ const MANAGED: &[(&str, CacheKey)] = &[
 ];
 
 impl Distribution {
-    /// Whether its details are not known for its present configuration.
+    /// Whether the details are missing or belong to an older revision.
     pub fn needs_details(&self) -> bool {
         match &self.details {
             Details::Unread => true,
@@ -219,14 +209,14 @@ impl Distribution {
         }
     }
 
-    /// The behaviour that answers requests for a percent-encoded path.
+    /// The behaviour that handles requests for a percent-encoded path.
     pub fn behaviour(&self, path: &str) -> Option<&Behaviour> {
         let path = behaviour::normalised(path);
         let mut all = self.behaviours.iter();
         all.find(|behaviour| behaviour::matches(&behaviour.pattern, &path))
     }
 
-    /// Whether a behaviour asks an origin: by itself, or as a member of a group.
+    /// Whether a behaviour uses an origin, directly or through an origin group.
     pub fn reaches(&self, behaviour: &Behaviour, origin: &str) -> bool {
         let group = |group: &OriginGroup| {
             group.id == behaviour.target && group.members.iter().any(|member| member == origin)
@@ -234,7 +224,7 @@ impl Distribution {
         behaviour.target == origin || self.groups.iter().any(group)
     }
 
-    /// Whether it answers viewers as `other` does, as far as the listing shows.
+    /// Whether it serves viewers the same content as `other`, as far as the listing shows.
     pub fn serves_like(&self, other: &Self) -> bool {
         self.enabled == other.enabled
             && self.origins == other.origins
@@ -243,27 +233,24 @@ impl Distribution {
     }
 }
 
-/// A distribution that has a bucket, and the origins by which it does.
+/// A distribution that serves a bucket, and the origins through which it does.
 #[derive(Debug, Clone)]
 pub struct Serving {
-    /// The distribution.
     pub distribution: Arc<Distribution>,
-    /// Each origin's place among the distribution's, and what its address says.
+    /// Each origin's index in [`Distribution::origins`], and its parsed address.
     pub origins: Vec<(usize, Address)>,
 }
 
-/// A [`Snapshot`], indexed by bucket. Never changed: what is learnt makes a new catalogue.
+/// A [`Snapshot`], indexed by id and bucket. Immutable: updates create a new catalogue.
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue {
     snapshot: Snapshot,
-    /// What the configuration says of origins.
     overrides: Arc<[OriginOverride]>,
     by_id: HashMap<String, Arc<Distribution>>,
     by_bucket: HashMap<String, Vec<Serving>>,
 }
 
 impl Catalogue {
-    /// The catalogue of a reading.
     pub fn new(mut snapshot: Snapshot, overrides: Arc<[OriginOverride]>) -> Self {
         snapshot.distributions.sort_by(|a, b| a.id.cmp(&b.id));
         let mut by_id = HashMap::with_capacity(snapshot.distributions.len());
@@ -294,8 +281,9 @@ impl Catalogue {
         }
     }
 
-    /// The catalogue after a new reading of the list. Details that this one knows are kept, and
-    /// policies that somebody still uses; what was denied is asked for again, as permissions may have been granted.
+    /// The catalogue after the distributions have been listed again. Keeps known details, and the
+    /// policies that are still in use. Forgets what was denied, so that it is requested again:
+    /// permissions may have been granted since.
     #[must_use]
     pub fn refreshed(&self, mut listed: Vec<Distribution>, read_since: Timestamp) -> Self {
         for distribution in &mut listed {
@@ -325,7 +313,7 @@ impl Catalogue {
         Self::new(snapshot, Arc::clone(&self.overrides))
     }
 
-    /// The catalogue with one distribution's details learnt.
+    /// The catalogue with the details of one distribution added.
     #[must_use]
     pub fn with_details(&self, id: &str, details: &Details) -> Self {
         let mut snapshot = self.snapshot.clone();
@@ -337,7 +325,7 @@ impl Catalogue {
         Self::new(snapshot, Arc::clone(&self.overrides))
     }
 
-    /// The catalogue with one cache policy learnt.
+    /// The catalogue with one cache policy added.
     #[must_use]
     pub fn with_policy(&self, id: &str, policy: &CachePolicy) -> Self {
         let mut new = self.clone();
@@ -346,22 +334,21 @@ impl Catalogue {
         new
     }
 
-    /// The reading that it comes from, with all that was learnt since.
+    /// The snapshot that the catalogue was made from, including later additions.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// The distribution with this id.
     pub fn get(&self, id: &str) -> Option<&Distribution> {
         self.by_id.get(id).map(Arc::as_ref)
     }
 
-    /// The distributions with an origin that is this bucket, in the order of their ids.
+    /// The distributions with an origin that is this bucket, ordered by id.
     pub fn serving(&self, bucket: &str) -> &[Serving] {
         self.by_bucket.get(bucket).map_or(&[], Vec::as_slice)
     }
 
-    /// The distributions that have any bucket, in the order of their ids.
+    /// The distributions with any origin that is a bucket, ordered by id.
     pub fn with_buckets(&self) -> impl Iterator<Item = &Arc<Distribution>> {
         let has_bucket = |one: &&Arc<Distribution>| {
             let mut origins = one.origins.iter();
@@ -372,7 +359,7 @@ impl Catalogue {
         self.snapshot.distributions.iter().filter(has_bucket)
     }
 
-    /// What is known of how a behaviour caches; `None` where its policy was never read.
+    /// What is known about a behaviour's caching; `None` if its policy has never been read.
     pub fn cache_policy(&self, behaviour: &Behaviour) -> Option<CachePolicy> {
         match &behaviour.caching {
             Caching::Inline(key) => Some(CachePolicy::Read(*key)),
@@ -386,7 +373,7 @@ impl Catalogue {
         }
     }
 
-    /// The distributions that are new here, or answer viewers otherwise than in `before`.
+    /// The distributions that are new, or serve viewers differently than in `before`.
     pub fn changed_since<'a>(
         &'a self,
         before: &'a Snapshot,

@@ -1,6 +1,8 @@
 //! Changes as they enter the journal, and as they come back out of it to be mapped.
 
-use jiff::Timestamp;
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{
@@ -82,6 +84,24 @@ pub struct Change {
     pub accepted_at: Timestamp,
     /// What may be stale.
     pub subject: Subject,
+    pub source: Source,
+}
+
+/// What brought a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The SNS message with this id.
+    Message(Uuid),
+    /// The request with this id.
+    Request(Uuid),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(id) | Self::Request(id) => id.fmt(f),
+        }
+    }
 }
 
 /// What a change is about.
@@ -110,11 +130,64 @@ impl Subject {
     }
 }
 
-/// What became of a change when it was looked at.
+/// What mapping made of a change.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It leads here.
+pub enum MappingOutcome {
     Mapped(Mapping),
-    /// The catalogue does not know enough yet: it waits in the journal.
+    /// The catalogue does not know enough yet: the change waits in the journal.
     Parked,
+}
+
+/// A change, and what mapping made of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MappedChange {
+    pub change: Change,
+    pub outcome: MappingOutcome,
+}
+
+/// A distribution that the catalogue turned out not to know, or to know wrongly: what was accepted
+/// in the meantime has to be mapped to it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateDistribution {
+    pub distribution_id: String,
+    /// Changes accepted from here on.
+    pub since: Timestamp,
+}
+
+/// Changes enter the journal nearly in the order of their times: none is as late as this.
+const MOST_DISORDER: SignedDuration = SignedDuration::from_secs(10);
+
+impl LateDistribution {
+    /// A search for its changes, in the order of the journal, need not go back before the last one
+    /// that is older than this.
+    pub fn search_from(&self) -> Timestamp {
+        let from = self.since.checked_sub(MOST_DISORDER);
+        from.unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// Changes that are to be mapped again to a late distribution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remap {
+    pub distribution_id: String,
+    /// Only those accepted from here on.
+    pub since: Timestamp,
+    /// The changes after this one,
+    pub after: i64,
+    /// up to this one.
+    pub through: i64,
+}
+
+/// A change, and what mapping it again gave.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RemappedChange {
+    pub change: Change,
+    pub mapping: Mapping,
+}
+
+/// Changes that have not been mapped, and since when the oldest has waited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unmapped {
+    pub changes: u64,
+    pub oldest: Option<Timestamp>,
 }

@@ -10,8 +10,9 @@ use super::path::Item;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// The store's number for it.
-    pub seq: i64,
-    /// What has to be invalidated.
+    pub target: i64,
+    /// The number of its change in the journal.
+    pub change: i64,
     pub item: Item,
     /// Whether a person asked for it.
     pub manual: bool,
@@ -21,14 +22,14 @@ pub struct Waiting {
 
 /// How many exact paths and wildcards may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct Headroom {
     /// Exact paths (and tags, which count as paths).
     pub paths: usize,
     /// Wildcards.
     pub wildcards: usize,
 }
 
-impl Room {
+impl Headroom {
     /// No room at all.
     pub const NONE: Self = Self {
         paths: 0,
@@ -44,17 +45,23 @@ impl Room {
     }
 }
 
+/// What there is headroom for, by who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// While a call has only people's items.
+    pub manual: Headroom,
+    /// From the first automatic item on: less by what is reserved for people.
+    pub automatic: Headroom,
+}
+
 /// What one call may carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
     /// Items, of either kind and whoever asked.
     pub items: usize,
-    /// While only people's items are in it.
-    pub manual: Room,
-    /// From the first item on that nobody asked for: less by what is reserved for people.
-    pub automatic: Room,
-    /// Items that nobody asked for, of both kinds together.
-    pub unasked: usize,
+    pub allowance: Allowance,
+    /// Automatic items, of both kinds together.
+    pub automatic_items: usize,
 }
 
 /// What one call carries, and which of the waiting items that settles.
@@ -62,9 +69,18 @@ pub struct Caps {
 pub struct Plan {
     /// The items, in the order in which they will be sent.
     pub items: Vec<Item>,
-    /// For each waiting item that the plan covers: its index among those waiting, and the
-    /// position in `items` of the one that covers it.
-    pub covered: Vec<(usize, usize)>,
+    pub covers: Vec<Cover>,
+    /// How many of the items nobody asked for.
+    pub automatic_items: usize,
+}
+
+/// A waiting item that a plan covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cover {
+    /// Its index among those waiting.
+    pub waiting: usize,
+    /// The position in the plan's items of the one that covers it.
+    pub position: usize,
 }
 
 /// Plans one call for `waiting`, which stands in order: people's first, then the oldest. Equal
@@ -76,13 +92,12 @@ pub fn plan(waiting: &[Waiting], caps: &Caps) -> Plan {
     let all = outermost_wildcards(waiting.iter());
     let mut positions: HashMap<&Item, usize> = HashMap::new();
     let mut plan = Plan::default();
-    let mut used = Room::NONE;
-    let mut unasked = 0;
+    let mut used = Headroom::NONE;
     for (index, one) in waiting.iter().enumerate() {
         let (wildcards, room) = if one.manual {
-            (&asked, &caps.manual)
+            (&asked, &caps.allowance.manual)
         } else {
-            (&all, &caps.automatic)
+            (&all, &caps.allowance.automatic)
         };
         let item = covering(wildcards, &one.item).unwrap_or(&one.item);
         let position = match positions.entry(item) {
@@ -90,11 +105,11 @@ pub fn plan(waiting: &[Waiting], caps: &Caps) -> Plan {
             Entry::Vacant(new) => {
                 let full = plan.items.len() >= caps.items
                     || used.of(item) >= room.of(item)
-                    || (!one.manual && unasked >= caps.unasked);
+                    || (!one.manual && plan.automatic_items >= caps.automatic_items);
                 if full {
                     continue;
                 }
-                unasked += usize::from(!one.manual);
+                plan.automatic_items += usize::from(!one.manual);
                 if item.is_wildcard() {
                     used.wildcards += 1;
                 } else {
@@ -104,7 +119,10 @@ pub fn plan(waiting: &[Waiting], caps: &Caps) -> Plan {
                 *new.insert(plan.items.len() - 1)
             }
         };
-        plan.covered.push((index, position));
+        plan.covers.push(Cover {
+            waiting: index,
+            position,
+        });
     }
     plan
 }
@@ -144,8 +162,9 @@ mod tests {
     fn waiting(items: &[&str]) -> Vec<Waiting> {
         let numbered = items.iter().zip(1..);
         numbered
-            .map(|(item, seq)| Waiting {
-                seq,
+            .map(|(item, target)| Waiting {
+                target,
+                change: target,
                 item: Item::parse(item.trim_start_matches('!')).unwrap(),
                 manual: item.starts_with('!'),
                 accepted_at: Timestamp::UNIX_EPOCH,
@@ -154,22 +173,26 @@ mod tests {
     }
 
     fn caps(items: usize) -> Caps {
-        let room = Room {
+        let room = Headroom {
             paths: items,
             wildcards: items,
         };
         Caps {
             items,
-            manual: room,
-            automatic: room,
-            unasked: items,
+            allowance: Allowance {
+                manual: room,
+                automatic: room,
+            },
+            automatic_items: items,
         }
     }
 
     fn planned(items: &[&str], caps: &Caps) -> (Vec<String>, Vec<(usize, usize)>) {
         let plan = plan(&waiting(items), caps);
         let items = plan.items.into_iter().map(String::from).collect();
-        (items, plan.covered)
+        let covers = plan.covers.into_iter();
+        let covers = covers.map(|cover| (cover.waiting, cover.position));
+        (items, covers.collect())
     }
 
     #[test]
@@ -202,7 +225,7 @@ mod tests {
     #[test]
     fn paths_and_wildcards_have_room_of_their_own() {
         let mut caps = caps(10);
-        caps.automatic = Room {
+        caps.allowance.automatic = Headroom {
             paths: 1,
             wildcards: 1,
         };
@@ -215,7 +238,7 @@ mod tests {
     #[test]
     fn people_use_what_is_reserved_for_them_and_wait_for_nobody() {
         let mut caps = caps(10);
-        caps.automatic = Room::NONE;
+        caps.allowance.automatic = Headroom::NONE;
         let all = ["!/a", "!/b/c", "/b/*", "/a", "/d"];
         let (items, covered) = planned(&all, &caps);
         assert_eq!(items, ["/a", "/b/c"]);
@@ -232,13 +255,14 @@ mod tests {
         ) {
             let waiting = waiting(&texts.iter().map(String::as_str).collect::<Vec<_>>());
             let mut caps = caps(items);
-            caps.automatic = Room { paths, wildcards };
+            caps.allowance.automatic = Headroom { paths, wildcards };
             let plan = plan(&waiting, &caps);
             let sent = plan.items.iter().filter(|item| item.is_wildcard()).count();
             prop_assert!(plan.items.len() <= items);
             prop_assert!(sent <= wildcards && plan.items.len() - sent <= paths);
-            for &(index, position) in &plan.covered {
-                prop_assert!(plan.items[position].covers(&waiting[index].item));
+            for cover in &plan.covers {
+                let covering = &plan.items[cover.position];
+                prop_assert!(covering.covers(&waiting[cover.waiting].item));
             }
             // Nothing is sent that nobody asked for, twice, or that another item covers.
             for (at, item) in plan.items.iter().enumerate() {
@@ -247,7 +271,7 @@ mod tests {
                 prop_assert!(others.clone().all(|(_, other)| !other.covers(item)));
             }
             // Only for want of room does something go on waiting, and never what is covered.
-            let settled: Vec<_> = plan.covered.iter().map(|(index, _)| *index).collect();
+            let settled: Vec<_> = plan.covers.iter().map(|cover| cover.waiting).collect();
             for (index, one) in waiting.iter().enumerate() {
                 if !settled.contains(&index) {
                     let full = plan.items.len() == items

@@ -1,13 +1,12 @@
-//! The pattern language of rules: globs over keys, with captures.
+//! The pattern language of rules: globs with captures, matched against keys.
 
 use std::collections::BTreeMap;
 
 use regex::Regex;
 
-/// A glob over all of a key. `*` stands for any number of characters, `/` among them, as in
-/// CloudFront's and IAM's patterns, and `?` for exactly one; `{name}` captures one or more
-/// characters up to the next `/`, `{*name}` one or more of any; `\` takes the meaning from the
-/// character behind it.
+/// A glob that must match the whole key. `*` matches any number of characters, including `/`, as
+/// in CloudFront's and IAM's patterns; `?` matches exactly one. `{name}` captures one or more
+/// characters other than `/`, and `{*name}` one or more of any. `\` escapes the next character.
 #[derive(Debug, Clone)]
 pub struct Glob {
     text: String,
@@ -15,34 +14,32 @@ pub struct Glob {
     names: Vec<String>,
 }
 
-/// What a glob captured, by name.
+/// Captured text by name.
 pub type Captures = BTreeMap<String, String>;
 
-/// Why a text is no glob, in words for whoever wrote it.
+/// Why a glob is invalid, in words for the author of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GlobError {
-    /// Matches nothing.
-    #[error("it is empty: give the key, or a pattern of keys")]
+    #[error("it is empty: expected a key or a pattern")]
     Empty,
-    /// A brace without its other one.
-    #[error("\"{{\" and \"}}\" stand around the name of a capture; a brace itself is written \\{{")]
+    /// An unmatched brace.
+    #[error(
+        "\"{{\" and \"}}\" must enclose the name of a capture; a literal brace is written \\{{"
+    )]
     Brace,
-    /// A capture that is called by no name.
-    #[error("{0:?} is no name for a capture: use letters, digits and \"_\"")]
+    #[error("{0:?} is not a valid capture name: use letters, digits and \"_\"")]
     Name(String),
-    /// Two captures with one name.
-    #[error("{0:?} is captured twice")]
+    #[error("the capture {0:?} appears twice")]
     Twice(String),
-    /// A backslash with nothing behind it.
-    #[error("\"\\\" stands before the character that it takes the meaning from")]
+    /// A trailing backslash.
+    #[error("\"\\\" must be followed by the character to escape")]
     Backslash,
-    /// Too large to be looked for.
+    /// The regex would be too large to compile.
     #[error("it is too long")]
     TooLong,
 }
 
 impl Glob {
-    /// Reads a glob.
     pub fn new(text: &str) -> Result<Self, GlobError> {
         if text.is_empty() {
             return Err(GlobError::Empty);
@@ -86,22 +83,21 @@ impl Glob {
         })
     }
 
-    /// As it was written.
+    /// The glob as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it captures something by this name.
+    /// Whether it has a capture with this name.
     pub fn has(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
     }
 
-    /// Whether it matches all of `key`.
     pub fn matches(&self, key: &str) -> bool {
         self.regex.is_match(key)
     }
 
-    /// What it captures of `key`; `None` where it does not match.
+    /// The captures in `key`; `None` if it does not match.
     pub fn captures(&self, key: &str) -> Option<Captures> {
         let found = self.regex.captures(key)?;
         let texts = found.iter().skip(1).flatten();
@@ -110,7 +106,7 @@ impl Glob {
     }
 }
 
-/// Whether captures can be called so.
+/// Whether `text` is a valid name for a capture.
 pub fn is_name(text: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     !text.is_empty() && text.bytes().all(legal)

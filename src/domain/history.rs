@@ -44,6 +44,29 @@ pub enum RequestState {
     Failed,
 }
 
+impl RequestState {
+    /// A request stands where its slowest change does; that some of it failed is told when all of
+    /// it has settled.
+    ///
+    /// `waiting`: something of it has not been mapped or frozen into a batch.
+    pub fn of(waiting: bool, invalidations: &[RequestInvalidation], failed: bool) -> Self {
+        if waiting {
+            return Self::Accepted;
+        }
+        let slowest = invalidations.iter().map(|one| match one.status {
+            BatchStatus::Pending => Self::Planned,
+            BatchStatus::InProgress => Self::Submitted,
+            BatchStatus::Shadowed => Self::Shadowed,
+            BatchStatus::Completed | BatchStatus::Replaced => Self::Completed,
+            BatchStatus::Failed => Self::Failed,
+        });
+        match slowest.min().unwrap_or(Self::Completed) {
+            Self::Completed | Self::Shadowed if failed => Self::Failed,
+            state => state,
+        }
+    }
+}
+
 /// An invalidation as a request shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RequestInvalidation {
@@ -185,4 +208,47 @@ pub struct DeadLetter {
     pub key: Option<String>,
     /// When it was kept.
     pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use BatchStatus::{Completed, Failed, InProgress, Pending, Shadowed};
+
+    #[test]
+    fn a_request_stands_where_its_slowest_change_does() {
+        let state = |waiting, statuses: &[BatchStatus], failed| {
+            let invalidations: Vec<_> = statuses
+                .iter()
+                .map(|status| RequestInvalidation {
+                    id: Uuid::nil(),
+                    distribution_id: "E1".to_owned(),
+                    cloudfront_id: None,
+                    status: *status,
+                })
+                .collect();
+            RequestState::of(waiting, &invalidations, failed)
+        };
+        assert_eq!(state(true, &[Completed], false), RequestState::Accepted);
+        assert_eq!(
+            state(false, &[Completed, Pending, InProgress], true),
+            RequestState::Planned
+        );
+        assert_eq!(
+            state(false, &[InProgress, Completed, Failed], true),
+            RequestState::Submitted,
+            "a failure is told when all has settled"
+        );
+        assert_eq!(
+            state(false, &[Completed, Failed], true),
+            RequestState::Failed
+        );
+        assert_eq!(
+            state(false, &[Shadowed, Completed], false),
+            RequestState::Shadowed
+        );
+        assert_eq!(state(false, &[], false), RequestState::Completed);
+        assert_eq!(state(false, &[], true), RequestState::Failed);
+    }
 }

@@ -1,13 +1,13 @@
-//! Limits: how often something may happen, as pure functions of the time they are asked at.
+//! Rate limits and backoff, as pure functions of the current time.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A bucket of tokens that refills at a steady rate.
+/// A token bucket that refills at a constant rate.
 ///
-/// It reads no clock: every call says what time it is, so hours can be played in
-/// microseconds. A clock that steps back refills nothing and takes nothing away.
+/// It reads no clock: every call passes the current time, so tests can simulate hours in
+/// microseconds. If the clock steps back, nothing is added or lost.
 #[derive(Debug, Clone)]
 pub struct TokenBucket {
     per_second: f64,
@@ -17,8 +17,8 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A bucket that has to earn its first token: what a start must assume, because nobody
-    /// knows what was spent just before it.
+    /// An empty bucket. This is the safe choice at startup, when it is unknown how many tokens were
+    /// used just before.
     pub fn empty(per_second: f64, burst: u32, now: Timestamp) -> Self {
         Self {
             per_second,
@@ -28,14 +28,14 @@ impl TokenBucket {
         }
     }
 
-    /// A bucket that starts with its whole burst.
+    /// A bucket with a full burst.
     pub fn full(per_second: f64, burst: u32, now: Timestamp) -> Self {
         let mut bucket = Self::empty(per_second, burst, now);
         bucket.tokens = bucket.burst;
         bucket
     }
 
-    /// Takes a token, or says when there will be one.
+    /// Takes a token, or returns the time at which one will be available.
     pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         let at = self.next(now);
         if at > now {
@@ -45,15 +45,15 @@ impl TokenBucket {
         Ok(())
     }
 
-    /// Takes a token now, on credit where there is none, and says from when on it counts.
-    /// Callers that wait until then go in the order in which they asked.
+    /// Takes a token, on credit if the bucket is empty, and returns the time from which it may be
+    /// used. Callers that wait until then proceed in the order of their reservations.
     pub fn reserve(&mut self, now: Timestamp) -> Timestamp {
         let at = self.next(now);
         self.tokens -= 1.0;
         at
     }
 
-    /// When the next token will be there: `now`, or later.
+    /// The time at which the next token is available: `now` or later.
     pub fn next(&mut self, now: Timestamp) -> Timestamp {
         self.refill(now);
         let missing = 1.0 - self.tokens;
@@ -62,6 +62,18 @@ impl TokenBucket {
         }
         now.saturating_add(seconds(missing / self.per_second))
             .unwrap_or(Timestamp::MAX)
+    }
+
+    /// How many tokens there are at `now`.
+    pub fn available(&mut self, now: Timestamp) -> usize {
+        self.refill(now);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and the burst, which is a u32"
+        )]
+        let whole = (self.tokens + EPSILON).floor().max(0.0) as usize;
+        whole
     }
 
     fn refill(&mut self, now: Timestamp) {
@@ -73,22 +85,22 @@ impl TokenBucket {
     }
 }
 
-/// A rate of calls that learns from refusals: each one halves it, each success brings it a
-/// little nearer to what is configured.
+/// A call rate that adapts to throttling: each throttled call halves it, and each success raises
+/// it a little, up to the configured rate.
 #[derive(Debug, Clone)]
 pub struct CallRate {
     bucket: TokenBucket,
     configured: f64,
 }
 
-/// The part of the configured rate that a success gives back after a refusal.
+/// The fraction of the configured rate that each success restores.
 const REGAINED: f64 = 1.0 / 16.0;
-/// The part of the configured rate that no refusal takes away: somebody has to find out when
-/// calls are let through again.
+/// The lowest fraction of the configured rate. It is above zero because only further calls can
+/// show when throttling has ended.
 const NEVER_LOST: f64 = 1.0 / 16.0;
 
 impl CallRate {
-    /// A rate of which nothing is saved up yet.
+    /// See [`TokenBucket::empty`].
     pub fn empty(per_second: f64, burst: u32, now: Timestamp) -> Self {
         Self {
             bucket: TokenBucket::empty(per_second, burst, now),
@@ -96,12 +108,22 @@ impl CallRate {
         }
     }
 
-    /// Takes a call, or says when there will be one.
+    /// Takes a call, or returns the time at which one will be allowed.
     pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         self.bucket.take(now)
     }
 
-    /// Notes that `CloudFront` throttled a call: what was saved up is gone as well.
+    /// When the next call may be made: `now`, or later.
+    pub fn next(&mut self, now: Timestamp) -> Timestamp {
+        self.bucket.next(now)
+    }
+
+    /// How many calls could be made at `now`.
+    pub fn available(&mut self, now: Timestamp) -> usize {
+        self.bucket.available(now)
+    }
+
+    /// Records that CloudFront throttled a call. Also discards the accumulated burst.
     pub fn refused(&mut self, now: Timestamp) {
         self.bucket.refill(now);
         self.bucket.tokens = self.bucket.tokens.min(0.0);
@@ -109,21 +131,21 @@ impl CallRate {
         self.bucket.per_second = (self.bucket.per_second / 2.0).max(least);
     }
 
-    /// Notes that `CloudFront` took a call.
+    /// Records that CloudFront accepted a call.
     pub fn accepted(&mut self, now: Timestamp) {
         self.bucket.refill(now);
         let regained = self.bucket.per_second + self.configured * REGAINED;
         self.bucket.per_second = regained.min(self.configured);
     }
 
-    /// Calls a second, as it stands.
+    /// The current rate.
     pub fn per_second(&self) -> f64 {
         self.bucket.per_second
     }
 }
 
-/// A rate of items that one call may overdraw: what was overdrawn has to be earned back before
-/// the next one. It holds one second's worth.
+/// An item rate that a single call may overdraw; the next call waits until the debt is repaid.
+/// At most one second's worth accumulates.
 #[derive(Debug, Clone)]
 pub struct ItemRate {
     per_second: f64,
@@ -132,7 +154,7 @@ pub struct ItemRate {
 }
 
 impl ItemRate {
-    /// A rate of which nothing is saved up yet.
+    /// A rate with nothing accumulated, as at startup.
     pub fn empty(per_second: f64, now: Timestamp) -> Self {
         Self {
             per_second,
@@ -141,7 +163,7 @@ impl ItemRate {
         }
     }
 
-    /// When the next call may go: `now`, or later.
+    /// The time at which the next call may be sent: `now` or later.
     pub fn next(&mut self, now: Timestamp) -> Timestamp {
         let passed = now.duration_since(self.at).as_secs_f64();
         if passed > 0.0 {
@@ -155,7 +177,7 @@ impl ItemRate {
             .unwrap_or(Timestamp::MAX)
     }
 
-    /// Notes that a call with so many items goes at `now`.
+    /// Records that a call with `items` items is sent at `now`.
     pub fn spend(&mut self, items: usize, now: Timestamp) {
         self.next(now);
         self.balance -= as_f64(items);
@@ -170,10 +192,10 @@ fn as_f64(items: usize) -> f64 {
     items as f64
 }
 
-/// Timestamps are kept to the nanosecond; sums of them may miss a whole token by less than this.
+/// Rounding errors can leave a bucket short of a whole token by less than this.
 const EPSILON: f64 = 1e-6;
 
-/// Rounded up to a whole microsecond, so that waiting that long is always long enough.
+/// Rounds up to a whole microsecond, so that waiting that long is always enough. Capped at a year.
 fn seconds(wait: f64) -> SignedDuration {
     let micros = (wait * 1e6).ceil();
     if micros >= 1e15 {
@@ -183,8 +205,8 @@ fn seconds(wait: f64) -> SignedDuration {
     SignedDuration::from_micros(micros as i64)
 }
 
-/// How long to wait before try number `failures + 1`: a random part ("full jitter") of a
-/// span that doubles from `first` up to `longest`. `random` is in `0.0..1.0`.
+/// The delay before attempt number `failures + 1`: exponential backoff with full jitter. It is
+/// the fraction `random` (in `0.0..1.0`) of a span that doubles from `first` up to `longest`.
 pub fn backoff(failures: u32, first: Duration, longest: Duration, random: f64) -> Duration {
     let span = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
     span.min(longest).mul_f64(random.clamp(0.0, 1.0))
@@ -237,7 +259,7 @@ mod tests {
         let mut rate = CallRate::empty(0.5, 5, at(0));
         assert_eq!(rate.take(at(10_000)), Ok(()));
         rate.refused(at(10_000));
-        // Nothing is left of the burst, and a call takes twice as long to earn.
+        // The burst is gone, and the next call takes twice as long.
         assert_eq!(rate.take(at(10_000)), Err(at(14_000)));
         for _ in 0..100 {
             rate.refused(at(14_000));
@@ -261,7 +283,7 @@ mod tests {
                 .unwrap()
         );
         assert_eq!(rate.next(at(6_667)), at(6_667));
-        // It holds one second's worth and no more, however long nothing went.
+        // At most one second's worth accumulates, however long the idle time.
         rate.spend(150, at(3_600_000));
         assert_eq!(rate.next(at(3_600_000)), at(3_600_000));
         rate.spend(150, at(3_600_000));

@@ -1,26 +1,34 @@
-//! The rules, as pure functions: no I/O, no clock, no framework.
+//! The domain logic, as pure functions: no I/O, no clock, no framework.
 //!
-//! A verified [`sns_message`] holds an [`s3_event`]; each of its records is a [`change`]. The
-//! [`catalogue`] knows, by [`origin`], which distributions have the bucket; [`mapping`] gives
-//! the items, by the [`behaviour`] that answers for a path, by the owner's [`rules`] (in the
-//! language of [`glob`]), spelled by [`path`]; [`consolidate`] picks those of one call, which
-//! are frozen into a [`batch`]; [`limits`] says when it may go, [`outcome`] what an answer
-//! means; [`history`] is what people see of it, [`preview`] what they may see before.
+//! A verified [`sns_message`] contains an [`s3_event`], whose records become [`change`]s. The
+//! [`catalogue`] finds the distributions that serve a bucket by their [`origin`]s. [`mapping`]
+//! turns a key into items, using the cache [`behaviour`] of each path and the configured
+//! [`rules`] (whose patterns are [`glob`]s); [`path`] spells the items. [`consolidate`] selects
+//! the items of one call, which are frozen into a [`batch`]. [`limits`] decides when it may be
+//! sent, [`resolution`] what follows from CloudFront's answer ([`cdn`]), and [`tracking`] which
+//! invalidations are followed to completion. [`operations`] is what holds sending back, [`status`]
+//! what moves and what does not. [`history`] is the view of what happened, [`preview`] the view of
+//! what would happen.
 
 pub mod batch;
 pub mod behaviour;
 pub mod catalogue;
+pub mod cdn;
 pub mod change;
 pub mod consolidate;
 pub mod glob;
 pub mod history;
 pub mod limits;
 pub mod mapping;
+pub mod operations;
 pub mod origin;
-pub mod outcome;
 pub mod path;
 pub mod preview;
+pub mod resolution;
 pub mod rules;
 pub mod s3_event;
 pub mod sns_message;
+pub mod status;
+pub mod subscription;
 pub mod topic;
+pub mod tracking;

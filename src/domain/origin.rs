@@ -1,31 +1,27 @@
-//! Which bucket an origin's address stands for.
+//! Finds the bucket behind an origin.
 
-/// What an origin's address says of the bucket behind it.
+/// The bucket behind an origin, as found from its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// The bucket.
     pub bucket: String,
-    /// What stands in every key before the path that viewers ask for: empty, or `/prefix`
-    /// without a slash at its end.
+    /// What precedes the viewer's path in every key: empty, or `/prefix` without a trailing slash.
     pub prefix: String,
-    /// A website endpoint, which serves index documents.
+    /// Whether it is a website endpoint, which serves index documents.
     pub website: bool,
 }
 
-/// What the configuration says of an origin whose name does not tell its bucket.
+/// The configured bucket of an origin whose domain name does not reveal it (`[[origin]]`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginOverride {
-    /// The origin's domain name, in any case of letters.
+    /// Compared case-insensitively.
     pub domain: String,
-    /// The bucket that it serves.
     pub bucket: String,
-    /// What it puts before the path that it is asked for, besides the origin path.
+    /// What the origin prepends to the path it is asked for, in addition to the origin path.
     pub prefix: String,
 }
 
-/// The buckets behind an origin. What `overrides` say of its domain goes before what its name
-/// says; a domain in front of several buckets (a multi-region access point) is said once for
-/// each.
+/// The buckets behind an origin. `overrides` take precedence over what the domain name reveals; a
+/// domain in front of several buckets (a multi-region access point) has one override per bucket.
 pub fn addresses(domain: &str, path: &str, overrides: &[OriginOverride]) -> Vec<Address> {
     let domain = domain.trim_end_matches('.').to_ascii_lowercase();
     let path = path.trim_end_matches('/');
@@ -48,22 +44,23 @@ pub fn addresses(domain: &str, path: &str, overrides: &[OriginOverride]) -> Vec<
     }
 }
 
-/// Reads a lower-case domain name and an origin path without a slash at its end, or `None`
-/// where they do not say (a custom origin, an access point).
+/// Parses a lower-case domain name and an origin path without a trailing slash. `None` if they do
+/// not reveal a bucket (a custom origin, an access point).
 ///
-/// Understood: `B.s3.amazonaws.com`, `B.s3.R.amazonaws.com`, `B.s3-R.amazonaws.com`,
-/// `B.s3-fips.R…`, `B.s3-accelerate…`, each also as `.dualstack.R`, both website forms
-/// (`B.s3-website-R…`, `B.s3-website.R…`), all of them in China's and the European sovereign
-/// partition as well; `B` may have dots. Where there is no `B`, the origin path begins with it.
-/// Sources: `CloudFront` Developer Guide, "Use an Amazon S3 bucket"; S3 User Guide, "Website
+/// With a bucket `B` and a region `R`, these forms are supported: `B.s3.amazonaws.com`,
+/// `B.s3.R.amazonaws.com`, `B.s3-R.amazonaws.com`, `B.s3-fips.R…`, `B.s3-accelerate…`, each also
+/// as `.dualstack.R`, and both website forms (`B.s3-website-R…`, `B.s3-website.R…`); all of them
+/// also in the China and European sovereign partitions. `B` may contain dots. Without `B`
+/// (path-style), the bucket is the first segment of the origin path.
+/// Sources: CloudFront Developer Guide, "Use an Amazon S3 bucket"; S3 User Guide, "Website
 /// endpoints"; the Public Suffix List's section "Amazon S3".
 fn read(domain: &str, path: &str) -> Option<Address> {
     let (host, partition) = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"]
         .into_iter()
         .find_map(|suffix| Some((domain.strip_suffix(suffix)?, suffix)))?;
     let labels: Vec<&str> = host.split('.').collect();
-    // A bucket may itself hold ".s3", so the service's label is looked for from the right,
-    // and no more than two labels (dualstack, region) may stand behind it.
+    // A bucket name may itself contain ".s3", so find the service label from the right. At most
+    // two labels (dualstack, region) may follow it.
     let service = match *labels.as_slice() {
         [.., "s3"] if partition == ".amazonaws.com" => labels.len() - 1,
         [.., service, "dualstack", region] if is_service(service) && is_region(region) => {
@@ -76,7 +73,7 @@ fn read(domain: &str, path: &str) -> Option<Address> {
     };
     let website = labels[service].starts_with("s3-website");
     if service == 0 {
-        // Path style: the bucket is the first segment of what is asked for.
+        // Path style: the bucket is the first segment of the origin path.
         let (bucket, rest) = path
             .strip_prefix('/')?
             .split_at_checked(path[1..].find('/').unwrap_or(path.len() - 1))?;
@@ -87,7 +84,7 @@ fn read(domain: &str, path: &str) -> Option<Address> {
         });
     }
     let bucket = labels[..service].join(".");
-    // Aliases live in the bucket namespace, but say nothing about the bucket behind them.
+    // Access point aliases look like bucket names, but do not reveal the bucket behind them.
     let alias = bucket.ends_with("-s3alias") || bucket.ends_with("--ol-s3");
     (!bucket.is_empty() && !alias).then(|| Address {
         bucket,
@@ -100,12 +97,13 @@ fn is_website(domain: &str) -> bool {
     domain.contains(".s3-website.") || domain.contains(".s3-website-")
 }
 
-/// What may stand before a region of its own label.
+/// Service labels that may be followed by a region as a label of its own.
 fn is_service(label: &str) -> bool {
     matches!(label, "s3" | "s3-website" | "s3-fips")
 }
 
-/// `s3-R`, `s3-website-R`, `s3-fips-R`, the two that are us-east-1, and what has no region.
+/// Service labels that include the region: `s3-R`, `s3-website-R`, `s3-fips-R`, the two names of
+/// us-east-1, and `s3-accelerate`, which has no region.
 fn is_dash_service(label: &str) -> bool {
     let Some(rest) = label.strip_prefix("s3-") else {
         return false;
@@ -117,7 +115,7 @@ fn is_dash_service(label: &str) -> bool {
     matches!(rest, "external-1" | "1" | "accelerate") || is_region(region)
 }
 
-/// A region by its grammar, so that tomorrow's regions are understood today:
+/// Matches the grammar of region names instead of a list, so that future regions are recognised:
 /// `us-east-1`, `us-gov-west-1`, `cn-north-1`.
 fn is_region(text: &str) -> bool {
     let mut parts = text.split('-');

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     catalogue::{Catalogue, Distribution},
-    consolidate::{Caps, Room, Waiting, plan},
+    consolidate::{Allowance, Caps, Headroom, Waiting, plan},
     mapping::{self, Mapping, MappingPolicy, Missing},
     path::Item,
 };
@@ -98,7 +98,8 @@ fn add(found: &mut BTreeMap<String, Found>, what: &str, mapping: Mapping) {
     for target in mapping.targets {
         let one = found.entry(target.distribution_id).or_default();
         one.waiting.push(Waiting {
-            seq: 0,
+            target: 0,
+            change: 0,
             item: target.item,
             manual: false,
             accepted_at: Timestamp::UNIX_EPOCH,
@@ -122,15 +123,17 @@ fn add(found: &mut BTreeMap<String, Found>, what: &str, mapping: Mapping) {
 }
 
 fn conclude(found: BTreeMap<String, Found>) -> Preview {
-    let all = Room {
+    let all = Headroom {
         paths: usize::MAX,
         wildcards: usize::MAX,
     };
     let caps = Caps {
         items: usize::MAX,
-        manual: all,
-        automatic: all,
-        unasked: usize::MAX,
+        allowance: Allowance {
+            manual: all,
+            automatic: all,
+        },
+        automatic_items: usize::MAX,
     };
     let mut preview = Preview::default();
     for (distribution_id, found) in found {
@@ -145,8 +148,10 @@ fn conclude(found: BTreeMap<String, Found>) -> Preview {
                 why: Vec::new(),
             })
             .collect();
-        for (index, position) in plan.covered {
-            items[position].why.push(found.whys[index].clone());
+        for cover in plan.covers {
+            items[cover.position]
+                .why
+                .push(found.whys[cover.waiting].clone());
         }
         let mut reasons = found.skipped;
         reasons.extend(found.dead.iter().map(|why| format!("dead letter: {why}")));

@@ -1,11 +1,11 @@
-//! What a site's owner alone can know: which other items go with a key, and which keys with none.
+//! Configured rules: additional items for keys, and keys to ignore.
 
 use super::{
     glob::{Captures, Glob, GlobError, is_name},
     path::{IllegalItem, Item, MAX_ITEM_BYTES, Spelling, Unnameable, spell},
 };
 
-/// Keys of a bucket, and the items that go with them.
+/// A `[[rule]]`: items to invalidate when a matching key of a bucket changes.
 #[derive(Debug, Clone)]
 pub struct Rule {
     bucket: String,
@@ -14,52 +14,47 @@ pub struct Rule {
     instead: bool,
 }
 
-/// Keys of a bucket that are never looked at.
+/// An `[[ignore]]`: keys of a bucket whose changes are ignored.
 #[derive(Debug, Clone)]
 pub struct Ignore {
     bucket: String,
     glob: Glob,
 }
 
-/// Why a rule is none, in words for whoever wrote it.
+/// Why a rule is invalid, in words for the author of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    /// Its pattern of keys.
     #[error("match = {0:?}: {1}")]
     Glob(String, GlobError),
-    /// One of its items.
     #[error("{0:?}: {1}")]
     Template(String, TemplateError),
 }
 
-/// Why a text is no item of a rule.
+/// Why an item of a rule is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// Neither a path nor a tag.
     #[error("an item is a path that starts with \"/\", or \"#\" and a cache tag")]
     Kind,
-    /// A brace without its other one, or without a name.
-    #[error("\"{{\" and \"}}\" stand around the name of a capture")]
+    /// An unmatched brace, or an invalid capture name.
+    #[error("\"{{\" and \"}}\" must enclose the name of a capture")]
     Brace,
-    /// A capture that the rule's pattern does not have.
-    #[error("match captures nothing by the name {0:?}")]
+    #[error("match has no capture named {0:?}")]
     Unknown(String),
-    /// What stands around the captures is not legal.
+    /// The text around the captures is illegal.
     #[error("{0}")]
     Illegal(IllegalItem),
 }
 
-/// A rule that is about a key.
+/// A rule that matches a key.
 #[derive(Debug)]
 pub struct RuleMatch<'a> {
-    /// The rule.
     pub rule: &'a Rule,
     captures: Captures,
 }
 
 impl Rule {
-    /// A rule for `bucket`: where `glob` matches a key, the items `also` go out besides what
-    /// mapping finds, or `instead` of it.
+    /// A rule for keys of `bucket` that match `glob`: invalidates the items `also`, in addition to
+    /// what mapping finds or `instead` of it.
     pub fn new(
         bucket: &str,
         glob: &str,
@@ -80,29 +75,28 @@ impl Rule {
         })
     }
 
-    /// Its pattern of keys, as it was written.
+    /// The pattern as written.
     pub fn glob(&self) -> &str {
         self.glob.as_str()
     }
 
-    /// The bucket that it is about.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// Whether what mapping finds by itself is left out.
+    /// Whether the rule's items replace what mapping finds.
     pub fn is_instead(&self) -> bool {
         self.instead
     }
 
-    /// Whether some item of it is a cache tag.
+    /// Whether any of its items is a cache tag.
     pub fn has_tags(&self) -> bool {
         self.also
             .iter()
             .any(|template| template.text.starts_with('#'))
     }
 
-    /// What follows from it for a key, if it is about that.
+    /// Matches the rule against a key.
     pub fn matches(&self, bucket: &str, key: &str) -> Option<RuleMatch<'_>> {
         if self.bucket != bucket {
             return None;
@@ -116,14 +110,15 @@ impl Rule {
 }
 
 impl RuleMatch<'_> {
-    /// Its items; those that cannot be named are widened, and a tag that is none is an error.
+    /// The rule's items for the key. Paths that no exact item can name are widened; an illegal tag
+    /// is an error.
     pub fn items(&self) -> impl Iterator<Item = Result<Rendered, IllegalItem>> {
         self.rule.also.iter().map(|one| one.render(&self.captures))
     }
 }
 
 impl Ignore {
-    /// Ignores the keys of `bucket` that `glob` matches.
+    /// Ignores keys of `bucket` that match `glob`.
     pub fn new(bucket: &str, glob: &str) -> Result<Self, RuleError> {
         let read = Glob::new(glob).map_err(|why| RuleError::Glob(glob.to_owned(), why))?;
         Ok(Self {
@@ -132,27 +127,26 @@ impl Ignore {
         })
     }
 
-    /// Whether it is about a key.
+    /// Whether the key is ignored.
     pub fn is_about(&self, bucket: &str, key: &str) -> bool {
         self.bucket == bucket && self.glob.matches(key)
     }
 
-    /// Its pattern of keys, as it was written.
+    /// The pattern as written.
     pub fn glob(&self) -> &str {
         self.glob.as_str()
     }
 }
 
-/// An item of a rule, with what was captured in it.
+/// An item of a rule, with the captures filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    /// What to send.
     pub item: Item,
-    /// Set where what was captured cannot be named, and the item is a wildcard around it.
+    /// Set if a capture cannot be named exactly, so that `item` is a wildcard that covers it.
     pub widened: Option<Unnameable>,
 }
 
-/// An item with captures in it: `/blog/{slug}/`, `#post-{slug}`.
+/// An item with placeholders for captures: `/blog/{slug}/`, `#post-{slug}`.
 #[derive(Debug, Clone)]
 struct Template {
     text: String,
@@ -189,7 +183,7 @@ impl Template {
         if !text.starts_with(['/', '#']) {
             return Err(TemplateError::Kind);
         }
-        // With a harmless capture in every place, only what stands around can be wrong.
+        // With a harmless value for every capture, only the text around them can be illegal.
         let filled = template.fill(|_| "x".to_owned());
         Item::read(&filled).map_err(TemplateError::Illegal)?;
         Ok(template)
@@ -203,8 +197,8 @@ impl Template {
         parts.collect()
     }
 
-    /// A tag takes captures as they are. A path takes them as they are spelled, and ends as a
-    /// wildcard before the first that cannot be named.
+    /// Fills in the captures: verbatim in a tag, encoded in a path. A path becomes a wildcard that
+    /// ends at the first character that cannot be named.
     fn render(&self, captures: &Captures) -> Result<Rendered, IllegalItem> {
         if self.text.starts_with('#') {
             let filled = self.fill(|name| captures.get(name).cloned().unwrap_or_default());
@@ -222,7 +216,8 @@ impl Template {
                 Part::Text(literal) => text.push_str(literal),
                 Part::Capture(name) => {
                     let text_of_it = captures.get(name).map_or("", String::as_str);
-                    // A star inside is no wildcard, so it is spelled as if something followed.
+                    // A "*" is a wildcard only at the end of an item, so encode other captures
+                    // as if something followed them.
                     let inside = last != Some(at);
                     let path = format!("/{text_of_it}{}", if inside { "." } else { "" });
                     let Spelling {
@@ -328,7 +323,7 @@ mod tests {
     #[test]
     fn captures_that_make_a_path_too_long_make_a_wildcard() {
         let key = "é".repeat(512);
-        // 4,000 bytes less slash and star leave 3,998 for escapes of three: 1,332 of them.
+        // Without the slash and the star, 3,998 bytes are left: 1,332 escapes of three bytes.
         let cut = format!("/{}*", "%C3%A9".repeat(666));
         for also in ["/{s}{s}", "/{s}{s}/", "/{s}{s}*"] {
             assert_eq!(
@@ -337,7 +332,7 @@ mod tests {
                 "{also}"
             );
         }
-        // Widened for one thing, and too long for another.
+        // Widened because of the tilde, and also too long.
         let tilde = format!("{}~", "é".repeat(511));
         let also = format!("/{}/{{s}}", "a".repeat(3_000));
         let (item, widened) = items("{s}", &also, &tilde)[0].clone().unwrap();
@@ -370,10 +365,10 @@ mod tests {
             rule.unwrap_err().to_string()
         };
         for (glob, also, part) in [
-            ("{s", "/a", "stand around the name"),
+            ("{s", "/a", "must enclose the name"),
             ("{s}", "a", "starts with \"/\""),
-            ("{s}", "/{t}", "nothing by the name \"t\""),
-            ("{s}", "/{s", "stand around the name"),
+            ("{s}", "/{t}", "no capture named \"t\""),
+            ("{s}", "/{s", "must enclose the name"),
             ("{s}", "/a b", "percent-encoded"),
             ("{s}", "/a~", "~"),
             ("{s}", "/%{s}", "hex digits"),

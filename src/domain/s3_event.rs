@@ -1,57 +1,51 @@
-//! S3's notifications: the text of an SNS message read into changed objects.
+//! Parses the text of an SNS message into the S3 object changes that it reports.
 
 use jiff::Timestamp;
 use percent_encoding::percent_decode;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What an SNS message about S3 says.
+/// The contents of an SNS message's text.
 #[derive(Debug, PartialEq)]
 pub enum Notification {
-    /// Records, each read or not for itself: one bad record spoils no other.
+    /// Records, each parsed independently: a bad record does not affect the others.
     Records(Vec<Result<ObjectChange, BadRecord>>),
-    /// `s3:TestEvent`: S3 tried the wiring when a bucket's notifications were saved.
-    Test {
-        /// The bucket whose notifications were saved.
-        bucket: String,
-    },
-    /// A text that is no S3 notification; says why.
+    /// `s3:TestEvent`, which S3 sends when a bucket's notification configuration is saved.
+    Test { bucket: String },
+    /// Not an S3 notification; carries the reason.
     Foreign(&'static str),
 }
 
-/// One S3 record that could be read.
+/// A valid S3 record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectChange {
-    /// The bucket's name.
     pub bucket: String,
-    /// The object's key, decoded.
+    /// Decoded.
     pub key: String,
-    /// The event's name without `s3:`, such as `ObjectCreated:Put`.
+    /// The event name without `s3:`, such as `ObjectCreated:Put`.
     pub event: String,
-    /// When S3 says it happened. Shown to people; decides nothing, as clocks differ.
+    /// The time reported by S3. Only for display: clocks differ, so nothing is decided by it.
     pub time: Option<Timestamp>,
 }
 
-/// A record that cannot be read: kept as it came, with the reason.
+/// A record that cannot be parsed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BadRecord {
-    /// What is wrong with it.
     pub why: String,
-    /// The record as it came.
+    /// The unmodified record.
     pub record: Value,
 }
 
-/// Reads an SNS message's text.
 pub fn read(message: &str) -> Notification {
     let Ok(Value::Object(mut body)) = serde_json::from_str(message) else {
-        return Notification::Foreign("it is no JSON object");
+        return Notification::Foreign("it is not a JSON object");
     };
     if let Some(records) = body.remove("Records") {
         return match records {
             Value::Array(records) if !records.is_empty() => {
                 Notification::Records(records.into_iter().map(read_record).collect())
             }
-            _ => Notification::Foreign("its Records are no list, or an empty one"),
+            _ => Notification::Foreign("its Records are not a list, or are an empty list"),
         };
     }
     if body.get("source").and_then(Value::as_str) == Some("aws.s3") {
@@ -64,12 +58,14 @@ pub fn read(message: &str) -> Notification {
         (Some("s3:TestEvent"), Some(bucket)) => Notification::Test {
             bucket: bucket.to_owned(),
         },
-        _ => Notification::Foreign("it has no S3 Records, and is no s3:TestEvent and no S3 event"),
+        _ => Notification::Foreign(
+            "it is neither S3 records, nor an s3:TestEvent, nor an S3 event from EventBridge",
+        ),
     }
 }
 
-/// The members of a record that are used. Everything else differs between event types and
-/// versions, and is ignored, as S3's documentation asks of readers.
+/// The used fields of a record. All others vary by event type and version and are ignored, as
+/// S3's documentation requires of consumers.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
@@ -99,7 +95,7 @@ struct Object {
 fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
     let read = || {
         let record = Record::deserialize(&value).map_err(|error| error.to_string())?;
-        // "aws:s3" is S3's own; the minor version grows with every new event type.
+        // The minor version increases with new event types.
         if record.event_source != "aws:s3" {
             return Err("its eventSource is not aws:s3".to_owned());
         }
@@ -107,7 +103,7 @@ fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
             return Err("its eventVersion is not 2.x".to_owned());
         }
         if record.s3.bucket.name.is_empty() {
-            return Err("it names no bucket".to_owned());
+            return Err("its bucket name is empty".to_owned());
         }
         let key = decode_key(&record.s3.object.key)?;
         let event = record.event_name;
@@ -121,8 +117,8 @@ fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
     read().map_err(|why| BadRecord { why, record: value })
 }
 
-/// An S3 event as a rule of `EventBridge` sends it. Source: Amazon S3 User Guide, "`EventBridge`
-/// event message structure".
+/// An S3 event as sent by an `EventBridge` rule. Source: Amazon S3 User Guide, "`EventBridge` event
+/// message structure".
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Event {
@@ -140,14 +136,14 @@ struct Detail {
     deletion_type: Option<String>,
 }
 
-/// Here the key comes as it is. Events get the names that they have in S3's notifications, so
-/// that one list says which of them invalidate.
+/// Parses an `EventBridge` event. Its key is not URL-encoded. Its type is converted to the event
+/// name of S3's own notifications, so that `events.invalidate_on` applies to both.
 fn read_event(value: Value) -> Result<ObjectChange, BadRecord> {
     let read = || {
         let event = Event::deserialize(&value).map_err(|error| error.to_string())?;
         let detail = &event.detail;
         if detail.bucket.name.is_empty() || detail.object.key.is_empty() {
-            return Err("it names no bucket, or no key".to_owned());
+            return Err("its bucket name or key is empty".to_owned());
         }
         Ok(ObjectChange {
             event: event_name(&event.detail_type, detail),
@@ -190,7 +186,7 @@ fn event_name(detail_type: &str, detail: &Detail) -> String {
     name.to_owned()
 }
 
-/// Undoes S3's form-encoding of a key: `+` is a space, `%XX` a byte of UTF-8.
+/// Decodes S3's form encoding of a key: `+` is a space, and `%XX` is a byte of UTF-8.
 fn decode_key(encoded: &str) -> Result<String, String> {
     if encoded.is_empty() {
         return Err("its key is empty".to_owned());
@@ -199,23 +195,23 @@ fn decode_key(encoded: &str) -> Result<String, String> {
     while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
         let escape = rest.get(at + 1..at + 3);
         if !escape.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-            return Err("its key has a \"%\" that begins no escape".to_owned());
+            return Err("its key has a \"%\" that is not followed by two hex digits".to_owned());
         }
         rest = &rest[at + 3..];
     }
     let spaced = encoded.replace('+', " ");
     match percent_decode(spaced.as_bytes()).decode_utf8() {
         Ok(key) => Ok(key.into_owned()),
-        Err(_) => Err("its key is not UTF-8 when decoded".to_owned()),
+        Err(_) => Err("its decoded key is not UTF-8".to_owned()),
     }
 }
 
-/// Which events change what a viewer gets: patterns such as `ObjectCreated:*`, or names.
+/// Decides which events invalidate, by event names or patterns such as `ObjectCreated:*`.
 #[derive(Debug, Clone)]
 pub struct EventFilter(Vec<String>);
 
 impl EventFilter {
-    /// A filter that lets through what any of `patterns` matches.
+    /// A filter that accepts events that match any of `patterns`.
     pub fn new(patterns: impl IntoIterator<Item = String>) -> Self {
         let bare = |pattern: String| match pattern.strip_prefix("s3:") {
             Some(bare) => bare.to_owned(),
@@ -224,7 +220,7 @@ impl EventFilter {
         Self(patterns.into_iter().map(bare).collect())
     }
 
-    /// Whether an event of this name invalidates.
+    /// Whether an event with this name invalidates.
     pub fn lets_through(&self, event: &str) -> bool {
         self.0
             .iter()
@@ -314,7 +310,7 @@ mod tests {
         }
         let event = json!({"source": "aws.s3", "detail-type": "Object Created", "detail": {}});
         let Notification::Records(records) = read(&event.to_string()) else {
-            panic!("told by its source");
+            panic!("recognised by its source");
         };
         assert!(records[0].is_err(), "kept as a dead letter");
     }
@@ -367,9 +363,9 @@ mod tests {
         assert_eq!(
             why[..5],
             [
-                "its key is not UTF-8 when decoded",
+                "its decoded key is not UTF-8",
                 "good",
-                "its key has a \"%\" that begins no escape",
+                "its key has a \"%\" that is not followed by two hex digits",
                 "its eventVersion is not 2.x",
                 "its eventSource is not aws:s3",
             ]
@@ -425,7 +421,7 @@ mod tests {
         assert!(!filter.lets_through("ObjectRemoved:Delete"));
     }
 
-    /// As S3 encodes keys: everything but letters, digits, `/ - _ . *`, with `+` for a space.
+    /// Encodes a key like S3: everything but letters, digits and `/ - _ . *`, with `+` for a space.
     fn form_encode(key: &str) -> String {
         const SET: &AsciiSet = &NON_ALPHANUMERIC
             .remove(b'/')

@@ -1,4 +1,4 @@
-//! The ARN of an SNS topic, and the names that SNS goes by in that topic's region.
+//! The ARN of an SNS topic, and the names of SNS's host and certificate in the topic's region.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -9,10 +9,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A standard SNS topic: `arn:<partition>:sns:<region>:<account>:<name>`.
+/// The ARN of a standard topic: `arn:<partition>:sns:<region>:<account>:<name>`.
 ///
-/// Equal when the text is equal, byte for byte: SNS's ARNs have one spelling.
-/// Cloning is cheap.
+/// Compared byte for byte, because an ARN has only one spelling. Cheap to clone.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TopicArn {
@@ -21,29 +20,27 @@ pub struct TopicArn {
 }
 
 impl TopicArn {
-    /// The ARN as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The topic's region, such as `eu-west-1`.
     pub fn region(&self) -> &str {
         self.text.split(':').nth(3).unwrap_or_default()
     }
 
-    /// SNS's host in the topic's region: the only one whose certificates are believed for
-    /// this topic (AWS General Reference, "Amazon SNS endpoints and quotas").
+    /// The SNS host in the topic's region, and the only one trusted to serve certificates for this
+    /// topic (AWS General Reference, "Amazon SNS endpoints and quotas").
     pub fn host(&self) -> String {
         format!("sns.{}.{}", self.region(), self.partition.dns_suffix())
     }
 
-    /// The names that a certificate which signs this topic's messages may bear, as AWS's own
-    /// validator has them (AWS SDK for Java 2, `SnsHostProvider`).
+    /// The names allowed in a certificate that signs this topic's messages, as in AWS's own
+    /// validator (AWS SDK for Java 2, `SnsHostProvider`).
     ///
-    /// There the name depends on whether a region is one of the first, or came later and has
-    /// to be opted into. That list grows with every region AWS opens, and both names are
-    /// AWS's alone, so either is taken instead of trusting a list to be up to date. The
-    /// exceptions are regions with a third kind of name.
+    /// There, the name depends on whether the region is enabled by default or has to be opted into.
+    /// That list grows with every new region, and only AWS can have either name, so both are
+    /// accepted instead of relying on an up-to-date list. The exceptions below are regions with a
+    /// third form of name.
     pub fn certificate_names(&self) -> Vec<String> {
         let region = self.region();
         let suffix = self.partition.dns_suffix();
@@ -51,7 +48,7 @@ impl TopicArn {
             "cn-north-1" | "cn-northwest-1" | "us-iso-east-1" | "us-isob-east-1" => {
                 vec![format!("sns-{region}.{suffix}")]
             }
-            // Both regions sign with the western one's certificate.
+            // Both regions use the certificate of us-gov-west-1.
             "us-gov-west-1" | "us-gov-east-1" => vec![format!("sns-us-gov-west-1.{suffix}")],
             _ => vec![
                 format!("sns.{suffix}"),
@@ -96,10 +93,10 @@ impl FromStr for TopicArn {
     }
 }
 
-/// Whether `text` is spelled like a region's id, `^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`.
+/// Whether `text` has the form of a region id, `^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`.
 ///
-/// A grammar and not a list, for AWS opens regions faster than software is updated; and one
-/// that no S3 host passes, because `sns.s3-us-west-2.amazonaws.com` is somebody's bucket.
+/// A grammar instead of a list, because AWS adds regions faster than software is updated. It must
+/// not match S3 host names: `sns.s3-us-west-2.amazonaws.com` would be a bucket named `sns`.
 fn is_region(text: &str) -> bool {
     let mut parts: Vec<&str> = text.split('-').collect();
     let number = parts.pop().unwrap_or_default();
@@ -111,7 +108,7 @@ fn is_region(text: &str) -> bool {
         && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The separate halves of AWS; each has its own DNS suffix.
+/// AWS partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Partition {
     Standard,
@@ -136,7 +133,7 @@ impl Partition {
         Self::EuropeanSovereign,
     ];
 
-    /// Its name in ARNs, its DNS suffix, and how its regions' names begin: botocore's
+    /// The name in ARNs, the DNS suffix, and the prefix of region names. Source: botocore's
     /// `partitions.json`.
     fn facts(self) -> (&'static str, &'static str, &'static str) {
         match self {
@@ -163,7 +160,7 @@ impl Partition {
         Self::ALL.into_iter().find(|partition| partition.id() == id)
     }
 
-    /// Every region without a prefix of its own is in the standard partition.
+    /// Regions without a known prefix are in the standard partition.
     fn of_region(region: &str) -> Self {
         let own = |partition: &Self| {
             let prefix = partition.facts().2;
@@ -173,33 +170,29 @@ impl Partition {
     }
 }
 
-/// What is wrong with a text that should be a topic's ARN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadTopicArn {
-    /// Not the six parts of a topic's ARN.
     #[error("a topic's ARN looks like arn:aws:sns:<region>:<12-digit account>:<name>")]
     Form,
-    /// Seven parts: the ARN of a subscription.
-    #[error("this is a subscription's ARN; leave out its last part to name the topic")]
+    #[error("this is a subscription's ARN; remove the last part to get the topic's ARN")]
     Subscription,
-    /// A partition that purgefront knows no DNS suffix for.
     #[error(
         "unknown partition: it must be aws, aws-cn, aws-us-gov, aws-iso, aws-iso-b, aws-iso-e, aws-iso-f or aws-eusc"
     )]
     Partition,
-    /// Not spelled like a region.
-    #[error("the region is not spelled like one, for example us-east-1")]
+    #[error("the region is not valid; expected a region such as us-east-1")]
     Region,
-    /// A region of another partition.
+    /// Carries the partition that the region is in.
     #[error("the region belongs to the partition {0}")]
     RegionElsewhere(&'static str),
-    /// Not twelve digits.
     #[error("the account must be 12 digits")]
     Account,
-    /// A FIFO topic (Amazon SNS Developer Guide, "Message delivery for FIFO topics").
-    #[error("FIFO topics can neither deliver to HTTPS nor be notified by S3; use a standard topic")]
+    /// Source: Amazon SNS Developer Guide, "Message delivery for FIFO topics".
+    #[error(
+        "FIFO topics support neither HTTPS endpoints nor S3 notifications; use a standard topic"
+    )]
     Fifo,
-    /// Not a topic's name (Amazon SNS API Reference, `CreateTopic`).
+    /// Source: Amazon SNS API Reference, `CreateTopic`.
     #[error("the topic's name must be 1 to 256 letters, digits, hyphens and underscores")]
     Name,
 }
@@ -224,14 +217,14 @@ impl Ord for TopicArn {
     }
 }
 
-// Hashes like its text, which `Borrow<str>` demands.
+// Must hash like the text, because of `Borrow<str>`.
 impl Hash for TopicArn {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
     }
 }
 
-/// So that a set of topics can be asked about a text that nobody has vouched for yet.
+/// Allows looking up unvalidated text in a set of topics.
 impl Borrow<str> for TopicArn {
     fn borrow(&self) -> &str {
         &self.text

@@ -1,6 +1,6 @@
 //! POST /invalidate: a person or a script says what is stale.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use axum::{
     Json,
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    API_BODY,
+    API_BODY, AppState,
     auth::Caller,
     capacity::AdmittedBody,
     problem::{Fault, Problem},
@@ -23,9 +23,7 @@ use crate::{
         history::{RequestState, RequestView},
         path::Item,
     },
-    ports::{Clock, Store},
-    signals::Signals,
-    telemetry::Metrics,
+    ports::Wakeup,
 };
 
 const MAX_ITEMS: usize = 10_000;
@@ -34,10 +32,7 @@ const MAX_REASON: usize = 1_000;
 /// Takes a request. 202 means that it is kept.
 pub(super) async fn create(
     caller: Caller,
-    State(store): State<Arc<dyn Store>>,
-    State(clock): State<Arc<dyn Clock>>,
-    State(signals): State<Arc<Signals>>,
-    State(metrics): State<Metrics>,
+    State(state): State<AppState>,
     headers: HeaderMap,
     body: Result<AdmittedBody<API_BODY>, Problem>,
 ) -> Result<Response, Problem> {
@@ -58,18 +53,18 @@ pub(super) async fn create(
         )
     })?;
     let asked = InvalidateBody::read(value).map_err(Problem::invalid)?;
-    let Some(catalogue) = signals.catalogue() else {
+    let Some(catalogue) = state.catalogue.get() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "no-catalogue",
-            "the account's distributions were never read yet; come again",
+            "the account's distributions have not been read yet; try again in a moment",
         ));
     };
     let seen = caller.sees(&asked.distribution_id);
     if !seen || catalogue.get(&asked.distribution_id).is_none() {
         // Who may not see it cannot make us look for it either.
         if seen {
-            signals.want_refresh();
+            state.wakeups.wake(Wakeup::CatalogueWanted);
         }
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -78,9 +73,10 @@ pub(super) async fn create(
         ));
     }
     let id = Uuid::now_v7();
-    let accepted_at = clock.now();
+    let accepted_at = state.clock.now();
     let count = asked.items.len();
-    store
+    state
+        .intake
         .accept_request(NewRequest {
             id,
             token: caller.name().to_owned(),
@@ -90,8 +86,9 @@ pub(super) async fn create(
             accepted_at,
         })
         .await?;
-    metrics.changes("manual", count);
-    signals.accepted.notify_one();
+    state.metrics.changes("manual", count);
+    state.wakeups.wake(Wakeup::ChangesAccepted);
+    tracing::debug!(request = %id, items = count, token = caller.name(), "request accepted");
     let view = RequestView {
         id,
         state: RequestState::Accepted,

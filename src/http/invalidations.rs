@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::history::{InvalidationDetail, InvalidationQuery, InvalidationSummary},
-    ports::Store,
+    ports::history::HistoryStore,
 };
 
 const DEFAULT_LIMIT: usize = 50;
@@ -39,7 +39,7 @@ pub(super) struct Page {
 
 pub(super) async fn list(
     caller: Caller,
-    State(store): State<Arc<dyn Store>>,
+    State(history): State<Arc<dyn HistoryStore>>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
     let Query(query) = query.map_err(|rejection| invalid("", rejection.body_text()))?;
@@ -49,7 +49,7 @@ pub(super) async fn list(
     }
     let status = query.status.map(|status| status.parse()).transpose();
     let status = status.map_err(|unknown| invalid("status", format!("{unknown}")))?;
-    let mut invalidations = store
+    let mut invalidations = history
         .invalidations(&InvalidationQuery {
             distributions: asked_for(&caller, query.distribution_id),
             status,
@@ -69,10 +69,10 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     caller: Caller,
-    State(store): State<Arc<dyn Store>>,
+    State(history): State<Arc<dyn HistoryStore>>,
     Path(id): Path<String>,
 ) -> Result<Json<InvalidationDetail>, Problem> {
-    let known = store.invalidation(&id).await?;
+    let known = history.invalidation(&id).await?;
     known
         .filter(|one| caller.sees(&one.summary.distribution_id))
         .map(Json)

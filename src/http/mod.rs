@@ -25,16 +25,18 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{delete, get, post},
 };
+use tokio::sync::watch;
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    domain::{s3_event::EventFilter, topic::TopicArn},
-    health::Health,
-    ports::{Clock, SnsTrust, Store},
+    domain::{s3_event::EventFilter, status::Status, topic::TopicArn},
+    ports::{
+        Clock, SnsTrust, Wakeups, catalogue::CatalogueHandle, history::HistoryStore,
+        intake::IntakeStore, operations::OperationsStore,
+    },
     secret::SecretHash,
-    signals::Signals,
-    telemetry::Metrics,
+    telemetry::{Health, Metrics},
 };
 
 pub use auth::{ApiToken, Tokens};
@@ -55,10 +57,21 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct AppState {
-    pub store: Arc<dyn Store>,
+    /// Where requests are accepted,
+    pub intake: Arc<dyn IntakeStore>,
+    /// what operators change,
+    pub operations: Arc<dyn OperationsStore>,
+    /// and what people read.
+    pub history: Arc<dyn HistoryStore>,
     pub trust: Arc<dyn SnsTrust>,
     pub clock: Arc<dyn Clock>,
-    pub signals: Arc<Signals>,
+    /// Wakes the work behind the 2xx.
+    pub wakeups: Arc<dyn Wakeups>,
+    /// What the process knows of the account.
+    pub catalogue: CatalogueHandle,
+    /// Where the work behind the 2xx stands.
+    pub status: watch::Receiver<Status>,
+    /// How the process itself is.
     pub health: Health,
     pub metrics: Metrics,
     pub sns: Arc<SnsRules>,
@@ -93,9 +106,11 @@ macro_rules! part_of_state {
 }
 
 part_of_state! {
-    store: Arc<dyn Store>,
+    operations: Arc<dyn OperationsStore>,
+    history: Arc<dyn HistoryStore>,
     clock: Arc<dyn Clock>,
-    signals: Arc<Signals>,
+    wakeups: Arc<dyn Wakeups>,
+    status: watch::Receiver<Status>,
     health: Health,
     metrics: Metrics,
     tokens: Arc<Tokens>,

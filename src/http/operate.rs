@@ -15,24 +15,23 @@ use super::problem::{Fault, Problem};
 use crate::{
     domain::{
         history::DeadLetter,
+        operations::day_of,
         s3_event::{self, Notification, ObjectChange},
     },
-    ports::{Clock, Store},
-    signals::Signals,
+    ports::{Clock, Wakeup, Wakeups, operations::OperationsStore},
 };
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
-const DAY: i64 = 86_400;
 
 /// Whom a pause is about; all, where it names nobody.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Scope {
+struct PauseScope {
     distribution_id: Option<String>,
 }
 
-impl Scope {
+impl PauseScope {
     fn read(body: &[u8]) -> Result<Self, Problem> {
         if body.is_empty() {
             return Ok(Self::default());
@@ -46,37 +45,35 @@ impl Scope {
 
 /// Stops sending; intake goes on.
 pub(super) async fn pause(
-    State(store): State<Arc<dyn Store>>,
-    State(signals): State<Arc<Signals>>,
+    State(store): State<Arc<dyn OperationsStore>>,
+    State(wakeups): State<Arc<dyn Wakeups>>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let scope = Scope::read(&body)?;
+    let scope = PauseScope::read(&body)?;
     store
         .set_paused(scope.distribution_id.as_deref(), true)
         .await?;
     tracing::warn!(distribution_id = scope.distribution_id, "sending is paused");
-    signals.change_brakes();
+    wakeups.wake(Wakeup::OperatorActed);
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Starts sending again; for all, it also lifts the day's limit for the rest of the day.
 pub(super) async fn resume(
-    State(store): State<Arc<dyn Store>>,
-    State(signals): State<Arc<Signals>>,
+    State(store): State<Arc<dyn OperationsStore>>,
+    State(wakeups): State<Arc<dyn Wakeups>>,
     State(clock): State<Arc<dyn Clock>>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let scope = Scope::read(&body)?;
+    let scope = PauseScope::read(&body)?;
     store
         .set_paused(scope.distribution_id.as_deref(), false)
         .await?;
     if scope.distribution_id.is_none() {
-        store
-            .lift_limit(clock.now().as_second().div_euclid(DAY))
-            .await?;
+        store.lift_limit(day_of(clock.now())).await?;
     }
     tracing::warn!(distribution_id = scope.distribution_id, "sending goes on");
-    signals.change_brakes();
+    wakeups.wake(Wakeup::OperatorActed);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -96,7 +93,7 @@ pub(super) struct Page {
 }
 
 pub(super) async fn list(
-    State(store): State<Arc<dyn Store>>,
+    State(store): State<Arc<dyn OperationsStore>>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
     let invalid = |pointer: &str, detail: String| {
@@ -123,8 +120,8 @@ pub(super) async fn list(
 
 /// Lets a dead letter try again.
 pub(super) async fn replay(
-    State(store): State<Arc<dyn Store>>,
-    State(signals): State<Arc<Signals>>,
+    State(store): State<Arc<dyn OperationsStore>>,
+    State(wakeups): State<Arc<dyn Wakeups>>,
     Path(id): Path<String>,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let letter = find(&*store, &id).await?;
@@ -139,13 +136,14 @@ pub(super) async fn replay(
             "there is nothing behind it that could wait again",
         ));
     }
-    signals.want_recount();
+    wakeups.wake(Wakeup::ChangesAccepted);
+    wakeups.wake(Wakeup::OperatorActed);
     Ok(Json(json!({ "replayed": letter.id })))
 }
 
 /// Drops a dead letter for good.
 pub(super) async fn drop_letter(
-    State(store): State<Arc<dyn Store>>,
+    State(store): State<Arc<dyn OperationsStore>>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let letter = find(&*store, &id).await?;
@@ -153,7 +151,7 @@ pub(super) async fn drop_letter(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn find(store: &dyn Store, id: &str) -> Result<DeadLetter, Problem> {
+async fn find(store: &dyn OperationsStore, id: &str) -> Result<DeadLetter, Problem> {
     let letter = match id.parse() {
         Ok(id) => store.dead_letter(id).await?,
         Err(_) => None,

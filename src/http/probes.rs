@@ -9,12 +9,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
+use tokio::sync::watch;
 
-use super::problem::Problem;
+use super::{AppState, problem::Problem};
 use crate::{
-    health::{Check, Health, State as CheckState},
-    ports::{Clock, Store, StoreError},
-    telemetry::Metrics,
+    domain::status::{Finding, Severity, Status},
+    ports::{Clock, StoreError, operations::OperationsStore},
+    telemetry::{Check, Metrics, State as CheckState},
 };
 
 /// The names of what is looked up in the store.
@@ -26,70 +27,79 @@ pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// Whether the store takes writes. States only: details may name things of the account.
-pub(super) async fn ready(
-    State(health): State<Health>,
-    State(store): State<Arc<dyn Store>>,
-) -> Response {
-    let checks = checks(&health, &*store, 1).await;
-    let states: BTreeMap<_, _> = checks
-        .iter()
-        .map(|(part, check)| (*part, check.state))
-        .collect();
-    answer(&checks, states)
+/// Whether the service takes requests. States only: details may name things of the account.
+pub(super) async fn ready(State(state): State<AppState>) -> Response {
+    let (status, checks) = checks(&state, 1).await;
+    let shown = checks.iter().map(|(part, check)| (*part, check.state));
+    let shown: BTreeMap<_, _> = shown.collect();
+    answer(status, &checks, shown)
 }
 
 /// The same for operators, with the details.
-pub(super) async fn ready_in_detail(
-    State(health): State<Health>,
-    State(store): State<Arc<dyn Store>>,
-) -> Response {
-    let checks = checks(&health, &*store, usize::MAX).await;
-    answer(&checks, checks.clone())
+pub(super) async fn ready_in_detail(State(state): State<AppState>) -> Response {
+    let (status, checks) = checks(&state, usize::MAX).await;
+    answer(status, &checks, checks.clone())
 }
 
-/// What everybody reported, and what in the store somebody should look at: dead letters, counted
-/// up to `most`, and subscriptions that ended.
-async fn checks(health: &Health, store: &dyn Store, most: usize) -> BTreeMap<&'static str, Check> {
-    let mut checks = health.checks();
+/// How the process is, where the work behind the 2xx stands, and what in the store somebody should
+/// look at: dead letters, counted up to `most`, and subscriptions that ended.
+///
+/// The service is ready as long as the process can take requests in: whatever holds up the work
+/// behind the 2xx is shown, and no reason to send SNS's messages elsewhere.
+async fn checks(state: &AppState, most: usize) -> (StatusCode, BTreeMap<&'static str, Check>) {
+    let mut checks = state.health.checks();
+    let failed = checks.values().any(|check| check.state == CheckState::Fail);
+    let status = if failed {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
+    let findings = state.status.borrow().findings();
+    checks.extend(findings.into_iter().map(check));
     let mut add = |part, found: Result<Option<String>, StoreError>| match found {
         Ok(None) => drop(checks.insert(part, Check::ok())),
         Ok(Some(text)) => drop(checks.insert(part, Check::warn(text))),
         // The store's own check says more.
         Err(error) => tracing::debug!(%error, part, "not looked up"),
     };
-    let letters = store.count_dead_letters(most).await;
+    let letters = state.operations.count_dead_letters(most).await;
     let show = |count| format!("{count} are kept: purgefront deadletters list shows them");
     add(
         DEAD_LETTERS,
         letters.map(|count| (count > 0).then(|| show(count))),
     );
-    let ended = store.ended_subscriptions().await;
+    let ended = state.history.ended_subscriptions().await;
     let show = |topics: String| format!("the subscription to {topics} was ended; subscribe again");
     add(
         UNSUBSCRIBED,
         ended.map(|topics| (!topics.is_empty()).then(|| show(topics.join(" and ")))),
     );
-    checks
+    (status, checks)
 }
 
-fn answer(checks: &BTreeMap<&'static str, Check>, shown: impl Serialize) -> Response {
+fn check(finding: Finding) -> (&'static str, Check) {
+    let state = match finding.severity {
+        Severity::Ok => CheckState::Ok,
+        Severity::Warn => CheckState::Warn,
+        Severity::Fail => CheckState::Fail,
+    };
+    let detail = finding.detail;
+    (finding.check, Check { state, detail })
+}
+
+fn answer(
+    status: StatusCode,
+    checks: &BTreeMap<&'static str, Check>,
+    shown: impl Serialize,
+) -> Response {
     #[derive(Serialize)]
     struct Body<T> {
         state: CheckState,
         checks: T,
     }
-    let state = checks
-        .values()
-        .map(|check| check.state)
-        .max()
-        .unwrap_or(CheckState::Ok);
-    let status = match state {
-        CheckState::Ok | CheckState::Warn => StatusCode::OK,
-        CheckState::Fail => StatusCode::SERVICE_UNAVAILABLE,
-    };
+    let worst = checks.values().map(|check| check.state).max();
     let body = Body {
-        state,
+        state: worst.unwrap_or(CheckState::Ok),
         checks: shown,
     };
     (status, Json(body)).into_response()
@@ -98,16 +108,18 @@ fn answer(checks: &BTreeMap<&'static str, Check>, shown: impl Serialize) -> Resp
 /// Everything that is counted, for Prometheus.
 pub(super) async fn metrics(
     State(metrics): State<Metrics>,
-    State(store): State<Arc<dyn Store>>,
+    State(store): State<Arc<dyn OperationsStore>>,
     State(clock): State<Arc<dyn Clock>>,
+    State(status): State<watch::Receiver<Status>>,
 ) -> Result<Response, Problem> {
     match store.count_dead_letters(usize::MAX).await {
         Ok(count) => metrics.dead_letters(count),
         // The other metrics matter most while the store is in trouble.
         Err(error) => tracing::warn!(%error, "dead letters were not counted"),
     }
+    let status = status.borrow().clone();
     let text = metrics
-        .encode(clock.now())
+        .encode(clock.now(), &status)
         .map_err(|_| Problem::internal())?;
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, format)], text).into_response())

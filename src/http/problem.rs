@@ -140,7 +140,7 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::debug!(%error, "answered 503");
+        tracing::debug!(error = &error as &dyn std::error::Error, "answered 503");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "store-unavailable",

@@ -8,15 +8,15 @@ use axum::{
 };
 
 use super::{auth::Caller, problem::Problem};
-use crate::{domain::history::RequestView, ports::Store};
+use crate::{domain::history::RequestView, ports::history::HistoryStore};
 
 pub(super) async fn show(
     caller: Caller,
-    State(store): State<Arc<dyn Store>>,
+    State(history): State<Arc<dyn HistoryStore>>,
     Path(id): Path<String>,
 ) -> Result<Json<RequestView>, Problem> {
     let known = match id.parse() {
-        Ok(id) => store.request(id).await?,
+        Ok(id) => history.request(id).await?,
         Err(_) => None,
     };
     known

@@ -14,6 +14,7 @@ use crate::{
         s3_event::{self, Notification},
         sns_message::{MessageKind, Refusal, RefusalClass, SnsMessage},
     },
+    ports::Wakeup,
     telemetry::Metrics,
 };
 
@@ -51,7 +52,7 @@ async fn take_in(
         .map_err(|refusal| refused(state, &refusal))?;
     let content = read(&message, &state.sns, &state.metrics);
     let acceptance = state
-        .store
+        .intake
         .accept_message(NewMessage {
             message_id: message.message_id(),
             signed_at: message.timestamp(),
@@ -122,8 +123,14 @@ fn kept(state: &AppState, message: &SnsMessage, content: &Content) {
         Content::Notification { changes, dead } => {
             state.metrics.records("accepted", changes.len());
             state.metrics.changes("event", changes.len());
+            tracing::debug!(
+                message_id = %message.message_id(),
+                topic = %message.topic(),
+                changes = changes.len(),
+                "message accepted"
+            );
             if !changes.is_empty() {
-                state.signals.accepted.notify_one();
+                state.wakeups.wake(Wakeup::ChangesAccepted);
             }
             for letter in dead {
                 state.metrics.records("dead", 1);
@@ -137,7 +144,7 @@ fn kept(state: &AppState, message: &SnsMessage, content: &Content) {
         }
         Content::SubscriptionConfirmation(_) => {
             tracing::info!(topic = %message.topic(), "a subscription wants to be confirmed");
-            state.signals.confirmation.notify_one();
+            state.wakeups.wake(Wakeup::SubscriptionAccepted);
         }
         Content::UnsubscribeConfirmation => {
             tracing::warn!(

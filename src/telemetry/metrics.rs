@@ -1,9 +1,8 @@
 //! Metrics, in Prometheus's text format. No label ever holds a key, a path or a reason.
 
 use std::{
-    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use jiff::Timestamp;
@@ -12,6 +11,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+
+use crate::domain::status::{DistributionStatus, Status};
 
 /// All metrics. Cheap to clone; clones count together.
 #[derive(Debug, Clone)]
@@ -25,7 +26,6 @@ pub struct Metrics {
     confirmations: Family<Outcome, Counter>,
     unauthorized: Family<Outcome, Counter>,
     waiting: Family<Distribution, Gauge>,
-    oldest: Arc<Mutex<HashMap<String, Timestamp>>>,
     oldest_age: Family<Distribution, Gauge<f64, AtomicU64>>,
     in_progress: Family<Pool, Gauge>,
     dead_letters: Gauge,
@@ -182,7 +182,6 @@ impl Default for Metrics {
             confirmations,
             unauthorized,
             waiting,
-            oldest: Arc::default(),
             oldest_age,
             in_progress,
             dead_letters,
@@ -237,33 +236,6 @@ impl Metrics {
         self.confirmations.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// Says how many items wait at a distribution, and since when the oldest does.
-    pub fn waiting(&self, distribution_id: &str, items: u64, oldest: Option<Timestamp>) {
-        let label = Distribution {
-            distribution_id: distribution_id.to_owned(),
-        };
-        let gauge = self.waiting.get_or_create(&label);
-        gauge.set(items.try_into().unwrap_or(i64::MAX));
-        let mut all = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
-        match oldest {
-            Some(oldest) => all.insert(label.distribution_id, oldest),
-            None => all.insert(label.distribution_id, Timestamp::MAX),
-        };
-    }
-
-    /// Says how many items are in progress at a distribution.
-    pub fn in_progress(&self, distribution_id: &str, paths: usize, wildcards: usize) {
-        for (kind, items) in [("exact", paths), ("wildcard", wildcards)] {
-            let distribution_id = distribution_id.to_owned();
-            let pool = Pool {
-                distribution_id,
-                kind,
-            };
-            let gauge = self.in_progress.get_or_create(&pool);
-            gauge.set(items.try_into().unwrap_or(i64::MAX));
-        }
-    }
-
     /// Notes how many seconds the oldest change of an invalidation took to be done.
     pub fn completed(&self, seconds: f64) {
         self.completed.observe(seconds);
@@ -292,21 +264,36 @@ impl Metrics {
         self.dead_letters.set(count.try_into().unwrap_or(i64::MAX));
     }
 
-    /// All of it in Prometheus's text format, as it stands at `now`.
-    pub fn encode(&self, now: Timestamp) -> Result<String, fmt::Error> {
-        let oldest = self
-            .oldest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for (distribution_id, since) in oldest {
-            let age = now.duration_since(since).as_secs_f64().max(0.0);
-            self.oldest_age
-                .get_or_create(&Distribution { distribution_id })
-                .set(age);
+    /// All of it in Prometheus's text format, with the status as it stands at `now`.
+    pub fn encode(&self, now: Timestamp, status: &Status) -> Result<String, fmt::Error> {
+        for (id, one) in &status.distributions {
+            self.show(now, id, one);
         }
         let mut encoded = String::new();
         text::encode(&mut encoded, &self.registry)?;
         Ok(encoded)
     }
+
+    fn show(&self, now: Timestamp, id: &str, status: &DistributionStatus) {
+        let label = Distribution {
+            distribution_id: id.to_owned(),
+        };
+        let items = status.waiting.map_or(0, |backlog| backlog.items);
+        self.waiting.get_or_create(&label).set(gauge(items));
+        let oldest = status.waiting.map_or(now, |backlog| backlog.oldest);
+        let age = now.duration_since(oldest).as_secs_f64().max(0.0);
+        self.oldest_age.get_or_create(&label).set(age);
+        let usage = status.in_progress;
+        for (kind, items) in [("exact", usage.paths), ("wildcard", usage.wildcards)] {
+            let pool = Pool {
+                distribution_id: id.to_owned(),
+                kind,
+            };
+            self.in_progress.get_or_create(&pool).set(gauge(items));
+        }
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }

@@ -4,16 +4,95 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use purgefront::{
-    dispatch::Settings,
+    dispatch::{self, Context, Dispatch, RunningDispatch, Settings},
     domain::{
         batch::Usage,
         catalogue::{Behaviour, CacheKey, Caching, Details, Distribution, Origin},
         mapping::MappingPolicy,
         sns_message::{Refusal, SnsMessage, Token},
+        status::Status,
         topic::TopicArn,
     },
-    ports::{ConfirmError, SnsTrust},
+    ports::{
+        Cdn, Clock, ConfirmError, SnsTrust, Wakeup, Wakeups as _,
+        catalogue::{CatalogueHandle, CataloguePublisher},
+        dispatch::{DispatchStore, Epoch, LeaderStore as _},
+    },
+    shutdown::Tasks,
+    store::{self, LocalWakeups},
+    telemetry::{Health, Metrics},
 };
+use tokio::sync::watch;
+
+use super::tapped::Tapped;
+
+/// The work behind the 2xx, in this process, with the real store.
+pub struct Inside {
+    pub store: Tapped,
+    /// The handle that tests look through.
+    pub leader: Arc<dyn DispatchStore>,
+    pub wakeups: Arc<LocalWakeups>,
+    pub catalogue: CatalogueHandle,
+    pub status: watch::Receiver<Status>,
+    pub tasks: Tasks,
+    pub dispatch: Dispatch,
+    pub running: RunningDispatch,
+    pub home: tempfile::TempDir,
+}
+
+impl Inside {
+    pub async fn start(clock: Arc<dyn Clock>, cdn: Arc<dyn Cdn>, settings: Settings) -> Self {
+        // Where memory is a disk, syncing costs nothing.
+        let home = tempfile::tempdir_in("/dev/shm")
+            .or_else(|_| tempfile::tempdir())
+            .unwrap();
+        let tasks = Tasks::default();
+        let path = home.path().join("purgefront.db");
+        let health = Health::default();
+        let opened = store::open(&path, Arc::clone(&clock), health, tasks.apart()).await;
+        let store = Tapped::new(opened.unwrap());
+        let wakeups = Arc::new(LocalWakeups::default());
+        let (publisher, catalogue) = CataloguePublisher::new();
+        let context = Context {
+            leader_store: Arc::new(store.clone()),
+            catalogue_store: Arc::new(store.clone()),
+            cdn,
+            trust: Arc::new(NoSns),
+            clock,
+            wakeups: Arc::clone(&wakeups) as _,
+            catalogue: catalogue.clone(),
+            status: Arc::default(),
+            metrics: Metrics::default(),
+        };
+        let origins = Arc::clone(&settings.origins);
+        dispatch::follow_catalogue(&context, origins, publisher, &tasks);
+        let status = context.status.subscribe();
+        let dispatch = Dispatch { context, settings };
+        let running = dispatch.start(&tasks, Epoch(1)).await.unwrap();
+        Self {
+            leader: store.lead(Epoch(1)),
+            store,
+            wakeups,
+            catalogue,
+            status,
+            tasks,
+            dispatch,
+            running,
+            home,
+        }
+    }
+
+    pub fn wake(&self) {
+        self.wakeups.wake(Wakeup::ChangesAccepted);
+    }
+
+    /// What readiness would say under this name; empty where all is well.
+    pub fn finding(&self, check: &str) -> String {
+        let findings = self.status.borrow().findings();
+        let finding = findings.into_iter().find(|one| one.check == check);
+        finding.unwrap().detail
+    }
+}
 
 /// A distribution in front of one bucket.
 pub fn in_front_of(id: &str, domain: &str) -> Distribution {

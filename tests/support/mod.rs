@@ -4,7 +4,6 @@ pub mod audit;
 pub mod aws;
 pub mod clock;
 pub mod cloudfront;
-pub mod counted;
 pub mod distribution;
 pub mod inside;
 pub mod proxy;
@@ -13,6 +12,8 @@ pub mod service;
 pub mod signer;
 pub mod simulated;
 pub mod sns;
+pub mod tapped;
+pub mod world;
 
 use std::time::{Duration, Instant};
 

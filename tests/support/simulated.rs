@@ -11,10 +11,14 @@ use jiff::Timestamp;
 use purgefront::{
     domain::{
         batch::{Batch, Usage},
-        catalogue::{CacheKey, Distribution},
+        catalogue::CacheKey,
+        cdn::{
+            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage,
+            ListedInvalidation, Pool, SeenInvalidation,
+        },
         limits::{ItemRate, TokenBucket},
     },
-    ports::{Cdn, CdnError, Clock, CreatedInvalidation, ReadDetails, SeenInvalidation},
+    ports::{Cdn, Clock},
 };
 
 use super::{clock::VirtualClock, inside::in_front_of};
@@ -178,7 +182,7 @@ impl Simulated {
             .is_some_and(|(refused, until)| refused == id && self.elapsed() < *until)
         {
             return Err(CdnError::TooManyInProgress {
-                wildcards: false,
+                pool: Pool::Paths,
                 text: "others fill the pool".to_owned(),
             });
         }
@@ -250,7 +254,11 @@ impl Simulated {
         if full.paths > 3_000 || full.wildcards > 15 {
             *state.refusals.entry("quota pool").or_default() += 1;
             return Err(CdnError::TooManyInProgress {
-                wildcards: full.wildcards > 15,
+                pool: if full.wildcards > 15 {
+                    Pool::Wildcards
+                } else {
+                    Pool::Paths
+                },
                 text: "exceeds".to_owned(),
             });
         }
@@ -287,7 +295,7 @@ fn refusal(injected: &'static str) -> Option<CdnError> {
     match injected {
         "throttled" => Some(CdnError::Throttled(text)),
         "too many" => Some(CdnError::TooManyInProgress {
-            wildcards: false,
+            pool: Pool::Paths,
             text,
         }),
         "unavailable" => Some(CdnError::Unknown(text)),
@@ -306,10 +314,7 @@ fn usage_of(items: &[String]) -> Usage {
 
 #[async_trait]
 impl Cdn for Simulated {
-    async fn list_distributions(
-        &self,
-        _: Option<&str>,
-    ) -> Result<(Vec<Distribution>, Option<String>), CdnError> {
+    async fn list_distributions(&self, _: Option<&str>) -> Result<DistributionPage, CdnError> {
         self.travel().await;
         if self.is_dark() {
             return Err(CdnError::Unknown("dark".to_owned()));
@@ -320,12 +325,15 @@ impl Cdn for Simulated {
                 &format!("bucket-{}.s3.amazonaws.com", id.to_lowercase()),
             )
         });
-        Ok((distributions.collect(), None))
+        Ok(DistributionPage {
+            distributions: distributions.collect(),
+            next_marker: None,
+        })
     }
 
-    async fn details(&self, _: &str) -> Result<ReadDetails, CdnError> {
+    async fn details(&self, _: &str) -> Result<DistributionDetails, CdnError> {
         self.travel().await;
-        Ok(ReadDetails::default())
+        Ok(DistributionDetails::default())
     }
 
     async fn cache_policy(&self, _: &str) -> Result<CacheKey, CdnError> {
@@ -358,7 +366,7 @@ impl Cdn for Simulated {
         })
     }
 
-    async fn newest_invalidations(&self, id: &str) -> Result<Vec<(String, bool)>, CdnError> {
+    async fn newest_invalidations(&self, id: &str) -> Result<Vec<ListedInvalidation>, CdnError> {
         self.travel().await;
         let state = self.state.lock().unwrap();
         let of_it = state
@@ -368,7 +376,10 @@ impl Cdn for Simulated {
             .filter(|made| made.distribution_id == id);
         Ok(of_it
             .take(100)
-            .map(|made| (made.id.clone(), self.is_completed(made)))
+            .map(|made| ListedInvalidation {
+                cloudfront_id: made.id.clone(),
+                completed: self.is_completed(made),
+            })
             .collect())
     }
 }

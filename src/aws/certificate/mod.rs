@@ -1,7 +1,7 @@
-//! A signing certificate: what it must be, and what it says about a message.
+//! An SNS signing certificate: parsing, requirements, and checks of a message against it.
 //!
-//! No chain is verified. SNS serves the leaf alone, and what makes it SNS's is where it came
-//! from: over TLS, from SNS's own host in the topic's region.
+//! The chain is not verified, because SNS serves only the leaf certificate. Trust comes from its
+//! source: it is fetched over TLS from the SNS host of the topic's region.
 
 #[cfg(test)]
 pub(super) mod testing;
@@ -26,7 +26,7 @@ use crate::domain::{
     topic::TopicArn,
 };
 
-/// The most bytes of PEM that are read; SNS's certificates have about 2,000.
+/// The largest accepted PEM file. SNS's certificates have about 2,000 bytes.
 pub(super) const MAX_PEM_BYTES: usize = 16 * 1024;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
@@ -35,21 +35,21 @@ const END: &str = "-----END CERTIFICATE-----";
 /// `rsaEncryption` (RFC 8017, appendix C).
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// A certificate with an RSA key, whoever's and of whatever time: names and dates are asked
-/// anew for each message, because one certificate serves many topics and many days.
+/// A certificate with an RSA key. Names and dates are checked per message and not when the
+/// certificate is read, because one certificate serves many topics and many days.
 pub struct SigningCertificate {
     names: Vec<String>,
-    /// Both ends belong to it; whole seconds, as certificates have them.
+    /// Unix seconds, both ends inclusive.
     valid: (i64, i64),
     with_sha1: ParsedPublicKey,
     with_sha256: ParsedPublicKey,
 }
 
 impl SigningCertificate {
-    /// Reads what must be exactly one PEM block and nothing else.
+    /// Parses exactly one PEM block and nothing else.
     ///
-    /// Official validators searched the answer for a PEM block, until it was shown that SNS's
-    /// real host can be made to say something that has a stranger's inside.
+    /// Official validators used to search the response for a PEM block, until it was shown that the
+    /// real SNS host can be made to return a response that contains an attacker's certificate.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Refusal> {
         if pem.len() > MAX_PEM_BYTES {
             return refuse("is larger than 16 KiB");
@@ -74,7 +74,7 @@ impl SigningCertificate {
         let Ok(key) = key.to_der() else {
             return refuse("has an unreadable key");
         };
-        // Refuses what is outside of these sizes as well.
+        // This also enforces the key sizes.
         if PublicEncryptingKey::from_der(&key).is_err() {
             return refuse("must have an RSA key of 2048 to 8192 bits");
         }
@@ -93,7 +93,7 @@ impl SigningCertificate {
         })
     }
 
-    /// Whether it is named as SNS names the certificates for `topic`.
+    /// Checks that the certificate has one of the names that SNS uses for `topic`.
     pub fn check_name(&self, topic: &TopicArn) -> Result<(), Refusal> {
         let wanted = topic.certificate_names();
         let bears = |name: &String| {
@@ -108,8 +108,8 @@ impl SigningCertificate {
         }
     }
 
-    /// Whether it was valid when the message was published. Not whether it is now: SNS
-    /// repeats messages, and changes its certificate every year.
+    /// Checks that the certificate was valid when the message was published. It need not be valid
+    /// now: SNS retries messages, and replaces its certificate every year.
     pub fn check_dates(&self, published: Timestamp) -> Result<(), Refusal> {
         let (from, until) = self.valid;
         if (from..=until).contains(&published.as_second()) {
@@ -119,7 +119,7 @@ impl SigningCertificate {
         }
     }
 
-    /// Whether `signature` is this key's over `signed`.
+    /// Checks that `signature` was made with this certificate's key over `signed`.
     pub fn check_signature(
         &self,
         version: SignatureVersion,
@@ -144,8 +144,8 @@ impl fmt::Debug for SigningCertificate {
     }
 }
 
-/// The DNS names of the subjectAltName; the subject's common name only where there is no
-/// subjectAltName at all (RFC 6125, section 6.4.4).
+/// The DNS names of the subjectAltName; the subject's common name only if there is no
+/// subjectAltName (RFC 6125, section 6.4.4).
 fn names(certificate: &Certificate) -> Result<Vec<String>, Refusal> {
     let certificate = certificate.tbs_certificate();
     match certificate.get_extension::<SubjectAltName>() {

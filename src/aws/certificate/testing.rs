@@ -1,5 +1,5 @@
-//! A signer like SNS, for the unit tests of this folder: an RSA key, certificates for it,
-//! and messages that it signed.
+//! A stand-in for SNS's signer in unit tests: an RSA key, certificates for it, and messages
+//! signed with it.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -13,21 +13,21 @@ use serde_json::{Value, json};
 
 use crate::domain::{sns_message::SnsMessage, topic::TopicArn};
 
-/// The topic of all made messages.
+/// The topic of all generated messages.
 pub(in crate::aws) const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:site-changes";
 
-/// Making an RSA key takes a while in a debug build: all tests share one.
+/// Generating an RSA key is slow in debug builds, so all tests share one.
 static SIGNER: LazyLock<(KeyPair, RsaKeyPair)> = LazyLock::new(|| {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
     let rsa = RsaKeyPair::from_pkcs8(&key.serialize_der()).unwrap();
     (key, rsa)
 });
 
-/// What a certificate says; by default one that SNS could have.
+/// The contents of a certificate. The default is one that SNS could have.
 pub(in crate::aws) struct Issued<'a> {
     pub(in crate::aws) dns_names: &'a [&'a str],
     pub(in crate::aws) common_name: &'a str,
-    /// Whole years, from the first of January to the first of January.
+    /// Valid from the first of January of one year to the first of January of the other.
     pub(in crate::aws) years: (i32, i32),
 }
 
@@ -72,7 +72,7 @@ pub(in crate::aws) fn sign(signed: &str) -> Vec<u8> {
     signature
 }
 
-/// A notification of March 2026 whose certificate is the one with this number.
+/// A notification published in March 2026, whose certificate URL contains this number.
 pub(in crate::aws) fn notification(certificate: u32) -> Value {
     let mut body = json!({
         "Type": "Notification",

@@ -1,10 +1,10 @@
-//! Certificates that may sign, and certificates that may not.
+//! Which certificates are accepted, and which are refused.
 
 use super::testing::{Issued, TOPIC, sign};
 use super::*;
 use rcgen::KeyPair;
 
-/// Named like SNS's, with a key of 1,024 bits; rcgen makes none this small.
+/// Named like SNS's certificates, but with a 1,024-bit key, which rcgen cannot generate.
 const SMALL: &str = "\
 -----BEGIN CERTIFICATE-----\n\
 MIICFDCCAX2gAwIBAgIUbvuWe98usUewolTBjqPTlobUe3kwDQYJKoZIhvcNAQEL\n\
@@ -135,7 +135,7 @@ fn the_common_name_counts_only_without_a_subject_alt_name() {
     assert!(named(&[], "sns.amazonaws.com", TOPIC));
     assert!(!named(&[], "evil.example", TOPIC));
     assert!(!named(&["evil.example"], "sns.amazonaws.com", TOPIC));
-    // A subjectAltName without any DNS name.
+    // A subjectAltName that has no DNS name.
     assert!(!named(&["10.0.0.1"], "sns.amazonaws.com", TOPIC));
 }
 

@@ -1,4 +1,4 @@
-//! Fetching a certificate over HTTP: one request, no redirects, a bounded body.
+//! Fetches a certificate over HTTP: one request, no redirects, a bounded body.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,27 +10,27 @@ use reqwest::{Client, ClientBuilder, StatusCode};
 use crate::aws::{certificate::MAX_PEM_BYTES, with_causes};
 use crate::domain::sns_message::CertificateUrl;
 
-/// The whole fetch, and the connection's part of it. A request waits 10 s for everything.
+/// The timeout of a whole fetch. The request that waits for it has 10 s in total.
 const TOTAL: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// Gets a certificate's bytes. A trait so that tests need no TLS.
+/// Fetches a certificate. A trait, so that tests need no TLS.
 #[async_trait]
 pub trait Fetch: Send + Sync + 'static {
-    /// The body that stands at `url`, cut off one byte behind 16 KiB, so that its reader
-    /// sees that it is too large. The error may be shown to anyone.
+    /// Returns the body at `url`, truncated to one byte more than 16 KiB, so that the caller can
+    /// tell that it is too large. The error must be safe to show to anyone.
     async fn fetch(&self, url: &CertificateUrl) -> Result<Vec<u8>, String>;
 }
 
-/// Fetches from SNS over HTTPS, through the environment's proxy and with its trusted roots;
-/// and from an emulator where one is configured, without a proxy.
+/// Fetches from SNS over HTTPS, with the proxy and trusted roots of the environment; or from the
+/// configured emulator, without a proxy.
 pub struct HttpFetch {
     sns: Client,
     emulator: Option<Client>,
 }
 
 impl HttpFetch {
-    /// `emulator`: its host, and the only addresses that this name stands for, now and later.
+    /// `emulator` is its host and the addresses to use for it, instead of resolving it again.
     pub fn new(emulator: Option<(&str, &[SocketAddr])>) -> Result<Self, reqwest::Error> {
         let pinned = |(host, addresses): (&str, &[SocketAddr])| {
             client()
@@ -64,7 +64,7 @@ impl Fetch for HttpFetch {
         let url = url.as_str();
         let result = get(client, url).await;
         if let Err(why) = &result {
-            tracing::warn!(url, why, "signing certificate not fetched");
+            tracing::warn!(url, why, "fetching a signing certificate failed");
         }
         result
     }
@@ -74,7 +74,7 @@ async fn get(client: &Client, url: &str) -> Result<Vec<u8>, String> {
     let mut response = client.get(url).send().await.map_err(explain)?;
     if response.status() != StatusCode::OK {
         return Err(format!(
-            "the answer's status was {}",
+            "the response has status {}",
             response.status().as_u16()
         ));
     }
@@ -91,9 +91,9 @@ async fn get(client: &Client, url: &str) -> Result<Vec<u8>, String> {
 /// A short description of a failed request, safe to show to anyone. The causes are only logged.
 fn explain(error: reqwest::Error) -> String {
     let text = if error.is_timeout() {
-        "no answer in time"
+        "timed out"
     } else if error.is_connect() {
-        "no connection"
+        "connection failed"
     } else {
         "the request failed"
     };
@@ -103,7 +103,8 @@ fn explain(error: reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    //! Whom a fetch listens to, over plain HTTP: TLS is all that these clients lack.
+    //! Which responses are accepted. The clients differ from the real ones only in using plain
+    //! HTTP.
 
     use super::*;
     use std::sync::Arc;
@@ -152,7 +153,7 @@ mod tests {
         for status in [201, 204, 206, 400, 403, 404, 429, 500, 503] {
             let (origin, _) = answering(with_body(&format!("{status} x"), b"")).await;
             let why = fetch(&origin).await.unwrap_err();
-            assert_eq!(why, format!("the answer's status was {status}"));
+            assert_eq!(why, format!("the response has status {status}"));
         }
     }
 
@@ -163,7 +164,7 @@ mod tests {
             let head = format!("{status} x\r\nlocation: {target}/cert.pem");
             let (origin, _) = answering(with_body(&head, b"")).await;
             let why = fetch(&origin).await.unwrap_err();
-            assert_eq!(why, format!("the answer's status was {status}"));
+            assert_eq!(why, format!("the response has status {status}"));
         }
         assert_eq!(followed.load(Ordering::SeqCst), 0);
     }

@@ -1,8 +1,8 @@
-//! Signing certificates: fetched once, kept, and asked whether a message is SNS's.
+//! Verifies messages with SNS's signing certificates, which are fetched once and cached.
 //!
-//! Whoever posts to us chooses the certificate's address, within one form on one host. So a
-//! fetch is what a stranger could make us do in quantity: it happens once however many wait
-//! for it, it has to wait its turn, and messages with a known certificate never wait at all.
+//! The sender of a message chooses the certificate's URL, though only within one path pattern on
+//! one host, so an attacker could make us fetch many certificates. Therefore concurrent requests
+//! share a fetch, fetches are rate-limited, and messages with a cached certificate never wait.
 
 mod fetch;
 #[cfg(test)]
@@ -28,28 +28,27 @@ use crate::domain::{
 };
 use crate::ports::{CertificateCache, Clock};
 
-/// How many certificates are kept in memory. SNS uses one or two at a time in most regions.
+/// Certificates cached in memory. SNS uses one or two at a time in most regions.
 const KEPT: usize = 64;
-/// For how long a fetch that failed is not repeated: less than SNS waits between its tries.
+/// How long a failed fetch is not repeated. SNS waits longer than this between retries.
 const FAILED_FOR: Duration = Duration::from_secs(2);
-/// Why a certificate is not even asked for.
-const CROWDED: &str = "too many other certificates are asked for";
-/// How many failed fetches are remembered.
+const CROWDED: &str = "too many other certificates are being fetched";
+/// The most failed fetches that are remembered.
 const MOST_FAILED: usize = 1_000;
 
-/// What strangers can make us fetch, and wait for.
+/// Bounds on fetches, since anyone who knows a topic's ARN can cause them.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchLimits {
-    /// Fetches a minute: `sns.cert_fetches_per_minute`.
+    /// `sns.cert_fetches_per_minute`
     pub per_minute: u32,
-    /// Fetches at once: `sns.cert_fetch_burst`.
+    /// `sns.cert_fetch_burst`
     pub burst: u32,
-    /// Certificates on their way, and once more requests that wait for one which is: what waits
-    /// has to leave room for what need not.
+    /// The most concurrent fetches, and the most requests that wait for a fetch that another
+    /// request started. Waiting requests must leave capacity for those that need no fetch.
     pub most: usize,
 }
 
-/// The certificates that messages are verified with.
+/// Verifies messages. Clones share one cache.
 #[derive(Clone)]
 pub struct SigningCertificates(Arc<Inner>);
 
@@ -58,24 +57,23 @@ struct Inner {
     cache: Arc<dyn CertificateCache>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// How many certificates may be on their way.
     max_fetches: usize,
-    /// Places for those who wait for one that somebody else asked for.
+    /// Permits for requests that wait for a fetch started by another request.
     waiters: Semaphore,
 }
 
-/// A certificate in memory.
+/// A certificate cached in memory.
 struct Kept {
     url: CertificateUrl,
     certificate: Arc<SigningCertificate>,
-    /// Its text, until a message was verified with it and the text is on the cache.
+    /// The PEM text, until a message is verified with it and the text goes to the cache.
     not_cached_yet: Option<String>,
 }
 
 struct State {
-    /// The oldest first.
+    /// Oldest first.
     kept: VecDeque<Kept>,
-    /// Fetches that failed a moment ago, and until when that is remembered.
+    /// Recently failed fetches, and until when they are not repeated.
     failed: HashMap<CertificateUrl, (Timestamp, Refusal)>,
     fetches: HashMap<CertificateUrl, SharedFetch>,
     turns: TokenBucket,
@@ -83,14 +81,13 @@ struct State {
 
 type Found = Result<Arc<SigningCertificate>, Refusal>;
 
-/// A certificate, and its text where it is not on the cache.
+/// A certificate, and its PEM text if it is not in the cache.
 type Obtained = Result<(SigningCertificate, Option<String>), Refusal>;
 
-/// A certificate on its way. It arrives whether or not anyone still waits for it.
+/// A running fetch. It completes whether or not anyone still waits for it.
 type SharedFetch = Shared<Pin<Box<dyn Future<Output = Found> + Send>>>;
 
 impl SigningCertificates {
-    /// Nothing is known but what is on the cache.
     pub fn new(
         fetch: impl Fetch,
         cache: Arc<dyn CertificateCache>,
@@ -118,7 +115,7 @@ impl SigningCertificates {
         }))
     }
 
-    /// Whether SNS signed `message`. Waits for the certificate until `deadline` at most.
+    /// Verifies that SNS signed `message`. Waits for the certificate at most until `deadline`.
     pub async fn verify(&self, message: &SnsMessage, deadline: Timestamp) -> Result<(), Refusal> {
         let url = message.certificate_url();
         let certificate = self.get(url, deadline).await?;
@@ -135,7 +132,7 @@ impl SigningCertificates {
         Ok(())
     }
 
-    /// Keeps a certificate for the next start, once it has verified something.
+    /// Writes a certificate to the cache, after it has verified its first message.
     fn keep(&self, url: &CertificateUrl) {
         let mut state = self.0.state();
         let known = state.kept.iter_mut().find(|kept| kept.url == *url);
@@ -143,7 +140,7 @@ impl SigningCertificates {
             let (inner, url) = (Arc::clone(&self.0), url.clone());
             tokio::spawn(async move {
                 if let Err(error) = inner.cache.keep_certificate(url.as_str(), &pem).await {
-                    tracing::warn!(%error, "a signing certificate was not kept");
+                    tracing::warn!(%error, "caching a signing certificate failed");
                 }
             });
         }
@@ -156,7 +153,7 @@ impl SigningCertificates {
                 return Ok(Arc::clone(&kept.certificate));
             }
             let now = self.0.clock.now();
-            // A clock that was set back must not make a moment of hours.
+            // If the clock is set back, failures must not be remembered for hours.
             let fresh = |until: Timestamp| now < until && until <= now + FAILED_FOR;
             if let Some((until, why)) = state.failed.get(url)
                 && fresh(*until)
@@ -166,7 +163,7 @@ impl SigningCertificates {
             match state.fetches.get(url) {
                 Some(fetch) => match self.0.waiters.try_acquire() {
                     Ok(place) => (fetch.clone(), Some(place)),
-                    Err(_) => return unavailable("too many others wait for it"),
+                    Err(_) => return unavailable("too many requests are waiting for it"),
                 },
                 None if state.fetches.len() >= self.0.max_fetches => {
                     return unavailable(CROWDED);
@@ -180,20 +177,20 @@ impl SigningCertificates {
         };
         match select(fetch, self.0.clock.sleep_until(deadline)).await {
             Either::Left((found, _)) => found,
-            Either::Right(_) => unavailable("it did not come in time"),
+            Either::Right(_) => unavailable("it did not arrive in time"),
         }
     }
 
-    /// Starts obtaining a certificate, in a task of its own: a sender that hangs up must not
-    /// end what others wait for.
+    /// Starts a fetch in a task of its own, so that it goes on for the other waiters if the sender
+    /// that caused it disconnects.
     fn start(&self, url: CertificateUrl, deadline: Timestamp) -> SharedFetch {
         let inner = Arc::clone(&self.0);
         let task = tokio::spawn(async move {
-            // Whatever happens, the fetch has to finish, or nobody could ever start another.
+            // The fetch must finish even if it panics, or no other could be started for this URL.
             let obtained = AssertUnwindSafe(inner.obtain(&url, deadline))
                 .catch_unwind()
                 .await
-                .unwrap_or_else(|_| unavailable("the fetch broke off"));
+                .unwrap_or_else(|_| unavailable("the fetch failed unexpectedly"));
             inner.finish(url, obtained)
         });
         let fetch = task.map(|found| found.unwrap_or_else(|_| unavailable("shutting down")));
@@ -203,11 +200,11 @@ impl SigningCertificates {
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds the lock leaves the state half changed.
+        // No holder of the lock leaves the state inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From the cache, or else from SNS, with its text where the cache does not have it yet.
+    /// Reads a certificate from the cache or fetches it.
     async fn obtain(&self, url: &CertificateUrl, deadline: Timestamp) -> Obtained {
         if !url.is_emulated() {
             match self.cache.certificate(url.as_str()).await {
@@ -215,7 +212,7 @@ impl Inner {
                     return Ok((SigningCertificate::from_pem(pem.as_bytes())?, None));
                 }
                 Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "kept signing certificates cannot be read"),
+                Err(error) => tracing::warn!(%error, "reading cached signing certificates failed"),
             }
         }
         let turn = self.turn(deadline)?;
@@ -254,13 +251,13 @@ impl Inner {
         Ok(state.turns.reserve(now))
     }
 
-    /// Ends a fetch. Only success is remembered: the next message may try again.
+    /// Ends a fetch, and caches the certificate in memory if it succeeded.
     fn finish(&self, url: CertificateUrl, obtained: Obtained) -> Found {
         let mut state = self.state();
         state.fetches.remove(&url);
         let (certificate, not_cached_yet) = obtained?;
         let certificate = Arc::new(certificate);
-        // An emulator makes a new one at the old address whenever it starts.
+        // An emulator creates a new certificate at the same URL whenever it starts.
         if !url.is_emulated() {
             state.failed.remove(&url);
             if state.kept.len() >= KEPT {

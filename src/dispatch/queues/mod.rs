@@ -1,40 +1,56 @@
 //! What waits at each distribution, what it may send, and whose turn it is.
 
+mod queue;
+mod turn;
+
 use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
 
-use super::lane::{Lane, Windows};
-use crate::{
-    domain::{
-        batch::{Backlog, Usage},
-        consolidate::{Caps, Room},
-    },
-    ports::{Brakes, Unresolved},
-    telemetry::Metrics,
+use self::queue::{DistributionQueue, Step};
+pub(super) use self::{
+    queue::{BatchingWindows, PoolLimits, RateGates},
+    turn::{Turn, Work},
+};
+use crate::domain::{
+    batch::{DistributionBacklog, Usage},
+    operations::{Backoff, Pauses},
+    resolution::Unresolved,
+    status::DistributionStatus,
 };
 
-pub(super) use super::lane::{Gates, Pools};
+/// How long a plan that is being made counts as one that will need a call. A slower one no longer
+/// holds up the plans of others.
+const PLAN_CLAIM: Duration = Duration::from_millis(250);
 
 /// All queues. The lock is held for a look or a note, never across anything that waits.
+#[derive(Debug)]
 pub(super) struct Queues {
-    lanes: Mutex<Lanes>,
-    windows: Windows,
-    pools: Pools,
-    metrics: Metrics,
+    state: Mutex<State>,
+    windows: BatchingWindows,
+    pools: PoolLimits,
 }
 
 #[derive(Default)]
-struct Lanes {
-    by_distribution: HashMap<String, Lane>,
+struct State {
+    by_distribution: HashMap<String, DistributionQueue>,
     turns: u64,
     all_paused: bool,
     /// Distributions where others seem to have invalidations in progress.
-    crowded: BTreeSet<String>,
+    full_pools: BTreeSet<String>,
+    stale: StaleBacklogs,
+}
+
+/// The distributions whose backlog has to be read anew: what waits is known by the store alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StaleBacklogs {
+    pub(super) all: bool,
+    pub(super) distributions: BTreeSet<String>,
 }
 
 /// Whose turn it is.
@@ -44,151 +60,170 @@ pub(super) enum Next {
     Ready(String),
     /// Somebody's, then.
     At(Timestamp),
+    /// Somebody waits to be planned, and plans that are being made will use what calls there are;
+    /// one of them no longer counts then.
+    Planning(Timestamp),
     /// Nobody's until something happens.
     Idle,
 }
 
-/// What a distribution does in its turn.
-#[derive(Debug)]
-pub(super) enum Turn {
-    /// Sends an unresolved batch again, unchanged.
-    Resend(Unresolved),
-    /// Plans what waits. The queue forgets it: what stays waiting has to be added again.
-    Plan {
-        /// What is known to wait.
-        backlog: Backlog,
-        /// What may go.
-        room: (Room, Room),
-        /// The last turn went wrong: a batch may have been frozen that nobody knows of.
-        in_doubt: bool,
-    },
-}
-
-/// How a turn ended that did not succeed.
-#[derive(Debug)]
-pub(super) struct Setback {
-    /// Batches that go out (again) before anything new.
-    pub(super) open: Vec<Unresolved>,
-    /// The next turn comes not before this time.
-    pub(super) due_at: Timestamp,
-    /// Turns in a row that did not succeed.
-    pub(super) failures: u32,
-    /// What went wrong, for an operator.
-    pub(super) trouble: String,
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ids: Vec<_> = self.by_distribution.keys().collect();
+        f.debug_struct("State")
+            .field("distributions", &ids)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Queues {
-    pub(super) fn new(quiet: Duration, max_wait: Duration, pools: Pools, metrics: Metrics) -> Self {
+    pub(super) fn new(windows: BatchingWindows, pools: PoolLimits) -> Self {
         Self {
-            lanes: Mutex::default(),
-            windows: Windows { quiet, max_wait },
+            state: Mutex::default(),
+            windows,
             pools,
-            metrics,
         }
     }
 
-    /// Takes over what the store knows of waits: for a start.
-    pub(super) fn set_waits(&self, brakes: &Brakes) {
-        for brake in &brakes.distributions {
-            self.with_lane(&brake.distribution_id, |lane| {
-                lane.failures = brake.failures;
-                lane.not_before = Some(brake.not_before);
+    /// Notes that what waits at a distribution has changed.
+    pub(super) fn mark(&self, distribution_id: &str) {
+        let mut state = self.lock();
+        if !state.stale.distributions.contains(distribution_id) {
+            let id = distribution_id.to_owned();
+            state.stale.distributions.insert(id);
+        }
+    }
+
+    /// Notes that what waits may have changed anywhere.
+    pub(super) fn mark_all(&self) {
+        self.lock().stale.all = true;
+    }
+
+    /// What has to be read anew, if anything.
+    pub(super) fn take_stale(&self) -> Option<StaleBacklogs> {
+        let taken = mem::take(&mut self.lock().stale);
+        (taken != StaleBacklogs::default()).then_some(taken)
+    }
+
+    /// Takes over what the store said of these distributions; `all` where it spoke of all that
+    /// have something waiting.
+    pub(super) fn set_backlogs(&self, read: Vec<DistributionBacklog>, all: bool) {
+        let mut state = self.lock();
+        if all {
+            for queue in state.by_distribution.values_mut() {
+                queue.backlog = None;
+            }
+        }
+        for one in read {
+            let queue = state.by_distribution.entry(one.distribution_id);
+            queue.or_default().backlog = one.backlog;
+        }
+    }
+
+    /// Takes over what the store knows of backoffs: for a start.
+    pub(super) fn set_backoffs(&self, backoffs: Vec<Backoff>) {
+        for one in backoffs {
+            self.with(&one.distribution_id, |queue| {
+                queue.failures = one.failures;
+                queue.not_before = Some(one.not_before);
             });
         }
     }
 
-    /// Takes over what the store knows of pauses.
-    pub(super) fn set_pauses(&self, brakes: &Brakes) {
-        self.lock().all_paused = brakes.all_paused;
-        for brake in &brakes.distributions {
-            self.with_lane(&brake.distribution_id, |lane| lane.paused = brake.paused);
+    pub(super) fn set_pauses(&self, pauses: &Pauses) {
+        let mut state = self.lock();
+        state.all_paused = pauses.all;
+        for id in &pauses.distributions {
+            state.by_distribution.entry(id.clone()).or_default();
+        }
+        for (id, queue) in &mut state.by_distribution {
+            queue.paused = pauses.distributions.contains(id);
+            if queue.paused || pauses.all {
+                // It would be old by the time that it may be sent.
+                queue.plan = None;
+            }
         }
     }
 
-    /// Notes that more waits at a distribution.
-    pub(super) fn add(&self, distribution_id: &str, backlog: Backlog) {
-        self.with_lane(distribution_id, |lane| lane.add(backlog));
+    pub(super) fn all_paused(&self) -> bool {
+        self.lock().all_paused
     }
 
-    /// Forgets what it knew to wait, for what the store counted.
-    pub(super) fn recount(&self, backlogs: Vec<(String, Backlog)>) {
-        let known: Vec<_> = self.lock().by_distribution.keys().cloned().collect();
-        for id in known {
-            self.with_lane(&id, |lane| lane.backlog = None);
-        }
-        for (id, backlog) in backlogs {
-            self.add(&id, backlog);
-        }
-    }
-
-    /// Notes a batch that was left without an answer when the service stopped.
+    /// Notes a batch that has no final answer: for a start.
     pub(super) fn reopen(&self, unresolved: Unresolved) {
         let id = unresolved.batch.distribution_id.clone();
-        self.with_lane(&id, |lane| lane.open.push_back(unresolved));
+        self.with(&id, |queue| queue.unresolved.push_back(unresolved));
     }
 
     /// Notes that items are in progress.
     pub(super) fn occupy(&self, distribution_id: &str, usage: Usage) {
-        self.with_lane(distribution_id, |lane| {
-            lane.in_progress = lane.in_progress.plus(usage);
+        self.with(distribution_id, |queue| {
+            queue.in_progress = queue.in_progress.plus(usage);
         });
     }
 
     /// Notes that they no longer are.
     pub(super) fn release(&self, distribution_id: &str, usage: Usage) {
-        self.with_lane(distribution_id, |lane| {
-            lane.in_progress = lane.in_progress.minus(usage);
+        self.with(distribution_id, |queue| {
+            queue.in_progress = queue.in_progress.minus(usage);
         });
     }
 
-    /// Notes that `CloudFront` calls a pool full: what is not ours in it must be others'. So it
-    /// is taken until `until`, or until somebody looked.
-    pub(super) fn crowd(&self, distribution_id: &str, wildcards: bool, until: Timestamp) {
-        let limit = self.pools.limit;
-        self.with_lane(distribution_id, |lane| lane.crowd(limit, wildcards, until));
-        self.lock().crowded.insert(distribution_id.to_owned());
+    /// Notes that somebody should look at what others have in progress there.
+    pub(super) fn pool_is_full(&self, distribution_id: &str) {
+        let mut state = self.lock();
+        state.full_pools.insert(distribution_id.to_owned());
     }
 
-    /// The distributions whose foreign invalidations nobody has looked at yet.
-    pub(super) fn take_crowded(&self) -> BTreeSet<String> {
-        std::mem::take(&mut self.lock().crowded)
+    /// The distributions where nobody has looked yet.
+    pub(super) fn take_full_pools(&self) -> BTreeSet<String> {
+        mem::take(&mut self.lock().full_pools)
     }
 
     /// Notes what others have in progress, as it was seen.
-    pub(super) fn set_foreign(&self, distribution_id: &str, foreign: Usage) {
-        self.with_lane(distribution_id, |lane| {
-            lane.foreign = (foreign, Timestamp::MAX);
-        });
+    pub(super) fn set_others(&self, distribution_id: &str, usage: Usage) {
+        self.with(distribution_id, |queue| queue.set_others(usage));
     }
 
     /// Whether a distribution waits for its invalidations to complete.
     pub(super) fn is_full(&self, distribution_id: &str, now: Timestamp) -> bool {
-        let lanes = self.lock();
-        let lane = lanes.by_distribution.get(distribution_id);
-        lane.is_some_and(|lane| lane.is_full(&self.pools, now))
+        let state = self.lock();
+        let queue = state.by_distribution.get(distribution_id);
+        queue.is_some_and(|queue| queue.is_full(&self.pools, now))
     }
 
-    /// Whose turn it is at `now`: people's first, then whoever waited longest for one.
-    pub(super) fn next(&self, now: Timestamp, gates: &Gates) -> Next {
-        let lanes = self.lock();
-        if lanes.all_paused {
+    /// Whose turn it is at `now`: people's first, then whoever has waited longest for one. `calls`
+    /// is how many calls could be made now: no more plans are begun than that.
+    pub(super) fn next(&self, now: Timestamp, gates: &RateGates, calls: usize) -> Next {
+        let state = self.lock();
+        if state.all_paused {
             return Next::Idle;
         }
+        let claims = state.claims(now);
+        let may_plan = claims.len() < calls;
         let mut ready: Option<(bool, u64, &String)> = None;
         let mut first_at: Option<Timestamp> = None;
-        for (id, lane) in &lanes.by_distribution {
-            let Some(due_at) = lane.due_at(now, &self.windows, &self.pools, gates) else {
+        let mut plan_waits = false;
+        for (id, queue) in &state.by_distribution {
+            let next = queue.next_step(now, &self.windows, &self.pools, gates);
+            let Some((step, due_at)) = next else {
                 continue;
             };
             if due_at > now {
                 first_at = Some(first_at.map_or(due_at, |first| first.min(due_at)));
-                continue;
+            } else if step == Step::Plan && !may_plan {
+                plan_waits = true;
+            } else {
+                let candidate = (!queue.serves_a_person(), queue.last_turn, id);
+                ready = Some(ready.map_or(candidate, |best| best.min(candidate)));
             }
-            let candidate = (!lane.has_manual(), lane.last_turn, id);
-            ready = Some(ready.map_or(candidate, |best| best.min(candidate)));
         }
         match (ready, first_at) {
             (Some((_, _, id)), _) => Next::Ready(id.clone()),
+            (None, _) if plan_waits => {
+                let first = claims.into_iter().min();
+                Next::Planning(first.map_or(now, |since| since + PLAN_CLAIM))
+            }
             (None, Some(at)) => Next::At(at),
             (None, None) => Next::Idle,
         }
@@ -196,123 +231,73 @@ impl Queues {
 
     /// Begins a distribution's turn; until it ends there is no other.
     pub(super) fn begin(
-        &self,
+        self: &Arc<Self>,
         distribution_id: &str,
         now: Timestamp,
-        gates: &Gates,
-    ) -> Option<Turn> {
-        let mut lanes = self.lock();
-        lanes.turns += 1;
-        let number = lanes.turns;
-        let lane = lanes.by_distribution.get_mut(distribution_id)?;
-        let turn = match (lane.open.pop_front(), lane.backlog) {
-            (Some(unresolved), _) => Turn::Resend(unresolved),
-            (None, Some(backlog)) => {
-                lane.backlog = None;
-                Turn::Plan {
-                    backlog,
-                    room: lane.room(&self.pools, gates, now),
-                    in_doubt: lane.trouble.is_some(),
-                }
-            }
-            (None, None) => return None,
+        gates: &RateGates,
+    ) -> Option<(Turn, Work)> {
+        let mut state = self.lock();
+        state.turns += 1;
+        let number = state.turns;
+        let queue = state.by_distribution.get_mut(distribution_id)?;
+        let work = if let Some(unresolved) = queue.unresolved.front() {
+            Work::Resend(unresolved.clone())
+        } else if let Some(plan) = queue.plan.take() {
+            Work::Send(plan)
+        } else {
+            queue.backlog?;
+            queue.planning_since = Some(now);
+            Work::Plan(queue.allowance(&self.pools, gates, now))
         };
-        lane.busy = true;
-        lane.last_turn = number;
-        Some(turn)
+        queue.busy = true;
+        queue.last_turn = number;
+        Some((Turn::new(Arc::clone(self), distribution_id, now), work))
     }
 
-    /// Ends a turn that succeeded.
-    pub(super) fn finish(&self, distribution_id: &str) {
-        self.with_lane(distribution_id, |lane| {
-            lane.busy = false;
-            lane.failures = 0;
-            lane.not_before = None;
-            lane.trouble = None;
-        });
-    }
-
-    /// Ends a turn that had nothing to send: what waits has no room, for a moment.
-    pub(super) fn rest(&self, distribution_id: &str, until: Option<Timestamp>) {
-        self.with_lane(distribution_id, |lane| {
-            lane.busy = false;
-            lane.not_before = until;
-        });
-    }
-
-    /// Ends a turn that did not succeed.
-    pub(super) fn fail(&self, distribution_id: &str, setback: Setback) {
-        self.with_lane(distribution_id, |lane| {
-            lane.busy = false;
-            lane.failures = setback.failures;
-            lane.not_before = Some(setback.due_at);
-            lane.trouble = Some(setback.trouble);
-            for unresolved in setback.open.into_iter().rev() {
-                lane.open.push_front(unresolved);
-            }
-        });
-    }
-
-    /// Turns in a row that did not succeed.
+    /// Failures in a row at a distribution.
     pub(super) fn failures(&self, distribution_id: &str) -> u32 {
-        let lanes = self.lock();
-        lanes
-            .by_distribution
-            .get(distribution_id)
-            .map_or(0, |lane| lane.failures)
+        let state = self.lock();
+        let queue = state.by_distribution.get(distribution_id);
+        queue.map_or(0, |queue| queue.failures)
     }
 
-    /// The distributions that something is wrong with, and what.
-    pub(super) fn troubles(&self) -> Vec<String> {
-        let lanes = self.lock();
-        let mut troubles: Vec<_> = lanes
-            .by_distribution
-            .iter()
-            .filter_map(|(id, lane)| Some(format!("{id}: {}", lane.trouble.as_ref()?)))
-            .collect();
-        troubles.sort_unstable();
-        troubles
+    /// Where each distribution stands.
+    pub(super) fn statuses(
+        &self,
+        now: Timestamp,
+        gates: &RateGates,
+    ) -> BTreeMap<String, DistributionStatus> {
+        let state = self.lock();
+        let all = state.by_distribution.iter();
+        all.map(|(id, queue)| {
+            let status = queue.status(state.all_paused, &self.pools, gates, now);
+            (id.clone(), status)
+        })
+        .collect()
     }
 
-    /// The distributions where something waits only because it is held.
-    pub(super) fn waiting(&self) -> Vec<(String, Backlog)> {
-        let lanes = self.lock();
-        let waiting = lanes.by_distribution.iter();
-        waiting
-            .filter_map(|(id, lane)| Some((id.clone(), lane.backlog?)))
-            .collect()
+    fn with(&self, distribution_id: &str, change: impl FnOnce(&mut DistributionQueue)) {
+        let mut state = self.lock();
+        if let Some(queue) = state.by_distribution.get_mut(distribution_id) {
+            return change(queue);
+        }
+        let id = distribution_id.to_owned();
+        change(state.by_distribution.entry(id).or_default());
     }
 
-    fn with_lane(&self, distribution_id: &str, change: impl FnOnce(&mut Lane)) {
-        let waiting = {
-            let mut lanes = self.lock();
-            let lane = lanes
-                .by_distribution
-                .entry(distribution_id.to_owned())
-                .or_default();
-            change(lane);
-            (lane.backlog, lane.in_progress)
-        };
-        let (backlog, usage) = waiting;
-        let items = backlog.map_or(0, |backlog| backlog.items);
-        let oldest = backlog.map(|backlog| backlog.oldest);
-        self.metrics.waiting(distribution_id, items as u64, oldest);
-        self.metrics
-            .in_progress(distribution_id, usage.paths, usage.wildcards);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The caps of one call, from what a lane has room for.
-pub(super) fn caps(items: usize, unasked: usize, (manual, automatic): (Room, Room)) -> Caps {
-    Caps {
-        items,
-        manual,
-        automatic,
-        unasked,
+impl State {
+    /// Since when plans are being made that will need a call soon.
+    fn claims(&self, now: Timestamp) -> Vec<Timestamp> {
+        let planning = self.by_distribution.values();
+        planning
+            .filter_map(|queue| queue.planning_since)
+            .filter(|since| now < *since + PLAN_CLAIM)
+            .collect()
     }
 }
 

@@ -2,8 +2,14 @@
 
 use super::*;
 use crate::{
-    domain::{batch::Batch, path::Item},
-    ports::Brake,
+    dispatch::planner::Planned,
+    domain::{
+        batch::{Backlog, Batch},
+        cdn::{CdnError, CreatedInvalidation, Pool},
+        path::Item,
+        resolution::{Failure, NextStep, Resolution},
+        status::Hold,
+    },
 };
 
 const QUIET: Duration = Duration::from_secs(1);
@@ -13,20 +19,24 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(1_800_000_000_000 + millis).unwrap()
 }
 
-fn queues() -> Queues {
-    let pools = Pools {
+fn queues() -> Arc<Queues> {
+    let windows = BatchingWindows {
+        quiet: QUIET,
+        max_wait: MAX_WAIT,
+    };
+    let pools = PoolLimits {
         limit: usage(10, 3),
         reserve: usage(2, 1),
     };
-    Queues::new(QUIET, MAX_WAIT, pools, Metrics::default())
+    Arc::new(Queues::new(windows, pools))
 }
 
 fn usage(paths: usize, wildcards: usize) -> Usage {
     Usage { paths, wildcards }
 }
 
-fn gates(now: Timestamp) -> Gates {
-    Gates {
+fn gates(now: Timestamp) -> RateGates {
+    RateGates {
         paths_at: now,
         wildcards_at: now,
         automatic: usize::MAX,
@@ -34,32 +44,87 @@ fn gates(now: Timestamp) -> Gates {
 }
 
 fn next(queues: &Queues, millis: i64) -> Next {
-    queues.next(at(millis), &gates(at(millis)))
+    queues.next(at(millis), &gates(at(millis)), usize::MAX)
 }
 
-fn begin(queues: &Queues, id: &str, millis: i64) -> Option<Turn> {
+fn begin(queues: &Arc<Queues>, id: &str, millis: i64) -> Option<(Turn, Work)> {
     queues.begin(id, at(millis), &gates(at(millis)))
 }
 
-fn waits(path: &str, manual: bool, millis: i64) -> Backlog {
+fn one(path: &str, manual: bool, millis: i64) -> Backlog {
     Backlog::of_one(&Item::parse(path).unwrap(), manual, at(millis))
 }
 
+/// These wait at a distribution, as the store would say.
+fn wait(queues: &Queues, id: &str, waiting: &[Backlog]) {
+    let backlog = waiting.iter().copied().reduce(Backlog::and);
+    let read = DistributionBacklog {
+        distribution_id: id.to_owned(),
+        backlog,
+    };
+    queues.set_backlogs(vec![read], false);
+}
+
 fn event(millis: i64) -> Backlog {
-    waits("/a", false, millis)
+    one("/a", false, millis)
 }
 
 fn ready(id: &str) -> Next {
     Next::Ready(id.to_owned())
 }
 
+fn batch(id: &str) -> Batch {
+    Batch::new(id, vec![Item::parse("/x").unwrap()])
+}
+
+fn planned(path: &str) -> Planned {
+    Planned {
+        items: vec![Item::parse(path).unwrap()],
+        covered: Vec::new(),
+        automatic_items: 1,
+        has_manual: false,
+    }
+}
+
+fn created(completed: bool) -> Resolution {
+    Resolution::Created {
+        invalidation: CreatedInvalidation {
+            cloudfront_id: "I1".to_owned(),
+            completed,
+        },
+        poll_at: at(0),
+    }
+}
+
+fn failed(error: CdnError, next: NextStep, millis: i64) -> Resolution {
+    Resolution::Failed(Failure {
+        error,
+        next,
+        failures: 1,
+        not_before: at(millis),
+    })
+}
+
+/// Sends a batch in the turn of a distribution, and hears this.
+fn sends(queues: &Arc<Queues>, id: &str, millis: i64, resolution: Resolution) {
+    let (mut turn, _) = begin(queues, id, millis).expect("a turn");
+    turn.frozen(Unresolved::new(batch(id), at(millis)));
+    turn.calls();
+    turn.resolved(resolution);
+}
+
+fn holds(queues: &Queues, id: &str, millis: i64) -> Vec<Hold> {
+    let mut statuses = queues.statuses(at(millis), &gates(at(millis)));
+    statuses.remove(id).map_or(Vec::new(), |one| one.holds)
+}
+
 #[test]
 fn a_distribution_is_due_when_it_was_quiet() {
     let queues = queues();
     assert_eq!(next(&queues, 0), Next::Idle);
-    queues.add("E1", event(0));
+    wait(&queues, "E1", &[event(0)]);
     assert_eq!(next(&queues, 0), Next::At(at(1_000)));
-    queues.add("E1", event(900));
+    wait(&queues, "E1", &[event(0), event(900)]);
     assert_eq!(next(&queues, 1_000), Next::At(at(1_900)));
     assert_eq!(next(&queues, 1_900), ready("E1"));
 }
@@ -68,7 +133,7 @@ fn a_distribution_is_due_when_it_was_quiet() {
 fn a_distribution_that_is_never_quiet_is_due_after_the_longest_wait() {
     let queues = queues();
     for millis in (0..10_000).step_by(500) {
-        queues.add("E1", event(millis));
+        wait(&queues, "E1", &[event(0), event(millis)]);
         assert_ne!(next(&queues, millis), ready("E1"));
     }
     assert_eq!(next(&queues, 10_000), ready("E1"));
@@ -77,8 +142,8 @@ fn a_distribution_that_is_never_quiet_is_due_after_the_longest_wait() {
 #[test]
 fn people_are_due_at_once_and_go_first() {
     let queues = queues();
-    queues.add("E1", event(0));
-    queues.add("E2", waits("/b", true, 5_000));
+    wait(&queues, "E1", &[event(0)]);
+    wait(&queues, "E2", &[one("/b", true, 5_000)]);
     assert_eq!(next(&queues, 5_000), ready("E2"));
 }
 
@@ -87,18 +152,15 @@ fn turns_go_round() {
     let queues = queues();
     let mut order = Vec::new();
     for id in ["E1", "E2", "E3"] {
-        queues.add(id, event(0));
+        wait(&queues, id, &[event(0)]);
     }
     for _ in 0..6 {
         let Next::Ready(id) = next(&queues, 10_000) else {
             panic!("somebody is ready");
         };
-        assert!(matches!(
-            begin(&queues, &id, 10_000),
-            Some(Turn::Plan { .. })
-        ));
-        queues.finish(&id);
-        queues.add(&id, event(0));
+        let (turn, work) = begin(&queues, &id, 10_000).unwrap();
+        assert!(matches!(work, Work::Plan(_)));
+        turn.done();
         order.push(id);
     }
     assert_eq!(order[..3], order[3..]);
@@ -108,62 +170,62 @@ fn turns_go_round() {
 }
 
 #[test]
-fn a_failed_distribution_waits_and_delays_no_other() {
+fn a_refused_distribution_waits_and_delays_no_other() {
     let queues = queues();
-    queues.add("E1", event(0));
-    assert!(begin(&queues, "E1", 1_000).is_some());
-    assert_eq!(next(&queues, 1_000), Next::Idle);
-    let setback = Setback {
-        open: Vec::new(),
-        due_at: at(60_000),
-        failures: 1,
-        trouble: "down".to_owned(),
-    };
-    queues.fail("E1", setback);
-    queues.add("E1", event(0));
-    queues.add("E2", event(0));
+    wait(&queues, "E1", &[event(0)]);
+    let denied = CdnError::Denied("no".to_owned());
+    sends(
+        &queues,
+        "E1",
+        1_000,
+        failed(denied, NextStep::Requeue, 60_000),
+    );
+    wait(&queues, "E2", &[event(0)]);
     assert_eq!(next(&queues, 1_000), ready("E2"));
-    assert_eq!(queues.troubles(), ["E1: down"]);
-    assert!(begin(&queues, "E2", 1_000).is_some());
+    let [Hold::Refused(refused)] = &holds(&queues, "E1", 1_000)[..] else {
+        panic!("it is held by the refusal");
+    };
+    assert!(refused.remedy.unwrap().contains("CreateInvalidation"));
+    sends(&queues, "E2", 1_000, created(false));
+    wait(&queues, "E2", &[]);
     assert_eq!(next(&queues, 1_000), Next::At(at(60_000)));
-    queues.finish("E1");
-    assert_eq!(queues.troubles(), Vec::<String>::new());
+    sends(&queues, "E1", 60_000, created(false));
+    assert_eq!(holds(&queues, "E1", 60_000), []);
 }
 
 #[test]
 fn a_clock_that_was_set_back_keeps_nothing_waiting() {
     let queues = queues();
-    queues.add("E1", event(3_600_000));
+    wait(&queues, "E1", &[event(3_600_000)]);
     assert_eq!(next(&queues, 0), Next::At(at(10_000)));
 }
 
 #[test]
 fn a_full_pool_stops_its_kind_and_leaves_people_their_reserve() {
     let queues = queues();
+    let wildcard = one("/w*", false, 0);
     queues.occupy("E1", usage(8, 0));
-    queues.add("E1", event(0));
+    wait(&queues, "E1", &[event(0)]);
     assert_eq!(next(&queues, 5_000), Next::Idle);
     assert!(queues.is_full("E1", at(5_000)));
+    assert_eq!(holds(&queues, "E1", 5_000), [Hold::PoolFull]);
     // Wildcards have a pool of their own,
-    queues.add("E1", waits("/w*", false, 0));
+    wait(&queues, "E1", &[event(0), wildcard]);
     assert_eq!(next(&queues, 5_000), ready("E1"));
     queues.occupy("E1", usage(0, 2));
     assert_eq!(next(&queues, 5_000), Next::Idle);
     // people a reserve,
-    queues.add("E1", waits("/m", true, 0));
+    wait(&queues, "E1", &[event(0), wildcard, one("/m", true, 0)]);
     assert_eq!(next(&queues, 5_000), ready("E1"));
-    let Some(Turn::Plan {
-        room: (manual, automatic),
-        ..
-    }) = begin(&queues, "E1", 5_000)
-    else {
+    let (turn, Work::Plan(allowance)) = begin(&queues, "E1", 5_000).unwrap() else {
         panic!("something waits");
     };
+    let (manual, automatic) = (allowance.manual, allowance.automatic);
     assert_eq!((manual.paths, manual.wildcards), (2, 1));
     assert_eq!((automatic.paths, automatic.wildcards), (0, 0));
-    queues.finish("E1");
+    turn.done();
     // and what completes makes room again.
-    queues.add("E1", event(0));
+    wait(&queues, "E1", &[event(0)]);
     queues.release("E1", usage(1, 0));
     assert_eq!(next(&queues, 5_000), ready("E1"));
 }
@@ -171,71 +233,168 @@ fn a_full_pool_stops_its_kind_and_leaves_people_their_reserve() {
 #[test]
 fn what_cloudfront_calls_full_is_full_until_somebody_looked_or_the_wait_is_over() {
     let queues = queues();
-    queues.add("E1", event(0));
+    wait(&queues, "E1", &[event(0)]);
     queues.occupy("E1", usage(3, 0));
-    queues.crowd("E1", false, at(60_000));
+    let full = CdnError::TooManyInProgress {
+        pool: Pool::Paths,
+        text: "full".to_owned(),
+    };
+    sends(
+        &queues,
+        "E1",
+        5_000,
+        failed(full, NextStep::Requeue, 60_000),
+    );
     assert_eq!(next(&queues, 5_000), Next::At(at(60_000)));
     assert_eq!(next(&queues, 60_000), ready("E1"));
-    assert_eq!(queues.take_crowded().len(), 1);
-    queues.set_foreign("E1", usage(1, 0));
-    assert_eq!(next(&queues, 5_000), ready("E1"));
-    queues.set_foreign("E1", usage(5, 0));
-    assert_eq!(next(&queues, 5_000), Next::Idle);
+    queues.pool_is_full("E1");
+    assert_eq!(queues.take_full_pools().len(), 1);
+    queues.set_others("E1", usage(1, 0));
+    assert_eq!(next(&queues, 60_000), ready("E1"));
+    queues.set_others("E1", usage(5, 0));
+    assert_eq!(next(&queues, 60_000), Next::Idle);
 }
 
 #[test]
 fn what_the_rates_hold_back_goes_when_they_let_it() {
     let queues = queues();
-    queues.add("E1", waits("/w*", false, 0));
+    wait(&queues, "E1", &[one("/w*", false, 0)]);
     let mut closed = gates(at(5_000));
     closed.wildcards_at = at(7_000);
-    assert_eq!(queues.next(at(5_000), &closed), Next::At(at(7_000)));
-    queues.add("E1", event(0));
-    assert_eq!(queues.next(at(5_000), &closed), ready("E1"));
+    let next = |closed: &RateGates| queues.next(at(5_000), closed, usize::MAX);
+    assert_eq!(next(&closed), Next::At(at(7_000)));
+    wait(&queues, "E1", &[one("/w*", false, 0), event(0)]);
+    assert_eq!(next(&closed), ready("E1"));
     closed.automatic = 0;
-    assert_eq!(queues.next(at(5_000), &closed), Next::Idle);
-    queues.add("E1", waits("/m", true, 0));
-    assert_eq!(queues.next(at(5_000), &closed), ready("E1"));
+    assert_eq!(next(&closed), Next::Idle);
+    wait(&queues, "E1", &[event(0), one("/m", true, 0)]);
+    assert_eq!(next(&closed), ready("E1"));
 }
 
 #[test]
 fn a_pause_stops_what_it_names() {
     let queues = queues();
-    queues.add("E1", event(0));
-    queues.add("E2", event(0));
-    let brakes = |all_paused, paused| Brakes {
-        all_paused,
-        distributions: vec![Brake {
-            distribution_id: "E1".to_owned(),
-            paused,
-            failures: 0,
-            not_before: at(0),
-        }],
+    wait(&queues, "E1", &[event(0)]);
+    wait(&queues, "E2", &[event(0)]);
+    let pauses = |all, paused: &[&str]| Pauses {
+        all,
+        distributions: paused.iter().map(|id| (*id).to_owned()).collect(),
     };
-    queues.set_pauses(&brakes(false, true));
+    queues.set_pauses(&pauses(false, &["E1"]));
     assert_eq!(next(&queues, 5_000), ready("E2"));
-    queues.set_pauses(&brakes(true, true));
+    assert_eq!(holds(&queues, "E1", 5_000), [Hold::Paused]);
+    queues.set_pauses(&pauses(true, &["E1"]));
     assert_eq!(next(&queues, 5_000), Next::Idle);
-    queues.set_pauses(&brakes(false, false));
+    assert_eq!(holds(&queues, "E2", 5_000), [Hold::Paused]);
+    queues.set_pauses(&pauses(false, &[]));
     assert!(matches!(next(&queues, 5_000), Next::Ready(_)));
 }
 
 #[test]
 fn what_has_no_answer_goes_before_anything_new() {
     let queues = queues();
-    queues.add("E1", event(0));
-    let batch = Batch::new("E1", vec![Item::parse("/x").unwrap()]);
-    queues.reopen(Unresolved {
-        batch: batch.clone(),
-        failures: 3,
-        in_doubt: true,
-        renamed: false,
-        missing_since: None,
-        due_at: at(2_000),
-    });
+    wait(&queues, "E1", &[event(0)]);
+    let batch = batch("E1");
+    let mut unresolved = Unresolved::new(batch.clone(), at(0));
+    unresolved.due_at = at(2_000);
+    queues.reopen(unresolved);
     assert_eq!(next(&queues, 1_500), Next::At(at(2_000)));
-    let Some(Turn::Resend(unresolved)) = begin(&queues, "E1", 2_000) else {
+    let (_, Work::Resend(unresolved)) = begin(&queues, "E1", 2_000).unwrap() else {
         panic!("the batch goes first");
     };
     assert_eq!(unresolved.batch, batch);
+}
+
+#[test]
+fn a_plan_waits_for_its_call_and_for_the_rates_that_it_needs() {
+    let queues = queues();
+    wait(&queues, "E1", &[event(0)]);
+    let (turn, _) = begin(&queues, "E1", 1_000).unwrap();
+    assert_eq!(next(&queues, 1_000), Next::Idle, "one turn at a time");
+    turn.planned(planned("/a"));
+    let mut closed = gates(at(1_000));
+    closed.paths_at = at(7_000);
+    let next = queues.next(at(1_000), &closed, 0);
+    assert_eq!(next, Next::At(at(7_000)));
+    closed.paths_at = at(1_000);
+    assert_eq!(queues.next(at(1_000), &closed, 0), ready("E1"));
+    let (_, Work::Send(plan)) = begin(&queues, "E1", 1_000).unwrap() else {
+        panic!("it is sent");
+    };
+    assert_eq!(plan.items.len(), 1);
+}
+
+#[test]
+fn no_more_is_planned_than_there_are_calls_and_a_slow_plan_holds_up_nobody() {
+    let queues = queues();
+    for id in ["E1", "E2"] {
+        wait(&queues, id, &[event(0)]);
+    }
+    let one_call = |millis| queues.next(at(millis), &gates(at(millis)), 1);
+    let Next::Ready(first) = one_call(1_000) else {
+        panic!("one may plan");
+    };
+    let (_slow, _) = begin(&queues, &first, 1_000).unwrap();
+    assert_eq!(one_call(1_000), Next::Planning(at(1_250)));
+    assert!(matches!(one_call(1_250), Next::Ready(other) if other != first));
+}
+
+#[test]
+fn a_turn_that_breaks_off_goes_back_and_what_it_may_have_sent_is_in_doubt() {
+    let queues = queues();
+    wait(&queues, "E1", &[event(0)]);
+    let (turn, _) = begin(&queues, "E1", 1_000).unwrap();
+    drop(turn);
+    assert_eq!(next(&queues, 1_000), Next::At(at(2_000)), "after a rest");
+    let (mut turn, _) = begin(&queues, "E1", 2_000).unwrap();
+    turn.frozen(Unresolved::new(batch("E1"), at(2_000)));
+    turn.calls();
+    drop(turn);
+    let (_, Work::Resend(unresolved)) = begin(&queues, "E1", 3_000).unwrap() else {
+        panic!("it is sent again");
+    };
+    assert!(unresolved.in_doubt);
+    let waiting = queues.take_stale().unwrap();
+    assert!(
+        waiting.distributions.contains("E1"),
+        "what waits is read anew"
+    );
+}
+
+#[test]
+fn a_turn_that_the_store_fails_looks_for_what_it_forgot() {
+    let queues = queues();
+    wait(&queues, "E1", &[event(0)]);
+    let (turn, _) = begin(&queues, "E1", 1_000).unwrap();
+    assert!(!turn.is_in_doubt());
+    turn.store_failed("down".to_owned(), Duration::from_secs(1), at(1_000));
+    let (turn, _) = begin(&queues, "E1", 2_000).unwrap();
+    assert!(turn.is_in_doubt());
+    let forgotten = Unresolved::new(batch("E1"), at(1_000));
+    turn.found(vec![forgotten.clone()]);
+    let (turn, Work::Resend(found)) = begin(&queues, "E1", 2_000).unwrap() else {
+        panic!("it goes first");
+    };
+    assert_eq!((found, turn.is_in_doubt()), (forgotten, false));
+}
+
+#[test]
+fn halves_are_sent_in_order_and_a_dead_letter_frees_its_place() {
+    let queues = queues();
+    wait(&queues, "E1", &[event(0)]);
+    let halves = [1, 2].map(|_| Unresolved::new(batch("E1"), at(0)));
+    let invalid = || CdnError::Invalid("bad".to_owned());
+    let bisect = NextStep::Bisect(Box::new(halves.clone()));
+    sends(&queues, "E1", 1_000, failed(invalid(), bisect, 1_000));
+    for half in halves {
+        let (turn, Work::Resend(sent)) = begin(&queues, "E1", 1_000).unwrap() else {
+            panic!("a half is sent");
+        };
+        assert_eq!(sent, half);
+        turn.resolved(failed(invalid(), NextStep::DeadLetter, 1_000));
+    }
+    assert_eq!(holds(&queues, "E1", 1_000), []);
+    let status = queues.statuses(at(1_000), &gates(at(1_000)));
+    assert_eq!(status["E1"].unresolved.batches, 0);
+    assert_eq!(status["E1"].in_progress, usage(0, 0));
 }

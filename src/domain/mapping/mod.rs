@@ -1,4 +1,4 @@
-//! From a changed object to the items that drop it, for every distribution that serves it.
+//! Maps a changed object to the items that invalidate it, for every distribution that serves it.
 
 mod object;
 mod policy;
@@ -13,63 +13,58 @@ use object::Object;
 
 pub use policy::{DistributionPolicy, MappingPolicy, WildcardPolicy};
 
-/// Where a change leads.
+/// The outcome of mapping a change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mapping {
-    /// What to invalidate, by distribution.
     pub targets: Vec<Target>,
-    /// What is left alone, and why.
+    /// Distributions that need no item.
     pub skipped: Vec<Skip>,
-    /// What would have to be invalidated but may not: dead letters.
+    /// What should be invalidated but may not be: these become dead letters.
     pub dead: Vec<Skip>,
 }
 
 /// One item that one distribution needs for a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The distribution.
     pub distribution_id: String,
-    /// What to invalidate there.
     pub item: Item,
     /// Why this item, in words.
     pub because: String,
 }
 
-/// Why a change ends without an item.
+/// Why a change has no item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skip {
-    /// The distribution it is about; `None` where it is about all of them.
+    /// `None` if the reason applies to all distributions.
     pub distribution_id: Option<String>,
-    /// The reason, in words.
     pub why: String,
 }
 
-/// What the catalogue would have to know before a change can be mapped.
+/// What the catalogue lacks to map a change.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// No distribution is known to have the bucket.
+    /// No known distribution serves the bucket.
     Bucket,
-    /// Something about the distributions that have it.
-    Knowledge(Wanted),
+    /// Details of the distributions that serve it.
+    Knowledge(MissingKnowledge),
 }
 
-/// What is asked of `CloudFront` only when a change needs it.
+/// What has to be requested from CloudFront. It is not requested until a change needs it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// The details of these distributions.
+pub struct MissingKnowledge {
+    /// Ids of distributions.
     pub details: Vec<String>,
-    /// These cache policies.
+    /// Ids of cache policies.
     pub policies: Vec<String>,
 }
 
-/// Said of a change whose bucket no distribution has.
 pub const NO_DISTRIBUTION: &str = "no distribution has this bucket as an origin";
 const DISABLED: &str = "the distribution is disabled";
-const LEFT_OUT: &str = "the configuration leaves this distribution out";
+const LEFT_OUT: &str = "the configuration excludes this distribution";
 const OUTSIDE: &str = "the key is outside every origin path";
 
-/// Maps a changed object by what the catalogue knows, or says what it lacks. What was done to
-/// the object does not matter: a viewer may have the old one, or an error in its place.
+/// Maps a changed object, or returns what the catalogue lacks to do so. The kind of change does
+/// not matter: the cache may hold the old object, or an error in its place.
 pub fn map_object(
     catalogue: &Catalogue,
     policy: &MappingPolicy,
@@ -93,27 +88,27 @@ pub fn map_object(
         matches: policy.matches(bucket, key),
     };
     let mut mapping = Mapping::default();
-    let mut wanted = Wanted::default();
+    let mut wanted = MissingKnowledge::default();
     for one in serving {
         object.map(one, &mut mapping, &mut wanted);
     }
-    if wanted == Wanted::default() {
+    if wanted == MissingKnowledge::default() {
         Ok(mapping)
     } else {
         Err(Missing::Knowledge(wanted))
     }
 }
 
-/// What the rules' cache tags need of the catalogue.
+/// Distributions for which rules have cache tags, but that may not store any.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tagged {
-    /// Distributions of which it is not known whether they keep tags.
+    /// Ids of distributions whose details are not known.
     pub unread: Vec<String>,
-    /// Rules whose tags somebody does not keep, in words for whoever wrote them.
+    /// Descriptions, for the author of the rules, of distributions that store no tags.
     pub faults: Vec<String>,
 }
 
-/// Looks whether the distributions that rules give cache tags to keep any.
+/// Checks that distributions store cache tags if a rule has some for them.
 pub fn tagged(catalogue: &Catalogue, policy: &MappingPolicy) -> Tagged {
     let mut tagged = Tagged::default();
     for rule in policy.rules.iter().filter(|rule| rule.has_tags()) {
@@ -132,8 +127,8 @@ pub fn tagged(catalogue: &Catalogue, policy: &MappingPolicy) -> Tagged {
                 }
             ) {
                 tagged.faults.push(format!(
-                    "the rule {:?} of bucket {} gives cache tags, and {} keeps none: give it a \
-                     CacheTagConfig, or the rule other items",
+                    "the rule {:?} of bucket {} has cache tags, but {} does not store any: add a \
+                      CacheTagConfig to the distribution, or change the rule",
                     rule.glob(),
                     rule.bucket(),
                     distribution.id
@@ -144,14 +139,14 @@ pub fn tagged(catalogue: &Catalogue, policy: &MappingPolicy) -> Tagged {
     tagged
 }
 
-/// Maps a path or tag that a person gave for one distribution: it goes out as it is.
+/// Maps a path or tag of a manual request for one distribution. It is sent unchanged.
 pub fn map_item(distribution: &Distribution, item: Item) -> Mapping {
     let mut mapping = Mapping::default();
     if distribution.enabled {
         let because = match item.purges_nothing() {
             Some(escape) => format!(
-                "asked for; warning: CloudFront takes {escape} and drops nothing for it, so end a \
-                 wildcard before it"
+                "asked for; warning: CloudFront takes {escape} but invalidates nothing for it: use a \
+                  wildcard that ends before it"
             ),
             None => "asked for".to_owned(),
         };
@@ -167,7 +162,7 @@ pub fn map_item(distribution: &Distribution, item: Item) -> Mapping {
 }
 
 impl Mapping {
-    /// The mapping of what leads nowhere.
+    /// The mapping of a change that concerns no distribution.
     pub fn left_alone(why: impl Into<String>) -> Self {
         let skip = Skip {
             distribution_id: None,
@@ -179,8 +174,8 @@ impl Mapping {
         }
     }
 
-    /// Keeps only what it has for one distribution and what is not among `known`: items, and
-    /// whys of dead letters.
+    /// Keeps only the items and dead letters of one distribution that are not in `known`, which has
+    /// items and the reasons of dead letters.
     pub fn retain_new(&mut self, distribution_id: &str, known: &[String]) {
         self.targets.retain(|target| {
             target.distribution_id == distribution_id

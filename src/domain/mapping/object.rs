@@ -1,7 +1,8 @@
-//! One object at one distribution: by which of its URLs viewers can have it.
+//! Finds the URLs under which one distribution serves an object, and their items.
 
 use super::{
-    DISABLED, DistributionPolicy, LEFT_OUT, Mapping, MappingPolicy, OUTSIDE, Skip, Target, Wanted,
+    DISABLED, DistributionPolicy, LEFT_OUT, Mapping, MappingPolicy, MissingKnowledge, OUTSIDE,
+    Skip, Target,
 };
 use crate::domain::{
     catalogue::{
@@ -12,7 +13,7 @@ use crate::domain::{
     rules::RuleMatch,
 };
 
-/// A changed object, and the rules that are about it.
+/// A changed object, and the rules that match it.
 pub(super) struct Object<'a> {
     pub(super) catalogue: &'a Catalogue,
     pub(super) policy: &'a MappingPolicy,
@@ -20,25 +21,25 @@ pub(super) struct Object<'a> {
     pub(super) matches: Vec<RuleMatch<'a>>,
 }
 
-/// What was found for an object at one distribution.
+/// The result for one distribution, while it is collected.
 struct Found<'a> {
     distribution: &'a Distribution,
     own: &'a DistributionPolicy,
     targets: Vec<Target>,
     dead: Vec<String>,
-    /// Why what could have been a target is none.
+    /// Why possible URLs have no item. Only used if there are no targets.
     notes: Vec<String>,
-    wanted: &'a mut Wanted,
+    wanted: &'a mut MissingKnowledge,
 }
 
-/// An origin of a distribution that has the object.
+/// An origin through which a distribution serves the object.
 #[derive(Clone, Copy)]
 struct Via<'a> {
     origin: &'a str,
     address: &'a Address,
 }
 
-/// Why a path gives the object.
+/// Why a path serves the object.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reason {
     Itself,
@@ -47,7 +48,12 @@ enum Reason {
 }
 
 impl Object<'_> {
-    pub(super) fn map(&self, serving: &Serving, mapping: &mut Mapping, wanted: &mut Wanted) {
+    pub(super) fn map(
+        &self,
+        serving: &Serving,
+        mapping: &mut Mapping,
+        wanted: &mut MissingKnowledge,
+    ) {
         let distribution = &*serving.distribution;
         let usual = DistributionPolicy::default();
         let own = self
@@ -75,7 +81,7 @@ impl Object<'_> {
         if self.matches.iter().any(|one| one.rule.is_instead()) {
             found
                 .notes
-                .push("a rule with instead = true has no item for it".to_owned());
+                .push("a rule with instead = true has no item for this key".to_owned());
         } else {
             for (index, address) in &serving.origins {
                 let origin = distribution.origins[*index].id.as_str();
@@ -108,7 +114,7 @@ impl Object<'_> {
         }));
     }
 
-    /// The object's own path, and those that give it by another name.
+    /// Maps the object's own path, and the paths of the root object and of index documents.
     fn map_path(&self, found: &mut Found<'_>, via: Via<'_>, path: &str) {
         let details = &found.distribution.details;
         if let Details::Read {
@@ -116,16 +122,16 @@ impl Object<'_> {
         } = details
             && path.strip_prefix('/') == Some(root.trim_start_matches('/'))
         {
-            // Which of the two CloudFront looks for a behaviour by is not documented.
+            // It is not documented which of the two paths selects the behaviour.
             let url = spell(path).url;
             self.map_url(found, via, Reason::Root, spell("/"), "/");
             self.map_url(found, via, Reason::Root, spell("/"), &url);
         }
         if path == "/" && found.has_root() {
-            found.note(|| "the default root object is served for /".to_owned());
+            found.note(|| "the default root object is served for / instead".to_owned());
         } else if via.address.website && path.ends_with('/') {
             // S3 User Guide, "Configuring an index document".
-            found.note(|| format!("a website endpoint answers {path} with its index document"));
+            found.note(|| format!("the website endpoint answers {path} with its index document"));
         } else {
             self.map_name(found, via, Reason::Itself, path);
         }
@@ -151,7 +157,7 @@ impl Object<'_> {
         }
     }
 
-    /// One path, in all the ways in which viewers write it.
+    /// Maps one path, in all configured spellings.
     fn map_name(&self, found: &mut Found<'_>, via: Via<'_>, reason: Reason, path: &str) {
         for respellings in found.own.spellings(path) {
             let spelling = spell_as(path, &respellings);
@@ -160,8 +166,7 @@ impl Object<'_> {
         }
     }
 
-    /// The item of one path, if the behaviour that answers requests for `url` can have the
-    /// object in its cache.
+    /// Adds the items of one path, if the behaviour for `url` can cache the object.
     fn map_url(
         &self,
         found: &mut Found<'_>,
@@ -171,14 +176,15 @@ impl Object<'_> {
         url: &str,
     ) {
         let Some(behaviour) = found.distribution.behaviour(url) else {
-            return found.note(|| format!("no behaviour is for {url}"));
+            return found.note(|| format!("no behaviour matches {url}"));
         };
         if !found.distribution.reaches(behaviour, via.origin) {
             return found
                 .note(|| format!("{} sends {url} to {}", named(behaviour), behaviour.target));
         }
-        // A request for / asks a website endpoint for the root object, where there is one. Whether
-        // a function sees / before that is not documented, and the owner may know better.
+        // If there is a root object, a request for / asks the website endpoint for that and not for
+        // the index document. It is not documented whether a function sees / before that. Index
+        // documents that are configured for the distribution always count.
         let rooted = url == "/" && found.has_root();
         let serves_index = (via.address.website && !rooted)
             || behaviour.rewrites
@@ -189,7 +195,7 @@ impl Object<'_> {
         if behaviour.smooth_streaming {
             return found.note(|| {
                 format!(
-                    "{} is for Smooth Streaming, which cannot be invalidated",
+                    "{} serves Smooth Streaming, which cannot be invalidated",
                     named(behaviour)
                 )
             });
@@ -225,7 +231,7 @@ impl Object<'_> {
     ) -> String {
         let mut parts = vec![format!("origin {}", via.origin)];
         if !via.address.prefix.is_empty() {
-            parts.push(format!("origin path {} cut", via.address.prefix));
+            parts.push(format!("origin path {} removed", via.address.prefix));
         }
         parts.push(named(behaviour));
         match reason {
@@ -248,14 +254,14 @@ impl Object<'_> {
         parts.join(", ")
     }
 
-    /// What the owner says goes with the object, wherever its own path leads.
+    /// Adds the items of a rule, whether or not the object's own path has one.
     fn map_rule(&self, found: &mut Found<'_>, found_rule: &RuleMatch<'_>) {
         let glob = found_rule.rule.glob();
         for rendered in found_rule.items() {
             let rendered = match rendered {
                 Ok(rendered) => rendered,
                 Err(why) => {
-                    found.bury(format!("rule {glob:?} makes no item of it: {why}"));
+                    found.bury(format!("rule {glob:?} does not give a legal item: {why}"));
                     continue;
                 }
             };
@@ -268,7 +274,9 @@ impl Object<'_> {
                 }
             );
             if item.is_tag() && no_tags {
-                found.note(|| format!("rule {glob:?} gives {item}, and it keeps no cache tags"));
+                found.note(|| {
+                    format!("rule {glob:?} has {item}, but the distribution stores no cache tags")
+                });
                 continue;
             }
             let Some(why) = rendered.widened else {
@@ -284,7 +292,7 @@ impl Object<'_> {
 }
 
 impl Found<'_> {
-    /// Whether something stands in for / where viewers ask for that.
+    /// Whether the distribution has a default root object.
     fn has_root(&self) -> bool {
         matches!(
             self.distribution.details,
@@ -292,7 +300,7 @@ impl Found<'_> {
         )
     }
 
-    /// Several paths may lead to one item.
+    /// Adds an item, unless another path has already led to it.
     fn push(&mut self, item: Item, because: String) {
         if !self.targets.iter().any(|target| target.item == item) {
             self.targets.push(Target {
@@ -310,7 +318,7 @@ impl Found<'_> {
     }
 
     fn note(&mut self, note: impl FnOnce() -> String) {
-        // Said only of an object that has no item, where the first of a kind tells enough.
+        // Notes are only shown if there is no item, and then a few are enough.
         if self.targets.is_empty() && self.notes.len() < 5 {
             let note = note();
             if !self.notes.contains(&note) {
@@ -319,7 +327,7 @@ impl Found<'_> {
         }
     }
 
-    /// What a behaviour caches; where that was never read, it is asked for.
+    /// What a behaviour caches. If its policy has never been read, adds it to `wanted`.
     fn cache_key(&mut self, catalogue: &Catalogue, behaviour: &Behaviour) -> Option<CacheKey> {
         match catalogue.cache_policy(behaviour) {
             Some(CachePolicy::Read(key)) => Some(key),
@@ -344,10 +352,9 @@ fn named(behaviour: &Behaviour) -> String {
     }
 }
 
-/// The path under which viewers get `key` through an origin that puts `prefix` before what
-/// they ask for, or `None` where they cannot. `CloudFront` asks for origin path + viewer path,
-/// so the origin path is cut off, and it ends where a segment ends. Source: `CloudFront`
-/// Developer Guide, "Origin path".
+/// The viewer path of `key` at an origin with `prefix`; `None` if viewers cannot reach the key.
+/// CloudFront requests origin path + viewer path from the origin, so the prefix is removed, but
+/// only at a segment boundary. Source: CloudFront Developer Guide, "Origin path".
 fn viewer_path(key: &str, prefix: &str) -> Option<String> {
     let asked = format!("/{key}");
     let path = asked.strip_prefix(prefix)?;

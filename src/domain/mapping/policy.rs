@@ -1,5 +1,4 @@
-//! What the site's owner says of mapping: index documents, spellings, rules, and how wide a
-//! wildcard may be.
+//! The configuration of mapping: index documents, spellings, rules and limits on wildcards.
 
 use std::collections::HashMap;
 
@@ -8,49 +7,46 @@ use crate::domain::{
     rules::{Ignore, Rule, RuleMatch},
 };
 
-/// All that the configuration says of mapping, but for what the names of origins hide.
+/// The configuration of mapping, except for the origin overrides, which the catalogue needs.
 #[derive(Debug, Clone)]
 pub struct MappingPolicy {
-    /// Names of objects that are served for their folder.
+    /// File names that are served for their folder's URL.
     pub index_documents: Vec<String>,
-    /// Whether they are served for their folder without its slash, too.
+    /// Whether index documents are also served for the folder's URL without the slash.
     pub index_without_slash: bool,
-    /// What is different for some distributions, by id.
+    /// Overrides, by distribution id.
     pub distributions: HashMap<String, DistributionPolicy>,
-    /// Other items that go with keys.
     pub rules: Vec<Rule>,
-    /// Keys that are never looked at.
     pub ignores: Vec<Ignore>,
-    /// How wide a wildcard may be that nobody asked for.
     pub wildcards: WildcardPolicy,
 }
 
-/// What is different for one distribution.
+/// The configuration of one distribution.
 #[derive(Debug, Clone)]
 pub struct DistributionPolicy {
-    /// Whether events are mapped to it.
+    /// Whether events are mapped to the distribution. Manual requests always are.
     pub enabled: bool,
-    /// Characters that its viewers write in other ways as well, and those ways.
+    /// Characters that viewers also request in other encodings, with those encodings.
     pub spellings: Vec<(char, Vec<String>)>,
-    /// Its own index documents, whatever its origins and functions are.
+    /// Replaces [`MappingPolicy::index_documents`], and applies whatever the origins and functions.
     pub index_documents: Option<Vec<String>>,
-    /// See [`MappingPolicy::index_without_slash`].
+    /// Replaces [`MappingPolicy::index_without_slash`].
     pub index_without_slash: Option<bool>,
 }
 
-/// How wide a wildcard may be that nobody asked for.
+/// Limits on wildcards that replace a path no exact item can name. Wildcards that were asked for
+/// by a rule or a request are not limited.
 #[derive(Debug, Clone)]
 pub struct WildcardPolicy {
-    /// Paths that it must not drop: exact ones, and wildcards.
+    /// Exact paths and wildcards that must not be invalidated.
     pub protected: Vec<Item>,
-    /// Bytes that stand between its first slash and its star, at least.
+    /// The minimum number of bytes between the first slash and the star.
     pub min_stem: usize,
-    /// Whether it may be `/*`.
+    /// Whether `/*` is allowed.
     pub allow_root: bool,
 }
 
 impl Default for MappingPolicy {
-    /// As it is where the configuration says nothing.
     fn default() -> Self {
         Self {
             index_documents: vec!["index.html".to_owned()],
@@ -85,7 +81,7 @@ impl Default for WildcardPolicy {
 }
 
 impl MappingPolicy {
-    /// The rules that are about a key, in their order.
+    /// The rules that match a key, in order of configuration.
     pub(super) fn matches(&self, bucket: &str, key: &str) -> Vec<RuleMatch<'_>> {
         let rules = self.rules.iter();
         rules.filter_map(|rule| rule.matches(bucket, key)).collect()
@@ -93,7 +89,7 @@ impl MappingPolicy {
 }
 
 impl DistributionPolicy {
-    /// The ways in which viewers may write a path: the usual one first.
+    /// All combinations of spellings for a path, the default one first.
     pub(super) fn spellings(&self, path: &str) -> Vec<Vec<Respelling<'_>>> {
         let mut all = vec![Vec::new()];
         for (char, texts) in &self.spellings {
@@ -114,20 +110,20 @@ impl DistributionPolicy {
 }
 
 impl WildcardPolicy {
-    /// Why a wildcard that nobody asked for may not be sent; `None` where it may.
+    /// Why a wildcard must not be sent; `None` if it may.
     pub(super) fn forbids(&self, wildcard: &Item) -> Option<String> {
         let stem = wildcard.stem()?;
         let root = stem == "/";
         if root && !self.allow_root {
-            let why = "only /* would cover it, and that is never sent unless somebody asks for it \
-                       by name, or economy.allow_root is set";
+            let why = "only /* would cover it, which is not sent unless it is asked for by name or \
+                                  economy.allow_root is set";
             return Some(why.to_owned());
         }
         if !root && stem.len() - 1 < self.min_stem {
             let least = self.min_stem;
             return Some(format!(
-                "only {wildcard} would cover it, and its stem is shorter than economy.min_stem \
-                 ({least})"
+                "only {wildcard} would cover it, but its stem is shorter than economy.min_stem \
+                  ({least})"
             ));
         }
         let overlaps = |protected: &&Item| match protected.stem() {
@@ -136,7 +132,7 @@ impl WildcardPolicy {
         };
         let protected = self.protected.iter().find(overlaps)?;
         Some(format!(
-            "only {wildcard} would cover it, and economy.protected has {protected}"
+            "only {wildcard} would cover it, but economy.protected has {protected}"
         ))
     }
 }
@@ -186,7 +182,7 @@ mod tests {
             assert_eq!(why.is_some(), part.is_some(), "{wildcard}: {why:?}");
             assert_eq!(expected, part.is_some(), "{wildcard}: {why:?}");
         }
-        // To allow the root is not to give up what is protected.
+        // Protected paths stay protected if the root is allowed.
         let mut open = WildcardPolicy {
             allow_root: true,
             min_stem: 9,

@@ -1,18 +1,18 @@
-//! Items: how an invalidation names a path, and how an S3 key is spelled as one.
+//! Items: the paths and tags of an invalidation, and how decoded paths are encoded as items.
 
 use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-/// The longest path that CloudFront takes, in bytes.
+/// CloudFront's limit on the length of a path.
 pub const MAX_ITEM_BYTES: usize = 4_000;
-/// The longest cache tag that CloudFront takes, in bytes.
+/// CloudFront's limit on the length of a cache tag.
 const MAX_TAG_BYTES: usize = 256;
 
-/// What CloudFront wants percent-encoded besides non-ASCII: the bytes that RFC 1738 section
-/// 2.2 calls unsafe. Anything else that is encoded makes an invalidation that is taken, paid
-/// for, and misses. `~` is unsafe too, but no spelling of it purges anything: see [`spell`].
+/// The ASCII bytes that CloudFront requires to be percent-encoded: those that RFC 1738, section
+/// 2.2, calls unsafe. If any other byte is encoded, the invalidation is accepted and billed, but
+/// has no effect. `~` is unsafe too, but no encoding of it is invalidated: see [`spell`].
 const UNSAFE: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -29,47 +29,41 @@ const UNSAFE: &AsciiSet = &CONTROLS
     .add(b']')
     .add(b'`');
 
-/// One line of an invalidation that CloudFront accepts: an exact path, a wildcard path (ends
-/// in `*`, and covers every path that starts with what stands before it), or a cache tag
-/// (begins with `#`, and covers every cached object that carries the tag).
+/// One line of an invalidation: an exact path, a wildcard path (ends in `*`, and covers every path
+/// that starts with the part before it), or a cache tag (starts with `#`, and covers every cached
+/// object with that tag).
 ///
-/// Only [`Item::parse`], [`Item::tag`] and [`spell`] make one, so every `Item` is a *legal*
-/// one. A path starts with `/`, has at most 4,000 bytes, all of them visible ASCII, none of
-/// them `~` or one of those that RFC 1738 calls unsafe, and `%` only before two hex digits. A
-/// tag has at most 256 bytes, all of them visible ASCII, none of them a comma. Sources:
-/// `CloudFront` Developer Guide, "Specify the objects to invalidate" and "Invalidate by tags".
+/// Every `Item` is legal, that is, CloudFront accepts it. A path starts with `/` and has at most
+/// 4,000 bytes of visible ASCII, without `~`, without the bytes that RFC 1738 calls unsafe, and
+/// with `%` only before two hex digits. A tag has at most 256 bytes of visible ASCII without
+/// commas. Sources: CloudFront Developer Guide, "Specify the objects to invalidate" and
+/// "Invalidate by tags".
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Item(String);
 
-/// Why a text is no legal item, in words for whoever wrote it.
+/// Why an item is illegal, in words for its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalItem {
-    /// Does not start with a slash.
     #[error("a path starts with \"/\"")]
     NoSlash,
-    /// Longer than `CloudFront` takes; carries its length in bytes.
-    #[error("a path has at most {MAX_ITEM_BYTES} bytes, this one has {0}")]
+    #[error("a path has at most {MAX_ITEM_BYTES} bytes, but this one has {0}")]
     TooLong(usize),
-    /// A percent sign that begins no escape.
-    #[error("\"%\" must stand before two hex digits; a percent sign itself is written %25")]
+    #[error("\"%\" must be followed by two hex digits; a literal percent sign is written %25")]
     LonePercent,
-    /// A tilde, which `CloudFront` refuses raw and ignores encoded.
+    /// CloudFront rejects a raw `~` and ignores an encoded one.
     #[error("CloudFront cannot invalidate a path with \"~\": end it with \"*\" before the \"~\"")]
     Tilde,
-    /// A character that has to be percent-encoded.
     #[error("{0:?} must be percent-encoded")]
     Unencoded(char),
-    /// A tag of no bytes, or of more than `CloudFront` takes; carries its length.
-    #[error("a tag has between 1 and {MAX_TAG_BYTES} bytes, this one has {0}")]
+    #[error("a tag has between 1 and {MAX_TAG_BYTES} bytes, but this one has {0}")]
     TagLength(usize),
-    /// A character that a tag cannot have.
-    #[error("a tag is made of visible ASCII without commas: it cannot have {0:?}")]
+    #[error("a tag is visible ASCII without commas: it cannot have {0:?}")]
     NotInTags(char),
 }
 
 impl Item {
-    /// Reads an item as it was sent or kept: a path, or `#` and a tag.
+    /// Parses an item in its stored form: a path, or `#` and a tag.
     pub fn read(text: &str) -> Result<Self, IllegalItem> {
         match text.strip_prefix('#') {
             Some(tag) => Self::tag(tag),
@@ -77,7 +71,7 @@ impl Item {
         }
     }
 
-    /// Takes a cache tag exactly as a person gave it, without the `#`.
+    /// Takes a cache tag verbatim, without the `#`.
     pub fn tag(tag: &str) -> Result<Self, IllegalItem> {
         if tag.is_empty() || tag.len() > MAX_TAG_BYTES {
             return Err(IllegalItem::TagLength(tag.len()));
@@ -89,7 +83,7 @@ impl Item {
         }
     }
 
-    /// Takes a path exactly as a person gave it.
+    /// Takes a path verbatim.
     pub fn parse(text: &str) -> Result<Self, IllegalItem> {
         if !text.starts_with('/') {
             return Err(IllegalItem::NoSlash);
@@ -111,36 +105,34 @@ impl Item {
         Ok(Self(text.to_owned()))
     }
 
-    /// The escape in a person's path for which `CloudFront` drops nothing: an encoded tilde, or
-    /// an encoded asterisk. Source: `CloudFront` Developer Guide, "What you need to know when
-    /// invalidating files".
+    /// An escape that keeps a path from having any effect: an encoded tilde or asterisk. Source:
+    /// CloudFront Developer Guide, "What you need to know when invalidating files".
     pub fn purges_nothing(&self) -> Option<&'static str> {
         let holds = |escape: &&str| self.0.contains(*escape) && !self.is_tag();
         ["%7E", "%7e", "%2A", "%2a"].into_iter().find(holds)
     }
 
-    /// The item as it is sent.
+    /// The item as sent to CloudFront.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What every path that this wildcard covers starts with; `None` for an exact path.
+    /// A wildcard without its `*`: the prefix of every path that it covers. `None` for other items.
     pub fn stem(&self) -> Option<&str> {
-        self.0.strip_suffix('*').filter(|_| !self.is_tag())
+        self.0.strip_suffix('*').filter(|_| is_wildcard(&self.0))
     }
 
-    /// Whether it covers more than one path. `*` is a wildcard as the last byte of a path.
+    /// Whether the item is a path that ends in `*`. A `*` elsewhere is an ordinary character.
     pub fn is_wildcard(&self) -> bool {
         self.stem().is_some()
     }
 
-    /// Whether it is a cache tag.
     pub fn is_tag(&self) -> bool {
         self.0.starts_with('#')
     }
 
-    /// Whether an invalidation of this item drops all that `other` would, as far as one can
-    /// tell: nobody knows which paths carry a tag.
+    /// Whether this item makes `other` redundant. A tag covers only itself, because it is unknown
+    /// which paths have it.
     pub fn covers(&self, other: &Self) -> bool {
         match self.stem() {
             Some(stem) => other.0.starts_with(stem),
@@ -148,10 +140,15 @@ impl Item {
         }
     }
 
-    /// Whether it drops the whole distribution.
+    /// Whether the item is `/*`, which clears the whole distribution.
     pub fn is_root_wildcard(&self) -> bool {
         self.0 == "/*"
     }
+}
+
+/// Whether an item, as it is sent, covers more than one path: a path whose last byte is `*`.
+pub fn is_wildcard(item: &str) -> bool {
+    item.starts_with('/') && item.ends_with('*')
 }
 
 impl fmt::Display for Item {
@@ -174,57 +171,52 @@ impl From<Item> for String {
     }
 }
 
-/// A path as viewers ask for it, and the narrowest item that covers it.
+/// A viewer's path, and the narrowest item that covers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spelling {
-    /// What to send.
     pub item: Item,
-    /// Set where the path itself cannot be named and `item` is a wildcard around it.
+    /// Set if no exact item can name the path, so that `item` is a wildcard that covers it.
     pub widened: Option<Unnameable>,
-    /// The path in a viewer's request: percent-encoded, and never cut.
+    /// The path in a viewer's request: percent-encoded, and never truncated.
     pub url: String,
 }
 
-/// Another way in which viewers write a character.
+/// An alternative encoding of a character in viewers' URLs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Respelling<'a> {
-    /// The character,
     pub char: char,
-    /// and how they write it.
     pub text: &'a str,
 }
 
-/// Why a path has no exact item.
+/// Why no exact item can name a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unnameable {
-    /// Raw it is refused, as `%7E` it is taken and purges nothing.
+    /// CloudFront rejects a raw `~`, and accepts `%7E` without effect.
     #[error("CloudFront cannot name a \"~\"")]
     Tilde,
-    /// It would begin a query string.
-    #[error("a \"?\" in a path begins a query string")]
+    #[error("a \"?\" in a path starts a query string")]
     QuestionMark,
-    /// The last `*` of an item is a wildcard, encoded it purges nothing.
+    /// An encoded `*` is accepted without effect.
     #[error("a \"*\" at the end is a wildcard")]
     TrailingStar,
-    /// More bytes than an item may have.
-    #[error("CloudFront names paths of at most {MAX_ITEM_BYTES} bytes")]
+    #[error("CloudFront accepts paths of at most {MAX_ITEM_BYTES} bytes")]
     TooLong,
 }
 
-/// Spells a decoded viewer path (it begins with `/`) as `CloudFront` matches it.
+/// Encodes a decoded viewer path, which must start with `/`, as CloudFront matches it.
 ///
-/// Non-ASCII and unsafe bytes are percent-encoded, all others stay as they are. A path that
-/// cannot be named becomes the wildcard with the longest legal stem that ends before the
-/// first byte which cannot be named; that may be `/*`, which the caller has to judge.
+/// Percent-encodes non-ASCII and unsafe bytes, and no others. A path that no exact item can name
+/// becomes the wildcard with the longest legal stem before the first offending character. That
+/// may be `/*`; the caller decides whether it is allowed.
 pub fn spell(viewer_path: &str) -> Spelling {
     spell_as(viewer_path, &[])
 }
 
-/// The same, with some characters written in another way.
+/// Like [`spell`], with some characters encoded differently.
 pub fn spell_as(viewer_path: &str, respellings: &[Respelling<'_>]) -> Spelling {
     debug_assert!(
         viewer_path.starts_with('/'),
-        "a viewer path begins with a slash"
+        "a viewer path starts with a slash"
     );
     let mut url = String::with_capacity(viewer_path.len() + 8);
     let mut unnameable = None;
@@ -236,11 +228,11 @@ pub fn spell_as(viewer_path: &str, respellings: &[Respelling<'_>]) -> Spelling {
             _ => None,
         };
         unnameable = unnameable.or(why.map(|why| (url.len(), why)));
-        // The slash that makes it a path has no other spelling.
+        // The leading slash is never respelled.
         let respelled = respellings.iter().find(|one| one.char == char && at > 0);
         match (respelled, char) {
             (Some(respelled), _) => url.push_str(respelled.text),
-            // Raw, it would begin the query string.
+            // A raw "?" would start the query string.
             (None, '?') => url.push_str("%3F"),
             (None, _) => {
                 let text = char.encode_utf8(&mut [0; 4]).to_owned();
@@ -263,12 +255,13 @@ pub fn spell_as(viewer_path: &str, respellings: &[Respelling<'_>]) -> Spelling {
 }
 
 impl Spelling {
-    /// The items that drop the path with every query string, and why one of them covers more
-    /// than that.
+    /// The items that cover the path with every query string, and the reason if they cover more
+    /// than necessary.
     ///
-    /// For a file that is its path with a `*`; what else begins like it goes with it. Behind a
-    /// slash the same would be all of a folder, so there the path goes by itself, and with
-    /// `?*`. Source: `CloudFront` Developer Guide, "Specify the objects to invalidate".
+    /// For a file, that is its path followed by `*`, which also covers longer paths that start with
+    /// it. After a trailing slash, `*` would cover the whole folder, so the items are the path
+    /// itself and the path followed by `?*`. Source: CloudFront Developer Guide, "Specify the
+    /// objects to invalidate".
     pub fn with_query_strings(self) -> (Vec<Item>, Option<Unnameable>) {
         if self.widened.is_some() {
             return (vec![self.item], self.widened);
@@ -286,7 +279,7 @@ impl Spelling {
 }
 
 impl Item {
-    /// The wildcard with this legal stem, or the longest part of it.
+    /// The wildcard with this legal stem, truncated if it is too long.
     pub(super) fn around(stem: &str) -> Self {
         let mut text = stem.to_owned();
         truncate_stem(&mut text);
@@ -295,13 +288,13 @@ impl Item {
     }
 }
 
-/// Cuts a stem so that it and its `*` fit into an item, and never inside an escape.
+/// Truncates a stem so that it fits into an item together with `*`, without splitting an escape.
 fn truncate_stem(stem: &mut String) {
     if stem.len() < MAX_ITEM_BYTES {
         return;
     }
     let mut end = MAX_ITEM_BYTES - 1;
-    // An escape is three bytes: its percent sign stands at most two bytes before the cut.
+    // An escape has three bytes, so a split one starts at most two bytes before the cut.
     if let Some(percent) = stem[end - 2..end].find('%') {
         end = end - 2 + percent;
     }

@@ -1,4 +1,4 @@
-//! How paths and tags are spelled, and what is refused.
+//! How paths and tags are encoded, and what is refused.
 
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ fn keys_are_spelled_as_cloudfront_matches_them() {
 #[test]
 fn what_cannot_be_named_gets_its_narrowest_wildcard() {
     let long = format!("/{}", "é".repeat(1_000));
-    // 4,000 bytes less the star leave 3,998 for escapes of three: 1,332 of them.
+    // Without the slash and the star, 3,998 bytes are left: 1,332 escapes of three bytes.
     let long_item = format!("/{}*", "%C3%A9".repeat(666));
     for (path, item, why) in [
         ("/vendors~main.js", "/vendors*", Unnameable::Tilde),

@@ -1,15 +1,15 @@
-//! Which `SigningCertURL` is believed for which topic.
+//! Validates a message's `SigningCertURL` against its topic.
 
 use super::refusal::Refusal;
 use crate::domain::topic::TopicArn;
 
-/// What an emulator's certificate may be called.
+/// The longest accepted path of an emulator's certificate URL, in bytes.
 const LONGEST_PATH: usize = 1_000;
 
-/// The address of a signing certificate that may be fetched for a message.
+/// The validated URL of a signing certificate.
 ///
-/// Only the check makes one, and it puts the text together anew, out of the topic's host and
-/// what was proved to be 32 hex digits: no URL of a message is used as it stands.
+/// A URL on SNS is not copied from the message: it is rebuilt from the topic's host and the 32
+/// validated hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CertificateUrl {
     text: String,
@@ -17,22 +17,20 @@ pub struct CertificateUrl {
 }
 
 impl CertificateUrl {
-    /// The whole address.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is the configured emulator's, and not SNS's.
+    /// Whether it points to the configured emulator instead of SNS.
     pub fn is_emulated(&self) -> bool {
         self.emulated
     }
 
-    /// What a message gives as its certificate's address where an emulator is configured:
-    /// anything at the emulator's own origin, which is the configuration's and not the
-    /// message's.
+    /// Accepts any path on the emulator's origin, which comes from the configuration and not from
+    /// the message.
     pub(super) fn of_emulator(url: &str, origin: &str) -> Option<Self> {
         let path = url.strip_prefix(origin)?.strip_prefix('/')?;
-        // Nothing that an emulator of an API that takes its orders from queries would obey.
+        // No query, because emulators accept API calls as query strings.
         let plain = path
             .bytes()
             .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
@@ -42,21 +40,21 @@ impl CertificateUrl {
         })
     }
 
-    /// Checks what a message on `topic` gives as its certificate's address.
+    /// Validates the certificate URL of a message on `topic`.
     ///
-    /// SNS's is `https://sns.<region>.<suffix>/SimpleNotificationService-<32 hex>.pem`, byte
-    /// for byte. It is compared as text and not parsed, because a parser normalises: it folds
-    /// case, drops `:443` and `/./`, decodes escapes and finds user names, and each of these
-    /// has let a foreign host through some validator. What is left needs no reading.
+    /// It must be exactly `https://sns.<region>.<suffix>/SimpleNotificationService-<32 hex>.pem`.
+    /// It is compared as text, because URL parsers normalise: they fold case, drop `:443` and
+    /// `/./`, decode escapes and split off user names. Each of these has let a foreign host through
+    /// some validator.
     pub(super) fn check(url: &str, topic: &TopicArn) -> Result<Self, Refusal> {
         let refuse = |why: String| Err(Refusal::CertificateUrl(why));
         let Some(rest) = url.strip_prefix("https://") else {
-            return refuse("must begin with https://".into());
+            return refuse("must start with https://".into());
         };
         let host = topic.host();
         let Some(path) = rest.strip_prefix(host.as_str()) else {
             return refuse(format!(
-                "must be at {host}, SNS's host in the topic's region"
+                "must be on {host}, the SNS host of the topic's region"
             ));
         };
         let Some(digits) = path
@@ -65,7 +63,7 @@ impl CertificateUrl {
             .filter(|digits| digits.len() == 32 && digits.bytes().all(is_lower_hex))
         else {
             return refuse(format!(
-                "must have nothing after {host} but /SimpleNotificationService-<32 hex digits>.pem"
+                "must have the path /SimpleNotificationService-<32 hex digits>.pem after {host}"
             ));
         };
         Ok(Self {

@@ -1,4 +1,4 @@
-//! The outer JSON object of a message, read so that no two readers can disagree about it.
+//! Parses the outer JSON object of a message, and rejects ambiguous (duplicate) keys.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,21 +7,19 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::refusal::Refusal;
 
-/// The fields of a JSON object, in which no name stands twice, at any depth.
+/// The fields of a JSON object without duplicate keys at any depth.
 #[derive(Default)]
 pub(super) struct Envelope(HashMap<String, Value>);
 
-/// A field's value, as far as anyone asks.
 pub(super) enum Value {
     Text(String),
     Object(Envelope),
     Null,
-    /// A number, a boolean or a list: SNS sends none, and what else there is, is ignored.
+    /// A number, a boolean or a list. No field that is used has one.
     Other,
 }
 
 impl Envelope {
-    /// Reads a whole body.
     pub(super) fn read(body: &[u8]) -> Result<Self, Refusal> {
         let mut twice = None;
         let mut json = serde_json::Deserializer::from_slice(body);
@@ -42,7 +40,7 @@ impl Envelope {
         self.0.get(field)
     }
 
-    /// Takes out a field that has to be there and to be a string.
+    /// Removes and returns a field that must be a string.
     pub(super) fn take_text(&mut self, field: &'static str) -> Result<String, Refusal> {
         match self.0.remove(field) {
             Some(Value::Text(text)) => Ok(text),
@@ -51,7 +49,7 @@ impl Envelope {
         }
     }
 
-    /// Takes out a field that may be absent or null.
+    /// Removes and returns a field that must be a string, null or absent.
     pub(super) fn take_optional_text(
         &mut self,
         field: &'static str,
@@ -67,9 +65,9 @@ pub(super) fn bad(field: &'static str, why: &'static str) -> Refusal {
     Refusal::BadField { field, why }
 }
 
-/// Reads any JSON value and notes the first key that stands twice in its object.
+/// Reads any JSON value and records the first duplicate key.
 ///
-/// `serde_json` bounds the depth.
+/// The recursion is bounded by `serde_json`'s depth limit.
 struct Walk<'a> {
     twice: &'a mut Option<String>,
 }
@@ -133,12 +131,12 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// A key's name where it is a plain short word, which is all that an answer or a log shows.
+/// The key, if it is a short plain word. Other keys are not shown in answers and logs.
 fn presentable(name: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
     if (1..=40).contains(&name.len()) && name.bytes().all(plain) {
         name.to_owned()
     } else {
-        "(no plain word)".to_owned()
+        "(not shown)".to_owned()
     }
 }

@@ -1,8 +1,8 @@
-//! A message of SNS: its fields, checked as far as they can be without the certificate.
+//! An SNS message: parses it and checks everything that does not need the certificate.
 //!
-//! The steps of belief, in the order in which they are made: [`SnsMessage::parse`] (JSON,
-//! `Type`, topic, shapes, versions, certificate's address), then certificate and signature
-//! (the port `SnsTrust`, over [`SnsMessage::string_to_sign`]), then [`SnsMessage::check_age`].
+//! A message is verified in this order: [`SnsMessage::parse`] (JSON, `Type`, topic, field shapes,
+//! signature version, certificate URL), then certificate and signature (the port `SnsTrust`, over
+//! [`SnsMessage::string_to_sign`]), then [`SnsMessage::check_age`].
 
 mod certificate_url;
 mod envelope;
@@ -25,10 +25,9 @@ use super::topic::TopicArn;
 pub use self::certificate_url::CertificateUrl;
 pub use self::refusal::{Refusal, RefusalClass};
 
-/// A message that has the form of one from SNS on an allowed topic. Whether SNS wrote it,
-/// only its signature tells.
+/// A well-formed message on an allowed topic. Only its signature can prove that it is from SNS.
 ///
-/// Its `Debug` shows neither the text nor anything that a stranger could act with.
+/// Its `Debug` output contains neither the text nor any secrets.
 #[derive(Clone)]
 pub struct SnsMessage {
     kind: MessageKind,
@@ -43,29 +42,29 @@ pub struct SnsMessage {
     certificate_url: CertificateUrl,
 }
 
-/// The three types of message that SNS posts to an HTTPS endpoint.
+/// The three message types that SNS posts to an HTTPS endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageKind {
-    /// Something was published.
+    /// A published message.
     Notification,
-    /// Somebody asked SNS to send the topic's messages here.
+    /// Sent after somebody subscribed this endpoint to the topic.
     SubscriptionConfirmation {
-        /// What `ConfirmSubscription` wants to see.
+        /// The argument for `ConfirmSubscription`.
         token: Token,
-        /// Signed, and otherwise unused.
+        /// Needed only to verify the signature.
         subscribe_url: SubscribeUrl,
     },
-    /// Somebody ended the subscription.
+    /// Sent after the subscription has ended.
     UnsubscribeConfirmation {
-        /// Would subscribe again.
+        /// Could be used to subscribe again.
         token: Token,
-        /// Signed, and otherwise unused.
+        /// Needed only to verify the signature.
         subscribe_url: SubscribeUrl,
     },
 }
 
 impl MessageKind {
-    /// The message's `Type`.
+    /// The value of `Type`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Notification => "Notification",
@@ -75,19 +74,19 @@ impl MessageKind {
     }
 }
 
-/// What confirms a subscription: hex, good for two days (Amazon SNS API Reference,
-/// `Subscribe`). It is never shown.
+/// The secret that confirms a subscription: hex digits, valid for two days (Amazon SNS API
+/// Reference, `Subscribe`). `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Token(String);
 
 impl Token {
-    /// A token: 64 to 1,024 hex digits. Those of SNS have 224 or 256.
+    /// Accepts 64 to 1,024 hex digits. SNS's tokens have 224 or 256.
     pub fn new(text: String) -> Option<Self> {
         let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
         ((64..=1024).contains(&text.len()) && hex).then_some(Self(text))
     }
 
-    /// The token itself, for the call and for the store and for nothing else.
+    /// The token itself. Only for the `ConfirmSubscription` call and the store.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -99,8 +98,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A message's `SubscribeURL`. It is part of what is signed; nothing outside this module can
-/// read it, so that nothing can fetch it.
+/// A message's `SubscribeURL`. It is part of the signed text. Nothing outside this module can
+/// read it, so nothing can fetch it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SubscribeUrl(String);
 
@@ -110,22 +109,22 @@ impl fmt::Debug for SubscribeUrl {
     }
 }
 
-/// How a message is signed (Amazon SNS Developer Guide, "Verifying the signatures of Amazon
-/// SNS messages"): RSA, PKCS #1 v1.5.
+/// The hash of the RSA PKCS #1 v1.5 signature (Amazon SNS Developer Guide, "Verifying the
+/// signatures of Amazon SNS messages").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureVersion {
-    /// `1`, over SHA-1: what a topic does unless told otherwise.
+    /// `1`: SHA-1, the default of topics.
     V1,
-    /// `2`, over SHA-256.
+    /// `2`: SHA-256.
     V2,
 }
 
 impl SnsMessage {
-    /// Reads a request's body, up to and including the certificate's address.
+    /// Parses a request body, and runs all checks up to and including the certificate URL.
     ///
-    /// `raw_delivery` says that the request bore `x-amz-sns-rawdelivery: true`; `topics` are
-    /// those whose messages are read at all, each by its exact ARN (`sns.topics`); `emulator`
-    /// is the origin whose certificates are believed as well (`sns.emulator`).
+    /// `raw_delivery` is whether the request had the header `x-amz-sns-rawdelivery: true`, `topics`
+    /// are the allowed topics (`sns.topics`), and `emulator` is an additional trusted origin for
+    /// certificates (`sns.emulator`).
     pub fn parse(
         body: &[u8],
         raw_delivery: bool,
@@ -204,12 +203,12 @@ impl SnsMessage {
         })
     }
 
-    /// The bytes that SNS signed: names and values, a line each, sorted by name (Amazon SNS
+    /// The text that SNS signed: names and values, one per line, sorted by name (Amazon SNS
     /// Developer Guide, "Verifying the signatures of Amazon SNS messages").
     ///
-    /// The page's other copies leave `SubscribeURL` and `Token` out for confirmations; real
-    /// messages have them signed. Values stand as they came: a time printed anew would lose
-    /// its `.000` once in a thousand messages.
+    /// Other copies of that page omit `SubscribeURL` and `Token` for confirmations, but real
+    /// messages have them signed. Values are used verbatim: a timestamp that is formatted again
+    /// would lose its `.000` once in a thousand messages.
     pub fn string_to_sign(&self) -> String {
         let message_id = self.message_id.to_string();
         let mut lines = vec![("Message", self.text.as_str()), ("MessageId", &message_id)];
@@ -242,10 +241,11 @@ impl SnsMessage {
         signed
     }
 
-    /// Whether the message is as young as `max_age` and as old as `max_skew` wants it.
+    /// Checks that the message is not older than `max_age`, and not further in the future than
+    /// `max_skew`.
     ///
-    /// It counts from the time of publication, which SNS's repeats keep, for up to an hour
-    /// (Amazon SNS Developer Guide, "Message delivery retries").
+    /// The age counts from publication. SNS keeps that timestamp when it retries, which it does for
+    /// up to an hour (Amazon SNS Developer Guide, "Message delivery retries").
     pub fn check_age(
         &self,
         now: Timestamp,
@@ -263,42 +263,38 @@ impl SnsMessage {
         }
     }
 
-    /// Which of SNS's messages it is.
     pub fn kind(&self) -> &MessageKind {
         &self.kind
     }
 
-    /// The message's id, which SNS's repeats keep.
+    /// Stays the same when SNS retries the message.
     pub fn message_id(&self) -> Uuid {
         self.message_id
     }
 
-    /// The topic, one of those allowed.
+    /// One of the allowed topics.
     pub fn topic(&self) -> &TopicArn {
         &self.topic
     }
 
-    /// What was published (`Message`).
+    /// The published text (`Message`).
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// When it was published.
+    /// The time of publication.
     pub fn timestamp(&self) -> Timestamp {
         self.timestamp
     }
 
-    /// How it is signed.
     pub fn signature_version(&self) -> SignatureVersion {
         self.signature_version
     }
 
-    /// The signature's bytes.
     pub fn signature(&self) -> &[u8] {
         &self.signature
     }
 
-    /// Where the signing certificate is.
     pub fn certificate_url(&self) -> &CertificateUrl {
         &self.certificate_url
     }
@@ -330,7 +326,7 @@ fn check_type(fields: &Envelope) -> Result<Type, Refusal> {
             "UnsubscribeConfirmation" => Ok(Type::UnsubscribeConfirmation),
             _ => Err(Refusal::UnknownType),
         },
-        // What S3 and EventBridge publish, outside of any envelope.
+        // What S3 and EventBridge publish, without SNS's envelope.
         None if ["Records", "Event", "detail-type"]
             .iter()
             .any(|field| fields.get(field).is_some()) =>

@@ -1,78 +1,68 @@
-//! Why a request to `POST /sns` is not believed, and whether SNS should bring it again.
+//! Why a request to `POST /sns` is refused, and whether SNS should retry it.
 
 /// Why a message is refused.
 ///
-/// What it says may be shown to anyone and logged: it never holds a value out of the body.
+/// Safe to log and to show to anyone: it never contains a value from the body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The body is no JSON text.
     #[error("the body is not JSON")]
     NotJson,
-    /// JSON, but no object.
     #[error("the body is JSON but not an object")]
     NotAnObject,
-    /// A name stands twice in one object, and two readers could take two different values.
-    #[error("the body has the key {0} twice")]
+    /// Refused because parsers disagree on which value counts.
+    #[error("the body has a duplicate key: {0}")]
     DuplicateKey(String),
-    /// What was published arrived without SNS's envelope, and so without a signature.
+    /// The published text arrived without SNS's envelope, and therefore without a signature.
     #[error(
-        "raw message delivery is on for this subscription, so its messages carry no signature; switch it off: \
+        "raw message delivery is enabled for this subscription, so its messages have no signature; disable it: \
          aws sns set-subscription-attributes --subscription-arn <ARN> --attribute-name RawMessageDelivery --attribute-value false"
     )]
     RawDelivery,
-    /// `Type` is absent or none of the three that SNS sends.
     #[error("Type must be Notification, SubscriptionConfirmation or UnsubscribeConfirmation")]
     UnknownType,
-    /// The topic is not one of those configured.
-    #[error("TopicArn is not one of sns.topics")]
+    #[error("TopicArn is not in sns.topics")]
     TopicNotAllowed,
     /// A field that is signed or used does not have the shape that SNS gives it.
     #[error("{field} {why}")]
     BadField {
-        /// The field's name.
         field: &'static str,
-        /// What is wrong with it.
         why: &'static str,
     },
-    /// A signature of a kind that SNS does not make.
     #[error("SignatureVersion must be 1 or 2")]
     SignatureVersion,
-    /// `SigningCertURL` is none of SNS's for this topic.
+    /// `SigningCertURL` is not an SNS certificate URL in the topic's region.
     #[error("SigningCertURL {0}")]
     CertificateUrl(String),
-    /// The certificate did not come in time; it may come the next time.
-    #[error("the signing certificate could not be had: {0}")]
+    /// The certificate could not be fetched in time; a retry may succeed.
+    #[error("the signing certificate is unavailable: {0}")]
     CertificateUnavailable(String),
-    /// The certificate came, but is none that may sign this message.
+    /// The certificate was fetched, but may not sign this message.
     #[error("the signing certificate {0}")]
     Certificate(String),
-    /// The signature is not by the certificate's key over these fields.
     #[error("the signature does not match")]
     Signature,
-    /// Older than `sns.max_age`.
     #[error("the message is older than sns.max_age")]
     TooOld,
-    /// Newer than now by more than `sns.max_skew`.
     #[error(
-        "the message is from the future by more than sns.max_skew: one of the two clocks is wrong"
+        "the message is further in the future than sns.max_skew: our clock or the sender's is wrong"
     )]
     FromTheFuture,
 }
 
-/// What a refusal asks of the sender.
+/// What a refusal means for the sender, as an HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalClass {
-    /// It will never be right: HTTP 400.
+    /// HTTP 400: the message will never be valid.
     Malformed,
-    /// It is not to be believed: HTTP 403.
+    /// HTTP 403: the message is not trusted.
     Forbidden,
-    /// It may be right later, or we may be wrong: HTTP 503, which SNS repeats, as it repeats
-    /// no 4xx (Amazon SNS Developer Guide, "Message delivery retries").
+    /// HTTP 503: the message may be accepted later, or the fault may be ours. SNS retries 5xx but
+    /// not 4xx (Amazon SNS Developer Guide, "Message delivery retries").
     TryAgain,
 }
 
 impl Refusal {
-    /// The refusal's stable name, for problem types, metrics and logs.
+    /// A stable identifier for problem types, metrics and logs.
     pub fn slug(&self) -> &'static str {
         match self {
             Self::NotJson => "not-json",
@@ -92,7 +82,6 @@ impl Refusal {
         }
     }
 
-    /// What the refusal asks of the sender.
     pub fn class(&self) -> RefusalClass {
         match self {
             Self::NotJson

@@ -1,9 +1,9 @@
-//! The shapes that SNS gives to the fields it signs.
+//! Validates the shapes of the signed fields.
 //!
-//! They are strict because the signed text joins its fields with line ends and escapes
-//! nothing: a publisher can write `\nMessageId\n...` into `Message` and so make two different
-//! messages with one signature. With a line end possible in `Message` alone, there is only
-//! one way to read it.
+//! They are strict because the signed text joins the fields with newlines without escaping: a
+//! publisher can write `\nMessageId\n...` into `Message`, and thereby create two different messages
+//! with the same signature. If only `Message` may contain newlines, the signed text has only one
+//! interpretation.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::envelope::bad;
 use super::refusal::Refusal;
 
-/// A UUID in its one canonical spelling, in which it is written out again to be verified.
+/// Accepts a UUID only in its canonical form, because the signed text is built by formatting it
+/// again.
 pub(super) fn check_uuid(text: &str) -> Result<Uuid, Refusal> {
     let hyphened = text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase());
     match Uuid::try_parse(text) {
@@ -22,7 +23,7 @@ pub(super) fn check_uuid(text: &str) -> Result<Uuid, Refusal> {
     }
 }
 
-/// `strictly`: as SNS writes it, and not only as some emulator might.
+/// `strictly` requires exactly the format of SNS. Emulators vary.
 pub(super) fn check_timestamp(text: &str, strictly: bool) -> Result<Timestamp, Refusal> {
     let shape = "dddd-dd-ddTdd:dd:dd.dddZ";
     let fits = |(b, shape): (u8, u8)| match shape {
@@ -40,7 +41,7 @@ pub(super) fn check_timestamp(text: &str, strictly: bool) -> Result<Timestamp, R
 }
 
 pub(super) fn check_signature(text: &str) -> Result<Vec<u8>, Refusal> {
-    // An RSA key of 8,192 bits, the largest taken, signs with 1,024 bytes.
+    // A signature has 1,024 bytes with the largest accepted RSA key, 8,192 bits.
     match BASE64.decode(text) {
         Ok(bytes) if (1..=1024).contains(&bytes.len()) => Ok(bytes),
         _ => Err(bad("Signature", "must be base64 of at most 1024 bytes")),
@@ -49,7 +50,7 @@ pub(super) fn check_signature(text: &str) -> Result<Vec<u8>, Refusal> {
 
 pub(super) fn no_control(field: &'static str, text: &str) -> Result<(), Refusal> {
     if text.contains(char::is_control) {
-        Err(bad(field, "must not have control characters"))
+        Err(bad(field, "must not contain control characters"))
     } else {
         Ok(())
     }

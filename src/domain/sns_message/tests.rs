@@ -1,4 +1,4 @@
-//! Bodies that are read, and bodies that are refused.
+//! Which bodies are accepted, and which are refused.
 
 use super::*;
 use serde_json::{Value as Json, json};
@@ -152,7 +152,7 @@ fn a_key_that_stands_twice_is_refused_at_every_depth() {
         refusal(&twice("\"Type\":\"Notification\"")),
         duplicate("Type")
     );
-    // Another spelling of the same name.
+    // The same key, spelled with an escape.
     assert_eq!(refusal(&twice("\"\\u0054ype\":\"x\"")), duplicate("Type"));
     let nested = twice("\"MessageAttributes\":{\"a\":[{\"b\":1,\"b\":2}]}");
     assert_eq!(refusal(&nested), duplicate("b"));
@@ -340,7 +340,7 @@ fn the_certificates_address_must_be_the_topics_regions() {
     );
 }
 
-/// The same text would be signed for both; only one of them is a message of SNS's.
+/// Both messages would have the same signed text, but SNS only sends the first.
 #[test]
 fn one_signature_has_one_reading() {
     let other = "11111111-2222-3333-4444-555555555555";

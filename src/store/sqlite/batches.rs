@@ -5,60 +5,31 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::columns::{count, decode, micros, signed, time, uuid};
+use super::{
+    backlogs,
+    columns::{count, decode, micros, read_all, read_one, signed, time, uuid},
+    controls,
+};
 use crate::{
     domain::{
-        batch::{Backlog, Batch, Usage},
+        batch::{Batch, Covered, DistributionUsage, Usage},
         consolidate::Waiting,
+        operations::day_of,
         path::Item,
+        resolution::Unresolved,
+        tracking::{DuePolls, StatusPoll, Tracked},
     },
-    ports::{Look, Looks, Tracked, Unresolved},
+    ports::StoreError,
 };
-
-/// What waits, summed up; the rest of the statement says where.
-const SUM_UP: &str = "SELECT distribution_id, count(*) AS items, \
-     coalesce(sum(item LIKE '/%*'), 0) AS wildcards, \
-     coalesce(sum(manual AND item NOT LIKE '/%*'), 0) AS manual_paths, \
-     coalesce(sum(manual AND item LIKE '/%*'), 0) AS manual_wildcards, \
-     min(accepted_at) AS oldest, max(accepted_at) AS newest FROM targets ";
-
-pub(super) async fn backlogs(readers: &SqlitePool) -> sqlx::Result<Vec<(String, Backlog)>> {
-    let mut select = QueryBuilder::<Sqlite>::new(SUM_UP);
-    select.push("WHERE batch IS NULL GROUP BY distribution_id");
-    let rows = select.build().fetch_all(readers).await?;
-    let of_distribution = |row: &SqliteRow| Ok((row.try_get("distribution_id")?, backlog(row)?));
-    rows.iter().map(of_distribution).collect()
-}
-
-pub(super) async fn backlog_of(readers: &SqlitePool, batch: Uuid) -> sqlx::Result<Option<Backlog>> {
-    let mut select = QueryBuilder::<Sqlite>::new(SUM_UP);
-    select
-        .push("WHERE batch = (SELECT seq FROM batches WHERE id = ")
-        .push_bind(batch.to_string())
-        .push(") GROUP BY distribution_id");
-    let row = select.build().fetch_optional(readers).await?;
-    row.as_ref().map(backlog).transpose()
-}
-
-fn backlog(row: &SqliteRow) -> sqlx::Result<Backlog> {
-    Ok(Backlog {
-        items: count(row, "items")?,
-        wildcards: count(row, "wildcards")?,
-        manual_paths: count(row, "manual_paths")?,
-        manual_wildcards: count(row, "manual_wildcards")?,
-        oldest: time(row.try_get("oldest")?)?,
-        newest: time(row.try_get("newest")?)?,
-    })
-}
 
 pub(super) async fn waiting(
     readers: &SqlitePool,
     distribution_id: &str,
     limit: usize,
-) -> sqlx::Result<Vec<Waiting>> {
-    let select = "SELECT seq, item, manual, accepted_at FROM targets \
+) -> Result<Vec<Waiting>, StoreError> {
+    let select = "SELECT seq, change, item, manual, accepted_at FROM targets \
                   WHERE batch IS NULL AND distribution_id = ? \
-                  ORDER BY manual DESC, seq LIMIT ?";
+                  ORDER BY manual DESC, accepted_at, seq LIMIT ?";
     // One by one: a row weighs far more than what is kept of it, and there may be many.
     let mut rows = sqlx::query(select)
         .bind(distribution_id)
@@ -66,12 +37,15 @@ pub(super) async fn waiting(
         .fetch(readers);
     let mut waiting = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        waiting.push(Waiting {
-            seq: row.try_get("seq")?,
-            item: item(row.try_get("item")?)?,
-            manual: row.try_get("manual")?,
-            accepted_at: time(row.try_get("accepted_at")?)?,
-        });
+        waiting.push(read_one("targets", "seq", &row, |row| {
+            Ok(Waiting {
+                target: row.try_get("seq")?,
+                change: row.try_get("change")?,
+                item: item(row.try_get("item")?)?,
+                manual: row.try_get("manual")?,
+                accepted_at: time(row.try_get("accepted_at")?)?,
+            })
+        })?);
     }
     Ok(waiting)
 }
@@ -83,38 +57,30 @@ fn item(text: String) -> sqlx::Result<Item> {
 pub(super) async fn freeze(
     connection: &mut SqliteConnection,
     batch: Batch,
-    covered: Vec<(i64, usize)>,
+    covered: Vec<Covered>,
     shadow: bool,
     now: Timestamp,
 ) -> sqlx::Result<()> {
     let status = if shadow { "shadowed" } else { "pending" };
     let seq = insert(connection, &batch, status, None, now).await?;
+    let pairs = covered.iter().map(|one| (one.target, one.position));
+    let pairs: Vec<_> = pairs.collect();
     // The row of targets is found by its number, for each element of the list.
     let cover = "UPDATE targets SET batch = ?, position = covering.position \
                  FROM (SELECT value ->> 0 AS seq, value ->> 1 AS position FROM json_each(?)) \
                  AS covering WHERE targets.seq = covering.seq";
     sqlx::query(cover)
         .bind(seq)
-        .bind(serde_json::to_string(&covered).map_err(decode)?)
+        .bind(serde_json::to_string(&pairs).map_err(decode)?)
         .execute(&mut *connection)
         .await?;
+    backlogs::take(connection, seq).await?;
     count_changes(connection, seq).await?;
     if shadow {
         return Ok(());
     }
-    let count = "INSERT INTO days (day, items) VALUES (?, ?) \
-                 ON CONFLICT DO UPDATE SET items = items + excluded.items";
-    sqlx::query(count)
-        .bind(day(now))
-        .bind(signed(batch.items.len()))
-        .execute(&mut *connection)
-        .await?;
+    controls::spend(connection, day_of(now), signed(batch.items.len())).await?;
     record_attempt(connection, batch.id, now).await
-}
-
-/// The day since 1970, in UTC.
-pub(super) fn day(now: Timestamp) -> i64 {
-    now.as_second().div_euclid(86_400)
 }
 
 /// Inserts a batch and its items, and returns its number.
@@ -163,48 +129,60 @@ pub(super) async fn count_changes(connection: &mut SqliteConnection, seq: i64) -
     Ok(())
 }
 
-pub(super) async fn unresolved(readers: &SqlitePool) -> sqlx::Result<Vec<Unresolved>> {
-    let select = "SELECT seq, id, distribution_id, caller_reference, failures, due_at, renamed, \
-                  EXISTS (SELECT 1 FROM attempts WHERE attempts.batch = batches.seq \
+pub(super) async fn unresolved(readers: &SqlitePool) -> Result<Vec<Unresolved>, StoreError> {
+    let select = "SELECT seq, id, distribution_id, caller_reference, failures, created_at, due_at, \
+                  has_new_reference, EXISTS (SELECT 1 FROM attempts \
+                  WHERE attempts.batch = batches.seq \
                   AND (outcome IS NULL OR outcome = 'unknown')) AS in_doubt FROM batches \
                   WHERE status = 'pending' AND status IN ('pending', 'in_progress') ORDER BY seq";
     let mut unresolved = Vec::new();
     for row in sqlx::query(select).fetch_all(readers).await? {
-        let items = "SELECT item FROM batch_items WHERE batch = ? ORDER BY position";
-        let items: Vec<String> = sqlx::query_scalar(items)
+        let items = "SELECT batch, item FROM batch_items WHERE batch = ? ORDER BY position";
+        let items = sqlx::query(items)
             .bind(row.try_get::<i64, _>("seq")?)
             .fetch_all(readers)
             .await?;
-        unresolved.push(Unresolved {
-            batch: Batch {
-                id: uuid(row.try_get("id")?)?,
-                distribution_id: row.try_get("distribution_id")?,
-                caller_reference: row.try_get("caller_reference")?,
-                items: items.into_iter().map(item).collect::<Result<_, _>>()?,
-            },
-            failures: row.try_get("failures")?,
-            in_doubt: row.try_get("in_doubt")?,
-            renamed: row.try_get("renamed")?,
-            missing_since: None,
-            due_at: time(row.try_get("due_at")?)?,
-        });
+        let items = read_all("batch_items", "batch", &items, |row| {
+            item(row.try_get("item")?)
+        })?;
+        unresolved.push(read_one("batches", "seq", &row, |row| {
+            Ok(Unresolved {
+                batch: Batch {
+                    id: uuid(row.try_get("id")?)?,
+                    distribution_id: row.try_get("distribution_id")?,
+                    caller_reference: row.try_get("caller_reference")?,
+                    items: items.clone(),
+                },
+                frozen_at: time(row.try_get("created_at")?)?,
+                failures: row.try_get("failures")?,
+                in_doubt: row.try_get("in_doubt")?,
+                has_new_reference: row.try_get("has_new_reference")?,
+                missing_since: None,
+                due_at: time(row.try_get("due_at")?)?,
+            })
+        })?);
     }
     Ok(unresolved)
 }
 
-pub(super) async fn usages(readers: &SqlitePool) -> sqlx::Result<Vec<(String, Usage)>> {
+pub(super) async fn usages(readers: &SqlitePool) -> Result<Vec<DistributionUsage>, StoreError> {
     let select = "SELECT distribution_id, sum(item_count - wildcard_count) AS paths, \
                   sum(wildcard_count) AS wildcards FROM batches \
                   WHERE status IN ('pending', 'in_progress') GROUP BY distribution_id";
     let rows = sqlx::query(select).fetch_all(readers).await?;
-    let of_distribution = |row: &SqliteRow| {
-        let usage = Usage {
-            paths: count(row, "paths")?,
-            wildcards: count(row, "wildcards")?,
-        };
-        Ok((row.try_get("distribution_id")?, usage))
-    };
-    rows.iter().map(of_distribution).collect()
+    read_all("batches", "distribution_id", &rows, |row| {
+        Ok(DistributionUsage {
+            distribution_id: row.try_get("distribution_id")?,
+            usage: usage(row)?,
+        })
+    })
+}
+
+fn usage(row: &SqliteRow) -> sqlx::Result<Usage> {
+    Ok(Usage {
+        paths: count(row, "paths")?,
+        wildcards: count(row, "wildcards")?,
+    })
 }
 
 pub(super) async fn record_attempt(
@@ -222,11 +200,11 @@ pub(super) async fn record_attempt(
     Ok(())
 }
 
-pub(super) async fn due_looks(
+pub(super) async fn due_polls(
     readers: &SqlitePool,
     now: Timestamp,
     limit: usize,
-) -> sqlx::Result<Looks> {
+) -> Result<DuePolls, StoreError> {
     let select = "SELECT id, distribution_id, cloudfront_id, submitted_at, \
                   item_count - wildcard_count AS paths, wildcard_count AS wildcards, \
                   coalesce((SELECT min(accepted_at) FROM targets \
@@ -238,19 +216,6 @@ pub(super) async fn due_looks(
         .bind(signed(limit))
         .fetch_all(readers)
         .await?;
-    let tracked = |row: &SqliteRow| {
-        Ok(Tracked {
-            batch: uuid(row.try_get("id")?)?,
-            distribution_id: row.try_get("distribution_id")?,
-            cloudfront_id: row.try_get("cloudfront_id")?,
-            submitted_at: time(row.try_get("submitted_at")?)?,
-            usage: Usage {
-                paths: count(row, "paths")?,
-                wildcards: count(row, "wildcards")?,
-            },
-            oldest: time(row.try_get("oldest")?)?,
-        })
-    };
     let next = "SELECT min(due_at) FROM batches \
                 WHERE status = 'in_progress' AND status IN ('pending', 'in_progress') \
                 AND due_at > ?";
@@ -258,9 +223,20 @@ pub(super) async fn due_looks(
         .bind(micros(now))
         .fetch_one(readers)
         .await?;
-    Ok(Looks {
-        due: rows.iter().map(tracked).collect::<sqlx::Result<_>>()?,
+    Ok(DuePolls {
+        due: read_all("batches", "id", &rows, tracked)?,
         next_at: next_at.map(time).transpose()?,
+    })
+}
+
+fn tracked(row: &SqliteRow) -> sqlx::Result<Tracked> {
+    Ok(Tracked {
+        batch: uuid(row.try_get("id")?)?,
+        distribution_id: row.try_get("distribution_id")?,
+        cloudfront_id: row.try_get("cloudfront_id")?,
+        submitted_at: time(row.try_get("submitted_at")?)?,
+        usage: usage(row)?,
+        oldest: time(row.try_get("oldest")?)?,
     })
 }
 
@@ -271,18 +247,18 @@ pub(super) async fn is_ours(readers: &SqlitePool, cloudfront_id: &str) -> sqlx::
         .await
 }
 
-pub(super) async fn record_look(
+pub(super) async fn record_poll(
     connection: &mut SqliteConnection,
     batch: Uuid,
-    look: Look,
+    poll: StatusPoll,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    match look {
-        Look::Completed => {
+    match poll {
+        StatusPoll::Completed => {
             let update = "UPDATE batches SET status = 'completed', completed_at = ? WHERE id = ?";
             sqlx::query(update).bind(micros(now))
         }
-        Look::Again(at) => {
+        StatusPoll::Again(at) => {
             sqlx::query("UPDATE batches SET due_at = ? WHERE id = ?").bind(micros(at))
         }
     }

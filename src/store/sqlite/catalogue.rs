@@ -1,49 +1,73 @@
 //! SQL of the kept catalogue, and of what it proves to have been mapped wrongly.
 
-use sqlx::{Row as _, SqliteConnection, SqlitePool};
+use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::{
-    columns::{decode, micros, signed, time},
+    columns::{decode, micros, read_all, read_one, signed, time},
     journal,
 };
 use crate::{
-    domain::{catalogue::Snapshot, change::Change, mapping::Mapping},
-    ports::Remap,
+    domain::{
+        catalogue::Snapshot,
+        change::{Change, LateDistribution, Remap, RemappedChange},
+        mapping::Mapping,
+    },
+    ports::{
+        StoreError,
+        catalogue::{KeptCatalogue, Revision},
+    },
 };
 
-pub(super) async fn read(readers: &SqlitePool) -> sqlx::Result<Option<Snapshot>> {
-    let kept = sqlx::query("SELECT read_since, cache_policies FROM catalogue")
-        .fetch_optional(readers)
+pub(super) async fn read(
+    readers: &SqlitePool,
+    known: Option<Revision>,
+) -> Result<Option<KeptCatalogue>, StoreError> {
+    // One snapshot: the distributions have to be those of the revision.
+    let mut snapshot = readers.begin().await?;
+    let kept = sqlx::query("SELECT revision, read_since, cache_policies FROM catalogue")
+        .fetch_optional(&mut *snapshot)
         .await?;
     let Some(kept) = kept else {
         return Ok(None);
     };
-    let documents: Vec<String> = sqlx::query_scalar("SELECT document FROM distributions")
-        .fetch_all(readers)
+    let revision = Revision(kept.try_get("revision")?);
+    if known == Some(revision) {
+        return Ok(None);
+    }
+    let documents = sqlx::query("SELECT id, document FROM distributions")
+        .fetch_all(&mut *snapshot)
         .await?;
-    let distributions = documents
-        .iter()
-        .map(|document| serde_json::from_str(document).map_err(decode))
-        .collect::<sqlx::Result<_>>()?;
-    let policies: String = kept.try_get("cache_policies")?;
-    Ok(Some(Snapshot {
-        read_since: time(kept.try_get("read_since")?)?,
-        distributions,
-        cache_policies: serde_json::from_str(&policies).map_err(decode)?,
+    let distributions = read_all("distributions", "id", &documents, |row| {
+        serde_json::from_str(row.try_get("document")?).map_err(decode)
+    })?;
+    let snapshot = read_one("catalogue", "revision", &kept, |kept| {
+        Ok(Snapshot {
+            read_since: time(kept.try_get("read_since")?)?,
+            distributions: Vec::new(),
+            cache_policies: serde_json::from_str(kept.try_get("cache_policies")?)
+                .map_err(decode)?,
+        })
+    })?;
+    Ok(Some(KeptCatalogue {
+        revision,
+        snapshot: Snapshot {
+            distributions,
+            ..snapshot
+        },
     }))
 }
 
 pub(super) async fn keep(
     connection: &mut SqliteConnection,
     snapshot: Snapshot,
-    late: Vec<String>,
+    late: Vec<LateDistribution>,
 ) -> sqlx::Result<()> {
-    if !late.is_empty() {
-        note_late(connection, late).await?;
+    for one in &late {
+        note_late(connection, one).await?;
     }
     let upsert = "INSERT INTO catalogue (only, read_since, cache_policies) VALUES (1, ?, ?) \
                   ON CONFLICT DO UPDATE SET read_since = excluded.read_since, \
-                  cache_policies = excluded.cache_policies";
+                  cache_policies = excluded.cache_policies, revision = revision + 1";
     sqlx::query(upsert)
         .bind(micros(snapshot.read_since))
         .bind(serde_json::to_string(&snapshot.cache_policies).map_err(decode)?)
@@ -62,21 +86,11 @@ pub(super) async fn keep(
     Ok(())
 }
 
-/// Changes enter the journal nearly in the order of their times: none is so late.
-const DISORDER_MICROS: i64 = 10_000_000;
-
-async fn note_late(connection: &mut SqliteConnection, late: Vec<String>) -> sqlx::Result<()> {
-    let select = "SELECT read_since FROM catalogue";
-    let Some(since): Option<i64> = sqlx::query_scalar(select)
-        .fetch_optional(&mut *connection)
-        .await?
-    else {
-        return Ok(());
-    };
+async fn note_late(connection: &mut SqliteConnection, late: &LateDistribution) -> sqlx::Result<()> {
     // From the end backwards: it stops at the first that is older.
     let before = "SELECT seq FROM changes WHERE accepted_at < ? ORDER BY seq DESC LIMIT 1";
     let after: Option<i64> = sqlx::query_scalar(before)
-        .bind(since - DISORDER_MICROS)
+        .bind(micros(late.search_from()))
         .fetch_optional(&mut *connection)
         .await?;
     let last: Option<i64> = sqlx::query_scalar("SELECT max(seq) FROM changes")
@@ -85,50 +99,50 @@ async fn note_late(connection: &mut SqliteConnection, late: Vec<String>) -> sqlx
     let Some(last) = last else {
         return Ok(());
     };
-    for distribution_id in late {
-        sqlx::query(
-            "INSERT INTO remaps (distribution_id, since, after, through) VALUES (?, ?, ?, ?)",
-        )
-        .bind(distribution_id)
-        .bind(since)
+    let insert = "INSERT INTO remaps (distribution_id, since, after, through) VALUES (?, ?, ?, ?)";
+    sqlx::query(insert)
+        .bind(&late.distribution_id)
+        .bind(micros(late.since))
         .bind(after.unwrap_or(i64::MIN))
         .bind(last)
-        .execute(&mut *connection)
+        .execute(connection)
         .await?;
-    }
     Ok(())
 }
 
-pub(super) async fn remap(readers: &SqlitePool) -> sqlx::Result<Option<Remap>> {
-    let select = "SELECT distribution_id, since, after, through FROM remaps ORDER BY seq LIMIT 1";
+pub(super) async fn next_remap(readers: &SqlitePool) -> Result<Option<Remap>, StoreError> {
+    let select =
+        "SELECT seq, distribution_id, since, after, through FROM remaps ORDER BY seq LIMIT 1";
     let row = sqlx::query(select).fetch_optional(readers).await?;
-    row.map(|row| {
+    let read = |row: &SqliteRow| {
         Ok(Remap {
             distribution_id: row.try_get("distribution_id")?,
             since: time(row.try_get("since")?)?,
             after: row.try_get("after")?,
             through: row.try_get("through")?,
         })
-    })
-    .transpose()
+    };
+    row.map(|row| read_one("remaps", "seq", &row, read))
+        .transpose()
 }
 
-pub(super) async fn changes_of(
+pub(super) async fn changes_to_remap(
     readers: &SqlitePool,
     remap: &Remap,
     limit: usize,
-) -> sqlx::Result<Vec<Change>> {
-    let select = "SELECT seq, accepted_at, bucket, object_key, distribution_id, path \
-                  FROM changes WHERE seq > ? AND seq <= ? AND state = 2 AND request IS NULL \
-                  AND accepted_at >= ? \
-                  ORDER BY seq LIMIT ?";
-    let rows = sqlx::query(select)
-        .bind(remap.after)
-        .bind(remap.through)
-        .bind(micros(remap.since))
-        .bind(signed(limit));
-    let rows = rows.fetch_all(readers).await?;
-    rows.iter().map(journal::change).collect()
+) -> Result<Vec<Change>, StoreError> {
+    let mut select = journal::select_changes();
+    select
+        .push("WHERE changes.seq > ")
+        .push_bind(remap.after)
+        .push(" AND changes.seq <= ")
+        .push_bind(remap.through)
+        .push(" AND state = 2 AND request IS NULL AND changes.accepted_at >= ")
+        .push_bind(micros(remap.since))
+        .push(" ORDER BY changes.seq LIMIT ")
+        .push_bind(signed(limit));
+    let rows = select.build().fetch_all(readers).await?;
+    read_all("changes", "seq", &rows, journal::change)
 }
 
 /// What the change needs already is left as it is, whatever became of it: it was covered after
@@ -136,16 +150,20 @@ pub(super) async fn changes_of(
 pub(super) async fn record_remap(
     connection: &mut SqliteConnection,
     remap: Remap,
-    mapped: Vec<(Change, Mapping)>,
+    mapped: Vec<RemappedChange>,
 ) -> sqlx::Result<()> {
-    let Some(last) = mapped.last().map(|(change, _)| change.seq) else {
+    let Some(last) = mapped.last().map(|one| one.change.seq) else {
         sqlx::query("DELETE FROM remaps WHERE seq = (SELECT min(seq) FROM remaps)")
             .execute(connection)
             .await?;
         return Ok(());
     };
     let mut new = Vec::new();
-    for (change, mut mapping) in mapped {
+    for RemappedChange {
+        change,
+        mut mapping,
+    } in mapped
+    {
         let known = known_of(connection, change.seq, &remap.distribution_id).await?;
         mapping.retain_new(&remap.distribution_id, &known);
         if mapping == Mapping::default() {

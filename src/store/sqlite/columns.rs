@@ -4,6 +4,37 @@ use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
+use crate::ports::StoreError;
+
+/// Reads rows of `table`; one that cannot be read is named by its `key` column.
+pub(super) fn read_all<T>(
+    table: &'static str,
+    key: &'static str,
+    rows: &[SqliteRow],
+    read: impl Fn(&SqliteRow) -> sqlx::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    rows.iter()
+        .map(|row| read_one(table, key, row, &read))
+        .collect()
+}
+
+/// Reads a row of `table`, which is named by its `key` column where it cannot be read.
+pub(super) fn read_one<T>(
+    table: &'static str,
+    key: &'static str,
+    row: &SqliteRow,
+    read: impl Fn(&SqliteRow) -> sqlx::Result<T>,
+) -> Result<T, StoreError> {
+    read(row).map_err(|error| {
+        let name = row
+            .try_get::<i64, _>(key)
+            .map(|number| number.to_string())
+            .or_else(|_| row.try_get::<String, _>(key))
+            .unwrap_or_else(|_| "unreadable".to_owned());
+        StoreError::corrupt(table, format!("{key} = {name}"), error)
+    })
+}
+
 /// A time as microseconds since 1970.
 pub(super) fn micros(time: Timestamp) -> i64 {
     time.as_microsecond()

@@ -3,26 +3,31 @@
 use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
-use super::columns::{decode, micros, parsed, time};
+use super::columns::{decode, micros, parsed, read_all, time};
 use crate::{
-    domain::{change::NewMessage, sns_message::Token, topic::TopicArn},
-    ports::{ConfirmationResult, PendingConfirmation},
+    domain::{
+        change::NewMessage,
+        sns_message::Token,
+        subscription::{ConfirmationResult, PendingConfirmation},
+        topic::TopicArn,
+    },
+    ports::StoreError,
 };
 
-pub(super) async fn pending(readers: &SqlitePool) -> sqlx::Result<Vec<PendingConfirmation>> {
+pub(super) async fn pending(readers: &SqlitePool) -> Result<Vec<PendingConfirmation>, StoreError> {
     let select = "SELECT topic, token, signed_at, failures, due_at FROM confirmations \
                   WHERE state = 'pending' ORDER BY due_at";
     let rows = sqlx::query(select).fetch_all(readers).await?;
     let pending = |row: &sqlx::sqlite::SqliteRow| {
         Ok(PendingConfirmation {
             topic: parsed(row.try_get("topic")?)?,
-            token: Token::new(row.try_get("token")?).ok_or_else(no_token)?,
+            token: Token::new(row.try_get("token")?).ok_or_else(not_a_token)?,
             signed_at: time(row.try_get("signed_at")?)?,
             failures: u32::try_from(row.try_get::<i64, _>("failures")?).map_err(decode)?,
             due_at: time(row.try_get("due_at")?)?,
         })
     };
-    rows.iter().map(pending).collect()
+    read_all("confirmations", "topic", &rows, pending)
 }
 
 pub(super) async fn record(
@@ -36,7 +41,7 @@ pub(super) async fn record(
     let (state, due_at, detail) = match result {
         ConfirmationResult::Confirmed(arn) => ("confirmed", confirmation.due_at, arn),
         ConfirmationResult::GivenUp(why) => ("given_up", confirmation.due_at, why),
-        ConfirmationResult::Again { due_at, why } => ("pending", due_at, why),
+        ConfirmationResult::Retry { due_at, why } => ("pending", due_at, why),
     };
     let update = "UPDATE confirmations SET state = ?, due_at = ?, detail = ?, \
                   failures = failures + (? = 'pending') WHERE topic = ? AND token = ?";
@@ -86,6 +91,6 @@ pub(super) async fn ended(readers: &SqlitePool) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(select).fetch_all(readers).await
 }
 
-fn no_token() -> sqlx::Error {
-    sqlx::Error::Decode("a kept token is none".into())
+fn not_a_token() -> sqlx::Error {
+    sqlx::Error::Decode("it is not a token".into())
 }

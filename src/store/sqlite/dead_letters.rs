@@ -3,8 +3,14 @@
 use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
-use super::columns::{micros, signed, time, unsigned};
-use crate::domain::{history::DeadLetter, s3_event::ObjectChange};
+use super::{
+    backlogs::{self, Counts},
+    columns::{micros, read_all, signed, time, unsigned},
+};
+use crate::{
+    domain::{history::DeadLetter, s3_event::ObjectChange},
+    ports::StoreError,
+};
 
 pub(super) async fn count(readers: &SqlitePool, most: usize) -> sqlx::Result<u64> {
     let count = "SELECT count(*) FROM (SELECT 1 FROM dead_letters LIMIT ?)";
@@ -16,16 +22,16 @@ pub(super) async fn list(
     readers: &SqlitePool,
     before: i64,
     limit: usize,
-) -> sqlx::Result<Vec<DeadLetter>> {
+) -> Result<Vec<DeadLetter>, StoreError> {
     let select = "SELECT dead_letters.*, changes.bucket, changes.object_key FROM dead_letters \
                   LEFT JOIN changes ON changes.seq = dead_letters.change \
                   WHERE dead_letters.seq < ? ORDER BY dead_letters.seq DESC LIMIT ?";
     let rows = sqlx::query(select).bind(before).bind(signed(limit));
     let rows = rows.fetch_all(readers).await?;
-    rows.iter().map(dead_letter).collect()
+    read_all("dead_letters", "seq", &rows, dead_letter)
 }
 
-pub(super) async fn one(readers: &SqlitePool, id: i64) -> sqlx::Result<Option<DeadLetter>> {
+pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadLetter>, StoreError> {
     let newest = list(readers, id.saturating_add(1), 1).await?;
     Ok(newest.into_iter().find(|letter| letter.id == id))
 }
@@ -50,12 +56,19 @@ pub(super) async fn replay_item(connection: &mut SqliteConnection, id: i64) -> s
                       WHERE (batch, position) IN (SELECT batch_items.batch, batch_items.position \
                       FROM dead_letters JOIN batch_items ON batch_items.batch = dead_letters.batch \
                       AND batch_items.item = dead_letters.content \
-                      WHERE dead_letters.seq = ? AND kind = 'item')";
+                      WHERE dead_letters.seq = ? AND kind = 'item') \
+                      RETURNING distribution_id, wildcard, manual";
     let waiting = sqlx::query(wait_again)
         .bind(id)
-        .execute(&mut *connection)
+        .fetch_all(&mut *connection)
         .await?;
-    if waiting.rows_affected() > 0 {
+    if !waiting.is_empty() {
+        let mut counts = Counts::default();
+        for row in &waiting {
+            let id: String = row.try_get("distribution_id")?;
+            counts.count(&id, row.try_get("wildcard")?, row.try_get("manual")?);
+        }
+        backlogs::add(connection, &counts).await?;
         return drop_one(connection, id).await;
     }
     let map_again = "UPDATE changes SET state = 0 WHERE seq = (SELECT change FROM dead_letters \

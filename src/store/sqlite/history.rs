@@ -5,17 +5,22 @@ use std::collections::HashMap;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::columns::{decode, optional_time, parsed, signed, time, unsigned, uuid};
-use crate::domain::{
-    batch::BatchStatus,
-    history::{
+use super::columns::{
+    decode, optional_time, parsed, read_all, read_one, signed, time, unsigned, uuid,
+};
+use crate::{
+    domain::history::{
         InvalidationDetail, InvalidationQuery, InvalidationSummary, ItemDetail, MAX_WHYS,
         RequestInvalidation, RequestState, RequestView, Skipped, Why,
     },
+    ports::StoreError,
 };
 
-pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Option<RequestView>> {
-    // One snapshot: between two statements a batch may be dissolved.
+pub(super) async fn request(
+    readers: &SqlitePool,
+    id: Uuid,
+) -> Result<Option<RequestView>, StoreError> {
+    // One snapshot: between two statements a batch may be requeued.
     let mut snapshot = readers.begin().await?;
     let Some(row) = sqlx::query("SELECT seq, accepted_at FROM requests WHERE id = ?")
         .bind(id.to_string())
@@ -25,72 +30,25 @@ pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Opti
         return Ok(None);
     };
     let seq: i64 = row.try_get("seq")?;
-    let asked = "SELECT DISTINCT distribution_id FROM changes WHERE request = ?";
-    let distributions: Vec<String> = sqlx::query_scalar(asked)
+    let distributions = "SELECT DISTINCT distribution_id FROM changes WHERE request = ?";
+    let distributions = sqlx::query_scalar(distributions)
         .bind(seq)
         .fetch_all(&mut *snapshot)
         .await?;
-    let open = "SELECT count(*) FROM changes LEFT JOIN targets ON targets.change = changes.seq \
-                WHERE changes.request = ? AND (changes.state < 2 \
-                OR (targets.seq IS NOT NULL AND targets.batch IS NULL))";
-    let open: i64 = sqlx::query_scalar(open)
+    let waiting = "SELECT EXISTS (SELECT 1 FROM changes \
+                   LEFT JOIN targets ON targets.change = changes.seq \
+                   WHERE changes.request = ? AND (changes.state < 2 \
+                   OR (targets.seq IS NOT NULL AND targets.batch IS NULL)))";
+    let waiting: bool = sqlx::query_scalar(waiting)
         .bind(seq)
         .fetch_one(&mut *snapshot)
         .await?;
-    let batches = "SELECT DISTINCT batches.seq, batches.id, batches.distribution_id, \
-                   batches.cloudfront_id, batches.status \
-                   FROM changes JOIN targets ON targets.change = changes.seq \
-                   JOIN batches ON batches.seq = targets.batch \
-                   WHERE changes.request = ? ORDER BY batches.seq";
-    let batches = sqlx::query(batches)
-        .bind(seq)
-        .fetch_all(&mut *snapshot)
-        .await?;
-    let invalidations = batches
-        .iter()
-        .map(|row| {
-            Ok(RequestInvalidation {
-                id: uuid(row.try_get("id")?)?,
-                distribution_id: row.try_get("distribution_id")?,
-                cloudfront_id: row.try_get("cloudfront_id")?,
-                status: parsed(row.try_get("status")?)?,
-            })
-        })
-        .collect::<sqlx::Result<Vec<_>>>()?;
-    let skips = "SELECT DISTINCT skips.distribution_id, skips.why \
-                 FROM changes JOIN skips ON skips.change = changes.seq WHERE changes.request = ?";
-    let skips = sqlx::query(skips)
-        .bind(seq)
-        .fetch_all(&mut *snapshot)
-        .await?;
-    let skipped = skips
-        .iter()
-        .map(|row| {
-            Ok(Skipped {
-                distribution_id: row.try_get("distribution_id")?,
-                why: row.try_get("why")?,
-            })
-        })
-        .collect::<sqlx::Result<_>>()?;
-    let dead = "SELECT DISTINCT why FROM changes \
-                JOIN dead_letters ON dead_letters.change = changes.seq WHERE changes.request = ?1 \
-                UNION SELECT DISTINCT content || ': ' || why FROM changes \
-                JOIN targets ON targets.change = changes.seq \
-                JOIN batch_items ON batch_items.batch = targets.batch \
-                AND batch_items.position = targets.position \
-                JOIN dead_letters ON dead_letters.batch = targets.batch \
-                AND dead_letters.content = batch_items.item WHERE changes.request = ?1";
-    let errors: Vec<String> = sqlx::query_scalar(dead)
-        .bind(seq)
-        .fetch_all(&mut *snapshot)
-        .await?;
-    let state = match open {
-        0 => state_of(&invalidations, !errors.is_empty()),
-        _ => RequestState::Accepted,
-    };
+    let invalidations = invalidations_of_request(&mut snapshot, seq).await?;
+    let skipped = skips_of_request(&mut snapshot, seq).await?;
+    let errors = errors_of_request(&mut snapshot, seq).await?;
     Ok(Some(RequestView {
         id,
-        state,
+        state: RequestState::of(waiting, &invalidations, !errors.is_empty()),
         distributions,
         created_at: time(row.try_get("accepted_at")?)?,
         invalidations,
@@ -99,25 +57,72 @@ pub(super) async fn request(readers: &SqlitePool, id: Uuid) -> sqlx::Result<Opti
     }))
 }
 
-/// A request stands where its slowest invalidation does; failed is told when all has settled.
-fn state_of(invalidations: &[RequestInvalidation], failed: bool) -> RequestState {
-    let slowest = invalidations.iter().map(|one| match one.status {
-        BatchStatus::Pending => RequestState::Planned,
-        BatchStatus::InProgress => RequestState::Submitted,
-        BatchStatus::Shadowed => RequestState::Shadowed,
-        BatchStatus::Completed | BatchStatus::Replaced => RequestState::Completed,
-        BatchStatus::Failed => RequestState::Failed,
-    });
-    match slowest.min().unwrap_or(RequestState::Completed) {
-        RequestState::Completed | RequestState::Shadowed if failed => RequestState::Failed,
-        state => state,
-    }
+async fn invalidations_of_request(
+    snapshot: &mut SqliteConnection,
+    request: i64,
+) -> Result<Vec<RequestInvalidation>, StoreError> {
+    let select = "SELECT DISTINCT batches.seq, batches.id, batches.distribution_id, \
+                  batches.cloudfront_id, batches.status \
+                  FROM changes JOIN targets ON targets.change = changes.seq \
+                  JOIN batches ON batches.seq = targets.batch \
+                  WHERE changes.request = ? ORDER BY batches.seq";
+    let rows = sqlx::query(select)
+        .bind(request)
+        .fetch_all(snapshot)
+        .await?;
+    read_all("batches", "seq", &rows, |row| {
+        Ok(RequestInvalidation {
+            id: uuid(row.try_get("id")?)?,
+            distribution_id: row.try_get("distribution_id")?,
+            cloudfront_id: row.try_get("cloudfront_id")?,
+            status: parsed(row.try_get("status")?)?,
+        })
+    })
+}
+
+async fn skips_of_request(
+    snapshot: &mut SqliteConnection,
+    request: i64,
+) -> sqlx::Result<Vec<Skipped>> {
+    let select = "SELECT DISTINCT skips.distribution_id, skips.why \
+                  FROM changes JOIN skips ON skips.change = changes.seq WHERE changes.request = ?";
+    let rows = sqlx::query(select)
+        .bind(request)
+        .fetch_all(snapshot)
+        .await?;
+    let skipped = |row: &SqliteRow| {
+        Ok(Skipped {
+            distribution_id: row.try_get("distribution_id")?,
+            why: row.try_get("why")?,
+        })
+    };
+    rows.iter().map(skipped).collect()
+}
+
+/// Why some of a request can never be done, from mapping or from CloudFront.
+async fn errors_of_request(
+    snapshot: &mut SqliteConnection,
+    request: i64,
+) -> sqlx::Result<Vec<String>> {
+    let select = "SELECT DISTINCT why FROM changes \
+                  JOIN dead_letters ON dead_letters.change = changes.seq \
+                  WHERE changes.request = ?1 \
+                  UNION SELECT DISTINCT content || ': ' || why FROM changes \
+                  JOIN targets ON targets.change = changes.seq \
+                  JOIN batch_items ON batch_items.batch = targets.batch \
+                  AND batch_items.position = targets.position \
+                  JOIN dead_letters ON dead_letters.batch = targets.batch \
+                  AND dead_letters.content = batch_items.item WHERE changes.request = ?1";
+    sqlx::query_scalar(select)
+        .bind(request)
+        .fetch_all(snapshot)
+        .await
 }
 
 pub(super) async fn invalidations(
     readers: &SqlitePool,
     query: &InvalidationQuery,
-) -> sqlx::Result<Vec<InvalidationSummary>> {
+) -> Result<Vec<InvalidationSummary>, StoreError> {
     // Only the conditions that are asked for, so that the right index serves them.
     let mut select = QueryBuilder::<Sqlite>::new("SELECT * FROM batches WHERE true");
     if let Some(distributions) = &query.distributions {
@@ -137,13 +142,13 @@ pub(super) async fn invalidations(
         .push(" ORDER BY seq DESC LIMIT ")
         .push_bind(signed(query.limit));
     let rows = select.build().fetch_all(readers).await?;
-    rows.iter().map(summary).collect()
+    read_all("batches", "seq", &rows, summary)
 }
 
 pub(super) async fn invalidation(
     readers: &SqlitePool,
     id: &str,
-) -> sqlx::Result<Option<InvalidationDetail>> {
+) -> Result<Option<InvalidationDetail>, StoreError> {
     let mut snapshot = readers.begin().await?;
     let select = "SELECT * FROM batches WHERE id = ?1 OR cloudfront_id = ?1 LIMIT 1";
     let Some(row) = sqlx::query(select)
@@ -153,7 +158,7 @@ pub(super) async fn invalidation(
     else {
         return Ok(None);
     };
-    let summary = summary(&row)?;
+    let summary = read_one("batches", "seq", &row, summary)?;
     let items = "SELECT position, item, (SELECT count(*) FROM targets \
                  WHERE targets.batch = batch_items.batch \
                  AND targets.position = batch_items.position) AS total \
@@ -205,8 +210,11 @@ fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
 }
 
 /// The changes behind a batch, by the position of the item that covers them.
-async fn whys(snapshot: &mut SqliteConnection, batch: i64) -> sqlx::Result<HashMap<i64, Vec<Why>>> {
-    let select = "SELECT first.position, first.because, changes.bucket, changes.object_key, \
+async fn whys(
+    snapshot: &mut SqliteConnection,
+    batch: i64,
+) -> Result<HashMap<i64, Vec<Why>>, StoreError> {
+    let select = "SELECT changes.seq, first.position, first.because, changes.bucket, changes.object_key, \
                   changes.event, changes.event_time, changes.accepted_at, \
                   messages.message_id, requests.id AS request_id, requests.token, requests.reason \
                   FROM (SELECT seq, position, because, change, \
@@ -225,7 +233,7 @@ async fn whys(snapshot: &mut SqliteConnection, batch: i64) -> sqlx::Result<HashM
     for row in &rows {
         whys.entry(row.try_get("position")?)
             .or_default()
-            .push(why(row)?);
+            .push(read_one("changes", "seq", row, why)?);
     }
     Ok(whys)
 }

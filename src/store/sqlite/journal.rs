@@ -7,29 +7,36 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite:
 use uuid::Uuid;
 
 use super::{
-    columns::{decode, micros, signed, time},
+    backlogs::{self, Counts},
+    columns::{decode, micros, optional_time, read_all, signed, time, unsigned, uuid},
     confirmations,
 };
-use crate::domain::{
-    change::{Acceptance, Change, Content, DeadContent, NewMessage, NewRequest, Subject, Verdict},
-    mapping::Mapping,
-    path::Item,
-    s3_event::ObjectChange,
-    sns_message::Token,
-    topic::TopicArn,
+use crate::{
+    domain::{
+        change::{
+            Acceptance, Change, Content, DeadContent, MappedChange, MappingOutcome, NewMessage,
+            NewRequest, Source, Subject, Unmapped,
+        },
+        mapping::Mapping,
+        path::Item,
+        s3_event::ObjectChange,
+        sns_message::Token,
+        topic::TopicArn,
+    },
+    ports::StoreError,
 };
 
 /// Rows in one INSERT: SQLite takes 32,766 bound values.
 const ROWS: usize = 2_000;
 
 /// Something to take into the journal.
-pub(in crate::store) enum Intake {
+pub(super) enum Intake {
     Message(NewMessage),
     Request(NewRequest),
 }
 
 /// Takes in all of `intakes`, and says of each whether it was new.
-pub(in crate::store) async fn accept(
+pub(super) async fn accept(
     connection: &mut SqliteConnection,
     intakes: &[Intake],
 ) -> sqlx::Result<Vec<Acceptance>> {
@@ -235,25 +242,55 @@ async fn insert_changes(
     Ok(())
 }
 
-pub(super) async fn unseen(readers: &SqlitePool, limit: usize) -> sqlx::Result<Vec<Change>> {
+/// Selects changes with what brought them; the rest of the statement says which.
+pub(super) fn select_changes() -> QueryBuilder<Sqlite> {
+    QueryBuilder::new(
+        "SELECT changes.seq, changes.accepted_at, bucket, object_key, distribution_id, path, \
+         messages.message_id, requests.id AS request_id FROM changes \
+         LEFT JOIN messages ON messages.seq = changes.message \
+         LEFT JOIN requests ON requests.seq = changes.request ",
+    )
+}
+
+pub(super) async fn unseen(readers: &SqlitePool, limit: usize) -> Result<Vec<Change>, StoreError> {
+    let mut select = select_changes();
     // SQLite uses a partial index only where the query repeats its condition.
-    let select = "SELECT seq, accepted_at, bucket, object_key, distribution_id, path \
-                  FROM changes WHERE state = 0 AND state < 2 \
-                  ORDER BY request IS NULL, seq LIMIT ?";
-    let rows = sqlx::query(select).bind(signed(limit));
-    rows.fetch_all(readers).await?.iter().map(change).collect()
+    select
+        .push("WHERE state = 0 AND state < 2 ORDER BY request IS NULL, changes.seq LIMIT ")
+        .push_bind(signed(limit));
+    let rows = select.build().fetch_all(readers).await?;
+    read_all("changes", "seq", &rows, change)
 }
 
 pub(super) async fn parked(
     readers: &SqlitePool,
     after: i64,
     limit: usize,
-) -> sqlx::Result<Vec<Change>> {
-    let select = "SELECT seq, accepted_at, bucket, object_key, distribution_id, path \
-                  FROM changes WHERE state = 1 AND state < 2 AND request IS NULL = 1 AND seq > ? \
-                  ORDER BY seq LIMIT ?";
-    let rows = sqlx::query(select).bind(after).bind(signed(limit));
-    rows.fetch_all(readers).await?.iter().map(change).collect()
+) -> Result<Vec<Change>, StoreError> {
+    let mut select = select_changes();
+    select
+        .push("WHERE state = 1 AND state < 2 AND request IS NULL = 1 AND changes.seq > ")
+        .push_bind(after)
+        .push(" ORDER BY changes.seq LIMIT ")
+        .push_bind(signed(limit));
+    let rows = select.build().fetch_all(readers).await?;
+    read_all("changes", "seq", &rows, change)
+}
+
+pub(super) async fn unmapped(readers: &SqlitePool) -> Result<Unmapped, StoreError> {
+    let count = "SELECT count(*) FROM changes WHERE state < 2";
+    let count: i64 = sqlx::query_scalar(count).fetch_one(readers).await?;
+    if count == 0 {
+        return Ok(Unmapped::default());
+    }
+    // The first of each kind: numbers grow with time, within a kind.
+    let oldest = "SELECT min(accepted_at) FROM changes WHERE seq IN \
+                  (SELECT min(seq) FROM changes WHERE state < 2 GROUP BY state, request IS NULL)";
+    let oldest = sqlx::query_scalar(oldest).fetch_one(readers).await?;
+    Ok(Unmapped {
+        changes: unsigned(count),
+        oldest: optional_time(oldest)?,
+    })
 }
 
 pub(super) fn change(row: &SqliteRow) -> sqlx::Result<Change> {
@@ -267,23 +304,28 @@ pub(super) fn change(row: &SqliteRow) -> sqlx::Result<Change> {
             key: row.try_get("object_key")?,
         },
     };
+    let source = match row.try_get::<Option<String>, _>("request_id")? {
+        Some(id) => Source::Request(uuid(&id)?),
+        None => Source::Message(Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?),
+    };
     Ok(Change {
         seq: row.try_get("seq")?,
         accepted_at: time(row.try_get("accepted_at")?)?,
         subject,
+        source,
     })
 }
 
-pub(super) async fn record_verdicts(
+pub(super) async fn record_mapping(
     connection: &mut SqliteConnection,
-    verdicts: Vec<(Change, Verdict)>,
+    changes: Vec<MappedChange>,
 ) -> sqlx::Result<()> {
     let mut parked = Vec::new();
     let mut mapped = Vec::new();
-    for (change, verdict) in verdicts {
-        match verdict {
-            Verdict::Parked => parked.push(change.seq),
-            Verdict::Mapped(mapping) => mapped.push((change, mapping)),
+    for MappedChange { change, outcome } in changes {
+        match outcome {
+            MappingOutcome::Parked => parked.push(change.seq),
+            MappingOutcome::Mapped(mapping) => mapped.push((change, mapping)),
         }
     }
     set_state(connection, 1, &parked).await?;
@@ -329,19 +371,30 @@ async fn insert_targets(
         .collect();
     for chunk in targets.chunks(ROWS) {
         let mut insert = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO targets (change, distribution_id, item, because, manual, accepted_at) ",
+            "INSERT INTO targets \
+             (change, distribution_id, item, wildcard, because, manual, accepted_at) ",
         );
         insert.push_values(chunk, |mut row, (change, target)| {
             row.push_bind(change.seq)
                 .push_bind(target.distribution_id.as_str())
                 .push_bind(target.item.as_str())
+                .push_bind(target.item.is_wildcard())
                 .push_bind(target.because.as_str())
                 .push_bind(change.subject.is_manual())
                 .push_bind(micros(change.accepted_at));
         });
         insert.build().execute(&mut *connection).await?;
     }
-    Ok(())
+    let mut counts = Counts::default();
+    for (change, target) in &targets {
+        let wildcard = target.item.is_wildcard();
+        counts.count(
+            &target.distribution_id,
+            wildcard,
+            change.subject.is_manual(),
+        );
+    }
+    backlogs::add(connection, &counts).await
 }
 
 async fn insert_skips(

@@ -1,4 +1,4 @@
-//! One fetch, however many wait; turns; and whom it believes in the end.
+//! Shared fetches, rate limits, and which messages verify.
 
 mod vectors;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-/// A clock that goes when it is told to.
+/// A clock that moves only when told to.
 struct HandClock(watch::Sender<Timestamp>);
 
 impl HandClock {
@@ -48,7 +48,7 @@ impl Clock for HandClock {
     }
 }
 
-/// Serves one answer to all, behind a gate that can be held shut.
+/// Gives every fetch the same answer. The gate can be closed to hold answers back.
 #[derive(Clone)]
 struct Server(Arc<ServerState>);
 
@@ -89,7 +89,7 @@ impl Fetch for Server {
     }
 }
 
-/// What outlives a restart.
+/// A cache that outlives a restart.
 #[derive(Default)]
 struct Shelf(Mutex<HashMap<String, String>>);
 
@@ -133,7 +133,7 @@ fn sns_certificate() -> String {
     Issued::default().pem()
 }
 
-/// Lets every other task of this single-threaded runtime go as far as it can.
+/// Lets every other task of this single-threaded runtime run until it blocks.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -170,7 +170,7 @@ async fn however_many_wait_it_is_fetched_once() {
         })
         .collect();
     settle().await;
-    // The first to ask goes away; what it began goes on.
+    // The first request is cancelled; the fetch that it started goes on.
     waiters[0].abort();
     settle().await;
     server.0.gate.add_permits(1);
@@ -223,7 +223,7 @@ async fn nobody_waits_past_the_deadline() {
         waiter.await.unwrap().unwrap_err().slug(),
         "certificate-unavailable"
     );
-    // It arrives all the same, for the message's next try.
+    // It still arrives, for the message's next delivery.
     server.0.gate.add_permits(1);
     settle().await;
     let again = certificates
@@ -247,7 +247,7 @@ async fn fetches_take_turns_and_hopeless_ones_take_none() {
         })
         .collect();
     settle().await;
-    // Turns at 0, 0, 6 and 12 s: the last is too late and hears so at once.
+    // Turns are at 0, 0, 6 and 12 s: the last is past the deadline and is refused at once.
     assert_eq!(server.calls(), 2);
     assert!(waiters[3].is_finished());
     clock.pass(Duration::from_secs(6));
@@ -257,7 +257,7 @@ async fn fetches_take_turns_and_hopeless_ones_take_none() {
     }
     assert_eq!(outcomes, [true, true, true, false]);
     assert_eq!(server.calls(), 3);
-    // It took no turn: the next is at 12 s.
+    // The refused request took no turn, so the next one is at 12 s.
     let fifth = message(5);
     let verified = certificates.verify(&fifth, clock.after(SECONDS_10));
     let (fifth, ()) = tokio::join!(verified, async {
@@ -281,7 +281,8 @@ async fn those_who_wait_leave_room_for_others() {
         tokio::spawn(async move { certificates.verify(&message(number), deadline).await })
     });
     settle().await;
-    // A third that would share the first's fetch, and a third fetch, hear at once.
+    // Only two requests may wait for the first fetch, and only two fetches may run: the fourth
+    // and the sixth request are refused at once.
     let heard = waiters.each_ref().map(JoinHandle::is_finished);
     assert_eq!(heard, [false, false, false, true, false, true]);
     server.0.gate.add_permits(2);
@@ -334,7 +335,7 @@ async fn the_oldest_certificate_makes_room() {
     assert_eq!(certificates.0.state().kept.len(), KEPT);
     assert_eq!(certificates.verify(&message(64), deadline).await, Ok(()));
     assert_eq!(server.calls(), 65);
-    // Its text is on the cache, so it does not have to be fetched.
+    // Its text is in the cache, so it is not fetched again.
     assert_eq!(certificates.verify(&message(0), deadline).await, Ok(()));
     assert_eq!(server.calls(), 65);
     assert_eq!(certificates.0.state().kept.len(), KEPT);
@@ -426,7 +427,7 @@ async fn a_certificate_that_verified_something_outlives_a_restart() {
     settle().await;
     assert!(
         cache.0.lock().unwrap().is_empty(),
-        "it has verified nothing yet"
+        "it has not verified any message yet"
     );
     assert_eq!(first.verify(&message(1), deadline).await, Ok(()));
     settle().await;

@@ -1,12 +1,12 @@
-//! Messages that SNS, or a signer like it, really signed: each verifies, and none does with
-//! any signed field altered.
+//! Messages really signed by SNS, or by a stand-in: each verifies, and none does after any
+//! signed field is altered.
 
 use super::*;
 use serde_json::Value;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Directories of messages that verify, each with the one certificate that they name.
+/// Directories of valid messages, each with the certificate that its messages refer to.
 fn vectors() -> Vec<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let made = here.join("tests/data/sns");
@@ -14,7 +14,7 @@ fn vectors() -> Vec<PathBuf> {
     if real.is_dir() {
         return vec![made, real];
     }
-    // Not `eprintln!`, which a test that passes keeps to itself.
+    // Not `eprintln!`, whose output is captured when a test passes.
     let _ = writeln!(
         io::stderr(),
         "SKIPPED: no real SNS messages in {}",
@@ -33,7 +33,7 @@ fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Serves the PEM files of a directory by the names in the addresses.
+/// Serves the PEM files of a directory, by the last segment of the URL.
 struct Directory(PathBuf);
 
 #[async_trait]
@@ -44,7 +44,7 @@ impl Fetch for Directory {
     }
 }
 
-/// Every way to change one signed field that leaves its shape right.
+/// Copies of the message with one signed field changed, each still well-formed.
 fn alterations(body: &Value) -> Vec<Value> {
     let mut altered = Vec::new();
     let mut alter = |field: &str, value: &str| {

@@ -1,4 +1,4 @@
-//! Mapping by a table, and what a table cannot say.
+//! Runs the table of mapping cases, and tests what the table cannot express.
 
 mod table;
 
@@ -13,7 +13,7 @@ use crate::domain::{
     rules::{Ignore, Rule},
 };
 
-/// A set-up of the table: see there.
+/// A setup in the notation of [`table`].
 struct Site {
     distribution: Distribution,
     policy: MappingPolicy,
@@ -129,7 +129,7 @@ fn catalogue(
     Catalogue::new(snapshot, origins.into())
 }
 
-/// A distribution without origins and behaviours, all of whose details are known.
+/// A distribution without origins and behaviours. Its details are known.
 fn plain(id: &str) -> Distribution {
     Distribution {
         id: id.to_owned(),
@@ -288,7 +288,7 @@ fn each_item_says_why() {
     assert_eq!(because("", "a"), "origin o0, the default behaviour");
     assert_eq!(
         because("o:site.s3.amazonaws.com/p b:*.css>o0+q", "p/a~.css"),
-        "origin o0, origin path /p cut, behaviour *.css, query strings in the cache key, \
+        "origin o0, origin path /p removed, behaviour *.css, query strings in the cache key, \
          widened: CloudFront cannot name a \"~\""
     );
     assert!(because("d>o0+f", "a/index.html").ends_with(", index document"));
@@ -321,7 +321,7 @@ fn what_the_catalogue_lacks_is_asked_for() {
     custom.behaviours[0].caching = Caching::Policy("custom".to_owned());
     let catalogue = catalogue([unread, changed, custom], vec![]);
     let policy = MappingPolicy::default();
-    let wanted = Wanted {
+    let wanted = MissingKnowledge {
         details: vec!["E1".to_owned(), "E2".to_owned()],
         policies: vec!["custom".to_owned()],
     };
@@ -339,7 +339,7 @@ fn what_the_catalogue_lacks_is_asked_for() {
     };
     let learnt = catalogue.with_policy("custom", &CachePolicy::Read(key));
     let Err(Missing::Knowledge(wanted)) = map_object(&learnt, &policy, "site", "a") else {
-        panic!("the details are missing still");
+        panic!("the details are still missing");
     };
     assert_eq!(wanted.policies, Vec::<String>::new());
 }

@@ -4,19 +4,19 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    HEALTH,
-    sqlite::journal::{self, Intake},
+    errors::is_disk_fault,
+    journal::{self, Intake},
 };
 use crate::{
     domain::change::Acceptance,
-    health::Health,
     ports::{Clock, StoreError},
+    shutdown::Tasks,
+    store::HEALTH,
+    telemetry::Health,
 };
 
 /// How many may wait for the next commit; those behind them wait to get in.
@@ -37,19 +37,20 @@ enum Job {
     Transact(Work, oneshot::Sender<Result<(), StoreError>>),
 }
 
-/// The way to the writer. Cheap to clone; when the last one is gone, the writer commits what
-/// it has and ends.
+/// The way to the writer. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Writer(mpsc::Sender<Job>);
 
 impl Writer {
-    /// Starts the writer on a connection that nobody else writes with.
+    /// Starts the writer on a connection that nobody else writes with. When its tasks are told to
+    /// stop, it commits what was handed to it before and ends.
     pub(super) fn start(
         options: SqliteConnectOptions,
         connection: SqliteConnection,
         clock: Arc<dyn Clock>,
         health: Health,
-    ) -> (Self, JoinHandle<()>) {
+        tasks: &Tasks,
+    ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         health.ok(HEALTH);
         let task = WriterTask {
@@ -58,8 +59,10 @@ impl Writer {
             connection: Some(connection),
             clock,
             health,
+            stop: tasks.stop().clone(),
         };
-        (Self(jobs), tokio::spawn(task.run()))
+        tasks.spawn("store writer", task.run());
+        Self(jobs)
     }
 
     /// Takes something into the journal, in a commit that it may share with others.
@@ -105,19 +108,24 @@ struct WriterTask {
     connection: Option<SqliteConnection>,
     clock: Arc<dyn Clock>,
     health: Health,
+    stop: CancellationToken,
 }
 
 impl WriterTask {
     async fn run(mut self) {
         let mut jobs = Vec::new();
         loop {
-            if self.connection.is_none() {
+            if self.connection.is_none() && !self.queue.is_closed() {
                 self.wait_for_disk().await;
             }
-            if self.queue.recv_many(&mut jobs, GROUP).await == 0 {
-                break;
+            tokio::select! {
+                received = self.queue.recv_many(&mut jobs, GROUP) => match received {
+                    0 => break,
+                    _ => self.work(std::mem::take(&mut jobs)).await,
+                },
+                // From here on nothing new is taken, and what is queued is still committed.
+                () = self.stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
-            self.work(std::mem::take(&mut jobs)).await;
         }
         if let Some(connection) = self.connection
             && let Err(error) = connection.close().await
@@ -161,7 +169,7 @@ impl WriterTask {
             Ok(acceptances)
         };
         let written = watch(&self.clock, &self.health, write).await;
-        written.map_err(|error| self.failed(&error))
+        written.map_err(|error| self.failed(error))
     }
 
     async fn commit(&mut self, work: Work) -> Result<(), StoreError> {
@@ -172,14 +180,14 @@ impl WriterTask {
             transaction.commit().await
         };
         let written = watch(&self.clock, &self.health, write).await;
-        written.map_err(|error| self.failed(&error))
+        written.map_err(|error| self.failed(error))
     }
 
     /// Tells a disk that refuses from a statement that was wrong: only the first closes the
     /// store to everybody.
-    fn failed(&mut self, error: &sqlx::Error) -> StoreError {
+    fn failed(&mut self, error: sqlx::Error) -> StoreError {
         tracing::error!(%error, "the store did not take a write");
-        if is_disk_fault(error) {
+        if is_disk_fault(&error) {
             self.connection = None;
             self.health.fail(
                 HEALTH,
@@ -188,7 +196,7 @@ impl WriterTask {
                 ),
             );
         }
-        StoreError::Unavailable(error.to_string())
+        error.into()
     }
 
     /// Refuses all that comes, at once, until a write succeeds.
@@ -197,6 +205,7 @@ impl WriterTask {
         loop {
             let clock = Arc::clone(&self.clock);
             tokio::select! {
+                () = self.stop.cancelled() => return self.queue.close(),
                 job = self.queue.recv() => match job {
                     Some(Job::Accept(_, reply)) => drop(reply.send(Err(refuses()))),
                     Some(Job::Transact(_, reply)) => drop(reply.send(Err(refuses()))),
@@ -245,24 +254,9 @@ async fn watch<T>(clock: &Arc<dyn Clock>, health: &Health, write: impl Future<Ou
 }
 
 fn closed() -> StoreError {
-    StoreError::Unavailable("the store is closed".to_owned())
+    StoreError::unavailable("the store is closed")
 }
 
 fn refuses() -> StoreError {
-    StoreError::Unavailable("the disk refuses to write".to_owned())
-}
-
-/// By `SQLite`'s primary result codes: readonly, ioerr, corrupt, full, cantopen, notadb.
-/// Without a code the connection itself is gone.
-fn is_disk_fault(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(error) => error
-            .code()
-            .and_then(|code| code.parse::<u32>().ok())
-            .is_none_or(|code| matches!(code & 0xff, 8 | 10 | 11 | 13 | 14 | 26)),
-        sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
-            false
-        }
-        _ => true,
-    }
+    StoreError::unavailable("the disk refuses to write")
 }

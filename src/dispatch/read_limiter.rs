@@ -1,17 +1,18 @@
-//! The budget of read calls (Get and List), shared by all who read.
+//! The rate of read calls (Get and List), shared by all who read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{domain::limits::TokenBucket, ports::Clock};
 
 /// Lets read calls through one after the other, no faster than the account may make them.
-pub(super) struct Pace {
+pub(super) struct ReadLimiter {
     bucket: Mutex<TokenBucket>,
     clock: Arc<dyn Clock>,
 }
 
-impl Pace {
-    pub(super) fn new(per_second: f64, burst: u32, clock: Arc<dyn Clock>) -> Self {
+impl ReadLimiter {
+    /// A limiter that has to earn its first call: nobody knows what was spent just before.
+    pub(super) fn empty(per_second: f64, burst: u32, clock: Arc<dyn Clock>) -> Self {
         let bucket = TokenBucket::empty(per_second, burst, clock.now());
         Self {
             bucket: Mutex::new(bucket),
@@ -19,7 +20,7 @@ impl Pace {
         }
     }
 
-    /// The same with its burst to begin with: for who has asked nothing for a while.
+    /// A limiter that starts with its whole burst: for a command that runs once.
     pub(super) fn full(per_second: f64, burst: u32, clock: Arc<dyn Clock>) -> Self {
         let bucket = TokenBucket::full(per_second, burst, clock.now());
         Self {

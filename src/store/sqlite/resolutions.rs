@@ -1,22 +1,23 @@
-//! SQL of what an attempt led to: the fate of its batch, in one transaction.
+//! SQL of what followed from an attempt: the batch's next step, in one transaction.
 
 use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    batches,
+    backlogs, batches,
     columns::{micros, signed},
 };
-use crate::{
-    domain::{batch::Batch, outcome::CdnError},
-    ports::{Answer, CreatedInvalidation, Fate},
+use crate::domain::{
+    batch::Batch,
+    cdn::{CdnError, CreatedInvalidation},
+    resolution::{Failure, NextStep, Resolution, Unresolved},
 };
 
 pub(super) async fn record(
     connection: &mut SqliteConnection,
     batch: Uuid,
-    answer: Answer,
+    resolution: Resolution,
     now: Timestamp,
 ) -> sqlx::Result<()> {
     let select = "SELECT seq, distribution_id FROM batches WHERE id = ?";
@@ -26,43 +27,42 @@ pub(super) async fn record(
         .await?;
     let (seq, distribution_id): (i64, String) =
         (row.try_get("seq")?, row.try_get("distribution_id")?);
-    match answer {
-        Answer::Created {
+    match resolution {
+        Resolution::Created {
             invalidation,
-            look_at,
+            poll_at,
         } => {
             end_attempt(connection, seq, "created", &invalidation.cloudfront_id, now).await?;
-            created(connection, seq, &invalidation, look_at, now).await?;
-            sqlx::query("UPDATE brakes SET failures = 0, not_before = 0 WHERE distribution_id = ?")
+            created(connection, seq, &invalidation, poll_at, now).await?;
+            sqlx::query("DELETE FROM backoffs WHERE distribution_id = ?")
                 .bind(distribution_id)
                 .execute(connection)
                 .await?;
         }
-        Answer::Refused {
-            error,
-            fate,
-            failures,
-            due_at,
-        } => {
+        Resolution::Failed(failure) => {
+            let error = &failure.error;
             end_attempt(connection, seq, error.label(), &error.to_string(), now).await?;
-            let brake = "INSERT INTO brakes (distribution_id, failures, not_before) \
-                         VALUES (?, ?, ?) ON CONFLICT DO UPDATE \
-                         SET failures = excluded.failures, not_before = excluded.not_before";
-            sqlx::query(brake)
-                .bind(distribution_id)
-                .bind(failures)
-                .bind(micros(due_at))
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query("UPDATE batches SET failures = ?, due_at = ? WHERE seq = ?")
-                .bind(failures)
-                .bind(micros(due_at))
-                .bind(seq)
-                .execute(&mut *connection)
-                .await?;
-            meet(connection, seq, fate, &error, now).await?;
+            back_off(connection, &distribution_id, &failure).await?;
+            take_step(connection, seq, failure.next, &failure.error, now).await?;
         }
     }
+    Ok(())
+}
+
+async fn back_off(
+    connection: &mut SqliteConnection,
+    distribution_id: &str,
+    failure: &Failure,
+) -> sqlx::Result<()> {
+    let upsert = "INSERT INTO backoffs (distribution_id, failures, not_before) VALUES (?, ?, ?) \
+                  ON CONFLICT DO UPDATE \
+                  SET failures = excluded.failures, not_before = excluded.not_before";
+    sqlx::query(upsert)
+        .bind(distribution_id)
+        .bind(failure.failures)
+        .bind(micros(failure.not_before))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -89,7 +89,7 @@ async fn created(
     connection: &mut SqliteConnection,
     batch: i64,
     invalidation: &CreatedInvalidation,
-    look_at: Timestamp,
+    poll_at: Timestamp,
     now: Timestamp,
 ) -> sqlx::Result<()> {
     let update = "UPDATE batches SET status = ?, cloudfront_id = ?, submitted_at = ?, \
@@ -100,59 +100,75 @@ async fn created(
         .bind(&invalidation.cloudfront_id)
         .bind(micros(now))
         .bind(done.then(|| micros(now)))
-        .bind(micros(look_at))
+        .bind(micros(poll_at))
         .bind(batch)
         .execute(connection)
         .await?;
     Ok(())
 }
 
-async fn meet(
+async fn take_step(
     connection: &mut SqliteConnection,
     batch: i64,
-    fate: Fate,
+    next: NextStep,
     error: &CdnError,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    match fate {
-        Fate::Kept => {}
-        Fate::Renamed(reference) => {
-            sqlx::query("UPDATE batches SET caller_reference = ?, renamed = 1 WHERE seq = ?")
-                .bind(reference)
-                .bind(batch)
-                .execute(connection)
-                .await?;
+    match next {
+        NextStep::Retry(again) | NextStep::NewReference(again) => {
+            send_again(connection, batch, &again).await
         }
-        Fate::Dissolved => {
+        NextStep::Requeue => {
+            backlogs::give_back(connection, batch).await?;
             sqlx::query("UPDATE targets SET batch = NULL, position = NULL WHERE batch = ?")
                 .bind(batch)
                 .execute(&mut *connection)
                 .await?;
-            set_status(connection, batch, "replaced").await?;
+            set_status(connection, batch, "replaced").await
         }
-        Fate::Split(children) => split(connection, batch, children, now).await?,
-        Fate::Buried => {
-            let bury = "INSERT INTO dead_letters \
-                        (kind, why, content, distribution_id, batch, created_at) \
-                        SELECT 'item', ?, item, distribution_id, batches.seq, ? FROM batches \
-                        JOIN batch_items ON batch_items.batch = batches.seq \
-                        WHERE batches.seq = ? ORDER BY position";
-            sqlx::query(bury)
+        NextStep::Bisect(halves) => {
+            let halves = halves.map(|half| half.batch);
+            split(connection, batch, halves, now).await
+        }
+        NextStep::DeadLetter => {
+            let insert = "INSERT INTO dead_letters \
+                          (kind, why, content, distribution_id, batch, created_at) \
+                          SELECT 'item', ?, item, distribution_id, batches.seq, ? FROM batches \
+                          JOIN batch_items ON batch_items.batch = batches.seq \
+                          WHERE batches.seq = ? ORDER BY position";
+            sqlx::query(insert)
                 .bind(error.to_string())
                 .bind(micros(now))
                 .bind(batch)
                 .execute(&mut *connection)
                 .await?;
-            set_status(connection, batch, "failed").await?;
+            set_status(connection, batch, "failed").await
         }
     }
+}
+
+async fn send_again(
+    connection: &mut SqliteConnection,
+    batch: i64,
+    again: &Unresolved,
+) -> sqlx::Result<()> {
+    let update = "UPDATE batches SET caller_reference = ?, has_new_reference = ?, failures = ?, \
+                  due_at = ? WHERE seq = ?";
+    sqlx::query(update)
+        .bind(&again.batch.caller_reference)
+        .bind(again.has_new_reference)
+        .bind(again.failures)
+        .bind(micros(again.due_at))
+        .bind(batch)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 async fn split(
     connection: &mut SqliteConnection,
     parent: i64,
-    children: Vec<Batch>,
+    children: [Batch; 2],
     now: Timestamp,
 ) -> sqlx::Result<()> {
     let mut begin = 0;

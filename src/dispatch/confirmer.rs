@@ -1,0 +1,117 @@
+//! Confirms subscriptions in the background, for as long as their tokens live.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Context, Settings, runner::Worker, status_board::StatusBoard};
+use crate::{
+    domain::{
+        limits::backoff,
+        subscription::{ConfirmationResult, PendingConfirmation},
+    },
+    ports::{ConfirmError, StoreError, Wakeup, dispatch::UpkeepStore},
+};
+
+/// SNS API Reference, Subscribe: "Confirmation tokens are valid for two days."
+const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(48);
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+pub(super) struct Confirmer {
+    context: Context,
+    store: Arc<dyn UpkeepStore>,
+    board: StatusBoard,
+    authenticate_on_unsubscribe: bool,
+    random: fastrand::Rng,
+}
+
+impl Confirmer {
+    pub(super) fn new(
+        context: &Context,
+        settings: &Settings,
+        store: Arc<dyn UpkeepStore>,
+        board: StatusBoard,
+    ) -> Self {
+        Self {
+            context: context.clone(),
+            store,
+            board,
+            authenticate_on_unsubscribe: settings.authenticate_on_unsubscribe,
+            random: fastrand::Rng::with_seed(settings.seed ^ 3),
+        }
+    }
+
+    /// Tries one; says when to try again, if so.
+    async fn confirm(
+        &mut self,
+        pending: &PendingConfirmation,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let topic = &pending.topic;
+        let expired = self.context.clock.now() > pending.signed_at + TOKEN_LIFE;
+        let confirmed = if expired {
+            Err(ConfirmError::Permanent(
+                "its token is two days old".to_owned(),
+            ))
+        } else {
+            let authenticate = self.authenticate_on_unsubscribe;
+            let trust = &self.context.trust;
+            trust
+                .confirm_subscription(topic, &pending.token, authenticate)
+                .await
+        };
+        let (outcome, result) = match confirmed {
+            Ok(arn) => {
+                tracing::info!(%topic, subscription = %arn, "subscription confirmed");
+                ("confirmed", ConfirmationResult::Confirmed(arn))
+            }
+            Err(ConfirmError::Permanent(why)) => {
+                tracing::error!(%topic, %why,
+                    "subscription not confirmed, and never will be: subscribe the endpoint again");
+                ("given_up", ConfirmationResult::GivenUp(why))
+            }
+            Err(ConfirmError::Retry(why)) => {
+                let failures = pending.failures + 1;
+                let pause = backoff(failures, FIRST_PAUSE, LONGEST_PAUSE, self.random.f64());
+                let due_at = self.context.clock.now() + pause;
+                tracing::warn!(%topic, %why, retry_at = %due_at, "subscription not confirmed yet");
+                ("retry", ConfirmationResult::Retry { due_at, why })
+            }
+        };
+        self.context.metrics.confirmation(outcome);
+        let due_at = match &result {
+            ConfirmationResult::Retry { due_at, .. } => Some(*due_at),
+            _ => None,
+        };
+        self.store.record_confirmation(pending, result).await?;
+        Ok(due_at)
+    }
+}
+
+#[async_trait]
+impl Worker for Confirmer {
+    fn name(&self) -> &'static str {
+        "confirmer"
+    }
+
+    async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let mut waiting = Vec::new();
+        for pending in self.store.pending_confirmations().await? {
+            let due_at = if pending.due_at > self.context.clock.now() {
+                Some(pending.due_at)
+            } else {
+                self.confirm(&pending).await?
+            };
+            waiting.extend(due_at);
+        }
+        self.board
+            .update(|status| status.confirmations = waiting.len());
+        Ok(waiting.into_iter().min())
+    }
+
+    async fn woken(&mut self) {
+        let wakeups = &self.context.wakeups;
+        wakeups.woken(Wakeup::SubscriptionAccepted).await;
+    }
+}

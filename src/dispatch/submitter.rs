@@ -1,0 +1,472 @@
+//! Submits: gives distributions their turns, freezes what is planned, and sends it, one call a
+//! distribution at once.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::task::{JoinError, JoinSet};
+
+use super::{
+    Context, Settings,
+    attempt::Attempt,
+    planner::{Outcome, Planned, Planner, PlanningEnded},
+    questions::Questions,
+    queues::{Next, Queues, RateGates, Turn, Work},
+    read_limiter::ReadLimiter,
+    runner::{CORRUPT_PAUSE, STORE_PAUSE, Worker, error_chain},
+    status_board::StatusBoard,
+};
+use crate::{
+    domain::{
+        batch::Batch,
+        cdn::CdnError,
+        consolidate::{Allowance, Caps, Headroom},
+        limits::{CallRate, ItemRate},
+        operations::{DayBudget, DaySpending, day_of, next_day},
+        resolution::{self, Circumstances, Failure, NextStep, Resolution, Unresolved},
+    },
+    ports::{StoreError, Wakeup, dispatch::BatchStore},
+};
+
+/// How often what waits is read anew everywhere, whatever was said of it.
+const REREAD_EVERY: Duration = Duration::from_secs(30);
+
+/// The worker that spends what the account may send. Plans and calls run beside each other; this
+/// alone freezes and takes calls, so that each sees what the one before has spent.
+pub(super) struct Submitter {
+    context: Context,
+    store: Arc<dyn BatchStore>,
+    queues: Arc<Queues>,
+    questions: Arc<Questions>,
+    limiter: Arc<ReadLimiter>,
+    board: StatusBoard,
+    planner: Planner,
+    calls: CallRate,
+    paths: ItemRate,
+    wildcards: ItemRate,
+    day: DayBudget,
+    random: fastrand::Rng,
+    items_per_call: usize,
+    shadow: bool,
+    reread_at: Timestamp,
+    plans_under_way: JoinSet<PlanningEnded>,
+    calls_under_way: JoinSet<Attempt>,
+    /// What has come back since the last tick.
+    plans_ended: Vec<PlanningEnded>,
+    calls_ended: Vec<Attempt>,
+}
+
+/// What the submitter works with besides the context.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn BatchStore>,
+    pub(super) queues: Arc<Queues>,
+    pub(super) questions: Arc<Questions>,
+    pub(super) limiter: Arc<ReadLimiter>,
+    pub(super) board: StatusBoard,
+}
+
+impl Submitter {
+    pub(super) fn new(context: &Context, settings: &Settings, parts: Parts) -> Self {
+        let now = context.clock.now();
+        let Parts {
+            store,
+            queues,
+            questions,
+            limiter,
+            board,
+        } = parts;
+        Self {
+            context: context.clone(),
+            planner: Planner {
+                store: Arc::clone(&store),
+                window: settings.window,
+            },
+            store,
+            queues,
+            questions,
+            limiter,
+            board,
+            // Empty: nobody knows what was spent just before this start.
+            calls: CallRate::empty(settings.calls_per_second, settings.call_burst, now),
+            paths: ItemRate::empty(settings.paths_per_second, now),
+            wildcards: ItemRate::empty(settings.wildcards_per_second, now),
+            day: DayBudget {
+                limit: settings.paths_per_day,
+                spending: DaySpending::default(),
+            },
+            random: fastrand::Rng::with_seed(settings.seed),
+            items_per_call: settings.items_per_call,
+            shadow: settings.shadow,
+            reread_at: now + REREAD_EVERY,
+            plans_under_way: JoinSet::new(),
+            calls_under_way: JoinSet::new(),
+            plans_ended: Vec::new(),
+            calls_ended: Vec::new(),
+        }
+    }
+
+    /// Gives every turn that may begin now; says when the next one may.
+    async fn give_turns(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        loop {
+            self.read_backlogs().await?;
+            let now = self.context.clock.now();
+            let gates = self.gates(now);
+            let call_at = self.calls.next(now);
+            // Where there is no call, it only matters whether somebody waits for one.
+            let calls = if call_at > now {
+                usize::MAX
+            } else {
+                self.calls.available(now)
+            };
+            let id = match self.queues.next(now, &gates, calls) {
+                Next::Ready(_) if call_at > now => {
+                    self.context.metrics.limited("calls");
+                    return Ok(Some(call_at));
+                }
+                Next::Ready(id) => id,
+                Next::At(at) | Next::Planning(at) => return Ok(Some(at)),
+                // A new day may let go what this one holds.
+                Next::Idle => return Ok((gates.automatic == 0).then(|| next_day(now))),
+            };
+            match self.queues.begin(&id, now, &gates) {
+                Some((turn, Work::Plan(allowance))) => self.plan(turn, allowance, &gates, now),
+                Some((turn, Work::Send(plan))) => self.send(turn, plan).await,
+                Some((turn, Work::Resend(unresolved))) => self.resend(turn, unresolved).await,
+                None => {}
+            }
+        }
+    }
+
+    fn gates(&mut self, now: Timestamp) -> RateGates {
+        RateGates {
+            paths_at: self.paths.next(now),
+            wildcards_at: self.wildcards.next(now),
+            automatic: self.day.left(),
+        }
+    }
+
+    /// Takes over what somebody paused, resumed or lifted, and what the day has cost.
+    async fn read_controls(&mut self) -> Result<(), StoreError> {
+        let today = day_of(self.context.clock.now());
+        let controls = self.store.controls(today).await?;
+        self.queues.set_pauses(&controls.pauses);
+        self.day.spending = controls.spending;
+        Ok(())
+    }
+
+    /// Reads what waits where that has changed.
+    async fn read_backlogs(&mut self) -> Result<(), StoreError> {
+        let now = self.context.clock.now();
+        // A clock that was set back must not make hours of it.
+        if now >= self.reread_at || self.reread_at > now + REREAD_EVERY {
+            self.queues.mark_all();
+            self.reread_at = now + REREAD_EVERY;
+        }
+        let Some(stale) = self.queues.take_stale() else {
+            return Ok(());
+        };
+        let ids: Vec<_> = stale.distributions.into_iter().collect();
+        let asked = (!stale.all).then_some(ids.as_slice());
+        match self.store.backlogs(asked).await {
+            Ok(read) => self.queues.set_backlogs(read, stale.all),
+            Err(error) => {
+                self.queues.mark_all();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to plan one call, beside whatever else goes on.
+    fn plan(&mut self, turn: Turn, allowance: Allowance, gates: &RateGates, now: Timestamp) {
+        // What the rates hold back now has no room in this call.
+        let open = |headroom: Headroom| Headroom {
+            paths: if gates.paths_at > now {
+                0
+            } else {
+                headroom.paths
+            },
+            wildcards: if gates.wildcards_at > now {
+                0
+            } else {
+                headroom.wildcards
+            },
+        };
+        let caps = Caps {
+            items: self.items_per_call,
+            allowance: Allowance {
+                manual: open(allowance.manual),
+                automatic: open(allowance.automatic),
+            },
+            automatic_items: self.day.left(),
+        };
+        self.plans_under_way
+            .spawn(self.planner.clone().plan(turn, caps));
+    }
+
+    /// Freezes a plan and sends it. The call is taken last: what cannot be frozen costs none.
+    async fn send(&mut self, turn: Turn, plan: Planned) {
+        if plan.automatic_items > self.day.left() {
+            return turn.plans_again();
+        }
+        let now = self.context.clock.now();
+        let Planned { items, covered, .. } = plan;
+        let batch = Batch::new(turn.distribution_id(), items);
+        let pairs = covered.iter().map(|one| one.covered).collect();
+        let frozen = self.store.freeze(&batch, pairs, self.shadow, now).await;
+        if let Err(error) = frozen {
+            return fail(turn, &error, now);
+        }
+        for one in covered {
+            let waited = now.duration_since(one.accepted_at);
+            self.context.metrics.waited(waited.as_secs_f64());
+            tracing::debug!(
+                change = one.change,
+                invalidation = %batch.id,
+                item = %batch.items[one.covered.position],
+                "change frozen into a batch"
+            );
+        }
+        let mut unresolved = Unresolved::new(batch, now);
+        unresolved.failures = self.queues.failures(turn.distribution_id());
+        if self.shadow {
+            self.spend(&unresolved.batch);
+            return turn.done();
+        }
+        self.day.spend(unresolved.batch.items.len());
+        turn.frozen(unresolved.clone());
+        self.call(turn, unresolved);
+    }
+
+    /// Sends a batch again that has no final answer, unchanged.
+    async fn resend(&mut self, turn: Turn, unresolved: Unresolved) {
+        let now = self.context.clock.now();
+        let batch = unresolved.batch.id;
+        match self.store.record_attempt(batch, now).await {
+            Ok(()) => self.call(turn, unresolved),
+            // An attempt that is not recorded is not made.
+            Err(error) => fail(turn, &error, now),
+        }
+    }
+
+    fn call(&mut self, turn: Turn, unresolved: Unresolved) {
+        self.spend(&unresolved.batch);
+        let cdn = Arc::clone(&self.context.cdn);
+        let limiter = Arc::clone(&self.limiter);
+        self.calls_under_way
+            .spawn(Attempt::make(cdn, limiter, turn, unresolved));
+    }
+
+    /// Takes a call and its items out of the rates.
+    fn spend(&mut self, batch: &Batch) {
+        let now = self.context.clock.now();
+        let usage = batch.usage();
+        // There was one just before, and nobody else takes them.
+        let _ = self.calls.take(now);
+        self.paths.spend(usage.paths, now);
+        self.wildcards.spend(usage.wildcards, now);
+    }
+
+    /// Does what follows from plans and calls that have come back.
+    async fn settle(&mut self) {
+        while let Some(ended) = self.plans_under_way.try_join_next() {
+            self.plans_ended.extend(unless_panicked(ended));
+        }
+        while let Some(ended) = self.calls_under_way.try_join_next() {
+            self.calls_ended.extend(unless_panicked(ended));
+        }
+        let now = self.context.clock.now();
+        for PlanningEnded { turn, result } in std::mem::take(&mut self.plans_ended) {
+            match result {
+                Ok(Outcome::Planned(plan)) => turn.planned(plan),
+                Ok(Outcome::Nothing) => turn.nothing(now),
+                Ok(Outcome::Forgotten(batches)) => turn.found(batches),
+                Err(error) => fail(turn, &error, now),
+            }
+        }
+        for attempt in std::mem::take(&mut self.calls_ended) {
+            self.conclude(attempt).await;
+        }
+    }
+
+    /// Records the answer to a call and does what follows from it.
+    async fn conclude(&mut self, attempt: Attempt) {
+        let Attempt {
+            turn,
+            unresolved,
+            answer,
+        } = attempt;
+        let now = self.context.clock.now();
+        let outcome = answer.as_ref().map_or_else(CdnError::label, |_| "ok");
+        self.context.metrics.call("CreateInvalidation", outcome);
+        match &answer {
+            Ok(_) => self.calls.accepted(now),
+            Err(CdnError::Throttled(_)) => self.calls.refused(now),
+            Err(CdnError::NoSuchDistribution(_)) => self.questions.refresh(),
+            Err(_) => {}
+        }
+        let circumstances = Circumstances {
+            now,
+            distribution_is_gone: self.is_gone(&unresolved),
+            jitter: self.random.f64(),
+        };
+        let resolution = resolution::resolve(&unresolved, answer, circumstances);
+        log(&unresolved, &resolution);
+        let batch = &unresolved.batch;
+        let recorded = self
+            .store
+            .record_resolution(batch.id, &resolution, now)
+            .await;
+        if let Err(error) = recorded {
+            return answer_not_recorded(turn, unresolved, &error, now);
+        }
+        let created = matches!(resolution, Resolution::Created { .. });
+        if created {
+            let usage = batch.usage();
+            self.context.metrics.items(usage.paths, usage.wildcards);
+        }
+        let full = matches!(
+            &resolution,
+            Resolution::Failed(Failure {
+                error: CdnError::TooManyInProgress { .. },
+                ..
+            })
+        );
+        turn.resolved(resolution);
+        if full {
+            self.queues.pool_is_full(&batch.distribution_id);
+        }
+        if created || full {
+            self.context.wakeups.wake(Wakeup::InvalidationCreated);
+        }
+    }
+
+    /// Whether the catalogue, read after CloudFront first said so, does not have the distribution
+    /// either.
+    fn is_gone(&self, unresolved: &Unresolved) -> bool {
+        let catalogue = self.context.catalogue.get();
+        let Some((missing_since, catalogue)) = unresolved.missing_since.zip(catalogue) else {
+            return false;
+        };
+        let id = &unresolved.batch.distribution_id;
+        catalogue.get(id).is_none() && catalogue.snapshot().read_since > missing_since
+    }
+
+    fn publish(&mut self) {
+        let now = self.context.clock.now();
+        let gates = self.gates(now);
+        let distributions = self.queues.statuses(now, &gates);
+        let (day, shadow) = (self.day, self.shadow);
+        let paused = self.queues.all_paused();
+        self.board.update(|status| {
+            status.distributions = distributions;
+            status.paused = paused;
+            status.shadow = shadow;
+            status.day = (day.limit > 0).then_some(day);
+        });
+    }
+}
+
+/// Ends a turn because the store did not do its part.
+fn fail(turn: Turn, error: &StoreError, now: Timestamp) {
+    let pause = if error.is_corrupt() {
+        CORRUPT_PAUSE
+    } else {
+        STORE_PAUSE
+    };
+    let error = error_chain(error);
+    tracing::warn!(distribution_id = turn.distribution_id(), %error, "nothing is sent for a moment");
+    turn.store_failed(error, pause, now);
+}
+
+/// An answer that is not recorded is as good as lost: the batch is sent again, and CloudFront
+/// repeats what it said.
+fn answer_not_recorded(turn: Turn, unresolved: Unresolved, error: &StoreError, now: Timestamp) {
+    let id = &unresolved.batch.distribution_id;
+    tracing::warn!(distribution_id = %id, %error, "an answer was not recorded");
+    let not_before = now + STORE_PAUSE;
+    let failures = unresolved.failures;
+    let again = Unresolved {
+        in_doubt: true,
+        due_at: not_before,
+        ..unresolved
+    };
+    turn.resolved(Resolution::Failed(Failure {
+        error: CdnError::Unknown(error_chain(error)),
+        next: NextStep::Retry(Box::new(again)),
+        failures,
+        not_before,
+    }));
+}
+
+/// What a task returned. One that panicked was logged then, and its turn has gone back.
+fn unless_panicked<T>(ended: Result<T, JoinError>) -> Option<T> {
+    match ended {
+        Ok(value) => Some(value),
+        Err(error) => {
+            tracing::error!(%error, "a plan or a call broke off");
+            None
+        }
+    }
+}
+
+fn log(unresolved: &Unresolved, resolution: &Resolution) {
+    let batch = &unresolved.batch;
+    match resolution {
+        Resolution::Created { invalidation, .. } => tracing::info!(
+            distribution_id = %batch.distribution_id,
+            invalidation = %batch.id,
+            cloudfront_id = %invalidation.cloudfront_id,
+            items = batch.items.len(),
+            "invalidation created"
+        ),
+        Resolution::Failed(failure) => tracing::warn!(
+            distribution_id = %batch.distribution_id,
+            invalidation = %batch.id,
+            error = %failure.error,
+            failures = failure.failures,
+            next = failure.next.name(),
+            retry_at = %failure.not_before,
+            "CloudFront did not take a batch"
+        ),
+    }
+}
+
+#[async_trait]
+impl Worker for Submitter {
+    fn name(&self) -> &'static str {
+        "submitter"
+    }
+
+    async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        self.settle().await;
+        self.read_controls().await?;
+        let next_at = self.give_turns().await;
+        self.publish();
+        next_at
+    }
+
+    async fn woken(&mut self) {
+        let wakeups = &*self.context.wakeups;
+        tokio::select! {
+            () = wakeups.woken(Wakeup::ItemsWaiting) => {}
+            () = wakeups.woken(Wakeup::OperatorActed) => self.queues.mark_all(),
+            Some(ended) = self.plans_under_way.join_next() => {
+                self.plans_ended.extend(unless_panicked(ended));
+            }
+            Some(ended) = self.calls_under_way.join_next() => {
+                self.calls_ended.extend(unless_panicked(ended));
+            }
+        }
+    }
+
+    /// Lets the calls under way end, and records their answers.
+    async fn finish(&mut self) {
+        self.plans_under_way.shutdown().await;
+        while let Some(ended) = self.calls_under_way.join_next().await {
+            self.calls_ended.extend(unless_panicked(ended));
+        }
+        self.settle().await;
+    }
+}

@@ -1,0 +1,102 @@
+//! What CloudFront's API answers: invalidations, pages of distributions, and errors by meaning.
+
+use super::catalogue::Distribution;
+
+/// A page of the account's distributions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DistributionPage {
+    pub distributions: Vec<Distribution>,
+    /// Asks for the next page; `None` on the last one.
+    pub next_marker: Option<String>,
+}
+
+/// What `GetDistributionConfig` adds to the list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DistributionDetails {
+    pub default_root_object: Option<String>,
+    /// Whether the distribution keeps the tags of cached objects (`CacheTagConfig`).
+    pub cache_tags: bool,
+}
+
+/// The answer to `CreateInvalidation`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedInvalidation {
+    pub cloudfront_id: String,
+    pub completed: bool,
+}
+
+/// The answer to `GetInvalidation`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenInvalidation {
+    pub completed: bool,
+    pub caller_reference: String,
+    /// In the order in which they were sent.
+    pub items: Vec<String>,
+}
+
+/// One line of `ListInvalidations`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedInvalidation {
+    pub cloudfront_id: String,
+    pub completed: bool,
+}
+
+/// The pools of items in progress that CloudFront keeps for each distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// Exact paths and tags.
+    Paths,
+    Wildcards,
+}
+
+/// Why CloudFront did not do what it was asked, by what has to follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CdnError {
+    /// Too many calls: not done, try later.
+    #[error("throttled: {0}")]
+    Throttled(String),
+    /// A pool is full: not done, try later.
+    #[error("too many invalidations in progress: {text}")]
+    TooManyInProgress { pool: Pool, text: String },
+    /// No permission or no credentials: not done until somebody grants them.
+    #[error("access denied: {0}")]
+    Denied(String),
+    /// More items than a call may have: not done.
+    #[error("batch too large: {0}")]
+    TooLarge(String),
+    /// At least one item is refused, and CloudFront does not say which: not done.
+    #[error("invalid: {0}")]
+    Invalid(String),
+    /// The caller reference stands for another batch: not done.
+    #[error("reference conflict: {0}")]
+    ReferenceConflict(String),
+    /// The distribution does not exist: not done.
+    #[error("no such distribution: {0}")]
+    NoSuchDistribution(String),
+    /// Not done, for a reason that this version does not know.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// It may have been done or not: 5xx, a time-out, a lost connection.
+    #[error("no answer: {0}")]
+    Unknown(String),
+}
+
+impl CdnError {
+    /// A short name for metrics and for the record of attempts.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Throttled(_) => "throttled",
+            Self::TooManyInProgress { .. } => "too_many_in_progress",
+            Self::Denied(_) => "denied",
+            Self::TooLarge(_) => "too_large",
+            Self::Invalid(_) => "invalid",
+            Self::ReferenceConflict(_) => "reference_conflict",
+            Self::NoSuchDistribution(_) => "no_such_distribution",
+            Self::Refused(_) => "refused",
+            Self::Unknown(_) => OUTCOME_UNKNOWN,
+        }
+    }
+}
+
+/// The label of an attempt whose outcome is not known.
+pub const OUTCOME_UNKNOWN: &str = "unknown";

@@ -1,0 +1,112 @@
+//! What operators and refusals hold back: pauses, backoffs, and the limit of a day.
+
+use std::collections::BTreeSet;
+
+use jiff::{
+    Timestamp,
+    civil::{Date, Time},
+    tz::Offset,
+};
+
+/// What somebody has paused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pauses {
+    /// Nothing is sent at all.
+    pub all: bool,
+    pub distributions: BTreeSet<String>,
+}
+
+/// A distribution that is left alone for a while because CloudFront refused it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backoff {
+    pub distribution_id: String,
+    /// Failures in a row.
+    pub failures: u32,
+    pub not_before: Timestamp,
+}
+
+/// What was spent of a day's limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DaySpending {
+    /// Items sent for the first time on that day.
+    pub items: u64,
+    /// Somebody has lifted the limit for the rest of the day.
+    pub lifted: bool,
+}
+
+/// What holds back sending, as the store knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Controls {
+    pub pauses: Pauses,
+    pub spending: DaySpending,
+}
+
+/// The UTC day of a time: the limit of a day is counted by it.
+pub fn day_of(time: Timestamp) -> Date {
+    Offset::UTC.to_datetime(time).date()
+}
+
+/// When the day after this time begins, in UTC.
+pub fn next_day(time: Timestamp) -> Timestamp {
+    let midnight = |day: Date| Offset::UTC.to_timestamp(day.to_datetime(Time::midnight()));
+    let begins = day_of(time).tomorrow().and_then(midnight);
+    begins.unwrap_or(Timestamp::MAX)
+}
+
+/// The daily limit of automatic items: a hard stop against a runaway bill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayBudget {
+    /// 0: no limit.
+    pub limit: u64,
+    pub spending: DaySpending,
+}
+
+impl DayBudget {
+    /// How many automatic items may still be sent today.
+    pub fn left(&self) -> usize {
+        if self.limit == 0 || self.spending.lifted {
+            return usize::MAX;
+        }
+        let left = self.limit.saturating_sub(self.spending.items);
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// Counts items that were frozen since the spending was read.
+    pub fn spend(&mut self, items: usize) {
+        self.spending.items += items as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_utc() {
+        let late = at("2026-12-31T23:59:59.999Z");
+        assert_eq!(day_of(late).to_string(), "2026-12-31");
+        assert_eq!(next_day(late), at("2027-01-01T00:00:00Z"));
+        let midnight = at("2027-01-01T00:00:00Z");
+        assert_eq!(day_of(midnight).to_string(), "2027-01-01");
+        assert_eq!(next_day(midnight), at("2027-01-02T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_budget_ends_unless_it_is_lifted_or_has_no_limit() {
+        let budget = |limit, items, lifted| DayBudget {
+            limit,
+            spending: DaySpending { items, lifted },
+        };
+        assert_eq!(budget(10, 4, false).left(), 6);
+        assert_eq!(budget(10, 12, false).left(), 0);
+        assert_eq!(budget(10, 12, true).left(), usize::MAX);
+        assert_eq!(budget(0, 12, false).left(), usize::MAX);
+        let mut spent = budget(10, 4, false);
+        spent.spend(5);
+        assert_eq!(spent.left(), 1);
+    }
+}

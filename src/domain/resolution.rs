@@ -1,0 +1,367 @@
+//! What follows from CloudFront's answer to an attempt: one decision, which the store records and
+//! the distribution's queue applies.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    batch::Batch,
+    cdn::{CdnError, CreatedInvalidation},
+    limits::backoff,
+};
+
+/// AWS says that an invalidation takes effect within 5 s and completes within 25 s, mostly.
+const FIRST_POLL: Duration = Duration::from_secs(10);
+/// How long a distribution is left alone after a refusal: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_mins(15);
+
+/// A frozen batch to which CloudFront has given no final answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    pub batch: Batch,
+    pub frozen_at: Timestamp,
+    /// Attempts in a row that failed.
+    pub failures: u32,
+    /// The outcome of an earlier attempt is not known: the batch may be an invalidation already.
+    pub in_doubt: bool,
+    /// A reference conflict has cost it its first caller reference; it gets one new one.
+    pub has_new_reference: bool,
+    /// Since when CloudFront has said that its distribution does not exist.
+    pub missing_since: Option<Timestamp>,
+    /// Not to be sent before this time.
+    pub due_at: Timestamp,
+}
+
+impl Unresolved {
+    /// A batch that has just been frozen.
+    pub fn new(batch: Batch, frozen_at: Timestamp) -> Self {
+        Self {
+            batch,
+            frozen_at,
+            failures: 0,
+            in_doubt: false,
+            has_new_reference: false,
+            missing_since: None,
+            due_at: frozen_at,
+        }
+    }
+}
+
+/// What the decision depends on besides the batch and the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    pub now: Timestamp,
+    /// A catalogue that was read after CloudFront first said so does not have the distribution
+    /// either.
+    pub distribution_is_gone: bool,
+    /// In `0.0..1.0`: the part of the pause that is waited ("full jitter").
+    pub jitter: f64,
+}
+
+/// What follows from an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// CloudFront has made an invalidation of the batch.
+    Created {
+        invalidation: CreatedInvalidation,
+        /// When to look whether it is completed, unless it is already.
+        poll_at: Timestamp,
+    },
+    /// CloudFront has not, or nobody knows.
+    Failed(Failure),
+}
+
+/// An attempt that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub error: CdnError,
+    pub next: NextStep,
+    /// Failures in a row at this distribution, this one included.
+    pub failures: u32,
+    /// The distribution's next turn comes no earlier than this.
+    pub not_before: Timestamp,
+}
+
+/// What becomes of a batch whose attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextStep {
+    /// The same items under the same reference are sent again.
+    Retry(Box<Unresolved>),
+    /// The same items are sent again under a new reference.
+    NewReference(Box<Unresolved>),
+    /// No attempt can have succeeded: its changes wait again and are planned anew. The reference
+    /// is never used again.
+    Requeue,
+    /// Two halves take its place, each with a reference of its own.
+    Bisect(Box<[Unresolved; 2]>),
+    /// Its items can never be sent.
+    DeadLetter,
+}
+
+impl NextStep {
+    /// The step's name in logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Retry(_) => "retry",
+            Self::NewReference(_) => "new reference",
+            Self::Requeue => "requeue",
+            Self::Bisect(_) => "bisect",
+            Self::DeadLetter => "dead letter",
+        }
+    }
+}
+
+/// Decides what follows from the answer to the last attempt with a batch (DESIGN.md, "Outcomes").
+pub fn resolve(
+    unresolved: &Unresolved,
+    answer: Result<CreatedInvalidation, CdnError>,
+    circumstances: Circumstances,
+) -> Resolution {
+    let now = circumstances.now;
+    match answer {
+        Ok(invalidation) => Resolution::Created {
+            invalidation,
+            poll_at: now + FIRST_POLL,
+        },
+        Err(error) => Resolution::Failed(fail(unresolved, error, circumstances)),
+    }
+}
+
+fn fail(unresolved: &Unresolved, error: CdnError, circumstances: Circumstances) -> Failure {
+    let Circumstances { now, jitter, .. } = circumstances;
+    let failures = unresolved.failures + 1;
+    let pause_until = now + backoff(failures, FIRST_PAUSE, LONGEST_PAUSE, jitter);
+    let next = next_step(unresolved, &error, circumstances, pause_until);
+    let (failures, not_before) = match next {
+        NextStep::Retry(_) | NextStep::Requeue => (failures, pause_until),
+        // The batch is at fault, not the distribution: it goes on at once.
+        NextStep::NewReference(_) | NextStep::Bisect(_) => (failures, now),
+        NextStep::DeadLetter => (0, now),
+    };
+    Failure {
+        error,
+        next,
+        failures,
+        not_before,
+    }
+}
+
+fn next_step(
+    unresolved: &Unresolved,
+    error: &CdnError,
+    circumstances: Circumstances,
+    pause_until: Timestamp,
+) -> NextStep {
+    let Circumstances {
+        now,
+        distribution_is_gone,
+        ..
+    } = circumstances;
+    match error {
+        // A refusal for the moment says nothing about an earlier attempt whose end is not known.
+        CdnError::Throttled(_)
+        | CdnError::TooManyInProgress { .. }
+        | CdnError::Denied(_)
+        | CdnError::Refused(_) => {
+            if unresolved.in_doubt {
+                retry(unresolved, error, now, pause_until)
+            } else {
+                NextStep::Requeue
+            }
+        }
+        CdnError::TooLarge(_) | CdnError::Invalid(_) if unresolved.batch.items.len() > 1 => {
+            let halves = unresolved.batch.halves();
+            NextStep::Bisect(Box::new(halves.map(|half| Unresolved::new(half, now))))
+        }
+        CdnError::TooLarge(_) | CdnError::Invalid(_) => NextStep::DeadLetter,
+        CdnError::ReferenceConflict(_) if unresolved.has_new_reference => {
+            retry(unresolved, error, now, pause_until)
+        }
+        CdnError::ReferenceConflict(_) => {
+            let mut again = unresolved.clone();
+            again.batch.caller_reference = Uuid::new_v4().to_string();
+            again.has_new_reference = true;
+            again.due_at = now;
+            NextStep::NewReference(Box::new(again))
+        }
+        CdnError::NoSuchDistribution(_) if distribution_is_gone => NextStep::DeadLetter,
+        CdnError::Unknown(_) | CdnError::NoSuchDistribution(_) => {
+            retry(unresolved, error, now, pause_until)
+        }
+    }
+}
+
+fn retry(
+    unresolved: &Unresolved,
+    error: &CdnError,
+    now: Timestamp,
+    pause_until: Timestamp,
+) -> NextStep {
+    let missing_since = match error {
+        CdnError::NoSuchDistribution(_) => unresolved.missing_since.or(Some(now)),
+        _ => None,
+    };
+    NextStep::Retry(Box::new(Unresolved {
+        failures: unresolved.failures + 1,
+        in_doubt: unresolved.in_doubt || matches!(error, CdnError::Unknown(_)),
+        missing_since,
+        due_at: pause_until,
+        ..unresolved.clone()
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{cdn::Pool, path::Item};
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    fn unresolved(items: usize) -> Unresolved {
+        let items = (0..items).map(|at| Item::parse(&format!("/{at}")).unwrap());
+        Unresolved::new(Batch::new("E1", items.collect()), now())
+    }
+
+    fn failure(unresolved: &Unresolved, error: CdnError, gone: bool) -> Failure {
+        let circumstances = Circumstances {
+            now: now(),
+            distribution_is_gone: gone,
+            jitter: 1.0,
+        };
+        match resolve(unresolved, Err(error), circumstances) {
+            Resolution::Failed(failure) => failure,
+            Resolution::Created { .. } => panic!("created"),
+        }
+    }
+
+    fn text() -> String {
+        "text".to_owned()
+    }
+
+    /// DESIGN.md, "Outcomes": the answer, what follows where every attempt was definitely refused,
+    /// and what follows where the end of one is not known.
+    #[test]
+    fn each_answer_has_the_outcome_of_the_design() {
+        let pool_full = CdnError::TooManyInProgress {
+            pool: Pool::Wildcards,
+            text: text(),
+        };
+        for (error, refused, in_doubt) in [
+            (CdnError::Throttled(text()), "requeue", "retry"),
+            (pool_full, "requeue", "retry"),
+            (CdnError::Unknown(text()), "retry", "retry"),
+            (CdnError::TooLarge(text()), "bisect", "bisect"),
+            (CdnError::Invalid(text()), "bisect", "bisect"),
+            (
+                CdnError::ReferenceConflict(text()),
+                "new reference",
+                "new reference",
+            ),
+            (CdnError::Denied(text()), "requeue", "retry"),
+            (CdnError::NoSuchDistribution(text()), "retry", "retry"),
+            (CdnError::Refused(text()), "requeue", "retry"),
+        ] {
+            let mut batch = unresolved(9);
+            let next = failure(&batch, error.clone(), false).next;
+            assert_eq!(next.name(), refused, "{error}");
+            batch.in_doubt = true;
+            let next = failure(&batch, error.clone(), false).next;
+            assert_eq!(next.name(), in_doubt, "{error}, in doubt");
+            if let NextStep::Retry(again) = next {
+                assert_eq!(again.batch, batch.batch, "{error}: unchanged");
+                assert!(again.in_doubt, "{error}: the doubt stays");
+            }
+        }
+    }
+
+    #[test]
+    fn only_an_unknown_outcome_puts_a_batch_in_doubt() {
+        let NextStep::Retry(again) = failure(&unresolved(1), CdnError::Unknown(text()), false).next
+        else {
+            panic!("a retry");
+        };
+        assert!(again.in_doubt);
+        let missing = CdnError::NoSuchDistribution(text());
+        let NextStep::Retry(again) = failure(&unresolved(1), missing, false).next else {
+            panic!("a retry");
+        };
+        assert!(!again.in_doubt);
+    }
+
+    #[test]
+    fn a_single_item_that_is_refused_is_a_dead_letter_and_delays_nothing() {
+        for error in [CdnError::Invalid(text()), CdnError::TooLarge(text())] {
+            let failure = failure(&unresolved(1), error, false);
+            assert_eq!(failure.next, NextStep::DeadLetter);
+            assert_eq!((failure.failures, failure.not_before), (0, now()));
+        }
+    }
+
+    #[test]
+    fn halves_have_all_items_in_order_and_references_of_their_own() {
+        let whole = unresolved(5);
+        let failure = failure(&whole, CdnError::Invalid(text()), false);
+        assert_eq!(failure.not_before, now(), "they are sent at once");
+        let NextStep::Bisect(halves) = failure.next else {
+            panic!("two halves");
+        };
+        let [first, second] = *halves;
+        let items = [first.batch.items.clone(), second.batch.items.clone()].concat();
+        assert_eq!(items, whole.batch.items);
+        assert_ne!(first.batch.caller_reference, second.batch.caller_reference);
+        assert_ne!(first.batch.caller_reference, whole.batch.caller_reference);
+    }
+
+    #[test]
+    fn a_batch_gets_one_new_reference_and_keeps_its_items() {
+        let conflict = CdnError::ReferenceConflict(text());
+        let old = unresolved(2);
+        let NextStep::NewReference(new) = failure(&old, conflict.clone(), false).next else {
+            panic!("a new reference");
+        };
+        assert_eq!(
+            (new.batch.id, &new.batch.items),
+            (old.batch.id, &old.batch.items)
+        );
+        assert_ne!(new.batch.caller_reference, old.batch.caller_reference);
+        assert_eq!(failure(&new, conflict, false).next.name(), "retry");
+    }
+
+    #[test]
+    fn a_distribution_is_given_up_only_when_a_later_catalogue_lacks_it_too() {
+        let missing = CdnError::NoSuchDistribution(text());
+        let first = failure(&unresolved(3), missing.clone(), false).next;
+        let NextStep::Retry(waiting) = first else {
+            panic!("a retry");
+        };
+        assert_eq!(waiting.missing_since, Some(now()));
+        let gone = failure(&waiting, missing, true).next;
+        assert_eq!(gone, NextStep::DeadLetter);
+        // Another answer in between begins the wait anew.
+        let NextStep::Retry(back) = failure(&waiting, CdnError::Unknown(text()), false).next else {
+            panic!("a retry");
+        };
+        assert_eq!(back.missing_since, None);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_quarter_of_an_hour() {
+        let mut batch = unresolved(1);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            let failure = failure(&batch, CdnError::Unknown(text()), false);
+            pauses.push(failure.not_before.duration_since(now()).as_secs());
+            let NextStep::Retry(again) = failure.next else {
+                panic!("a retry");
+            };
+            batch = *again;
+        }
+        assert_eq!(pauses[..4], [2, 4, 8, 16]);
+        assert_eq!(pauses[11], 900);
+    }
+}

@@ -1,0 +1,317 @@
+//! What moves and what does not: one value from which readiness, metrics, the API and people read.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    batch::{Backlog, Usage},
+    change::Unmapped,
+    operations::DayBudget,
+};
+
+/// Where the work behind the 2xx stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Status {
+    pub catalogue: CatalogueStatus,
+    /// Changes that wait for the catalogue, or have not been looked at.
+    pub unmapped: Unmapped,
+    pub distributions: BTreeMap<String, DistributionStatus>,
+    /// Sending is paused for every distribution.
+    pub paused: bool,
+    /// Everything is planned and nothing is sent.
+    pub shadow: bool,
+    /// `None` where there is no limit.
+    pub day: Option<DayBudget>,
+    /// Wildcards that may be in progress at a distribution.
+    pub wildcards_in_progress: usize,
+    /// Subscriptions that wait to be confirmed.
+    pub confirmations: usize,
+    /// Workers whose last run failed, by name.
+    pub workers: BTreeMap<&'static str, WorkerFailure>,
+}
+
+/// One distribution: what waits, what is under way, and what holds it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DistributionStatus {
+    /// What waits to be planned.
+    pub waiting: Option<Backlog>,
+    /// Frozen batches without a final answer.
+    pub unresolved: UnresolvedBatches,
+    /// Ours, frozen or in progress at CloudFront.
+    pub in_progress: Usage,
+    /// Why something waits although it is due. Empty where nothing does.
+    pub holds: Vec<Hold>,
+}
+
+/// Frozen batches without a final answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnresolvedBatches {
+    pub batches: usize,
+    /// When the oldest was frozen.
+    pub since: Option<Timestamp>,
+}
+
+/// What keeps a distribution from being served.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Hold {
+    /// Somebody paused it, or everything.
+    Paused,
+    /// Today's limit is spent: automatic work waits.
+    DayLimit,
+    /// Too much is in progress already, ours or others'.
+    PoolFull,
+    /// CloudFront or the store refused: tried again, ever more rarely.
+    Refused(Refused),
+}
+
+/// A refusal, and what mends it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    pub error: String,
+    /// What an operator can do, where that is known.
+    pub remedy: Option<&'static str>,
+    /// Failures in a row.
+    pub failures: u32,
+    pub retry_at: Timestamp,
+}
+
+/// What is known of the account.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CatalogueStatus {
+    /// When the reading began that is in use; `None` until the account was first read.
+    pub read_since: Option<Timestamp>,
+    /// Why the last reading failed.
+    pub failure: Option<String>,
+    /// Distributions whose configuration may not be read.
+    pub details_denied: Vec<String>,
+    /// Cache policies that may not be read.
+    pub policies_denied: Vec<String>,
+    /// Rules that give cache tags to distributions which keep none.
+    pub rule_faults: Vec<String>,
+}
+
+/// Why a worker's last run failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerFailure {
+    pub error: String,
+    /// The store holds something that cannot be read: waiting does not mend it.
+    pub corrupt: bool,
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// Somebody should look.
+    Warn,
+    /// Something can't go on until somebody mends it.
+    Fail,
+}
+
+/// One named finding about the status, for readiness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub check: &'static str,
+    pub severity: Severity,
+    /// Why, and what to do; empty where all is well.
+    pub detail: String,
+}
+
+impl Finding {
+    fn of(check: &'static str, warning: Option<String>) -> Self {
+        Self {
+            check,
+            severity: if warning.is_some() {
+                Severity::Warn
+            } else {
+                Severity::Ok
+            },
+            detail: warning.unwrap_or_default(),
+        }
+    }
+}
+
+impl Status {
+    /// Everything that readiness says about the work behind the 2xx.
+    pub fn findings(&self) -> Vec<Finding> {
+        let catalogue = &self.catalogue;
+        let mut findings = vec![
+            Finding::of("catalogue", self.catalogue_warning()),
+            Finding::of(
+                "root_objects",
+                denied(&catalogue.details_denied, |ids| {
+                    format!(
+                        "GetDistributionConfig is denied for {ids}: mapping goes on without the \
+                         default root object; grant cloudfront:GetDistributionConfig"
+                    )
+                }),
+            ),
+            Finding::of(
+                "cache_policies",
+                denied(&catalogue.policies_denied, |ids| {
+                    format!(
+                        "GetCachePolicy does not succeed for {ids}: mapping goes on as if the \
+                         cache key had no query strings; grant cloudfront:GetCachePolicy"
+                    )
+                }),
+            ),
+            Finding::of("rules", denied(&catalogue.rule_faults, str::to_owned)),
+            Finding::of("cloudfront", self.refusals()),
+            Finding::of("wildcards", self.too_many_wildcards()),
+            Finding::of("daily_limit", self.day_warning()),
+            Finding::of("paused", self.pause_warning()),
+            Finding::of("shadow", self.shadow_warning()),
+            Finding::of("subscriptions", self.confirmation_warning()),
+        ];
+        findings.push(self.worker_finding());
+        findings
+    }
+
+    fn catalogue_warning(&self) -> Option<String> {
+        let CatalogueStatus {
+            read_since,
+            failure,
+            ..
+        } = &self.catalogue;
+        let meanwhile = match read_since {
+            Some(since) => format!("mapping goes on with the one of {since}"),
+            None => "changes wait until it is".to_owned(),
+        };
+        match (failure, read_since) {
+            (Some(failure), _) => Some(format!(
+                "ListDistributions did not succeed ({failure}); {meanwhile}. It needs \
+                 cloudfront:ListDistributions on *{}",
+                self.unmapped_note()
+            )),
+            (None, None) => Some(format!("not read yet: {meanwhile}{}", self.unmapped_note())),
+            (None, Some(_)) => None,
+        }
+    }
+
+    fn unmapped_note(&self) -> String {
+        match self.unmapped {
+            Unmapped {
+                changes,
+                oldest: Some(oldest),
+            } if changes > 0 => format!(" ({changes} changes wait, the oldest since {oldest})"),
+            _ => String::new(),
+        }
+    }
+
+    fn refusals(&self) -> Option<String> {
+        let refused = self.distributions.iter().flat_map(|(id, one)| {
+            one.holds.iter().filter_map(move |hold| match hold {
+                Hold::Refused(refused) => {
+                    let remedy = refused
+                        .remedy
+                        .map_or(String::new(), |text| format!("; {text}"));
+                    Some(format!(
+                        "{id}: failed {} times, is tried again: {}{remedy}",
+                        refused.failures, refused.error
+                    ))
+                }
+                _ => None,
+            })
+        });
+        join(refused)
+    }
+
+    /// Wildcards are scarce: where more of them wait than can be in progress, they are a habit.
+    fn too_many_wildcards(&self) -> Option<String> {
+        let most = self.wildcards_in_progress;
+        let busy = self.distributions.iter().filter_map(|(id, one)| {
+            let wildcards = one.waiting?.wildcards;
+            (wildcards > most).then(|| format!("{id} ({wildcards})"))
+        });
+        let busy: Vec<_> = busy.collect();
+        (!busy.is_empty()).then(|| {
+            format!(
+                "more wildcards wait than CloudFront works on at once ({most}): {}. Query strings \
+                 in a cache key turn every file into one; `purgefront plan` says which",
+                busy.join(", ")
+            )
+        })
+    }
+
+    fn day_warning(&self) -> Option<String> {
+        let DayBudget { limit, spending } = self.day?;
+        let items = spending.items;
+        if spending.lifted || items * 10 < limit {
+            return None;
+        }
+        if items < limit {
+            let share = items * 100 / limit;
+            let urgent = if items * 10 >= limit * 8 { "!" } else { "" };
+            return Some(format!(
+                "{share} % of today's limit is spent ({items} of {limit} items){urgent}"
+            ));
+        }
+        let held = self.distributions.iter().filter_map(|(id, one)| {
+            let waiting = one.waiting?;
+            Some(format!("{id}: {}", waiting.items))
+        });
+        let held: Vec<_> = held.collect();
+        Some(format!(
+            "today's limit of {limit} items is spent: automatic work is held until the day is over \
+             (UTC) or `purgefront resume`; held items: {}",
+            if held.is_empty() {
+                "none".to_owned()
+            } else {
+                held.join(", ")
+            }
+        ))
+    }
+
+    fn pause_warning(&self) -> Option<String> {
+        if self.paused {
+            let text = "sending is paused for all distributions: `purgefront resume` goes on";
+            return Some(text.to_owned());
+        }
+        let paused = self.distributions.iter();
+        let paused = paused.filter(|(_, one)| one.holds.contains(&Hold::Paused));
+        let ids: Vec<_> = paused.map(|(id, _)| id.as_str()).collect();
+        (!ids.is_empty()).then(|| {
+            format!(
+                "sending is paused for {}: `purgefront resume ID` goes on",
+                ids.join(", ")
+            )
+        })
+    }
+
+    fn shadow_warning(&self) -> Option<String> {
+        self.shadow
+            .then(|| "dispatch.mode is shadow: everything is planned, nothing is sent".to_owned())
+    }
+
+    fn confirmation_warning(&self) -> Option<String> {
+        (self.confirmations > 0).then(|| {
+            format!(
+                "{} wait to be confirmed; this needs sns:ConfirmSubscription on the topic and a \
+                 way to SNS's API, and is tried until the token is two days old",
+                self.confirmations
+            )
+        })
+    }
+
+    fn worker_finding(&self) -> Finding {
+        let failures = self.workers.iter();
+        let detail = join(failures.map(|(name, one)| format!("{name}: {}", one.error)));
+        let corrupt = self.workers.values().any(|one| one.corrupt);
+        let mut finding = Finding::of("workers", detail);
+        if corrupt {
+            finding.severity = Severity::Fail;
+        }
+        finding
+    }
+}
+
+fn denied(ids: &[String], text: impl FnOnce(&str) -> String) -> Option<String> {
+    (!ids.is_empty()).then(|| text(&ids.join(", ")))
+}
+
+fn join(texts: impl Iterator<Item = String>) -> Option<String> {
+    let texts: Vec<_> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}

@@ -1,0 +1,151 @@
+//! SQL of how much waits at each distribution: written with what waits, never counted.
+
+use std::collections::HashMap;
+
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+
+use super::columns::{count, decode, optional_time, read_all, signed};
+use crate::{
+    domain::batch::{Backlog, DistributionBacklog},
+    ports::StoreError,
+};
+
+/// Waiting items by distribution, as they are added.
+#[derive(Default)]
+pub(super) struct Counts(HashMap<String, Count>);
+
+#[derive(Default)]
+struct Count {
+    items: usize,
+    wildcards: usize,
+    manual_paths: usize,
+    manual_wildcards: usize,
+}
+
+impl Counts {
+    pub(super) fn count(&mut self, distribution_id: &str, wildcard: bool, manual: bool) {
+        if !self.0.contains_key(distribution_id) {
+            self.0.insert(distribution_id.to_owned(), Count::default());
+        }
+        if let Some(count) = self.0.get_mut(distribution_id) {
+            count.items += 1;
+            count.wildcards += usize::from(wildcard);
+            count.manual_paths += usize::from(manual && !wildcard);
+            count.manual_wildcards += usize::from(manual && wildcard);
+        }
+    }
+}
+
+/// Adds what has begun to wait.
+pub(super) async fn add(connection: &mut SqliteConnection, counts: &Counts) -> sqlx::Result<()> {
+    for (distribution_id, count) in &counts.0 {
+        let upsert = "INSERT INTO backlogs \
+                      (distribution_id, items, wildcards, manual_paths, manual_wildcards) \
+                      VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET \
+                      items = items + excluded.items, \
+                      wildcards = wildcards + excluded.wildcards, \
+                      manual_paths = manual_paths + excluded.manual_paths, \
+                      manual_wildcards = manual_wildcards + excluded.manual_wildcards";
+        sqlx::query(upsert)
+            .bind(distribution_id)
+            .bind(signed(count.items))
+            .bind(signed(count.wildcards))
+            .bind(signed(count.manual_paths))
+            .bind(signed(count.manual_wildcards))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Takes out what a batch has just covered.
+pub(super) async fn take(connection: &mut SqliteConnection, batch: i64) -> sqlx::Result<()> {
+    change_by_batch(connection, batch, -1).await
+}
+
+/// Puts back what a batch covers, before it no longer does.
+pub(super) async fn give_back(connection: &mut SqliteConnection, batch: i64) -> sqlx::Result<()> {
+    change_by_batch(connection, batch, 1).await
+}
+
+async fn change_by_batch(
+    connection: &mut SqliteConnection,
+    batch: i64,
+    sign: i64,
+) -> sqlx::Result<()> {
+    let update = "UPDATE backlogs SET items = items + ?1 * covered.n_items, \
+                  wildcards = wildcards + ?1 * covered.n_wildcards, \
+                  manual_paths = manual_paths + ?1 * covered.n_manual_paths, \
+                  manual_wildcards = manual_wildcards + ?1 * covered.n_manual_wildcards \
+                  FROM (SELECT distribution_id AS id, count(*) AS n_items, \
+                        sum(wildcard) AS n_wildcards, \
+                        sum(manual AND NOT wildcard) AS n_manual_paths, \
+                        sum(manual AND wildcard) AS n_manual_wildcards \
+                        FROM targets WHERE batch = ?2 GROUP BY distribution_id) AS covered \
+                  WHERE backlogs.distribution_id = covered.id";
+    sqlx::query(update)
+        .bind(sign)
+        .bind(batch)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn read(
+    readers: &SqlitePool,
+    distributions: Option<&[String]>,
+) -> Result<Vec<DistributionBacklog>, StoreError> {
+    // The ends of the index of waiting items say since when; two each, as people's stand first.
+    let mut select = QueryBuilder::<Sqlite>::new("SELECT *");
+    for (name, manual, order) in [
+        ("manual_oldest", 1, "ASC"),
+        ("manual_newest", 1, "DESC"),
+        ("oldest", 0, "ASC"),
+        ("newest", 0, "DESC"),
+    ] {
+        select.push(format_args!(
+            ", (SELECT accepted_at FROM targets WHERE batch IS NULL \
+             AND targets.distribution_id = backlogs.distribution_id AND manual = {manual} \
+             ORDER BY accepted_at {order} LIMIT 1) AS {name}"
+        ));
+    }
+    select.push(" FROM backlogs WHERE ");
+    match distributions {
+        Some(ids) => {
+            let ids = serde_json::to_string(ids).map_err(decode)?;
+            select
+                .push("distribution_id IN (SELECT value FROM json_each(")
+                .push_bind(ids)
+                .push("))");
+        }
+        None => {
+            select.push("items > 0");
+        }
+    }
+    let rows = select.build().fetch_all(readers).await?;
+    read_all("backlogs", "distribution_id", &rows, backlog)
+}
+
+fn backlog(row: &SqliteRow) -> sqlx::Result<DistributionBacklog> {
+    let time = |column| optional_time(row.try_get(column)?);
+    let oldest = [time("oldest")?, time("manual_oldest")?];
+    let newest = [time("newest")?, time("manual_newest")?];
+    let oldest = oldest.into_iter().flatten().min();
+    let newest = newest.into_iter().flatten().max();
+    let items = count(row, "items")?;
+    let backlog = match (oldest, newest) {
+        (Some(oldest), Some(newest)) if items > 0 => Some(Backlog {
+            items,
+            wildcards: count(row, "wildcards")?,
+            manual_paths: count(row, "manual_paths")?,
+            manual_wildcards: count(row, "manual_wildcards")?,
+            oldest,
+            newest,
+        }),
+        _ => None,
+    };
+    Ok(DistributionBacklog {
+        distribution_id: row.try_get("distribution_id")?,
+        backlog,
+    })
+}

@@ -1,0 +1,51 @@
+//! The store's file: private to its owner, and held against a second service.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use anyhow::Context as _;
+
+use crate::store::OpenError;
+
+/// Holds a store's file for as long as it lives.
+///
+/// The lock is on a file beside the store: SQLite locks the store's own file in a way that any
+/// other opening and closing of it in this process would undo.
+#[derive(Debug)]
+pub(super) struct FileLock(
+    #[expect(dead_code, reason = "the lock lasts as long as the open file")] File,
+);
+
+impl FileLock {
+    pub(super) fn take(store: &Path) -> Result<Self, OpenError> {
+        let mut name = store.as_os_str().to_owned();
+        name.push("-lock");
+        let failed = |source| OpenError::Failed {
+            path: store.to_owned(),
+            source,
+        };
+        let file = open_private(Path::new(&name))
+            .with_context(|| format!("cannot write {}", Path::new(&name).display()))
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(store.to_owned())),
+            Err(TryLockError::Error(error)) => Err(failed(error.into())),
+        }
+    }
+}
+
+/// Opens a file for writing. A new one is readable to its owner alone: it will hold keys and
+/// Tokens. SQLite gives the files beside a store the same mode.
+pub(super) fn open_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+}

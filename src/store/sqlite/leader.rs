@@ -1,0 +1,227 @@
+//! The leader's verbs, behind a handle that carries its epoch.
+
+use async_trait::async_trait;
+use jiff::{Timestamp, civil::Date};
+use uuid::Uuid;
+
+use super::{
+    Database, backlogs, batches, catalogue, confirmations, controls, journal, resolutions,
+    retention,
+};
+use crate::{
+    domain::{
+        batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
+        catalogue::Snapshot,
+        change::{Change, LateDistribution, MappedChange, Remap, RemappedChange, Unmapped},
+        consolidate::Waiting,
+        operations::{Backoff, Controls},
+        resolution::{Resolution, Unresolved},
+        subscription::{ConfirmationResult, PendingConfirmation},
+        tracking::{DuePolls, StatusPoll},
+    },
+    ports::{
+        StoreError,
+        dispatch::{BatchStore, Epoch, MappingStore, TrackingStore, UpkeepStore},
+    },
+};
+
+/// A leader's handle to the file.
+pub(super) struct SqliteLeader {
+    database: Database,
+    /// One file has one process, whose epoch nothing can end: it is carried, and never checked.
+    _epoch: Epoch,
+}
+
+impl SqliteLeader {
+    pub(super) fn new(database: Database, epoch: Epoch) -> Self {
+        Self {
+            database,
+            _epoch: epoch,
+        }
+    }
+}
+
+#[async_trait]
+impl MappingStore for SqliteLeader {
+    async fn unseen_changes(&self, limit: usize) -> Result<Vec<Change>, StoreError> {
+        journal::unseen(&self.database.readers, limit).await
+    }
+
+    async fn parked_changes(&self, after: i64, limit: usize) -> Result<Vec<Change>, StoreError> {
+        journal::parked(&self.database.readers, after, limit).await
+    }
+
+    async fn unmapped(&self) -> Result<Unmapped, StoreError> {
+        journal::unmapped(&self.database.readers).await
+    }
+
+    async fn record_mapping(&self, mapped: Vec<MappedChange>) -> Result<(), StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(journal::record_mapping(connection, mapped)))
+            .await
+    }
+
+    async fn keep_catalogue(
+        &self,
+        snapshot: &Snapshot,
+        late: &[LateDistribution],
+    ) -> Result<(), StoreError> {
+        let (snapshot, late) = (snapshot.clone(), late.to_vec());
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(catalogue::keep(connection, snapshot, late)))
+            .await
+    }
+
+    async fn next_remap(&self) -> Result<Option<Remap>, StoreError> {
+        catalogue::next_remap(&self.database.readers).await
+    }
+
+    async fn changes_to_remap(
+        &self,
+        remap: &Remap,
+        limit: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        catalogue::changes_to_remap(&self.database.readers, remap, limit).await
+    }
+
+    async fn record_remap(
+        &self,
+        remap: &Remap,
+        mapped: Vec<RemappedChange>,
+    ) -> Result<(), StoreError> {
+        let remap = remap.clone();
+        self.database
+            .writer
+            .transact(move |connection| {
+                Box::pin(catalogue::record_remap(connection, remap, mapped))
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl BatchStore for SqliteLeader {
+    async fn backlogs(
+        &self,
+        distributions: Option<&[String]>,
+    ) -> Result<Vec<DistributionBacklog>, StoreError> {
+        backlogs::read(&self.database.readers, distributions).await
+    }
+
+    async fn waiting(
+        &self,
+        distribution_id: &str,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        batches::waiting(&self.database.readers, distribution_id, limit).await
+    }
+
+    async fn freeze(
+        &self,
+        batch: &Batch,
+        covered: Vec<Covered>,
+        shadow: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let batch = batch.clone();
+        self.database
+            .writer
+            .transact(move |connection| {
+                Box::pin(batches::freeze(connection, batch, covered, shadow, now))
+            })
+            .await
+    }
+
+    async fn unresolved(&self) -> Result<Vec<Unresolved>, StoreError> {
+        batches::unresolved(&self.database.readers).await
+    }
+
+    async fn usages(&self) -> Result<Vec<DistributionUsage>, StoreError> {
+        batches::usages(&self.database.readers).await
+    }
+
+    async fn record_attempt(&self, batch: Uuid, now: Timestamp) -> Result<(), StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(batches::record_attempt(connection, batch, now)))
+            .await
+    }
+
+    async fn record_resolution(
+        &self,
+        batch: Uuid,
+        resolution: &Resolution,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let resolution = resolution.clone();
+        self.database
+            .writer
+            .transact(move |connection| {
+                Box::pin(resolutions::record(connection, batch, resolution, now))
+            })
+            .await
+    }
+
+    async fn backoffs(&self) -> Result<Vec<Backoff>, StoreError> {
+        controls::backoffs(&self.database.readers).await
+    }
+
+    async fn controls(&self, day: Date) -> Result<Controls, StoreError> {
+        controls::read(&self.database.readers, day).await
+    }
+}
+
+#[async_trait]
+impl TrackingStore for SqliteLeader {
+    async fn due_polls(&self, now: Timestamp, limit: usize) -> Result<DuePolls, StoreError> {
+        batches::due_polls(&self.database.readers, now, limit).await
+    }
+
+    async fn record_poll(
+        &self,
+        batch: Uuid,
+        poll: StatusPoll,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| {
+                Box::pin(batches::record_poll(connection, batch, poll, now))
+            })
+            .await
+    }
+
+    async fn is_ours(&self, cloudfront_id: &str) -> Result<bool, StoreError> {
+        Ok(batches::is_ours(&self.database.readers, cloudfront_id).await?)
+    }
+}
+
+#[async_trait]
+impl UpkeepStore for SqliteLeader {
+    async fn pending_confirmations(&self) -> Result<Vec<PendingConfirmation>, StoreError> {
+        confirmations::pending(&self.database.readers).await
+    }
+
+    async fn record_confirmation(
+        &self,
+        confirmation: &PendingConfirmation,
+        result: ConfirmationResult,
+    ) -> Result<(), StoreError> {
+        let confirmation = confirmation.clone();
+        self.database
+            .writer
+            .transact(move |connection| {
+                Box::pin(confirmations::record(connection, confirmation, result))
+            })
+            .await
+    }
+
+    async fn prune(&self, cutoff: Timestamp) -> Result<bool, StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(retention::prune(connection, cutoff)))
+            .await
+    }
+}

@@ -1,0 +1,50 @@
+-- Names that the field uses.
+ALTER TABLE batches RENAME COLUMN renamed TO has_new_reference;
+
+CREATE TABLE backoffs (
+    distribution_id TEXT PRIMARY KEY,
+    failures INTEGER NOT NULL,
+    not_before INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO backoffs SELECT distribution_id, failures, not_before FROM brakes;
+
+-- A row is a pause: of one distribution, or of all where the id is empty.
+CREATE TABLE paused (distribution_id TEXT PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO paused SELECT distribution_id FROM brakes WHERE paused;
+INSERT INTO paused SELECT '' FROM pauses WHERE paused;
+DROP TABLE brakes;
+DROP TABLE pauses;
+
+-- Items sent for the first time, by UTC day as YYYY-MM-DD.
+CREATE TABLE day_spending (
+    day TEXT PRIMARY KEY,
+    items INTEGER NOT NULL DEFAULT 0,
+    lifted INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+INSERT INTO day_spending SELECT date(day * 86400, 'unixepoch'), items, lifted FROM days;
+DROP TABLE days;
+
+-- Whether the item is a wildcard: written by whoever knows the rule, counted here.
+ALTER TABLE targets ADD COLUMN wildcard INTEGER NOT NULL DEFAULT 0;
+UPDATE targets SET wildcard = 1 WHERE item LIKE '/%*';
+-- Waiting items in the order in which they are planned: people's first, then the oldest.
+DROP INDEX targets_waiting;
+CREATE INDEX targets_waiting ON targets (distribution_id, manual DESC, accepted_at, seq)
+    WHERE batch IS NULL;
+
+-- How much waits at each distribution, written in the same transaction as what waits: nobody
+-- counts rows to know it.
+CREATE TABLE backlogs (
+    distribution_id TEXT PRIMARY KEY,
+    items INTEGER NOT NULL,
+    wildcards INTEGER NOT NULL,
+    manual_paths INTEGER NOT NULL,
+    manual_wildcards INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO backlogs
+    SELECT distribution_id, count(*), sum(wildcard), sum(manual AND NOT wildcard),
+        sum(manual AND wildcard)
+    FROM targets WHERE batch IS NULL GROUP BY distribution_id;
+
+-- Grows with each catalogue that is kept, so that a process sees whether it knows the newest.
+ALTER TABLE catalogue ADD COLUMN revision INTEGER NOT NULL DEFAULT 1;

@@ -1,0 +1,161 @@
+//! The verbs that are open to every process: intake, operations, history, catalogue, certificates.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::{
+    SqliteStore, catalogue, certificates, confirmations, controls, dead_letters, history,
+    journal::Intake, leader::SqliteLeader,
+};
+use crate::{
+    domain::{
+        change::{Acceptance, NewMessage, NewRequest},
+        history::{
+            DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
+        },
+        s3_event::ObjectChange,
+    },
+    ports::{
+        CertificateCache, StoreError,
+        catalogue::{CatalogueStore, KeptCatalogue, Revision},
+        dispatch::{DispatchStore, Epoch, LeaderStore},
+        history::HistoryStore,
+        intake::IntakeStore,
+        operations::OperationsStore,
+    },
+};
+
+#[async_trait]
+impl IntakeStore for SqliteStore {
+    async fn accept_message(&self, message: NewMessage) -> Result<Acceptance, StoreError> {
+        let writer = &self.database.writer;
+        writer.accept(Intake::Message(message)).await
+    }
+
+    async fn accept_request(&self, request: NewRequest) -> Result<(), StoreError> {
+        let writer = &self.database.writer;
+        writer.accept(Intake::Request(request)).await?;
+        Ok(())
+    }
+}
+
+impl LeaderStore for SqliteStore {
+    /// The file serves this process alone, so nobody can take the lead away.
+    fn lead(&self, epoch: Epoch) -> Arc<dyn DispatchStore> {
+        Arc::new(SqliteLeader::new(self.database.clone(), epoch))
+    }
+}
+
+#[async_trait]
+impl CatalogueStore for SqliteStore {
+    async fn kept_catalogue(
+        &self,
+        known: Option<Revision>,
+    ) -> Result<Option<KeptCatalogue>, StoreError> {
+        catalogue::read(&self.database.readers, known).await
+    }
+}
+
+#[async_trait]
+impl OperationsStore for SqliteStore {
+    async fn set_paused(
+        &self,
+        distribution_id: Option<&str>,
+        paused: bool,
+    ) -> Result<(), StoreError> {
+        let id = distribution_id.map(str::to_owned);
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(controls::set_paused(connection, id, paused)))
+            .await
+    }
+
+    async fn lift_limit(&self, day: Date) -> Result<(), StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(controls::lift_limit(connection, day)))
+            .await
+    }
+
+    async fn count_dead_letters(&self, most: usize) -> Result<u64, StoreError> {
+        Ok(dead_letters::count(&self.database.readers, most).await?)
+    }
+
+    async fn dead_letters(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let before = before.unwrap_or(i64::MAX);
+        dead_letters::list(&self.database.readers, before, limit).await
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
+        dead_letters::one(&self.database.readers, id).await
+    }
+
+    async fn replay_item(&self, id: i64) -> Result<bool, StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(dead_letters::replay_item(connection, id)))
+            .await
+    }
+
+    async fn replay_record(&self, id: i64, change: ObjectChange) -> Result<bool, StoreError> {
+        let now = self.database.clock.now();
+        self.database
+            .writer
+            .transact(move |connection| {
+                Box::pin(dead_letters::replay_record(connection, id, change, now))
+            })
+            .await
+    }
+
+    async fn drop_dead_letter(&self, id: i64) -> Result<bool, StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(dead_letters::drop_one(connection, id)))
+            .await
+    }
+}
+
+#[async_trait]
+impl HistoryStore for SqliteStore {
+    async fn request(&self, id: Uuid) -> Result<Option<RequestView>, StoreError> {
+        history::request(&self.database.readers, id).await
+    }
+
+    async fn invalidations(
+        &self,
+        query: &InvalidationQuery,
+    ) -> Result<Vec<InvalidationSummary>, StoreError> {
+        history::invalidations(&self.database.readers, query).await
+    }
+
+    async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError> {
+        history::invalidation(&self.database.readers, id).await
+    }
+
+    async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError> {
+        Ok(confirmations::ended(&self.database.readers).await?)
+    }
+}
+
+#[async_trait]
+impl CertificateCache for SqliteStore {
+    async fn certificate(&self, url: &str) -> Result<Option<String>, StoreError> {
+        Ok(certificates::read(&self.database.readers, url).await?)
+    }
+
+    async fn keep_certificate(&self, url: &str, pem: &str) -> Result<(), StoreError> {
+        let (url, pem) = (url.to_owned(), pem.to_owned());
+        let now = self.database.clock.now();
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(certificates::keep(connection, url, pem, now)))
+            .await
+    }
+}

@@ -1,0 +1,228 @@
+//! A store that tells how many of its calls are under way, and that fails or dawdles on demand.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::{Timestamp, civil::Date};
+use purgefront::{
+    domain::{
+        batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
+        catalogue::Snapshot,
+        change::{
+            Acceptance, Change, LateDistribution, MappedChange, NewMessage, NewRequest, Remap,
+            RemappedChange, Unmapped,
+        },
+        consolidate::Waiting,
+        history::{
+            DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
+        },
+        operations::{Backoff, Controls},
+        resolution::{Resolution, Unresolved},
+        s3_event::ObjectChange,
+        subscription::{ConfirmationResult, PendingConfirmation},
+        tracking::{DuePolls, StatusPoll},
+    },
+    ports::{
+        Clock, StoreError,
+        catalogue::{CatalogueStore, KeptCatalogue, Revision},
+        dispatch::{
+            BatchStore, DispatchStore, Epoch, LeaderStore, MappingStore, TrackingStore, UpkeepStore,
+        },
+        history::HistoryStore,
+        intake::IntakeStore,
+        operations::OperationsStore,
+    },
+    store::SqliteStore,
+};
+use uuid::Uuid;
+
+/// What happens to the calls of a store.
+#[derive(Default)]
+pub struct Tap {
+    under_way: AtomicUsize,
+    panics_in: Mutex<Option<&'static str>>,
+    slow: Mutex<Option<SlowPlan>>,
+}
+
+/// A distribution whose waiting items take long to read.
+struct SlowPlan {
+    distribution_id: String,
+    span: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Tap {
+    /// Whether no call is under way: a virtual clock may only move then.
+    pub fn is_idle(&self) -> bool {
+        self.under_way.load(Ordering::SeqCst) == 0
+    }
+
+    /// The next call of this verb panics.
+    pub fn panic_in(&self, verb: &'static str) {
+        *self.panics_in.lock().unwrap() = Some(verb);
+    }
+
+    /// Planning for this distribution takes so long.
+    pub fn slow_down(&self, distribution_id: &str, span: Duration, clock: Arc<dyn Clock>) {
+        *self.slow.lock().unwrap() = Some(SlowPlan {
+            distribution_id: distribution_id.to_owned(),
+            span,
+            clock,
+        });
+    }
+
+    fn enter(&self, verb: &'static str) -> UnderWay<'_> {
+        let panics = self
+            .panics_in
+            .lock()
+            .unwrap()
+            .take_if(|armed| *armed == verb)
+            .is_some();
+        assert!(
+            !panics,
+            "the store panics in {verb}, because a test wants it to"
+        );
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        UnderWay(&self.under_way)
+    }
+
+    async fn dawdle(&self, distribution_id: &str) {
+        let slow = {
+            let slow = self.slow.lock().unwrap();
+            let slow = slow
+                .as_ref()
+                .filter(|slow| slow.distribution_id == distribution_id);
+            slow.map(|slow| (Arc::clone(&slow.clock), slow.span))
+        };
+
+        if let Some((clock, span)) = slow {
+            clock.sleep_until(clock.now() + span).await;
+        }
+    }
+}
+
+/// The real store, tapped.
+#[derive(Clone)]
+pub struct Tapped {
+    store: Arc<SqliteStore>,
+    pub tap: Arc<Tap>,
+}
+
+impl Tapped {
+    pub fn new(store: SqliteStore) -> Self {
+        Self {
+            store: Arc::new(store),
+            tap: Arc::default(),
+        }
+    }
+
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+struct TappedLeader {
+    store: Arc<dyn DispatchStore>,
+    tap: Arc<Tap>,
+}
+
+impl LeaderStore for Tapped {
+    fn lead(&self, epoch: Epoch) -> Arc<dyn DispatchStore> {
+        Arc::new(TappedLeader {
+            store: self.store.lead(epoch),
+            tap: Arc::clone(&self.tap),
+        })
+    }
+}
+
+/// Hands each verb on, through the tap.
+macro_rules! tapped {
+    ($wrapper:ty: $port:path {
+        $(fn $verb:ident($($argument:ident: $type:ty),*) -> $answer:ty $(, slow at $slowed:ident)?;)*
+    }) => {
+        #[async_trait]
+        impl $port for $wrapper {
+            $(async fn $verb(&self, $($argument: $type),*) -> Result<$answer, StoreError> {
+                $(self.tap.dawdle($slowed).await;)?
+                let _under_way = self.tap.enter(stringify!($verb));
+                self.store.$verb($($argument),*).await
+            })*
+        }
+    };
+}
+
+tapped!(Tapped: IntakeStore {
+    fn accept_message(message: NewMessage) -> Acceptance;
+    fn accept_request(request: NewRequest) -> ();
+});
+
+tapped!(Tapped: CatalogueStore {
+    fn kept_catalogue(known: Option<Revision>) -> Option<KeptCatalogue>;
+});
+
+tapped!(Tapped: OperationsStore {
+    fn set_paused(distribution_id: Option<&str>, paused: bool) -> ();
+    fn lift_limit(day: Date) -> ();
+    fn count_dead_letters(most: usize) -> u64;
+    fn dead_letters(before: Option<i64>, limit: usize) -> Vec<DeadLetter>;
+    fn dead_letter(id: i64) -> Option<DeadLetter>;
+    fn replay_item(id: i64) -> bool;
+    fn replay_record(id: i64, change: ObjectChange) -> bool;
+    fn drop_dead_letter(id: i64) -> bool;
+});
+
+tapped!(Tapped: HistoryStore {
+    fn request(id: Uuid) -> Option<RequestView>;
+    fn invalidations(query: &InvalidationQuery) -> Vec<InvalidationSummary>;
+    fn invalidation(id: &str) -> Option<InvalidationDetail>;
+    fn ended_subscriptions() -> Vec<String>;
+});
+
+tapped!(TappedLeader: MappingStore {
+    fn unseen_changes(limit: usize) -> Vec<Change>;
+    fn parked_changes(after: i64, limit: usize) -> Vec<Change>;
+    fn unmapped() -> Unmapped;
+    fn record_mapping(mapped: Vec<MappedChange>) -> ();
+    fn keep_catalogue(snapshot: &Snapshot, late: &[LateDistribution]) -> ();
+    fn next_remap() -> Option<Remap>;
+    fn changes_to_remap(remap: &Remap, limit: usize) -> Vec<Change>;
+    fn record_remap(remap: &Remap, mapped: Vec<RemappedChange>) -> ();
+});
+
+tapped!(TappedLeader: BatchStore {
+    fn backlogs(distributions: Option<&[String]>) -> Vec<DistributionBacklog>;
+    fn waiting(distribution_id: &str, limit: usize) -> Vec<Waiting>, slow at distribution_id;
+    fn freeze(batch: &Batch, covered: Vec<Covered>, shadow: bool, now: Timestamp) -> ();
+    fn unresolved() -> Vec<Unresolved>;
+    fn usages() -> Vec<DistributionUsage>;
+    fn record_attempt(batch: Uuid, now: Timestamp) -> ();
+    fn record_resolution(batch: Uuid, resolution: &Resolution, now: Timestamp) -> ();
+    fn backoffs() -> Vec<Backoff>;
+    fn controls(day: Date) -> Controls;
+});
+
+tapped!(TappedLeader: TrackingStore {
+    fn due_polls(now: Timestamp, limit: usize) -> DuePolls;
+    fn record_poll(batch: Uuid, poll: StatusPoll, now: Timestamp) -> ();
+    fn is_ours(cloudfront_id: &str) -> bool;
+});
+
+tapped!(TappedLeader: UpkeepStore {
+    fn pending_confirmations() -> Vec<PendingConfirmation>;
+    fn record_confirmation(confirmation: &PendingConfirmation, result: ConfirmationResult) -> ();
+    fn prune(cutoff: Timestamp) -> bool;
+});
