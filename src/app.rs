@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     aws::{AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates},
-    config::{Config, Server},
+    config::{Config, ServerConfig},
     dispatch::{self, AccountReader, AccountReading, Dispatch, ReadScope, Settings},
     domain::{batch::Usage, s3_event::EventFilter},
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
@@ -197,7 +197,7 @@ impl App {
                 format!("the {name} ended before it was told to: the service stops; see its log"),
             ),
         }
-        let Server { drain, grace, .. } = config.server;
+        let ServerConfig { drain, grace, .. } = config.server;
         match shutdown::finish(&tasks, &mut signals, drain, grace).await {
             Ending::Clean => store.close().await,
             ending => tracing::warn!(

@@ -7,7 +7,7 @@ const MOST_ITEMS: usize = 3_000;
 
 /// `[limits]`
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct LimitsConfig {
     /// `CreateInvalidation` calls.
     pub calls_per_second: f64,
     pub call_burst: u32,
@@ -31,7 +31,7 @@ pub struct Limits {
     pub paths_per_day: u64,
 }
 
-impl Limits {
+impl LimitsConfig {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let limits = Self {
             calls_per_second: rate(reader, "limits.calls_per_second", 0.5),

@@ -18,7 +18,7 @@ const MOST_SPELLINGS: usize = 16;
 
 /// `[mapping]`, `[economy]`, `[[origin]]`, `[[distribution]]`, `[[rule]]` and `[[ignore]]`
 #[derive(Debug, Clone)]
-pub struct Mapping {
+pub struct MappingConfig {
     pub policy: MappingPolicy,
     /// Buckets behind origins whose domain name does not reveal them.
     pub origins: Vec<OriginOverride>,
@@ -63,7 +63,7 @@ struct WrittenIgnore {
     glob: String,
 }
 
-impl Mapping {
+impl MappingConfig {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let wanted = "a list of file names, such as [\"index.html\"]";
         let key = "mapping.index_documents";

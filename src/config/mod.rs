@@ -18,11 +18,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 use crate::secret::SecretHash;
 
 pub use emulator::Emulator;
-pub use limits::Limits;
-pub use mapping::Mapping;
+pub use limits::LimitsConfig;
+pub use mapping::MappingConfig;
 pub use reader::ConfigErrors;
 use reader::Reader;
-pub use sns::Sns;
+pub use sns::SnsConfig;
 
 /// Read if it exists and no other file is given.
 const DEFAULT_FILE: &str = "purgefront.toml";
@@ -34,22 +34,22 @@ const SHORTEST_TOKEN: usize = 16;
 /// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub server: Server,
-    pub store: Store,
-    pub sns: Sns,
-    pub events: Events,
-    pub catalogue: Catalogue,
-    pub mapping: Mapping,
-    pub batching: Batching,
-    pub planning: Planning,
-    pub dispatch: Dispatch,
-    pub limits: Limits,
-    pub api: Api,
+    pub server: ServerConfig,
+    pub store: StoreConfig,
+    pub sns: SnsConfig,
+    pub events: EventsConfig,
+    pub catalogue: CatalogueConfig,
+    pub mapping: MappingConfig,
+    pub batching: BatchingConfig,
+    pub planning: PlanningConfig,
+    pub dispatch: DispatchConfig,
+    pub limits: LimitsConfig,
+    pub api: ApiConfig,
 }
 
 /// `[server]`
 #[derive(Debug, Clone)]
-pub struct Server {
+pub struct ServerConfig {
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
     /// How long requests are still accepted after SIGTERM, while readiness fails.
@@ -66,7 +66,7 @@ pub struct Server {
 
 /// `[store]`
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct StoreConfig {
     /// The SQLite file named by `store.url`.
     pub path: PathBuf,
     /// The retention of history.
@@ -75,21 +75,21 @@ pub struct Store {
 
 /// `[events]`
 #[derive(Debug, Clone)]
-pub struct Events {
+pub struct EventsConfig {
     /// S3 event names; a trailing `*` matches any ending.
     pub invalidate_on: Vec<String>,
 }
 
 /// `[catalogue]`
 #[derive(Debug, Clone)]
-pub struct Catalogue {
+pub struct CatalogueConfig {
     /// The interval at which the distributions are read.
     pub refresh: Duration,
 }
 
 /// `[batching]`
 #[derive(Debug, Clone)]
-pub struct Batching {
+pub struct BatchingConfig {
     /// A distribution is due when no change has arrived for this long,
     pub quiet: Duration,
     /// or when its oldest waiting change has waited this long.
@@ -98,22 +98,22 @@ pub struct Batching {
 
 /// `[planning]`
 #[derive(Debug, Clone)]
-pub struct Planning {
+pub struct PlanningConfig {
     /// The most waiting changes that are planned together.
     pub window: usize,
 }
 
 /// `[dispatch]`
 #[derive(Debug, Clone, Copy)]
-pub struct Dispatch {
+pub struct DispatchConfig {
     /// Plan and record everything, but send nothing.
     pub shadow: bool,
 }
 
 /// `[[api.tokens]]` and `PURGEFRONT_API_TOKEN`
 #[derive(Debug, Clone)]
-pub struct Api {
-    pub tokens: Vec<Token>,
+pub struct ApiConfig {
+    pub tokens: Vec<TokenConfig>,
 }
 
 /// Which keys are required.
@@ -126,7 +126,7 @@ enum Purpose {
 
 /// An API token. Only its hash is kept.
 #[derive(Debug, Clone)]
-pub struct Token {
+pub struct TokenConfig {
     /// Identifies the token in history and logs.
     pub name: String,
     pub sha256: SecretHash,
@@ -187,21 +187,21 @@ impl Config {
         let token = token.map(|(_, token)| token.clone());
         let mut reader = Reader::new(path, text, environment);
         let config = Self {
-            server: Server::read(&mut reader),
-            store: Store::read(&mut reader),
-            sns: Sns::read(&mut reader, purpose),
-            events: Events::read(&mut reader),
-            catalogue: Catalogue {
+            server: ServerConfig::read(&mut reader),
+            store: StoreConfig::read(&mut reader),
+            sns: SnsConfig::read(&mut reader, purpose),
+            events: EventsConfig::read(&mut reader),
+            catalogue: CatalogueConfig {
                 refresh: positive(&mut reader, "catalogue.refresh", Duration::from_mins(10)),
             },
-            mapping: Mapping::read(&mut reader),
-            batching: Batching::read(&mut reader),
-            planning: Planning {
+            mapping: MappingConfig::read(&mut reader),
+            batching: BatchingConfig::read(&mut reader),
+            planning: PlanningConfig {
                 window: at_least_one(&mut reader, "planning.window", 100_000),
             },
-            dispatch: Dispatch::read(&mut reader),
-            limits: Limits::read(&mut reader),
-            api: Api::read(&mut reader, token.as_deref()),
+            dispatch: DispatchConfig::read(&mut reader),
+            limits: LimitsConfig::read(&mut reader),
+            api: ApiConfig::read(&mut reader, token.as_deref()),
         };
         // A message that is deleted from history could be replayed.
         let replayable = config.sns.max_age.saturating_add(config.sns.max_skew);
@@ -217,7 +217,7 @@ impl Config {
     }
 }
 
-impl Server {
+impl ServerConfig {
     fn read(reader: &mut Reader) -> Self {
         let address = "an address and a port, such as \"127.0.0.1:8080\"";
         let server = Self {
@@ -240,7 +240,7 @@ impl Server {
     }
 }
 
-impl Store {
+impl StoreConfig {
     fn read(reader: &mut Reader) -> Self {
         let wanted = "\"sqlite://\" followed by the path of a file on a local disk";
         let default = PathBuf::from("purgefront.db");
@@ -257,7 +257,7 @@ impl Store {
     }
 }
 
-impl Events {
+impl EventsConfig {
     fn read(reader: &mut Reader) -> Self {
         let default = [
             "ObjectCreated:*",
@@ -285,7 +285,7 @@ impl Events {
     }
 }
 
-impl Batching {
+impl BatchingConfig {
     fn read(reader: &mut Reader) -> Self {
         let batching = Self {
             quiet: reader.take_duration("batching.quiet", Duration::from_secs(1)),
@@ -301,7 +301,7 @@ impl Batching {
     }
 }
 
-impl Dispatch {
+impl DispatchConfig {
     fn read(reader: &mut Reader) -> Self {
         let wanted = "\"live\" or \"shadow\"";
         let shadow = reader.take_with("dispatch.mode", wanted, false, |value| {
@@ -324,13 +324,13 @@ struct WrittenToken {
     distributions: Option<Vec<String>>,
 }
 
-impl Api {
+impl ApiConfig {
     fn read(reader: &mut Reader, token: Option<&str>) -> Self {
         let key = "api.tokens";
         let wanted = "[[api.tokens]] tables in the file, each with a name, a sha256 and optionally \
                                     distributions";
         let written: Vec<WrittenToken> = reader.take_secret(key, wanted, Vec::new());
-        let mut tokens: Vec<Token> = Vec::new();
+        let mut tokens: Vec<TokenConfig> = Vec::new();
         for WrittenToken {
             name,
             sha256,
@@ -344,7 +344,7 @@ impl Api {
                 );
             }
             match SecretHash::from_hex(&sha256) {
-                Some(sha256) => tokens.push(Token {
+                Some(sha256) => tokens.push(TokenConfig {
                     name,
                     sha256,
                     distributions,
@@ -371,7 +371,7 @@ impl Api {
                                         ASCII characters are allowed";
                 reader.refuse(TOKEN_VARIABLE, text);
             }
-            tokens.push(Token {
+            tokens.push(TokenConfig {
                 name: TOKEN_VARIABLE.to_owned(),
                 sha256: SecretHash::of(token.as_bytes()),
                 distributions: None,

@@ -39,11 +39,11 @@ impl fmt::Display for ConfigErrors {
 #[derive(Clone)]
 struct Setting {
     value: Value,
-    origin: Origin,
+    origin: SettingOrigin,
 }
 
 #[derive(Debug, Clone)]
-enum Origin {
+enum SettingOrigin {
     File,
     /// Carries the variable's name.
     Environment(String),
@@ -94,7 +94,7 @@ impl Reader {
                 continue;
             };
             let key = format!("{section}.{key}").to_ascii_lowercase();
-            let origin = Origin::Environment(name);
+            let origin = SettingOrigin::Environment(name);
             let value = Value::String(text);
             reader.settings.insert(key, Setting { value, origin });
         }
@@ -119,7 +119,7 @@ impl Reader {
             match value {
                 Value::Table(table) => self.add_table(&key, table),
                 value => {
-                    let origin = Origin::File;
+                    let origin = SettingOrigin::File;
                     self.settings.insert(key, Setting { value, origin });
                 }
             }
@@ -198,10 +198,10 @@ impl Reader {
         }
     }
 
-    fn place(&self, key: &str, origin: &Origin) -> String {
+    fn place(&self, key: &str, origin: &SettingOrigin) -> String {
         match origin {
-            Origin::File => format!("{key} (in {})", self.file),
-            Origin::Environment(name) => format!("{key} (in the environment, {name})"),
+            SettingOrigin::File => format!("{key} (in {})", self.file),
+            SettingOrigin::Environment(name) => format!("{key} (in the environment, {name})"),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{domain::topic::TopicArn, secret::SecretHash};
 
 /// `[sns]`
 #[derive(Debug, Clone)]
-pub struct Sns {
+pub struct SnsConfig {
     pub topics: Vec<TopicArn>,
     pub max_age: Duration,
     /// Messages dated further in the future than this are answered with 503.
@@ -21,7 +21,7 @@ pub struct Sns {
     pub emulator: Option<Emulator>,
 }
 
-impl Sns {
+impl SnsConfig {
     pub(super) fn read(reader: &mut Reader, purpose: Purpose) -> Self {
         let wanted = "a list of topic ARNs, such as \
                       [\"arn:aws:sns:us-east-1:123456789012:site-changes\"]";

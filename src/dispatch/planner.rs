@@ -42,10 +42,10 @@ impl Planned {
 /// A turn whose planning has finished.
 pub(super) struct PlanningEnded {
     pub(super) turn: Turn,
-    pub(super) result: Result<Outcome, StoreError>,
+    pub(super) result: Result<PlanOutcome, StoreError>,
 }
 
-pub(super) enum Outcome {
+pub(super) enum PlanOutcome {
     Planned(Planned),
     /// There is no room for anything that waits.
     NoRoom,
@@ -67,21 +67,21 @@ impl Planner {
         PlanningEnded { turn, result }
     }
 
-    async fn try_plan(&self, turn: &Turn, caps: &Caps) -> Result<Outcome, StoreError> {
+    async fn try_plan(&self, turn: &Turn, caps: &Caps) -> Result<PlanOutcome, StoreError> {
         let id = turn.distribution_id();
         if turn.is_in_doubt() {
             let mut forgotten = self.store.unresolved().await?;
             forgotten.retain(|one| one.batch.distribution_id == id);
             if !forgotten.is_empty() {
-                return Ok(Outcome::Forgotten(forgotten));
+                return Ok(PlanOutcome::Forgotten(forgotten));
             }
         }
         let waiting = self.store.waiting(id, self.window).await?;
         let plan = consolidate::plan(&waiting, caps);
         if plan.items.is_empty() {
-            return Ok(Outcome::NoRoom);
+            return Ok(PlanOutcome::NoRoom);
         }
-        Ok(Outcome::Planned(planned(&waiting, plan)))
+        Ok(PlanOutcome::Planned(planned(&waiting, plan)))
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::{
     Context, Settings,
     attempt::Attempt,
-    planner::{Outcome, Planned, Planner, PlanningEnded},
+    planner::{PlanOutcome, Planned, Planner, PlanningEnded},
     questions::Questions,
     queues::{Next, Queues, RateGates, Turn, Work},
     read_limiter::ReadLimiter,
@@ -280,9 +280,9 @@ impl Submitter {
         let now = self.context.clock.now();
         for PlanningEnded { turn, result } in std::mem::take(&mut self.plans_ended) {
             match result {
-                Ok(Outcome::Planned(plan)) => turn.planned(plan),
-                Ok(Outcome::NoRoom) => turn.no_room(now),
-                Ok(Outcome::Forgotten(batches)) => turn.recovered(batches),
+                Ok(PlanOutcome::Planned(plan)) => turn.planned(plan),
+                Ok(PlanOutcome::NoRoom) => turn.no_room(now),
+                Ok(PlanOutcome::Forgotten(batches)) => turn.recovered(batches),
                 Err(error) => fail(turn, &error, now),
             }
         }

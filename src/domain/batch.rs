@@ -1,4 +1,4 @@
-//! Batches: the frozen items of one `CreateInvalidation` call, and what becomes of them.
+//! Batches: the frozen items of one `CreateInvalidation` call, and the backlogs they are made from.
 
 use std::{fmt, str::FromStr};
 
@@ -8,23 +8,22 @@ use uuid::Uuid;
 
 use super::path::{self, Item};
 
-/// What one `CreateInvalidation` call carries. Frozen and durable before the first attempt;
-/// every attempt sends exactly this list, in this order, under this reference, so that
-/// `CloudFront` answers a resend with the invalidation that it already has.
+/// The content of one `CreateInvalidation` call. It is frozen and durable before the first attempt.
+/// Every attempt sends exactly this list, in this order, under this reference, so that CloudFront
+/// answers a resend with the existing invalidation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Our id of the invalidation that it becomes.
+    /// Our id, also of the resulting invalidation.
     pub id: Uuid,
-    /// The distribution that it is for.
     pub distribution_id: String,
-    /// `CloudFront`'s idempotency key: fresh for every batch, never used twice.
+    /// CloudFront's idempotency key: unique for every batch.
     pub caller_reference: String,
-    /// The items, in the order in which they are sent.
+    /// The items in sending order.
     pub items: Vec<Item>,
 }
 
 impl Batch {
-    /// A batch with an id and a reference of its own.
+    /// A batch with a new id and a new reference.
     pub fn new(distribution_id: &str, items: Vec<Item>) -> Self {
         Self {
             id: Uuid::now_v7(),
@@ -34,13 +33,13 @@ impl Batch {
         }
     }
 
-    /// Its two halves, as batches of their own.
+    /// Two new batches with half of the items each.
     pub fn halves(&self) -> [Self; 2] {
         let (first, second) = self.items.split_at(self.items.len() / 2);
         [first, second].map(|items| Self::new(&self.distribution_id, items.to_vec()))
     }
 
-    /// What it takes of the pools while it is in progress.
+    /// What the batch occupies of the pools while it is in progress.
     pub fn usage(&self) -> Usage {
         Usage::of(self.items.iter().map(Item::as_str))
     }
@@ -49,14 +48,13 @@ impl Batch {
 /// Items in progress at a distribution, by the two pools that `CloudFront` keeps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Exact paths.
+    /// Exact paths and tags.
     pub paths: usize,
-    /// Wildcards.
     pub wildcards: usize,
 }
 
 impl Usage {
-    /// What these items take; tags count as paths.
+    /// What these items occupy.
     pub fn of<'a>(items: impl IntoIterator<Item = &'a str>) -> Self {
         let mut usage = Self::default();
         for item in items {
@@ -69,7 +67,6 @@ impl Usage {
         usage
     }
 
-    /// Both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -78,7 +75,7 @@ impl Usage {
         }
     }
 
-    /// What is left when `other` is done.
+    /// Never goes below zero.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
         Self {
@@ -88,21 +85,21 @@ impl Usage {
     }
 }
 
-/// Where a batch stands, in the words of the API.
+/// The status of a batch, as named in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchStatus {
-    /// Frozen; `CloudFront` has not said yes yet.
+    /// Frozen; CloudFront has not accepted it yet.
     Pending,
-    /// `CloudFront` made an invalidation of it and works on it.
+    /// CloudFront has created an invalidation, which is not completed yet.
     InProgress,
-    /// `CloudFront` says that it is done.
+    /// CloudFront reports the invalidation as completed.
     Completed,
-    /// It can never go: its items are dead letters.
+    /// It can never succeed: its items are dead letters.
     Failed,
-    /// It was halved or dissolved: its changes went on without it.
+    /// It was split or dissolved: its changes continue without it.
     Replaced,
-    /// Planned in shadow mode, and never meant to be sent.
+    /// Planned in shadow mode, and never sent.
     Shadowed,
 }
 
@@ -116,7 +113,7 @@ impl BatchStatus {
         Self::Shadowed,
     ];
 
-    /// Its name in the API and in the store.
+    /// The name in the API and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -146,29 +143,28 @@ impl FromStr for BatchStatus {
     }
 }
 
-/// A status that no batch has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a status is one of: pending, in_progress, completed, failed, replaced, shadowed")]
 pub struct UnknownStatus;
 
-/// What waits to be planned at one distribution.
+/// The items that wait to be planned at one distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
-    /// Items, wildcards included; several changes may need the same one.
+    /// The number of items, including wildcards and duplicates from several changes.
     pub items: usize,
     pub wildcards: usize,
-    /// Exact paths that a person asked for.
+    /// Exact paths and tags of manual requests.
     pub manual_paths: usize,
-    /// Wildcards that a person asked for.
+    /// Wildcards of manual requests.
     pub manual_wildcards: usize,
-    /// When the oldest change that waits was accepted.
+    /// When the oldest waiting change was accepted.
     pub oldest: Timestamp,
     /// When the newest was.
     pub newest: Timestamp,
 }
 
 impl Backlog {
-    /// What a single waiting item amounts to.
+    /// The backlog of a single item.
     pub fn of_one(item: &Item, manual: bool, accepted_at: Timestamp) -> Self {
         let wildcard = item.is_wildcard();
         Self {
@@ -181,7 +177,6 @@ impl Backlog {
         }
     }
 
-    /// Both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -194,26 +189,23 @@ impl Backlog {
         }
     }
 
-    /// How many of the items people asked for.
+    /// The number of items of manual requests.
     pub fn manual(&self) -> usize {
         self.manual_paths + self.manual_wildcards
     }
 
-    /// Whether a person asked for any of it.
     pub fn has_manual(&self) -> bool {
         self.manual() > 0
     }
 }
 
-/// The backlog of a distribution, by its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DistributionBacklog {
     pub distribution_id: String,
-    /// `None` where nothing waits.
+    /// `None` if nothing waits.
     pub backlog: Option<Backlog>,
 }
 
-/// What a distribution has in progress, by its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DistributionUsage {
     pub distribution_id: String,
@@ -225,6 +217,6 @@ pub struct DistributionUsage {
 pub struct Covered {
     /// The waiting item's number in the store.
     pub target: i64,
-    /// The position in the batch of the item that covers it.
+    /// The position of the covering item in the batch.
     pub position: usize,
 }

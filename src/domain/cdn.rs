@@ -1,4 +1,4 @@
-//! What CloudFront's API answers: invalidations, pages of distributions, and errors by meaning.
+//! CloudFront's answers: invalidations, pages of distributions, and errors.
 
 use super::catalogue::Distribution;
 
@@ -6,7 +6,7 @@ use super::catalogue::Distribution;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DistributionPage {
     pub distributions: Vec<Distribution>,
-    /// Asks for the next page; `None` on the last one.
+    /// The marker of the next page; `None` on the last page.
     pub next_marker: Option<String>,
 }
 
@@ -34,7 +34,7 @@ pub struct SeenInvalidation {
     pub items: Vec<String>,
 }
 
-/// One line of `ListInvalidations`.
+/// One entry of `ListInvalidations`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedInvalidation {
     pub cloudfront_id: String,
@@ -49,40 +49,40 @@ pub enum Pool {
     Wildcards,
 }
 
-/// Why CloudFront did not do what it was asked, by what has to follow.
+/// Why a call to CloudFront failed. The variants differ in what has to follow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CdnError {
-    /// Too many calls: not done, try later.
+    /// Too many calls. Not done; try later.
     #[error("throttled: {0}")]
     Throttled(String),
-    /// A pool is full: not done, try later.
+    /// A pool is full. Not done; try later.
     #[error("too many invalidations in progress: {text}")]
     TooManyInProgress { pool: Pool, text: String },
-    /// No permission or no credentials: not done until somebody grants them.
+    /// Permission or credentials are missing. Not done until an operator provides them.
     #[error("access denied: {0}")]
     Denied(String),
-    /// More items than a call may have: not done.
+    /// More items than a call may have. Not done.
     #[error("batch too large: {0}")]
     TooLarge(String),
-    /// At least one item is refused, and CloudFront does not say which: not done.
+    /// CloudFront rejects at least one item, without saying which. Not done.
     #[error("invalid: {0}")]
     Invalid(String),
-    /// The caller reference stands for another batch: not done.
+    /// The caller reference was used with other items. Not done.
     #[error("reference conflict: {0}")]
     ReferenceConflict(String),
-    /// The distribution does not exist: not done.
+    /// The distribution does not exist. Not done.
     #[error("no such distribution: {0}")]
     NoSuchDistribution(String),
     /// Not done, for a reason that this version does not know.
     #[error("refused: {0}")]
     Refused(String),
-    /// It may have been done or not: 5xx, a time-out, a lost connection.
+    /// The outcome is unknown, after a 5xx response, a timeout or a lost connection.
     #[error("no answer: {0}")]
     Unknown(String),
 }
 
 impl CdnError {
-    /// A short name for metrics and for the record of attempts.
+    /// The name in metrics and in the recorded attempts.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Throttled(_) => "throttled",
@@ -98,5 +98,5 @@ impl CdnError {
     }
 }
 
-/// The label of an attempt whose outcome is not known.
+/// The label of an attempt with an unknown outcome.
 pub const OUTCOME_UNKNOWN: &str = "unknown";

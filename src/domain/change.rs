@@ -1,4 +1,4 @@
-//! Changes as they enter the journal, and as they come back out of it to be mapped.
+//! Changes: how they enter the journal, and how they are read from it and mapped.
 
 use std::fmt;
 
@@ -9,85 +9,75 @@ use super::{
     mapping::Mapping, path::Item, s3_event::ObjectChange, sns_message::Token, topic::TopicArn,
 };
 
-/// A verified SNS message on its way into the journal.
+/// A verified SNS message for the journal.
 #[derive(Debug, Clone)]
 pub struct NewMessage {
-    /// SNS's id; with `signed_at` it tells a repeat from a new message.
+    /// SNS's id. Together with `signed_at`, it identifies duplicates.
     pub message_id: Uuid,
     /// The signed Timestamp: when the message was published.
     pub signed_at: Timestamp,
-    /// The topic that it came by.
     pub topic: TopicArn,
-    /// When it is taken in, by our clock.
+    /// By our clock.
     pub accepted_at: Timestamp,
-    /// What it says.
     pub content: Content,
 }
 
-/// What a verified message says.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// Something was published.
     Notification {
-        /// The changes that it reports.
         changes: Vec<ObjectChange>,
-        /// The parts of it, or all of it, that mean nothing to us.
+        /// Records, or the whole message, that could not be read.
         dead: Vec<DeadContent>,
     },
-    /// The topic's owner subscribed us; the token confirms it.
+    /// The topic's owner subscribed the endpoint; the token confirms it.
     SubscriptionConfirmation(Token),
-    /// Somebody ended the subscription.
+    /// The subscription was ended.
     UnsubscribeConfirmation,
 }
 
-/// Something accepted that can never become a change.
+/// An accepted record or message that can never become a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadContent {
-    /// Why not.
     pub why: String,
-    /// What it was, as it came.
+    /// Its JSON text, as received.
     pub content: String,
 }
 
 /// Whether a message was new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceptance {
-    /// It is in the journal now.
+    /// It has been added to the journal.
     New,
-    /// It already was: SNS delivers at least once.
+    /// It was already in the journal: SNS delivers at least once.
     Duplicate,
 }
 
-/// A person's request on its way into the journal: each item is one change.
+/// A manual request for the journal. Each item is one change.
 #[derive(Debug, Clone)]
 pub struct NewRequest {
-    /// The request's id.
     pub id: Uuid,
-    /// The name of the token that asked for it.
+    /// The name of the caller's token.
     pub token: String,
-    /// Why, in the person's words.
+    /// The caller's reason.
     pub reason: Option<String>,
-    /// The distribution that it is for.
     pub distribution_id: String,
-    /// The paths and tags, each once.
+    /// Paths and tags, without duplicates.
     pub items: Vec<Item>,
-    /// When it is taken in, by our clock.
+    /// By our clock.
     pub accepted_at: Timestamp,
 }
 
-/// A change as the journal has it.
+/// A change as read from the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Its number in the journal: later changes have higher ones.
+    /// Its number in the journal, which grows.
     pub seq: i64,
-    /// When it was taken in.
     pub accepted_at: Timestamp,
-    /// What may be stale.
     pub subject: Subject,
     pub source: Source,
 }
 
-/// What brought a change.
+/// Where a change came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The SNS message with this id.
@@ -104,90 +94,87 @@ impl fmt::Display for Source {
     }
 }
 
-/// What a change is about.
+/// What may be stale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
-    /// An object in a bucket: S3 said so.
+    /// An object in a bucket, from an S3 event.
     Object {
-        /// The bucket's name.
         bucket: String,
-        /// The decoded key.
+        /// URL-decoded.
         key: String,
     },
-    /// A path or tag of a distribution: a person said so.
+    /// A path or tag at a distribution, from a manual request.
     Item {
-        /// The distribution's id.
         distribution_id: String,
-        /// What to invalidate, exactly as given.
+        /// Exactly as given.
         item: Item,
     },
 }
 
 impl Subject {
-    /// Whether a person asked for it: such changes go first.
+    /// Whether it comes from a manual request. Such changes take precedence.
     pub fn is_manual(&self) -> bool {
         matches!(self, Self::Item { .. })
     }
 }
 
-/// What mapping made of a change.
+/// The result of mapping a change.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MappingOutcome {
     Mapped(Mapping),
-    /// The catalogue does not know enough yet: the change waits in the journal.
+    /// The catalogue does not know enough yet; the change waits in the journal.
     Parked,
 }
 
-/// A change, and what mapping made of it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MappedChange {
     pub change: Change,
     pub outcome: MappingOutcome,
 }
 
-/// A distribution that the catalogue turned out not to know, or to know wrongly: what was accepted
-/// in the meantime has to be mapped to it again.
+/// A distribution that was missing or outdated in the previous catalogue. Changes that were accepted
+/// since then have to be mapped to it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LateDistribution {
     pub distribution_id: String,
-    /// Changes accepted from here on.
+    /// Only changes accepted at this time or later.
     pub since: Timestamp,
 }
 
-/// Changes enter the journal nearly in the order of their times: none is as late as this.
+/// Changes enter the journal nearly in the order of `accepted_at`; none is this much out of order.
 const MOST_DISORDER: SignedDuration = SignedDuration::from_secs(10);
 
 impl LateDistribution {
-    /// A search for its changes, in the order of the journal, need not go back before the last one
-    /// that is older than this.
+    /// A backwards search of the journal for the affected changes can stop at the first change that is
+    /// older than this.
     pub fn search_from(&self) -> Timestamp {
         let from = self.since.checked_sub(MOST_DISORDER);
         from.unwrap_or(Timestamp::MIN)
     }
 }
 
-/// Changes that are to be mapped again to a late distribution.
+/// A note of changes to map again to a late distribution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remap {
     pub distribution_id: String,
-    /// Only those accepted from here on.
+    /// Only changes accepted at this time or later.
     pub since: Timestamp,
-    /// The changes after this one,
+    /// Only changes after this number,
     pub after: i64,
-    /// up to this one.
+    /// up to and including this one.
     pub through: i64,
 }
 
-/// A change, and what mapping it again gave.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RemappedChange {
     pub change: Change,
     pub mapping: Mapping,
 }
 
-/// Changes that have not been mapped, and since when the oldest has waited.
+/// The changes that have not been mapped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unmapped {
     pub changes: u64,
+    /// When the oldest was accepted.
     pub oldest: Option<Timestamp>,
 }

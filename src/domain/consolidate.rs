@@ -1,4 +1,4 @@
-//! Planning: the fewest items that cover what waits, without widening anything.
+//! Planning: selects the fewest items that cover the waiting ones, without widening any.
 
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
@@ -6,31 +6,29 @@ use jiff::Timestamp;
 
 use super::path::Item;
 
-/// An item that a change needs at a distribution and that no batch has taken yet.
+/// An item that a change needs at a distribution and that is in no batch yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// The store's number for it.
+    /// Its number in the store.
     pub target: i64,
-    /// The number of its change in the journal.
+    /// The change's number in the journal.
     pub change: i64,
     pub item: Item,
-    /// Whether a person asked for it.
+    /// Whether it comes from a manual request.
     pub manual: bool,
-    /// When its change was accepted.
+    /// When the change was accepted.
     pub accepted_at: Timestamp,
 }
 
-/// How many exact paths and wildcards may go.
+/// How many exact paths and wildcards may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Headroom {
-    /// Exact paths (and tags, which count as paths).
+    /// Exact paths and tags.
     pub paths: usize,
-    /// Wildcards.
     pub wildcards: usize,
 }
 
 impl Headroom {
-    /// No room at all.
     pub const NONE: Self = Self {
         paths: 0,
         wildcards: 0,
@@ -45,57 +43,57 @@ impl Headroom {
     }
 }
 
-/// What there is headroom for, by who asked.
+/// The headroom of manual and automatic items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// While a call has only people's items.
+    /// For manual items. It includes the reserve.
     pub manual: Headroom,
-    /// From the first automatic item on: less by what is reserved for people.
+    /// For automatic items, without the reserve.
     pub automatic: Headroom,
 }
 
-/// What one call may carry.
+/// Limits on one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
-    /// Items, of either kind and whoever asked.
+    /// All items.
     pub items: usize,
     pub allowance: Allowance,
-    /// Automatic items, of both kinds together.
+    /// Automatic items, paths and wildcards together.
     pub automatic_items: usize,
 }
 
-/// What one call carries, and which of the waiting items that settles.
+/// The items of one call, and the waiting items that they cover.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The items, in the order in which they will be sent.
+    /// In sending order.
     pub items: Vec<Item>,
     pub covers: Vec<Cover>,
-    /// How many of the items nobody asked for.
+    /// How many of the items no manual request asks for.
     pub automatic_items: usize,
 }
 
 /// A waiting item that a plan covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cover {
-    /// Its index among those waiting.
+    /// Its index in the list of waiting items.
     pub waiting: usize,
-    /// The position in the plan's items of the one that covers it.
+    /// The position of the covering item in the plan.
     pub position: usize,
 }
 
-/// Plans one call for `waiting`, which stands in order: people's first, then the oldest. Equal
-/// items become one, and what a waiting wildcard covers rides on it. What does not fit goes on
+/// Plans one call for `waiting`, which is ordered: manual items first, then the oldest. Equal items are
+/// merged, and a waiting wildcard replaces the items that it covers. Items that do not fit keep
 /// waiting.
 pub fn plan(waiting: &[Waiting], caps: &Caps) -> Plan {
-    // A person's item never waits for a wildcard that nobody asked for.
-    let asked = outermost_wildcards(waiting.iter().filter(|one| one.manual));
+    // A manual item never waits for an automatic wildcard.
+    let manual = outermost_wildcards(waiting.iter().filter(|one| one.manual));
     let all = outermost_wildcards(waiting.iter());
     let mut positions: HashMap<&Item, usize> = HashMap::new();
     let mut plan = Plan::default();
     let mut used = Headroom::NONE;
     for (index, one) in waiting.iter().enumerate() {
         let (wildcards, room) = if one.manual {
-            (&asked, &caps.allowance.manual)
+            (&manual, &caps.allowance.manual)
         } else {
             (&all, &caps.allowance.automatic)
         };
@@ -127,7 +125,7 @@ pub fn plan(waiting: &[Waiting], caps: &Caps) -> Plan {
     plan
 }
 
-/// The waiting wildcards that no other one covers, by their stems.
+/// The waiting wildcards that are not covered by others, by stem.
 fn outermost_wildcards<'a>(
     waiting: impl Iterator<Item = &'a Waiting>,
 ) -> BTreeMap<&'a str, &'a Item> {
@@ -135,7 +133,7 @@ fn outermost_wildcards<'a>(
         .filter_map(|one| Some((one.item.stem()?, &one.item)))
         .collect();
     let mut outermost: BTreeMap<&str, &Item> = BTreeMap::new();
-    // In byte order, a stem stands right before all that it covers.
+    // In byte order, a stem comes directly before all stems that it covers.
     for (stem, item) in all {
         let last = outermost.last_key_value();
         if last.is_none_or(|(last, _)| !stem.starts_with(last)) {
@@ -145,8 +143,8 @@ fn outermost_wildcards<'a>(
     outermost
 }
 
-/// The wildcard that covers `item`. As none covers another, it can only be the last one whose
-/// stem is not after the item.
+/// The wildcard that covers `item`. Because none covers another, it can only be the last one whose stem
+/// does not sort after the item.
 fn covering<'a>(wildcards: &BTreeMap<&str, &'a Item>, item: &Item) -> Option<&'a Item> {
     let (stem, wildcard) = wildcards.range(..=item.as_str()).next_back()?;
     item.as_str().starts_with(stem).then_some(*wildcard)
@@ -158,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// Items in order; those that begin with `!` are people's.
+    /// Items in order; a leading `!` marks manual ones.
     fn waiting(items: &[&str]) -> Vec<Waiting> {
         let numbered = items.iter().zip(1..);
         numbered
@@ -203,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_wildcard_covers_rides_on_it_wherever_it_stands() {
+    fn a_wildcard_replaces_what_it_covers_wherever_it_waits() {
         let all = ["/b/x", "/a", "/b/c*", "/b/*", "/b/c/d", "/b"];
         let (items, covered) = planned(&all, &caps(10));
         assert_eq!(items, ["/b/*", "/a", "/b"]);
@@ -211,19 +209,19 @@ mod tests {
     }
 
     #[test]
-    fn a_full_call_still_settles_what_it_covers() {
+    fn a_full_call_still_covers_equal_items() {
         let (items, covered) = planned(&["/a", "/b", "/c", "/a"], &caps(2));
         assert_eq!(items, ["/a", "/b"]);
         assert_eq!(covered, [(0, 0), (1, 1), (3, 0)]);
     }
 
     #[test]
-    fn a_star_within_a_path_is_no_wildcard() {
+    fn a_star_within_a_path_is_not_a_wildcard() {
         assert_eq!(planned(&["/a*b", "/axb"], &caps(10)).0, ["/a*b", "/axb"]);
     }
 
     #[test]
-    fn paths_and_wildcards_have_room_of_their_own() {
+    fn paths_and_wildcards_have_separate_headroom() {
         let mut caps = caps(10);
         caps.allowance.automatic = Headroom {
             paths: 1,
@@ -236,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn people_use_what_is_reserved_for_them_and_wait_for_nobody() {
+    fn manual_items_use_the_reserve_and_do_not_wait_for_automatic_wildcards() {
         let mut caps = caps(10);
         caps.allowance.automatic = Headroom::NONE;
         let all = ["!/a", "!/b/c", "/b/*", "/a", "/d"];
@@ -264,13 +262,13 @@ mod tests {
                 let covering = &plan.items[cover.position];
                 prop_assert!(covering.covers(&waiting[cover.waiting].item));
             }
-            // Nothing is sent that nobody asked for, twice, or that another item covers.
+            // Every item waits, is sent once, and is not covered by another item.
             for (at, item) in plan.items.iter().enumerate() {
                 prop_assert!(waiting.iter().any(|one| one.item == *item));
                 let others = plan.items.iter().enumerate().filter(|(other, _)| *other != at);
                 prop_assert!(others.clone().all(|(_, other)| !other.covers(item)));
             }
-            // Only for want of room does something go on waiting, and never what is covered.
+            // Items keep waiting only for lack of room, and never if an item of the call covers them.
             let settled: Vec<_> = plan.covers.iter().map(|cover| cover.waiting).collect();
             for (index, one) in waiting.iter().enumerate() {
                 if !settled.contains(&index) {

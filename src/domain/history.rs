@@ -1,4 +1,4 @@
-//! What people are shown of requests and invalidations: the JSON shapes of the API.
+//! The API's JSON representation of requests, invalidations and dead letters.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -6,49 +6,44 @@ use uuid::Uuid;
 
 use super::batch::BatchStatus;
 
-/// A request and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RequestView {
-    /// Its id.
     pub id: Uuid,
-    /// Where it stands, by its slowest change.
+    /// The state of its slowest change.
     pub state: RequestState,
-    /// The distributions that it is for: who may see it depends on them.
+    /// Decides which callers may see the request.
     #[serde(skip)]
     pub distributions: Vec<String>,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// What its changes became part of.
+    /// The invalidations that contain its changes.
     pub invalidations: Vec<RequestInvalidation>,
-    /// What was left alone, and why.
+    /// Distributions where nothing was invalidated, and why.
     pub skipped: Vec<Skipped>,
-    /// What could not be done.
+    /// Why parts of it can never be done.
     pub errors: Vec<String>,
 }
 
-/// Where a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestState {
     /// In the journal.
     Accepted,
-    /// All of it frozen into batches.
+    /// Completely frozen into batches.
     Planned,
-    /// All of it taken by `CloudFront`.
+    /// Completely accepted by CloudFront.
     Submitted,
-    /// Planned in shadow mode, and never meant to be sent.
+    /// Planned in shadow mode, and never sent.
     Shadowed,
-    /// All of it done.
     Completed,
-    /// All of it has settled, and some of it can never be done.
+    /// Finished, but some of it can never be done.
     Failed,
 }
 
 impl RequestState {
-    /// A request stands where its slowest change does; that some of it failed is told when all of
-    /// it has settled.
+    /// The state of the slowest change. A failure is reported only when everything else has finished.
     ///
-    /// `waiting`: something of it has not been mapped or frozen into a batch.
+    /// `waiting`: some changes have not been mapped or frozen into a batch.
     pub fn of(waiting: bool, invalidations: &[RequestInvalidation], failed: bool) -> Self {
         if waiting {
             return Self::Accepted;
@@ -67,76 +62,67 @@ impl RequestState {
     }
 }
 
-/// An invalidation as a request shows it.
+/// An invalidation of a request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RequestInvalidation {
     /// Our id.
     pub id: Uuid,
-    /// The distribution.
     pub distribution_id: String,
-    /// `CloudFront`'s id, once it has one.
+    /// CloudFront's id, once there is one.
     pub cloudfront_id: Option<String>,
-    /// Where it stands.
     pub status: BatchStatus,
 }
 
-/// A distribution that a request leaves alone.
+/// A distribution where a request invalidates nothing.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Skipped {
-    /// The distribution; null where it is about all of them.
+    /// `None` (null) if the reason applies to all distributions.
     pub distribution_id: Option<String>,
-    /// The reason.
     pub why: String,
 }
 
-/// Which invalidations are asked for.
+/// Selects invalidations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InvalidationQuery {
-    /// Only those of these distributions; `None`: of all.
+    /// The distributions; `None` means all.
     pub distributions: Option<Vec<String>>,
-    /// Only those that stand there.
     pub status: Option<BatchStatus>,
-    /// Only those older than the one with this number.
+    /// Only invalidations before this number.
     pub before: Option<i64>,
-    /// At most so many.
     pub limit: usize,
 }
 
 /// An invalidation in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct InvalidationSummary {
-    /// Its number, for the cursor.
+    /// Its number in the store, for the cursor.
     #[serde(skip)]
     pub seq: i64,
     /// Our id.
     pub id: Uuid,
-    /// The distribution.
     pub distribution_id: String,
-    /// `CloudFront`'s id, once it has one.
+    /// CloudFront's id, once there is one.
     pub cloudfront_id: Option<String>,
-    /// Where it stands.
     pub status: BatchStatus,
-    /// How many items it has.
     pub item_count: u64,
-    /// How many changes they cover.
+    /// The number of changes that the items cover.
     pub change_count: u64,
     /// When its batch was frozen.
     pub created_at: Timestamp,
-    /// When `CloudFront` took it.
+    /// When CloudFront accepted it.
     pub submitted_at: Option<Timestamp>,
-    /// When it was seen to be done.
+    /// When it was seen as completed.
     pub completed_at: Option<Timestamp>,
 }
 
-/// An invalidation by itself: with its items, and why each is there.
+/// An invalidation with its items and the reasons for each.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct InvalidationDetail {
-    /// What a list shows of it.
     #[serde(flatten)]
     pub summary: InvalidationSummary,
-    /// Its items, in the order in which they were sent.
+    /// In sending order.
     pub items: Vec<ItemDetail>,
-    /// What took its place, where it was split.
+    /// The batches that replaced it, if it was split.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replaced_by: Vec<Uuid>,
 }
@@ -144,43 +130,40 @@ pub struct InvalidationDetail {
 /// An item, and the changes behind it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ItemDetail {
-    /// The item.
     pub item: String,
     /// The first changes that it covers, at most [`MAX_WHYS`].
     pub why: Vec<Why>,
-    /// How many there are.
+    /// The number of all changes that it covers.
     pub why_total: u64,
 }
 
-/// How many changes are shown for one item.
+/// The most changes that are shown for one item.
 pub const MAX_WHYS: usize = 100;
 
 /// A change behind an item.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Why {
-    /// S3 said so.
+    /// An S3 event.
     Event {
-        /// The bucket.
         bucket: String,
-        /// The decoded key.
+        /// URL-decoded.
         key: String,
         /// The event's name.
         event: String,
         /// SNS's id of the message.
         message_id: Uuid,
-        /// When S3 says it happened, else when it was accepted.
+        /// The event's time if it has one, else when it was accepted.
         time: Timestamp,
         /// How the key led to this item.
         because: String,
     },
-    /// A person said so.
+    /// A manual request.
     Manual {
-        /// The request.
         request_id: Uuid,
-        /// The name of the token that asked.
+        /// The name of the caller's token.
         token: String,
-        /// Why, in the person's words.
+        /// The caller's reason.
         reason: Option<String>,
         /// When it was accepted.
         time: Timestamp,
@@ -189,24 +172,20 @@ pub enum Why {
     },
 }
 
-/// Something accepted that can never succeed, kept with the reason.
+/// Accepted work that can never succeed, with the reason.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeadLetter {
-    /// Its number.
     pub id: i64,
-    /// What it is: a `record` of a message, or an `item`.
+    /// `record` (a record of a message) or `item`.
     pub kind: String,
     /// Why it cannot succeed.
     pub why: String,
-    /// What it was: the record as it came, or the item.
+    /// The record as received, or the item.
     pub content: Option<String>,
-    /// The distribution, where it is about one.
     pub distribution_id: Option<String>,
-    /// The object behind it, where there is one.
+    /// The changed object's bucket and key, if there is one.
     pub bucket: Option<String>,
-    /// Its key.
     pub key: Option<String>,
-    /// When it was kept.
     pub created_at: Timestamp,
 }
 
@@ -217,7 +196,7 @@ mod tests {
     use BatchStatus::{Completed, Failed, InProgress, Pending, Shadowed};
 
     #[test]
-    fn a_request_stands_where_its_slowest_change_does() {
+    fn a_request_has_the_state_of_its_slowest_change() {
         let state = |waiting, statuses: &[BatchStatus], failed| {
             let invalidations: Vec<_> = statuses
                 .iter()
@@ -238,7 +217,7 @@ mod tests {
         assert_eq!(
             state(false, &[InProgress, Completed, Failed], true),
             RequestState::Submitted,
-            "a failure is told when all has settled"
+            "a failure is reported when everything has finished"
         );
         assert_eq!(
             state(false, &[Completed, Failed], true),

@@ -5,10 +5,10 @@
 //! turns a key into items, using the cache [`behaviour`] of each path and the configured
 //! [`rules`] (whose patterns are [`glob`]s); [`path`] spells the items. [`consolidate`] selects
 //! the items of one call, which are frozen into a [`batch`]. [`limits`] decides when it may be
-//! sent, [`resolution`] what follows from CloudFront's answer ([`cdn`]), and [`tracking`] which
-//! invalidations are followed to completion. [`operations`] is what holds sending back, [`status`]
-//! what moves and what does not. [`history`] is the view of what happened, [`preview`] the view of
-//! what would happen.
+//! sent, and [`resolution`] what follows from CloudFront's answer ([`cdn`]). [`tracking`] describes
+//! the invalidations that are polled until they complete, and [`subscription`] those of a [`topic`].
+//! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
+//! what happened, [`preview`] what would happen.
 
 pub mod batch;
 pub mod behaviour;

@@ -1,4 +1,4 @@
-//! What operators and refusals hold back: pauses, backoffs, and the limit of a day.
+//! What holds back sending: pauses, backoffs, and the daily limit.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +8,15 @@ use jiff::{
     tz::Offset,
 };
 
-/// What somebody has paused.
+/// What operators have paused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pauses {
-    /// Nothing is sent at all.
+    /// Whether sending is paused for all distributions.
     pub all: bool,
     pub distributions: BTreeSet<String>,
 }
 
-/// A distribution that is left alone for a while because CloudFront refused it.
+/// A pause of a distribution after failed attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backoff {
     pub distribution_id: String,
@@ -25,38 +25,38 @@ pub struct Backoff {
     pub not_before: Timestamp,
 }
 
-/// What was spent of a day's limit.
+/// The spending of one day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DaySpending {
-    /// Items sent for the first time on that day.
+    /// Items that were sent for the first time on that day.
     pub items: u64,
-    /// Somebody has lifted the limit for the rest of the day.
+    /// Whether an operator has lifted the limit for that day.
     pub lifted: bool,
 }
 
-/// What holds back sending, as the store knows it.
+/// Pauses and the day's spending, as read from the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Controls {
     pub pauses: Pauses,
     pub spending: DaySpending,
 }
 
-/// The UTC day of a time: the limit of a day is counted by it.
+/// The UTC day of a time. The daily limit counts by it.
 pub fn day_of(time: Timestamp) -> Date {
     Offset::UTC.to_datetime(time).date()
 }
 
-/// When the day after this time begins, in UTC.
+/// The start of the next UTC day.
 pub fn next_day(time: Timestamp) -> Timestamp {
     let midnight = |day: Date| Offset::UTC.to_timestamp(day.to_datetime(Time::midnight()));
     let begins = day_of(time).tomorrow().and_then(midnight);
     begins.unwrap_or(Timestamp::MAX)
 }
 
-/// The daily limit of automatic items: a hard stop against a runaway bill.
+/// The daily limit of automatic items, which protects against a runaway bill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DayBudget {
-    /// 0: no limit.
+    /// 0 means no limit.
     pub limit: u64,
     pub spending: DaySpending,
 }

@@ -1,4 +1,4 @@
-//! What keys or paths would lead to, for whoever wants to know before anything is sent.
+//! Shows what changes of keys or paths would invalidate, without sending anything.
 
 use std::collections::BTreeMap;
 
@@ -15,24 +15,23 @@ use super::{
 /// What would be sent, by distribution.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Preview {
-    /// The distributions that have the bucket, or were asked for, in the order of their ids.
+    /// The distributions that serve the bucket or were selected, ordered by id.
     pub distributions: Vec<Previewed>,
-    /// All items: each is paid for as one path.
+    /// The number of all items; each is billed as one path.
     pub paths: usize,
-    /// Those among them that are wildcards.
+    /// How many of the items are wildcards.
     pub wildcards: usize,
 }
 
 /// What would be sent to one distribution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Previewed {
-    /// The distribution.
     pub distribution_id: String,
-    /// The items, in the order in which they would be sent.
+    /// In sending order.
     pub items: Vec<PreviewedItem>,
-    /// Why there is none; null where there are some.
+    /// Why there are no items; `None` (null) if there are some.
     pub skipped: Option<String>,
-    /// What would become a dead letter, and why.
+    /// The reasons of items that would become dead letters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dead_letters: Vec<String>,
 }
@@ -40,36 +39,35 @@ pub struct Previewed {
 /// An item that would be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PreviewedItem {
-    /// The item.
     pub item: Item,
-    /// For each key or path that it is for: that, and why it leads here.
+    /// Each key or path that leads to the item, and why.
     pub why: Vec<String>,
 }
 
-/// What is found on the way, for one distribution.
+/// The results for one distribution, before planning.
 #[derive(Default)]
-struct Found {
+struct Collected {
     waiting: Vec<Waiting>,
     whys: Vec<String>,
     skipped: Vec<String>,
     dead: Vec<String>,
 }
 
-/// What changes of these keys of `bucket` would lead to.
+/// What changes of these keys in `bucket` would invalidate.
 pub fn of_keys(
     catalogue: &Catalogue,
     policy: &MappingPolicy,
     bucket: &str,
     keys: &[String],
 ) -> Result<Preview, Missing> {
-    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    let mut found: BTreeMap<String, Collected> = BTreeMap::new();
     for serving in catalogue.serving(bucket) {
-        found.insert(serving.distribution.id.clone(), Found::default());
+        found.insert(serving.distribution.id.clone(), Collected::default());
     }
     for key in keys {
         let mapping = match mapping::map_object(catalogue, policy, bucket, key) {
             Ok(mapping) => mapping,
-            // Nobody has it: then there is nothing to show.
+            // No distribution serves the bucket.
             Err(Missing::Bucket) => Mapping::default(),
             Err(missing) => return Err(missing),
         };
@@ -78,14 +76,14 @@ pub fn of_keys(
     Ok(conclude(found))
 }
 
-/// What a person's request for these items at these distributions would lead to.
+/// What a manual request for these items at these distributions would invalidate.
 pub fn of_items<'a>(
     distributions: impl IntoIterator<Item = &'a Distribution>,
     items: &[Item],
 ) -> Preview {
-    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    let mut found: BTreeMap<String, Collected> = BTreeMap::new();
     for distribution in distributions {
-        found.insert(distribution.id.clone(), Found::default());
+        found.insert(distribution.id.clone(), Collected::default());
         for item in items {
             let mapping = mapping::map_item(distribution, item.clone());
             add(&mut found, item.as_str(), mapping);
@@ -94,7 +92,7 @@ pub fn of_items<'a>(
     conclude(found)
 }
 
-fn add(found: &mut BTreeMap<String, Found>, what: &str, mapping: Mapping) {
+fn add(found: &mut BTreeMap<String, Collected>, changed: &str, mapping: Mapping) {
     for target in mapping.targets {
         let one = found.entry(target.distribution_id).or_default();
         one.waiting.push(Waiting {
@@ -104,10 +102,10 @@ fn add(found: &mut BTreeMap<String, Found>, what: &str, mapping: Mapping) {
             manual: false,
             accepted_at: Timestamp::UNIX_EPOCH,
         });
-        one.whys.push(format!("{what}: {}", target.because));
+        one.whys.push(format!("{changed}: {}", target.because));
     }
     for skip in mapping.skipped {
-        let why = format!("{what}: {}", skip.why);
+        let why = format!("{changed}: {}", skip.why);
         match skip.distribution_id {
             Some(id) => found.entry(id).or_default().skipped.push(why),
             None => found
@@ -118,11 +116,11 @@ fn add(found: &mut BTreeMap<String, Found>, what: &str, mapping: Mapping) {
     for dead in mapping.dead {
         let id = dead.distribution_id.unwrap_or_default();
         let one = found.entry(id).or_default();
-        one.dead.push(format!("{what}: {}", dead.why));
+        one.dead.push(format!("{changed}: {}", dead.why));
     }
 }
 
-fn conclude(found: BTreeMap<String, Found>) -> Preview {
+fn conclude(found: BTreeMap<String, Collected>) -> Preview {
     let all = Headroom {
         paths: usize::MAX,
         wildcards: usize::MAX,

@@ -1,5 +1,5 @@
-//! What follows from CloudFront's answer to an attempt: one decision, which the store records and
-//! the distribution's queue applies.
+//! Decides what follows from CloudFront's answer to an attempt. The store records the decision, and the
+//! distribution's queue applies it.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use super::{
     limits::backoff,
 };
 
-/// AWS says that an invalidation takes effect within 5 s and completes within 25 s, mostly.
+/// According to AWS, most invalidations take effect within 5 s and complete within 25 s.
 const FIRST_POLL: Duration = Duration::from_secs(10);
-/// How long a distribution is left alone after a refusal: at first, and at most.
+/// How long a distribution pauses after failures in a row: the first and the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 
-/// A frozen batch to which CloudFront has given no final answer.
+/// A frozen batch without a definite answer from CloudFront.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unresolved {
     pub batch: Batch,
     pub frozen_at: Timestamp,
-    /// Attempts in a row that failed.
+    /// Failed attempts in a row.
     pub failures: u32,
-    /// The outcome of an earlier attempt is not known: the batch may be an invalidation already.
+    /// The outcome of an earlier attempt is unknown: CloudFront may have created the invalidation.
     pub in_doubt: bool,
-    /// A reference conflict has cost it its first caller reference; it gets one new one.
+    /// The caller reference was replaced after a conflict. This is done once.
     pub has_new_reference: bool,
-    /// Since when CloudFront has said that its distribution does not exist.
+    /// Since when CloudFront has reported the distribution as missing.
     pub missing_since: Option<Timestamp>,
-    /// Not to be sent before this time.
+    /// It is not sent again before this time.
     pub due_at: Timestamp,
 }
 
@@ -50,27 +50,27 @@ impl Unresolved {
     }
 }
 
-/// What the decision depends on besides the batch and the answer.
+/// Other inputs of the decision, besides the batch and the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances {
     pub now: Timestamp,
-    /// A catalogue that was read after CloudFront first said so does not have the distribution
-    /// either.
+    /// The distribution is also missing from a catalogue that was read after CloudFront first reported
+    /// it missing.
     pub distribution_is_gone: bool,
-    /// In `0.0..1.0`: the part of the pause that is waited ("full jitter").
+    /// In `0.0..1.0`: the factor of the pause ("full jitter").
     pub jitter: f64,
 }
 
-/// What follows from an answer.
+/// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// CloudFront has made an invalidation of the batch.
+    /// CloudFront has created the invalidation.
     Created {
         invalidation: CreatedInvalidation,
-        /// When to look whether it is completed, unless it is already.
+        /// When to poll it first, unless it is already completed.
         poll_at: Timestamp,
     },
-    /// CloudFront has not, or nobody knows.
+    /// CloudFront has not created it, or the outcome is unknown.
     Failed(Failure),
 }
 
@@ -81,28 +81,28 @@ pub struct Failure {
     pub next: NextStep,
     /// Failures in a row at this distribution, this one included.
     pub failures: u32,
-    /// The distribution's next turn comes no earlier than this.
+    /// The distribution's next turn is not before this time.
     pub not_before: Timestamp,
 }
 
-/// What becomes of a batch whose attempt failed.
+/// What happens to a batch after a failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextStep {
-    /// The same items under the same reference are sent again.
+    /// The same items are sent again under the same reference.
     Retry(Box<Unresolved>),
     /// The same items are sent again under a new reference.
     NewReference(Box<Unresolved>),
-    /// No attempt can have succeeded: its changes wait again and are planned anew. The reference
-    /// is never used again.
+    /// No attempt can have succeeded: its changes wait again and are planned again. The reference is
+    /// never used again.
     Requeue,
-    /// Two halves take its place, each with a reference of its own.
+    /// Two halves replace it, each with its own reference.
     Bisect(Box<[Unresolved; 2]>),
     /// Its items can never be sent.
     DeadLetter,
 }
 
 impl NextStep {
-    /// The step's name in logs.
+    /// The name in logs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Retry(_) => "retry",
@@ -114,7 +114,7 @@ impl NextStep {
     }
 }
 
-/// Decides what follows from the answer to the last attempt with a batch (DESIGN.md, "Outcomes").
+/// Decides what follows from the answer to the last attempt with a batch.
 pub fn resolve(
     unresolved: &Unresolved,
     answer: Result<CreatedInvalidation, CdnError>,
@@ -137,7 +137,7 @@ fn fail(unresolved: &Unresolved, error: CdnError, circumstances: Circumstances) 
     let next = next_step(unresolved, &error, circumstances, pause_until);
     let (failures, not_before) = match next {
         NextStep::Retry(_) | NextStep::Requeue => (failures, pause_until),
-        // The batch is at fault, not the distribution: it goes on at once.
+        // The batch is at fault, not the distribution, which therefore does not pause.
         NextStep::NewReference(_) | NextStep::Bisect(_) => (failures, now),
         NextStep::DeadLetter => (0, now),
     };
@@ -161,7 +161,7 @@ fn next_step(
         ..
     } = circumstances;
     match error {
-        // A refusal for the moment says nothing about an earlier attempt whose end is not known.
+        // A temporary refusal says nothing about an earlier attempt with an unknown outcome.
         CdnError::Throttled(_)
         | CdnError::TooManyInProgress { .. }
         | CdnError::Denied(_)
@@ -243,10 +243,10 @@ mod tests {
         "text".to_owned()
     }
 
-    /// DESIGN.md, "Outcomes": the answer, what follows where every attempt was definitely refused,
-    /// and what follows where the end of one is not known.
+    /// For each error: the next step if all earlier attempts were definitely refused, and the next step
+    /// if the outcome of one is unknown.
     #[test]
-    fn each_answer_has_the_outcome_of_the_design() {
+    fn each_error_has_its_next_step() {
         let pool_full = CdnError::TooManyInProgress {
             pool: Pool::Wildcards,
             text: text(),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_item_that_is_refused_is_a_dead_letter_and_delays_nothing() {
+    fn a_single_rejected_item_is_a_dead_letter_and_delays_nothing() {
         for error in [CdnError::Invalid(text()), CdnError::TooLarge(text())] {
             let failure = failure(&unresolved(1), error, false);
             assert_eq!(failure.next, NextStep::DeadLetter);
@@ -303,10 +303,10 @@ mod tests {
     }
 
     #[test]
-    fn halves_have_all_items_in_order_and_references_of_their_own() {
+    fn halves_have_all_items_in_order_and_their_own_references() {
         let whole = unresolved(5);
         let failure = failure(&whole, CdnError::Invalid(text()), false);
-        assert_eq!(failure.not_before, now(), "they are sent at once");
+        assert_eq!(failure.not_before, now(), "they are sent immediately");
         let NextStep::Bisect(halves) = failure.next else {
             panic!("two halves");
         };
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distribution_is_given_up_only_when_a_later_catalogue_lacks_it_too() {
+    fn a_distribution_is_given_up_only_if_a_later_catalogue_lacks_it_as_well() {
         let missing = CdnError::NoSuchDistribution(text());
         let first = failure(&unresolved(3), missing.clone(), false).next;
         let NextStep::Retry(waiting) = first else {
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(waiting.missing_since, Some(now()));
         let gone = failure(&waiting, missing, true).next;
         assert_eq!(gone, NextStep::DeadLetter);
-        // Another answer in between begins the wait anew.
+        // Any other answer in between resets the time.
         let NextStep::Retry(back) = failure(&waiting, CdnError::Unknown(text()), false).next else {
             panic!("a retry");
         };

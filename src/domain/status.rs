@@ -1,4 +1,4 @@
-//! What moves and what does not: one value from which readiness, metrics, the API and people read.
+//! The status of the background work: one value that readiness and metrics read.
 
 use std::collections::BTreeMap;
 
@@ -10,41 +10,37 @@ use super::{
     operations::DayBudget,
 };
 
-/// Where the work behind the 2xx stands.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Status {
     pub catalogue: CatalogueStatus,
-    /// Changes that wait for the catalogue, or have not been looked at.
+    /// Changes that are unseen or wait for the catalogue.
     pub unmapped: Unmapped,
     pub distributions: BTreeMap<String, DistributionStatus>,
-    /// Sending is paused for every distribution.
+    /// Whether sending is paused for all distributions.
     pub paused: bool,
-    /// Everything is planned and nothing is sent.
+    /// Whether everything is planned but nothing is sent.
     pub shadow: bool,
-    /// `None` where there is no limit.
+    /// `None` if there is no limit.
     pub day: Option<DayBudget>,
-    /// Wildcards that may be in progress at a distribution.
+    /// The most wildcards in progress per distribution.
     pub wildcards_in_progress: usize,
-    /// Subscriptions that wait to be confirmed.
+    /// The number of unconfirmed subscriptions.
     pub confirmations: usize,
     /// Workers whose last run failed, by name.
     pub workers: BTreeMap<&'static str, WorkerFailure>,
 }
 
-/// One distribution: what waits, what is under way, and what holds it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DistributionStatus {
-    /// What waits to be planned.
     pub waiting: Option<Backlog>,
-    /// Frozen batches without a final answer.
     pub unresolved: UnresolvedBatches,
-    /// Ours, frozen or in progress at CloudFront.
+    /// Our items, frozen or in progress at CloudFront.
     pub in_progress: Usage,
-    /// Why something waits although it is due. Empty where nothing does.
+    /// Why due items wait. Empty if none do.
     pub holds: Vec<Hold>,
 }
 
-/// Frozen batches without a final answer.
+/// Frozen batches without a definite answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UnresolvedBatches {
     pub batches: usize,
@@ -52,42 +48,40 @@ pub struct UnresolvedBatches {
     pub since: Option<Timestamp>,
 }
 
-/// What keeps a distribution from being served.
+/// Why a distribution's items are held.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Hold {
-    /// Somebody paused it, or everything.
+    /// An operator paused the distribution, or all.
     Paused,
-    /// Today's limit is spent: automatic work waits.
+    /// The daily limit is spent: automatic work waits.
     DayLimit,
-    /// Too much is in progress already, ours or others'.
+    /// Too many items are in progress, ours or others'.
     PoolFull,
-    /// CloudFront or the store refused: tried again, ever more rarely.
+    /// CloudFront or the store failed. It is retried with growing pauses.
     Refused(Refused),
 }
 
-/// A refusal, and what mends it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refused {
     pub error: String,
-    /// What an operator can do, where that is known.
+    /// What an operator can do, if known.
     pub remedy: Option<&'static str>,
     /// Failures in a row.
     pub failures: u32,
     pub retry_at: Timestamp,
 }
 
-/// What is known of the account.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CatalogueStatus {
-    /// When the reading began that is in use; `None` until the account was first read.
+    /// When reading the current catalogue began; `None` until the account has been read once.
     pub read_since: Option<Timestamp>,
-    /// Why the last reading failed.
+    /// Why the last reading failed, if it did.
     pub failure: Option<String>,
     /// Distributions whose configuration may not be read.
     pub details_denied: Vec<String>,
     /// Cache policies that may not be read.
     pub policies_denied: Vec<String>,
-    /// Rules that give cache tags to distributions which keep none.
+    /// Rules that emit cache tags for distributions that do not keep them.
     pub rule_faults: Vec<String>,
 }
 
@@ -95,27 +89,25 @@ pub struct CatalogueStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerFailure {
     pub error: String,
-    /// The store holds something that cannot be read: waiting does not mend it.
+    /// The store has an unreadable row: waiting does not help.
     pub corrupt: bool,
 }
 
-/// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// As it should be.
     Ok,
-    /// Somebody should look.
+    /// An operator should look.
     Warn,
-    /// Something can't go on until somebody mends it.
+    /// Something stands still until an operator fixes it.
     Fail,
 }
 
-/// One named finding about the status, for readiness.
+/// The result of a named check, for readiness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub check: &'static str,
     pub severity: Severity,
-    /// Why, and what to do; empty where all is well.
+    /// The reason and what to do; empty if the severity is `Ok`.
     pub detail: String,
 }
 
@@ -134,7 +126,7 @@ impl Finding {
 }
 
 impl Status {
-    /// Everything that readiness says about the work behind the 2xx.
+    /// All checks of the background work, for readiness.
     pub fn findings(&self) -> Vec<Finding> {
         let catalogue = &self.catalogue;
         let mut findings = vec![
@@ -143,7 +135,7 @@ impl Status {
                 "root_objects",
                 denied(&catalogue.details_denied, |ids| {
                     format!(
-                        "GetDistributionConfig is denied for {ids}: mapping goes on without the \
+                        "GetDistributionConfig is denied for {ids}: mapping continues without the \
                          default root object; grant cloudfront:GetDistributionConfig"
                     )
                 }),
@@ -152,8 +144,8 @@ impl Status {
                 "cache_policies",
                 denied(&catalogue.policies_denied, |ids| {
                     format!(
-                        "GetCachePolicy does not succeed for {ids}: mapping goes on as if the \
-                         cache key had no query strings; grant cloudfront:GetCachePolicy"
+                        "GetCachePolicy is denied or fails for {ids}: mapping assumes that the \
+                         cache key has no query strings; grant cloudfront:GetCachePolicy"
                     )
                 }),
             ),
@@ -176,12 +168,12 @@ impl Status {
             ..
         } = &self.catalogue;
         let meanwhile = match read_since {
-            Some(since) => format!("mapping goes on with the one of {since}"),
-            None => "changes wait until it is".to_owned(),
+            Some(since) => format!("mapping continues with the reading of {since}"),
+            None => "changes wait until the account has been read".to_owned(),
         };
         match (failure, read_since) {
             (Some(failure), _) => Some(format!(
-                "ListDistributions did not succeed ({failure}); {meanwhile}. It needs \
+                "ListDistributions failed ({failure}); {meanwhile}. It needs \
                  cloudfront:ListDistributions on *{}",
                 self.unmapped_note()
             )),
@@ -208,7 +200,7 @@ impl Status {
                         .remedy
                         .map_or(String::new(), |text| format!("; {text}"));
                     Some(format!(
-                        "{id}: failed {} times, is tried again: {}{remedy}",
+                        "{id}: failed {} times, will be retried: {}{remedy}",
                         refused.failures, refused.error
                     ))
                 }
@@ -218,7 +210,7 @@ impl Status {
         join(refused)
     }
 
-    /// Wildcards are scarce: where more of them wait than can be in progress, they are a habit.
+    /// Warns if more wildcards wait than may be in progress: then they are not occasional.
     fn too_many_wildcards(&self) -> Option<String> {
         let most = self.wildcards_in_progress;
         let busy = self.distributions.iter().filter_map(|(id, one)| {
@@ -228,8 +220,8 @@ impl Status {
         let busy: Vec<_> = busy.collect();
         (!busy.is_empty()).then(|| {
             format!(
-                "more wildcards wait than CloudFront works on at once ({most}): {}. Query strings \
-                 in a cache key turn every file into one; `purgefront plan` says which",
+                "more wildcards wait than may be in progress at once ({most}): {}. Query strings \
+                 in a cache key turn every file into a wildcard; `purgefront plan` shows which",
                 busy.join(", ")
             )
         })
@@ -245,7 +237,7 @@ impl Status {
             let share = items * 100 / limit;
             let urgent = if items * 10 >= limit * 8 { "!" } else { "" };
             return Some(format!(
-                "{share} % of today's limit is spent ({items} of {limit} items){urgent}"
+                "{share}% of today's limit is spent ({items} of {limit} items){urgent}"
             ));
         }
         let held = self.distributions.iter().filter_map(|(id, one)| {
@@ -266,7 +258,7 @@ impl Status {
 
     fn pause_warning(&self) -> Option<String> {
         if self.paused {
-            let text = "sending is paused for all distributions: `purgefront resume` goes on";
+            let text = "sending is paused for all distributions: `purgefront resume` continues";
             return Some(text.to_owned());
         }
         let paused = self.distributions.iter();
@@ -274,22 +266,23 @@ impl Status {
         let ids: Vec<_> = paused.map(|(id, _)| id.as_str()).collect();
         (!ids.is_empty()).then(|| {
             format!(
-                "sending is paused for {}: `purgefront resume ID` goes on",
+                "sending is paused for {}: `purgefront resume ID` continues",
                 ids.join(", ")
             )
         })
     }
 
     fn shadow_warning(&self) -> Option<String> {
-        self.shadow
-            .then(|| "dispatch.mode is shadow: everything is planned, nothing is sent".to_owned())
+        self.shadow.then(|| {
+            "dispatch.mode is shadow: everything is planned, but nothing is sent".to_owned()
+        })
     }
 
     fn confirmation_warning(&self) -> Option<String> {
         (self.confirmations > 0).then(|| {
             format!(
-                "{} wait to be confirmed; this needs sns:ConfirmSubscription on the topic and a \
-                 way to SNS's API, and is tried until the token is two days old",
+                "{} subscriptions are unconfirmed; confirming needs sns:ConfirmSubscription on the topic \
+                 and access to SNS's API, and is retried until the token expires after two days",
                 self.confirmations
             )
         })

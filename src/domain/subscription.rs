@@ -1,27 +1,26 @@
-//! Subscriptions that wait to be confirmed, and what became of that.
+//! Subscriptions that wait for confirmation, and the results of attempts.
 
 use jiff::Timestamp;
 
 use super::{sns_message::Token, topic::TopicArn};
 
-/// A subscription that waits to be confirmed.
 #[derive(Debug, Clone)]
 pub struct PendingConfirmation {
     pub topic: TopicArn,
     pub token: Token,
-    /// When SNS signed the message that brought the token, which lives two days from then.
+    /// When SNS signed the message with the token. The token expires two days later.
     pub signed_at: Timestamp,
     pub failures: u32,
-    /// Not to be tried before this time.
+    /// The next attempt is not before this time.
     pub due_at: Timestamp,
 }
 
-/// What became of an attempt to confirm.
+/// The result of an attempt to confirm a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfirmationResult {
-    /// The subscription's ARN.
+    /// With the subscription's ARN.
     Confirmed(String),
-    /// It can never be confirmed; the reason.
+    /// It can never be confirmed, for this reason.
     GivenUp(String),
     Retry {
         due_at: Timestamp,

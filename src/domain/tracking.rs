@@ -1,4 +1,4 @@
-//! Invalidations that are followed until CloudFront calls them completed.
+//! Invalidations that are tracked until CloudFront reports them as completed.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -8,29 +8,29 @@ use super::batch::Usage;
 /// An invalidation in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracked {
-    /// The batch that it was made of.
+    /// The batch's id, which is also our id of the invalidation.
     pub batch: Uuid,
     pub distribution_id: String,
     pub cloudfront_id: String,
-    /// When CloudFront made it.
+    /// When CloudFront created it.
     pub submitted_at: Timestamp,
     pub usage: Usage,
     /// When the oldest change that it covers was accepted.
     pub oldest: Timestamp,
 }
 
-/// Which invalidations to look at.
+/// The invalidations to poll.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DuePolls {
     pub due: Vec<Tracked>,
-    /// When the first of the others is due.
+    /// When the next of the others is due.
     pub next_at: Option<Timestamp>,
 }
 
-/// What a look at an invalidation showed.
+/// The result of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusPoll {
     Completed,
-    /// It is in progress or could not be seen: look again at this time.
+    /// It is in progress or could not be read: poll again at this time.
     Again(Timestamp),
 }

@@ -15,7 +15,7 @@ use super::{
     API_BODY, AppState,
     auth::Caller,
     capacity::AdmittedBody,
-    problem::{Fault, Problem},
+    problem::{Problem, RequestFault},
 };
 use crate::{
     domain::{
@@ -112,7 +112,7 @@ struct InvalidateBody {
 
 impl InvalidateBody {
     /// Reads a body, or returns all of its faults.
-    fn read(body: Value) -> Result<Self, Vec<Fault>> {
+    fn read(body: Value) -> Result<Self, Vec<RequestFault>> {
         let mut faults = Faults::default();
         let Value::Object(mut members) = body else {
             faults.add("", "must be a JSON object");
@@ -222,11 +222,11 @@ fn read_reason(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<
 }
 
 #[derive(Debug, Default)]
-struct Faults(Vec<Fault>);
+struct Faults(Vec<RequestFault>);
 
 impl Faults {
     fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(Fault {
+        self.0.push(RequestFault {
             pointer: pointer.into(),
             detail: detail.into(),
         });

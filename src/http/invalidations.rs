@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     auth::Caller,
-    problem::{Fault, Problem},
+    problem::{Problem, RequestFault},
 };
 use crate::{
     domain::history::{InvalidationDetail, InvalidationQuery, InvalidationSummary},
@@ -91,7 +91,7 @@ fn visible(caller: &Caller, only: Option<String>) -> Option<Vec<String>> {
 }
 
 fn invalid(parameter: &str, detail: String) -> Problem {
-    Problem::invalid(vec![Fault {
+    Problem::invalid(vec![RequestFault {
         pointer: parameter.to_owned(),
         detail,
     }])

@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::problem::{Fault, Problem};
+use super::problem::{Problem, RequestFault};
 use crate::{
     domain::{
         history::DeadLetter,
@@ -98,7 +98,7 @@ pub(super) async fn list(
     query: Result<Query<DeadLetterListQuery>, QueryRejection>,
 ) -> Result<Json<DeadLetterPage>, Problem> {
     let invalid = |pointer: &str, detail: String| {
-        Problem::invalid(vec![Fault {
+        Problem::invalid(vec![RequestFault {
             pointer: pointer.to_owned(),
             detail,
         }])

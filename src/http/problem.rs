@@ -14,13 +14,13 @@ pub(super) struct Problem {
     status: StatusCode,
     slug: &'static str,
     detail: String,
-    errors: Vec<Fault>,
+    errors: Vec<RequestFault>,
     challenge: Option<&'static str>,
 }
 
 /// A fault in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Fault {
+pub(super) struct RequestFault {
     /// A JSON pointer into the body, or the name of a query parameter.
     pub(super) pointer: String,
     /// What is wrong, and how to fix it.
@@ -44,7 +44,7 @@ impl Problem {
     }
 
     /// The request is well-formed but invalid; with all faults at once.
-    pub(super) fn invalid(errors: Vec<Fault>) -> Self {
+    pub(super) fn invalid(errors: Vec<RequestFault>) -> Self {
         Self {
             errors,
             ..Self::new(
@@ -158,7 +158,7 @@ impl IntoResponse for Problem {
             status: u16,
             detail: String,
             #[serde(skip_serializing_if = "Vec::is_empty")]
-            errors: Vec<Fault>,
+            errors: Vec<RequestFault>,
         }
         let body = ProblemBody {
             r#type: format!("urn:purgefront:problem:{}", self.slug),

@@ -79,13 +79,13 @@ struct State {
     turns: TokenBucket,
 }
 
-type Found = Result<Arc<SigningCertificate>, Refusal>;
+type CertificateResult = Result<Arc<SigningCertificate>, Refusal>;
 
 /// A certificate, and its PEM text if it is not in the cache.
 type Obtained = Result<(SigningCertificate, Option<String>), Refusal>;
 
 /// A running fetch. It completes whether or not anyone still waits for it.
-type SharedFetch = Shared<Pin<Box<dyn Future<Output = Found> + Send>>>;
+type SharedFetch = Shared<Pin<Box<dyn Future<Output = CertificateResult> + Send>>>;
 
 impl SigningCertificates {
     pub fn new(
@@ -146,7 +146,7 @@ impl SigningCertificates {
         }
     }
 
-    async fn get(&self, url: &CertificateUrl, deadline: Timestamp) -> Found {
+    async fn get(&self, url: &CertificateUrl, deadline: Timestamp) -> CertificateResult {
         let (fetch, _place) = {
             let mut state = self.0.state();
             if let Some(kept) = state.kept.iter().find(|kept| kept.url == *url) {
@@ -194,7 +194,7 @@ impl SigningCertificates {
             inner.finish(url, obtained)
         });
         let fetch = task.map(|found| found.unwrap_or_else(|_| unavailable("shutting down")));
-        Pin::from(Box::new(fetch) as Box<dyn Future<Output = Found> + Send>).shared()
+        Pin::from(Box::new(fetch) as Box<dyn Future<Output = CertificateResult> + Send>).shared()
     }
 }
 
@@ -252,7 +252,7 @@ impl Inner {
     }
 
     /// Ends a fetch, and caches the certificate in memory if it succeeded.
-    fn finish(&self, url: CertificateUrl, obtained: Obtained) -> Found {
+    fn finish(&self, url: CertificateUrl, obtained: Obtained) -> CertificateResult {
         let mut state = self.state();
         state.fetches.remove(&url);
         let (certificate, not_cached_yet) = obtained?;

@@ -31,13 +31,13 @@ const PLAN_CLAIM: Duration = Duration::from_millis(250);
 /// The queues of all distributions. The lock is never held across an await.
 #[derive(Debug)]
 pub(super) struct Queues {
-    state: Mutex<State>,
+    state: Mutex<QueuesState>,
     windows: BatchingWindows,
     pools: PoolLimits,
 }
 
 #[derive(Default)]
-struct State {
+struct QueuesState {
     by_distribution: HashMap<String, DistributionQueue>,
     turns: u64,
     all_paused: bool,
@@ -67,10 +67,10 @@ pub(super) enum Next {
     Idle,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for QueuesState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ids: Vec<_> = self.by_distribution.keys().collect();
-        f.debug_struct("State")
+        f.debug_struct("QueuesState")
             .field("distributions", &ids)
             .finish_non_exhaustive()
     }
@@ -284,12 +284,12 @@ impl Queues {
         change(state.by_distribution.entry(id).or_default());
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueuesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl QueuesState {
     /// The start times of running plans that still reserve a call.
     fn claims(&self, now: Timestamp) -> Vec<Timestamp> {
         let planning = self.by_distribution.values();

@@ -9,7 +9,7 @@ use super::{
     catalogue::{Catalogue, Details, Distribution, Serving},
     path::Item,
 };
-use object::Object;
+use object::ChangedObject;
 
 pub use policy::{DistributionPolicy, MappingPolicy, WildcardPolicy};
 
@@ -81,7 +81,7 @@ pub fn map_object(
     if serving.is_empty() {
         return Err(Missing::Bucket);
     }
-    let object = Object {
+    let object = ChangedObject {
         catalogue,
         policy,
         key,

@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 /// A changed object, and the rules that match it.
-pub(super) struct Object<'a> {
+pub(super) struct ChangedObject<'a> {
     pub(super) catalogue: &'a Catalogue,
     pub(super) policy: &'a MappingPolicy,
     pub(super) key: &'a str,
@@ -47,7 +47,7 @@ enum Reason {
     Index,
 }
 
-impl Object<'_> {
+impl ChangedObject<'_> {
     pub(super) fn map(
         &self,
         serving: &Serving,
