@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_secs(30);
 /// How long a worker leaves a store alone that did not answer it.
 pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// The same where the store holds a row that cannot be read: somebody has to mend it first.
-pub(super) const CORRUPT_PAUSE: Duration = Duration::from_mins(5);
+const CORRUPT_PAUSE: Duration = Duration::from_mins(5);
 
 /// A worker: it does what is due and says when the next thing is.
 #[async_trait]
@@ -100,7 +100,16 @@ fn report(worker: &impl Worker, board: &StatusBoard, error: &StoreError) -> Dura
         corrupt,
     };
     board.worker_failed(worker.name(), failure);
-    if corrupt { CORRUPT_PAUSE } else { STORE_PAUSE }
+    pause_after(error)
+}
+
+/// How long to leave the store alone after an error.
+pub(super) fn pause_after(error: &StoreError) -> Duration {
+    if error.is_corrupt() {
+        CORRUPT_PAUSE
+    } else {
+        STORE_PAUSE
+    }
 }
 
 /// The error and its causes on one line.

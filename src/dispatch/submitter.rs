@@ -14,7 +14,7 @@ use super::{
     questions::Questions,
     queues::{Next, Queues, RateGates, Turn, Work},
     read_limiter::ReadLimiter,
-    runner::{CORRUPT_PAUSE, STORE_PAUSE, Worker, error_chain},
+    runner::{STORE_PAUSE, Worker, error_chain},
     status_board::StatusBoard,
 };
 use crate::{
@@ -370,14 +370,12 @@ impl Submitter {
 
 /// Ends a turn because the store did not do its part.
 fn fail(turn: Turn, error: &StoreError, now: Timestamp) {
-    let pause = if error.is_corrupt() {
-        CORRUPT_PAUSE
-    } else {
-        STORE_PAUSE
-    };
-    let error = error_chain(error);
-    tracing::warn!(distribution_id = turn.distribution_id(), %error, "nothing is sent for a moment");
-    turn.store_failed(error, pause, now);
+    tracing::warn!(
+        distribution_id = turn.distribution_id(),
+        error = error_chain(error),
+        "nothing is sent for a moment"
+    );
+    turn.store_failed(error, now);
 }
 
 /// An answer that is not recorded is as good as lost: the batch is sent again, and CloudFront
