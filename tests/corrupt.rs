@@ -12,7 +12,7 @@ use crate::support::{
     until,
 };
 
-async fn prepared() -> (FakeAws, Signer, Setup, Service) {
+async fn prepared() -> (FakeAws, Signer, Setup) {
     let aws = FakeAws::start().await;
     let signer = Signer::new();
     aws.sns.serve(&signer.file_name, signer.certificate());
@@ -21,8 +21,7 @@ async fn prepared() -> (FakeAws, Signer, Setup, Service) {
         aws.cloudfront.put(Distribution::of(id, &bucket));
     }
     let setup = Setup::new(&aws);
-    let service = setup.start().await;
-    (aws, signer, setup, service)
+    (aws, signer, setup)
 }
 
 async fn upload(service: &Service, signer: &Signer, bucket: &str, key: &str) {
@@ -47,7 +46,8 @@ async fn told(service: &Service) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_waiting_item_that_cannot_be_read_is_named_and_holds_up_no_other_distribution() {
-    let (aws, signer, setup, service) = prepared().await;
+    let (aws, signer, setup) = prepared().await;
+    let service = setup.start().await;
     service.knows_the_catalogue().await;
     let admin = ["--admin-url", &service.admin_url];
     let pause = [&["pause"], &admin[..]].concat();
@@ -79,12 +79,9 @@ async fn a_waiting_item_that_cannot_be_read_is_named_and_holds_up_no_other_distr
 
 #[tokio::test]
 async fn a_change_that_cannot_be_read_is_named() {
-    let (aws, signer, setup, service) = prepared().await;
-    service.knows_the_catalogue().await;
-    service.kill();
+    let (aws, signer, setup) = prepared().await;
+    // Without a catalogue, the change waits in the journal.
     aws.cloudfront.set_down(true);
-    // No catalogue is kept, so that the change waits in the journal.
-    std::fs::remove_file(setup.store()).unwrap();
     let service = setup.start().await;
     upload(&service, &signer, "bucket-e1", "a").await;
     spoil(&setup, "UPDATE changes SET bucket = NULL").await;
