@@ -13,7 +13,6 @@ use tokio::{
     sync::watch,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Instrument as _;
 
 /// Starts long-lived tasks, tells them to stop, and waits for them.
 #[derive(Debug, Clone)]
@@ -60,8 +59,7 @@ impl Tasks {
             ended_early.send_replace(Some(name));
             drop(counted);
         };
-        let span = tracing::info_span!("task", task = name);
-        self.running.spawn(watched.instrument(span));
+        self.running.spawn(watched);
     }
 
     /// A nested group, which can also be stopped separately. It stops with this one.

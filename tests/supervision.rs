@@ -2,6 +2,8 @@
 //! service.
 
 use std::{
+    io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,16 +12,19 @@ use std::{
 };
 
 use async_trait::async_trait;
+use axum::Router;
 use jiff::Timestamp;
 use purgefront::{
     app::{App, SystemClock},
     config::Config,
     domain::change::{Content, NewMessage},
+    http::{self, Connections},
     ports::{Clock, Wakeup, Wakeups as _, dispatch::Epoch, intake::IntakeStore as _},
     shutdown::Tasks,
     store,
     telemetry::Health,
 };
+use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 use crate::support::{
@@ -100,6 +105,42 @@ async fn the_work_behind_the_2xx_stops_and_starts_again_as_a_whole() {
     assert_eq!(inside.tasks.failed(), None);
     inside.tasks.end().await;
     inside.store.close().await;
+}
+
+/// A listener that breaks when the first connection comes.
+struct BrokenListener(TcpListener);
+
+impl axum::serve::Listener for BrokenListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let _ = self.0.accept().await;
+        panic!("the listener panics, because a test wants it to");
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_panics_is_named() {
+    for name in ["public listener", "admin listener"] {
+        let tasks = Tasks::default();
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let connections = Connections {
+            most: 8,
+            idle: Duration::from_secs(1),
+        };
+        let stop = tasks.stop().clone();
+        let served = http::serve(BrokenListener(socket), Router::new(), connections, stop);
+        tasks.spawn(name, served);
+        TcpStream::connect(address).await.unwrap();
+        let failed = until("the listener is missed", || tasks.failed()).await;
+        assert_eq!(failed, name);
+    }
 }
 
 /// A clock that panics in whoever asks it next.

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_secs(30);
 /// How long a worker pauses when the store is unavailable.
 pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a worker pauses at an unreadable row, which an operator has to repair.
-pub(super) const CORRUPT_PAUSE: Duration = Duration::from_mins(5);
+const CORRUPT_PAUSE: Duration = Duration::from_mins(5);
 
 /// A worker does what is due and returns when its next work is due.
 #[async_trait]
@@ -101,7 +101,16 @@ fn report(worker: &impl Worker, board: &StatusBoard, error: &StoreError) -> Dura
         corrupt,
     };
     board.worker_failed(worker.name(), failure);
-    if corrupt { CORRUPT_PAUSE } else { STORE_PAUSE }
+    pause_after(error)
+}
+
+/// How long to leave the store alone after an error.
+pub(super) fn pause_after(error: &StoreError) -> Duration {
+    if error.is_corrupt() {
+        CORRUPT_PAUSE
+    } else {
+        STORE_PAUSE
+    }
 }
 
 /// The error and its causes on one line.

@@ -14,7 +14,7 @@ use super::{
     questions::Questions,
     queues::{Next, Queues, RateGates, Turn, Work},
     read_limiter::ReadLimiter,
-    runner::{CORRUPT_PAUSE, STORE_PAUSE, Worker, error_chain},
+    runner::{STORE_PAUSE, Worker, error_chain},
     status_board::StatusBoard,
 };
 use crate::{
@@ -371,14 +371,12 @@ impl Submitter {
 
 /// Ends a turn because of a store error.
 fn fail(turn: Turn, error: &StoreError, now: Timestamp) {
-    let pause = if error.is_corrupt() {
-        CORRUPT_PAUSE
-    } else {
-        STORE_PAUSE
-    };
-    let error = error_chain(error);
-    tracing::warn!(distribution_id = turn.distribution_id(), %error, "the distribution pauses: a store operation failed");
-    turn.store_failed(error, pause, now);
+    tracing::warn!(
+        distribution_id = turn.distribution_id(),
+        error = error_chain(error),
+        "the distribution pauses: a store operation failed"
+    );
+    turn.store_failed(error, now);
 }
 
 /// Treats an answer that could not be recorded as lost: the batch is sent again, and CloudFront

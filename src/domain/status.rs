@@ -66,6 +66,8 @@ pub struct Refused {
     pub error: String,
     /// What an operator can do, if known.
     pub remedy: Option<&'static str>,
+    /// The store holds a row that cannot be read: waiting does not mend it.
+    pub corrupt: bool,
     /// Failures in a row.
     pub failures: u32,
     pub retry_at: Timestamp,
@@ -129,7 +131,7 @@ impl Status {
     /// All checks of the background work, for readiness.
     pub fn findings(&self) -> Vec<Finding> {
         let catalogue = &self.catalogue;
-        let mut findings = vec![
+        vec![
             Finding::of("catalogue", self.catalogue_warning()),
             Finding::of(
                 "root_objects",
@@ -156,9 +158,9 @@ impl Status {
             Finding::of("paused", self.pause_warning()),
             Finding::of("shadow", self.shadow_warning()),
             Finding::of("subscriptions", self.confirmation_warning()),
-        ];
-        findings.push(self.worker_finding());
-        findings
+            Finding::of("workers", self.waiting_workers()),
+            self.unreadable_rows(),
+        ]
     }
 
     fn catalogue_warning(&self) -> Option<String> {
@@ -195,7 +197,7 @@ impl Status {
     fn refusals(&self) -> Option<String> {
         let refused = self.distributions.iter().flat_map(|(id, one)| {
             one.holds.iter().filter_map(move |hold| match hold {
-                Hold::Refused(refused) => {
+                Hold::Refused(refused) if !refused.corrupt => {
                     let remedy = refused
                         .remedy
                         .map_or(String::new(), |text| format!("; {text}"));
@@ -288,12 +290,25 @@ impl Status {
         })
     }
 
-    fn worker_finding(&self) -> Finding {
-        let failures = self.workers.iter();
-        let detail = join(failures.map(|(name, one)| format!("{name}: {}", one.error)));
-        let corrupt = self.workers.values().any(|one| one.corrupt);
-        let mut finding = Finding::of("workers", detail);
-        if corrupt {
+    fn waiting_workers(&self) -> Option<String> {
+        let waiting = self.workers.iter().filter(|(_, one)| !one.corrupt);
+        join(waiting.map(|(name, one)| format!("{name}: {}", one.error)))
+    }
+
+    /// What cannot go on because the store holds a row that cannot be read.
+    fn unreadable_rows(&self) -> Finding {
+        let workers = self.workers.iter().filter(|(_, one)| one.corrupt);
+        let workers = workers.map(|(name, one)| format!("{name}: {}", one.error));
+        let distributions = self.distributions.iter().flat_map(|(id, one)| {
+            one.holds.iter().filter_map(move |hold| match hold {
+                Hold::Refused(refused) if refused.corrupt => {
+                    Some(format!("{id}: {}", refused.error))
+                }
+                _ => None,
+            })
+        });
+        let mut finding = Finding::of("unreadable_rows", join(workers.chain(distributions)));
+        if finding.severity == Severity::Warn {
             finding.severity = Severity::Fail;
         }
         finding
@@ -307,4 +322,113 @@ fn denied(ids: &[String], text: impl FnOnce(&str) -> String) -> Option<String> {
 fn join(texts: impl Iterator<Item = String>) -> Option<String> {
     let texts: Vec<_> = texts.collect();
     (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::operations::DaySpending;
+
+    fn detail(status: &Status, check: &str) -> String {
+        let findings = status.findings();
+        let finding = findings.into_iter().find(|one| one.check == check).unwrap();
+        let well = finding.severity == Severity::Ok;
+        assert_eq!(well, finding.detail.is_empty(), "{finding:?}");
+        finding.detail
+    }
+
+    fn with(holds: Vec<Hold>) -> Status {
+        let one = DistributionStatus {
+            holds,
+            ..DistributionStatus::default()
+        };
+        Status {
+            distributions: BTreeMap::from([("E1".to_owned(), one)]),
+            ..Status::default()
+        }
+    }
+
+    fn refused(corrupt: bool) -> Hold {
+        Hold::Refused(Refused {
+            error: "access denied: no".to_owned(),
+            remedy: Some("grant it"),
+            corrupt,
+            failures: 3,
+            retry_at: Timestamp::UNIX_EPOCH,
+        })
+    }
+
+    #[test]
+    fn what_holds_a_distribution_is_told_by_its_own_check() {
+        let text = detail(&with(vec![refused(false)]), "cloudfront");
+        assert!(
+            ["E1", "3 times", "access denied", "grant it"]
+                .iter()
+                .all(|part| text.contains(part)),
+            "{text}"
+        );
+        assert_eq!(detail(&with(vec![Hold::PoolFull]), "cloudfront"), "");
+        assert!(detail(&with(vec![Hold::Paused]), "paused").contains("E1"));
+        let all = Status {
+            paused: true,
+            ..with(vec![Hold::Paused])
+        };
+        assert!(detail(&all, "paused").contains("all distributions"));
+        let shadow = Status {
+            shadow: true,
+            ..Status::default()
+        };
+        assert!(detail(&shadow, "shadow").contains("nothing is sent"));
+    }
+
+    #[test]
+    fn an_unreadable_row_is_a_failure_and_no_refusal() {
+        let mut status = with(vec![refused(true)]);
+        let failure = WorkerFailure {
+            error: "table changes, seq = 7".to_owned(),
+            corrupt: true,
+        };
+        status.workers.insert("mapper", failure);
+        let findings = status.findings();
+        let finding = findings.iter().find(|one| one.check == "unreadable_rows");
+        let finding = finding.unwrap();
+        assert_eq!(finding.severity, Severity::Fail);
+        assert!(finding.detail.contains("mapper: table changes, seq = 7"));
+        assert!(finding.detail.contains("E1: "));
+        assert_eq!(detail(&status, "cloudfront"), "");
+        assert_eq!(detail(&status, "workers"), "");
+    }
+
+    #[test]
+    fn a_day_warns_at_a_tenth_urgently_at_four_fifths_and_names_what_it_holds() {
+        let day = |items, lifted| Status {
+            day: Some(DayBudget {
+                limit: 100,
+                spending: DaySpending { items, lifted },
+            }),
+            ..Status::default()
+        };
+        assert_eq!(detail(&day(9, false), "daily_limit"), "");
+        assert!(detail(&day(10, false), "daily_limit").starts_with("10 %"));
+        assert!(!detail(&day(79, false), "daily_limit").ends_with('!'));
+        assert!(detail(&day(80, false), "daily_limit").ends_with('!'));
+        assert!(detail(&day(100, false), "daily_limit").ends_with("held items: none"));
+        assert_eq!(detail(&day(100, true), "daily_limit"), "");
+        assert_eq!(detail(&Status::default(), "daily_limit"), "");
+    }
+
+    #[test]
+    fn the_catalogue_says_what_waits_for_it() {
+        let mut status = Status::default();
+        assert!(detail(&status, "catalogue").contains("not read yet"));
+        status.unmapped = Unmapped {
+            changes: 12,
+            oldest: Some(Timestamp::UNIX_EPOCH),
+        };
+        assert!(detail(&status, "catalogue").contains("12 changes"));
+        status.catalogue.read_since = Some(Timestamp::UNIX_EPOCH);
+        assert_eq!(detail(&status, "catalogue"), "");
+        status.catalogue.failure = Some("throttled".to_owned());
+        assert!(detail(&status, "catalogue").contains("throttled"));
+    }
 }

@@ -248,6 +248,7 @@ impl DistributionQueue {
         self.refused = Some(Refused {
             remedy: remedy(&error),
             error: error.to_string(),
+            corrupt: false,
             failures,
             retry_at: not_before,
         });

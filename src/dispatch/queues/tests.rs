@@ -10,6 +10,7 @@ use crate::{
         resolution::{Failure, NextStep, Resolution},
         status::Hold,
     },
+    ports::StoreError,
 };
 
 const QUIET: Duration = Duration::from_secs(1);
@@ -367,7 +368,7 @@ fn after_a_store_error_a_turn_looks_for_unknown_batches() {
     wait(&queues, "E1", &[event(0)]);
     let (turn, _) = begin(&queues, "E1", 1_000).unwrap();
     assert!(!turn.is_in_doubt());
-    turn.store_failed("down".to_owned(), Duration::from_secs(1), at(1_000));
+    turn.store_failed(&StoreError::unavailable("down"), at(1_000));
     let (turn, _) = begin(&queues, "E1", 2_000).unwrap();
     assert!(turn.is_in_doubt());
     let forgotten = Unresolved::new(batch("E1"), at(1_000));

@@ -6,12 +6,16 @@ use jiff::Timestamp;
 
 use super::Queues;
 use crate::{
-    dispatch::planner::Planned,
+    dispatch::{
+        planner::Planned,
+        runner::{error_chain, pause_after},
+    },
     domain::{
         consolidate::Allowance,
         resolution::{Resolution, Unresolved},
         status::Refused,
     },
+    ports::StoreError,
 };
 
 /// The work of a turn.
@@ -120,19 +124,16 @@ impl Turn {
         self.queues.mark(&self.distribution_id);
     }
 
-    /// Ends the turn because of a store error; the distribution tries again after `pause`.
-    pub(in crate::dispatch) fn store_failed(
-        mut self,
-        error: String,
-        pause: Duration,
-        now: Timestamp,
-    ) {
+    /// Ends the turn because of a store error; the distribution tries again after a pause.
+    pub(in crate::dispatch) fn store_failed(mut self, error: &StoreError, now: Timestamp) {
+        let pause = pause_after(error);
         self.end(|queue| {
             queue.not_before = Some(now + pause);
             queue.in_doubt = true;
             queue.refused = Some(Refused {
-                error,
+                error: error_chain(error),
                 remedy: None,
+                corrupt: error.is_corrupt(),
                 failures: queue.failures,
                 retry_at: now + pause,
             });
