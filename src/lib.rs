@@ -1,24 +1,28 @@
-//! purgefront makes `CloudFront` drop exactly what changed in S3.
+//! purgefront invalidates in CloudFront exactly what changed in S3.
 //!
 //! # The way of a change
 //!
-//! SNS posts a message to [`http`], which reads it as a [`domain::sns_message`] and believes
-//! it only when the certificate and signature say so ([`aws`], behind [`ports::SnsTrust`]).
-//! Its text is a [`domain::s3_event`]; every record becomes a [`domain::change`] in the
-//! journal of the [`store`]. Only when that is committed and synced does SNS hear 2xx.
-//! `POST /invalidate` enters the journal by the same door.
+//! SNS posts a message to [`http`], which parses it as a [`domain::sns_message`] and verifies its
+//! certificate and signature ([`aws`], behind [`ports::SnsTrust`]). Its text is a
+//! [`domain::s3_event`], whose records become [`domain::change`]s in the journal of the [`store`].
+//! SNS gets a 2xx only when these are committed and synced. `POST /invalidate` adds its changes to
+//! the same journal.
 //!
-//! Behind the 2xx, [`dispatch`] takes over: it maps the change by the account's
-//! [`domain::catalogue`] to items ([`domain::mapping`], spelled by [`domain::path`]), waits
-//! until the distribution is due, freezes what waits into a [`domain::batch`], and makes
-//! `CloudFront` an invalidation of it ([`aws`], behind [`ports::Cdn`]), which it follows until
-//! it is completed.
+//! After the 2xx, [`dispatch`] takes over. It maps each change with the account's
+//! [`domain::catalogue`] to items ([`domain::mapping`], spelled by [`domain::path`]), waits until
+//! the distribution is due, plans ([`domain::consolidate`]) and freezes a [`domain::batch`], and
+//! sends it to CloudFront ([`aws`], behind [`ports::Cdn`]). [`domain::resolution`] decides what
+//! follows from the answer, and the invalidation is tracked until it completes.
 //!
-//! [`app`] puts the parts together by the [`config`]; [`cli`] is what people type.
+//! [`app`] builds all of this from the [`config`], [`shutdown`] supervises its tasks, and [`cli`]
+//! has the commands. `docs/architecture.md` has a drawing, what each step guarantees, and where to
+//! look when something is wrong.
 //!
-//! Imports run downwards only: `cli` → `app` → `http` | `dispatch` → `store` | `aws` →
-//! `ports` → `domain`. `http` and `dispatch` never meet: they share the store and
-//! [`signals`].
+//! # Imports
+//!
+//! Imports run downwards only: `cli` → `app` → `http` | `dispatch` | `store` | `aws` → `ports` →
+//! `domain`. `http` and `dispatch` use neither each other nor `store` and `aws`: they meet in the
+//! [`ports`].
 
 pub mod app;
 pub mod aws;

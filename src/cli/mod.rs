@@ -40,7 +40,7 @@ enum Command {
     /// Validate the configuration without running anything.
     Check(ConfigFile),
     /// Show what a change of these keys would invalidate, and why, without sending anything.
-    Plan(plan::Arguments),
+    Plan(plan::PlanArguments),
     /// Print the account's distributions as purgefront sees them, as JSON.
     Catalogue(ConfigFile),
     /// Check that the service in this container answers; print nothing if it does.
@@ -49,9 +49,9 @@ enum Command {
     #[command(subcommand)]
     Deadletters(deadletters::Action),
     /// Show why an SNS message is refused: run the checks in order and print each result.
-    Verify(verify::Arguments),
+    Verify(verify::VerifyArguments),
     /// Generate an API token and the configuration table with its hash.
-    Token(token::Arguments),
+    Token(token::TokenArguments),
     /// Stop sending, for one distribution or for all; intake continues.
     Pause(pause::PauseArguments),
     /// Start sending again; without a distribution, also lift the daily limit until the day ends.

@@ -31,7 +31,7 @@ const MILLS_PER_PATH: usize = 5;
 const WILDCARDS_AT_ONCE: usize = 15;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct PlanArguments {
     #[command(flatten)]
     file: ConfigFile,
     /// The bucket of the keys; with --paths, selects every distribution that serves it.
@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     keys: Vec<String>,
 }
 
-pub(super) fn run(arguments: Arguments) -> u8 {
+pub(super) fn run(arguments: PlanArguments) -> u8 {
     let config = match arguments.file.load_for_mapping() {
         Ok(config) => config,
         Err(faults) => {
@@ -78,8 +78,8 @@ pub(super) fn run(arguments: Arguments) -> u8 {
     }
 }
 
-fn plan(arguments: Arguments, config: &Config) -> anyhow::Result<u8> {
-    let Arguments {
+fn plan(arguments: PlanArguments, config: &Config) -> anyhow::Result<u8> {
+    let PlanArguments {
         bucket,
         distribution,
         deleted,

@@ -11,7 +11,7 @@ use crate::secret::SecretHash;
 const BYTES: usize = 32;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct TokenArguments {
     /// Identifies the token in history and logs.
     #[arg(long, default_value = "NAME")]
     name: String,
@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     distributions: Vec<String>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &TokenArguments) -> anyhow::Result<()> {
     let mut bytes = [0; BYTES];
     rand::fill(&mut bytes).map_err(|_| anyhow!("the system's random number generator failed"))?;
     let token = format!("pf_{}", hex::encode(bytes));

@@ -23,7 +23,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct VerifyArguments {
     #[command(flatten)]
     file: ConfigFile,
     /// A file with the body that SNS posted, or with a Lambda function's event or record.
@@ -51,7 +51,7 @@ const CHECKS: [&str; 11] = [
     "age",
 ];
 
-pub(super) fn run(arguments: &Arguments) -> u8 {
+pub(super) fn run(arguments: &VerifyArguments) -> u8 {
     let config = match arguments.file.load_for_mapping() {
         Ok(config) => config,
         Err(faults) => {
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 /// Returns whether the service would accept the message.
-fn verify(arguments: &Arguments, config: &Config) -> anyhow::Result<bool> {
+fn verify(arguments: &VerifyArguments, config: &Config) -> anyhow::Result<bool> {
     let file = &arguments.message;
     let body = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let certificate = arguments

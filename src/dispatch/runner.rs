@@ -104,7 +104,7 @@ fn report(worker: &impl Worker, board: &StatusBoard, error: &StoreError) -> Dura
     pause_after(error)
 }
 
-/// How long to leave the store alone after an error.
+/// How long to pause after a store error.
 pub(super) fn pause_after(error: &StoreError) -> Duration {
     if error.is_corrupt() {
         CORRUPT_PAUSE

@@ -66,7 +66,7 @@ pub struct Refused {
     pub error: String,
     /// What an operator can do, if known.
     pub remedy: Option<&'static str>,
-    /// The store holds a row that cannot be read: waiting does not mend it.
+    /// The store has an unreadable row: waiting does not help.
     pub corrupt: bool,
     /// Failures in a row.
     pub failures: u32,
@@ -295,7 +295,7 @@ impl Status {
         join(waiting.map(|(name, one)| format!("{name}: {}", one.error)))
     }
 
-    /// What cannot go on because the store holds a row that cannot be read.
+    /// The workers and distributions that stand still because of an unreadable row.
     fn unreadable_rows(&self) -> Finding {
         let workers = self.workers.iter().filter(|(_, one)| one.corrupt);
         let workers = workers.map(|(name, one)| format!("{name}: {}", one.error));
@@ -332,8 +332,8 @@ mod tests {
     fn detail(status: &Status, check: &str) -> String {
         let findings = status.findings();
         let finding = findings.into_iter().find(|one| one.check == check).unwrap();
-        let well = finding.severity == Severity::Ok;
-        assert_eq!(well, finding.detail.is_empty(), "{finding:?}");
+        let ok = finding.severity == Severity::Ok;
+        assert_eq!(ok, finding.detail.is_empty(), "{finding:?}");
         finding.detail
     }
 
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_a_distribution_is_told_by_its_own_check() {
+    fn each_hold_is_reported_by_its_own_check() {
         let text = detail(&with(vec![refused(false)]), "cloudfront");
         assert!(
             ["E1", "3 times", "access denied", "grant it"]
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_row_is_a_failure_and_no_refusal() {
+    fn an_unreadable_row_is_a_failure_but_not_a_refusal() {
         let mut status = with(vec![refused(true)]);
         let failure = WorkerFailure {
             error: "table changes, seq = 7".to_owned(),
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_warns_at_a_tenth_urgently_at_four_fifths_and_names_what_it_holds() {
+    fn the_daily_limit_warns_from_a_tenth_and_urgently_from_four_fifths() {
         let day = |items, lifted| Status {
             day: Some(DayBudget {
                 limit: 100,
@@ -409,7 +409,7 @@ mod tests {
             ..Status::default()
         };
         assert_eq!(detail(&day(9, false), "daily_limit"), "");
-        assert!(detail(&day(10, false), "daily_limit").starts_with("10 %"));
+        assert!(detail(&day(10, false), "daily_limit").starts_with("10%"));
         assert!(!detail(&day(79, false), "daily_limit").ends_with('!'));
         assert!(detail(&day(80, false), "daily_limit").ends_with('!'));
         assert!(detail(&day(100, false), "daily_limit").ends_with("held items: none"));
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn the_catalogue_says_what_waits_for_it() {
+    fn the_catalogue_check_reports_the_changes_that_wait() {
         let mut status = Status::default();
         assert!(detail(&status, "catalogue").contains("not read yet"));
         status.unmapped = Unmapped {

@@ -192,7 +192,7 @@ impl WriterTask {
             self.health.fail(
                 HEALTH,
                 format!(
-                    "the disk refuses to write: {error}; make room or mend it, no restart is needed"
+                    "the disk refuses to write: {error}; free space or repair it, no restart is needed"
                 ),
             );
         }
@@ -247,7 +247,7 @@ async fn watch<T>(clock: &Arc<dyn Clock>, health: &Health, write: impl Future<Ou
     }
     health.fail(
         HEALTH,
-        "a write has been under way for 10 s: the disk hangs, or another program holds the file",
+        "a write has been running for 10 s: the disk hangs, or another program holds the file",
     );
     let written = write.await;
     health.ok(HEALTH);
