@@ -1,6 +1,6 @@
 //! The background work after the 2xx: maps changes, plans and sends invalidations, tracks them.
 //!
-//! Each worker has its own file and runs in the loop of [`runner`]: it reads the store, does what is
+//! Each worker has its own file and runs in the loop of `runner`: it reads the store, does what is
 //! due, and sleeps until a wake-up or its next due time. All state that must survive a restart is in
 //! the store. Time comes only from the clock port.
 
