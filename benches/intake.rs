@@ -7,7 +7,6 @@
     clippy::unwrap_used,
     clippy::doc_markdown,
     clippy::needless_pass_by_value,
-    clippy::format_collect,
     clippy::print_stderr,
     clippy::print_stdout,
     unreachable_pub,

@@ -57,7 +57,7 @@ async fn play(seed: u64) {
     }
     aws.cloudfront
         .complete_after(Duration::from_millis(random.u64(1..2_000)));
-    aws.cloudfront.limit_calls(20.0, 5);
+    aws.cloudfront.limit_calls(20.0, 5 + 1);
     aws.cloudfront.limit_items(100_000.0, 100.0);
     aws.cloudfront.limit_in_progress(3_000, 15);
     let mut setup = Setup::new(&aws);
@@ -110,7 +110,7 @@ async fn play(seed: u64) {
     eprintln!("{changes} changes, calls: {answers:?}");
     let made = aws.cloudfront.invalidations().into_iter().map(|one| Made {
         caller_reference: one.caller_reference,
-        items: one.paths,
+        items: one.items,
         created_at: one.created_at,
     });
     let audited = audit(setup.store(), made.collect()).await;

@@ -88,7 +88,7 @@ async fn holds(aws: &FakeAws, setup: &Setup, accepted: &[String]) {
         let (distribution, items) = batch.expect("the invalidation comes from a stored batch");
         assert_eq!(
             (distribution, items),
-            (&invalidation.distribution_id, &invalidation.paths)
+            (&invalidation.distribution_id, &invalidation.items)
         );
     }
     let mut paths: Vec<_> = ["E1", "E2"]
@@ -177,9 +177,10 @@ async fn killed_between_the_call_and_its_answer() {
             assert_eq!(service.sns(body(&signer, &key)).await.status(), 200);
             accepted.push(key);
         }
-        let lost = |call: &&crate::support::cloudfront::Call| call.answer == "lost";
         let hanging = || {
-            (aws.cloudfront.calls().iter().filter(lost).count() >= 2 * (round + 1)).then_some(())
+            let calls = aws.cloudfront.calls();
+            let lost = calls.iter().filter(|call| call.answer == "lost");
+            (lost.count() >= 2 * (round + 1)).then_some(())
         };
         until("both calls hang", hanging).await;
         service.kill();

@@ -31,6 +31,7 @@ mod load;
 mod manual;
 mod mapping;
 mod memory;
+mod model;
 mod openapi;
 mod operate;
 mod outbound;
