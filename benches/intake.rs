@@ -12,7 +12,6 @@
     unreachable_pub,
     clippy::disallowed_methods,
     dead_code,
-    unused_macros,
     reason = "a benchmark measures real time, reads as prose, and shares the tests' support"
 )]
 

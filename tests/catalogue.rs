@@ -3,7 +3,6 @@
 use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
-    pause,
     service::{Service, Setup},
     signer::{Signer, s3_records},
     until,
@@ -173,11 +172,8 @@ async fn disabled_distributions_and_keys_outside_are_left_alone() {
     let answer = service.invalidate("E1", &["/a"]).await;
     let request: serde_json::Value = answer.json().await.unwrap();
     let path = format!("/requests/{}", request["id"].as_str().unwrap());
-    let mut view = service.get(&path).await;
-    while view["state"] == "accepted" {
-        pause().await;
-        view = service.get(&path).await;
-    }
+    eventually!(service.get(&path).await["state"] != "accepted");
+    let view = service.get(&path).await;
     assert_eq!(view["state"], "completed");
     assert_eq!(view["invalidations"], serde_json::json!([]));
     assert_eq!(view["skipped"][0]["distribution_id"], "E1");

@@ -1,7 +1,5 @@
 //! Somebody subscribes us, and the subscription is confirmed whatever happens meanwhile.
 
-use std::time::Duration;
-
 use crate::support::{
     aws::FakeAws,
     service::Setup,
@@ -60,7 +58,7 @@ async fn the_request_does_not_wait_for_the_confirmation() {
     aws.sns.set_down(true);
     let service = Setup::new(&aws).start().await;
     let body = signer.subscription_confirmation(&"ab".repeat(112)).body();
-    #[expect(clippy::disallowed_methods, reason = "a deadline for the real service")]
-    let answer = tokio::time::timeout(Duration::from_secs(5), service.sns(body)).await;
-    assert_eq!(answer.expect("an answer in time").status(), 200);
+    // If it waited, its own deadline would come first, and the answer be 503.
+    assert_eq!(service.sns(body).await.status(), 200);
+    assert!(aws.sns.confirmations().is_empty());
 }

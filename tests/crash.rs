@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::support::{
+    Patience,
     aws::FakeAws,
     cloudfront::{Distribution, Fault},
-    pause,
     service::Setup,
     signer::{Signer, s3_records},
     until,
@@ -121,7 +121,8 @@ fn body(signer: &Signer, key: &str) -> String {
 }
 
 async fn all_completed(service: &crate::support::service::Service) {
-    for _ in 0..1_500 {
+    let patience = Patience::new();
+    loop {
         let open = service.get("/invalidations?status=pending&limit=1").await;
         let waiting =
             ["E1", "E2"].map(|id| format!("purgefront_waiting_items{{distribution_id=\"{id}\"}}"));
@@ -129,9 +130,8 @@ async fn all_completed(service: &crate::support::service::Service) {
         if open["invalidations"] == serde_json::json!([]) && waits == 0 {
             return;
         }
-        pause().await;
+        patience.pause("something is still open").await;
     }
-    panic!("something is still open");
 }
 
 #[tokio::test]

@@ -25,9 +25,9 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{
-    forged::World,
-    support::signer::{Signer, s3_records},
+use crate::support::{
+    signer::{Signer, s3_records},
+    world::World,
 };
 
 const SLOW: usize = 200;

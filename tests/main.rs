@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::doc_markdown,
     clippy::needless_pass_by_value,
-    clippy::too_many_lines,
     clippy::format_collect,
     clippy::unchecked_time_subtraction,
     clippy::print_stderr,
@@ -40,6 +39,7 @@ mod refused;
 mod retries;
 mod secrets;
 mod simulation;
+mod sizes;
 mod tls;
 mod tokens;
 mod upload;

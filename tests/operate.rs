@@ -1,6 +1,6 @@
 //! An operator pauses and resumes, looks after dead letters, and stops the service.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -246,7 +246,7 @@ async fn sigterm_fails_readiness_first_and_a_second_one_ends_it_now() {
     let aws = FakeAws::start().await;
     aws.cloudfront.put(Distribution::of("E1", "site"));
     let mut setup = Setup::new(&aws);
-    setup.set_env("PURGEFRONT_SERVER__DRAIN", "60s");
+    setup.set_env("PURGEFRONT_SERVER__DRAIN", "1h");
     let service = setup.start().await;
     service.knows_the_catalogue().await;
     let pid = service.pid().to_string();
@@ -268,7 +268,7 @@ async fn sigterm_fails_readiness_first_and_a_second_one_ends_it_now() {
     })
     .await;
     terminate();
-    #[expect(clippy::disallowed_methods, reason = "a deadline for the real service")]
-    let ended = tokio::time::timeout(Duration::from_secs(20), service.ended()).await;
-    assert_eq!(ended.expect("it ends now").0.code(), Some(0));
+    // Long before it has drained.
+    let (status, _) = service.ended().await;
+    assert_eq!(status.code(), Some(0));
 }

@@ -80,7 +80,7 @@ async fn a_distribution_that_is_refused_delays_no_other_and_readiness_says_what_
             .as_str()
             .is_some_and(|error| error.contains("AccessDenied"))
     };
-    assert!(service.events().iter().any(denied));
+    eventually!(service.events().iter().any(denied));
     aws.cloudfront
         .fail_next([Fault::TooManyInProgress, Fault::LostBefore]);
     service.invalidate("E2", &["/c"]).await;

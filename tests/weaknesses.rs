@@ -35,13 +35,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{
-    forged::World,
-    support::{
-        service::TOKEN,
-        signer::{TOPIC, record},
-        until,
-    },
+use crate::support::{
+    service::TOKEN,
+    signer::{TOPIC, record},
+    until,
+    world::World,
 };
 
 /// The cells of a Markdown table's line; nothing where it is none.

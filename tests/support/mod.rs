@@ -1,5 +1,15 @@
 //! What the journeys share: the fake AWS, a signer of messages, and the service itself.
 
+/// Waits until a condition that has to be awaited holds; fails the test when it never does.
+macro_rules! eventually {
+    ($condition:expr) => {{
+        let patience = $crate::support::Patience::new();
+        while !$condition {
+            patience.pause(stringify!($condition)).await;
+        }
+    }};
+}
+
 pub mod audit;
 pub mod aws;
 pub mod clock;
@@ -13,18 +23,9 @@ pub mod service;
 pub mod signer;
 pub mod simulated;
 pub mod sns;
+pub mod world;
 
 use std::time::{Duration, Instant};
-
-/// Waits until a condition that has to be awaited holds; fails the test when it never does.
-macro_rules! eventually {
-    ($condition:expr) => {{
-        let patience = $crate::support::Patience::new();
-        while !$condition {
-            patience.pause(stringify!($condition)).await;
-        }
-    }};
-}
 
 /// Waits until something is there; fails the test when it does not come.
 pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
@@ -37,7 +38,7 @@ pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// How long a test has waited for something.
+/// How long a test has waited, and may wait.
 pub struct Patience(Instant);
 
 impl Patience {
@@ -46,12 +47,13 @@ impl Patience {
         Self(Instant::now())
     }
 
+    pub fn lasted(&self) -> Duration {
+        self.0.elapsed()
+    }
+
     /// A moment between two looks, as long as there is hope.
     pub async fn pause(&self, what: &str) {
-        assert!(
-            self.0.elapsed() < service::PATIENCE,
-            "waited in vain: {what}"
-        );
+        assert!(self.lasted() < service::PATIENCE, "waited in vain: {what}");
         pause().await;
     }
 }
