@@ -40,6 +40,7 @@ mod retries;
 mod secrets;
 mod simulation;
 mod sizes;
+mod soak;
 mod tls;
 mod tokens;
 mod upload;
