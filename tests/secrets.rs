@@ -303,6 +303,10 @@ async fn nothing_secret_is_logged_in_a_full_run() {
         (aws.cloudfront.paths("E1").len() >= 2).then_some(())
     })
     .await;
+    // Said when CloudFront and SNS have answered, which is after they have done it.
+    for last in ["subscription confirmed", "invalidation created"] {
+        eventually!(service.log_text().contains(last));
+    }
     said += &service.log_text();
     service.kill();
     let service = setup.start().await;
