@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/.tools/bin
 FUZZ := certificate config envelope key_decoding path_encoding records rules
 SECONDS := 60
 
-.PHONY: help demo test check advisories bench release lint-docker image-dry-run sbom fuzz
+.PHONY: help demo test soak check advisories bench release lint-docker image-dry-run sbom fuzz
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -25,8 +25,11 @@ $(VENV)/installed: deploy/demo/requirements.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-test: ## Run all tests
+test: ## Run all tests but soak's, however busy the machine is
 	cargo test --locked
+
+soak: ## Run load for minutes: a crowd, 20,000 messages, a million changes (needs a quiet machine)
+	cargo test --locked --test it -- --ignored --nocapture --test-threads=1 soak::
 
 check: .tools/deny lint-docker ## Check formatting, lints, docs and dependencies
 	cargo fmt --check

@@ -7,13 +7,11 @@
     clippy::unwrap_used,
     clippy::doc_markdown,
     clippy::needless_pass_by_value,
-    clippy::format_collect,
     clippy::print_stderr,
     clippy::print_stdout,
     unreachable_pub,
     clippy::disallowed_methods,
     dead_code,
-    unused_macros,
     reason = "a benchmark measures real time, prints results, and shares the tests' support code"
 )]
 

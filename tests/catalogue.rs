@@ -3,7 +3,6 @@
 use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
-    pause,
     service::{Service, Setup},
     signer::{Signer, s3_records},
     until,
@@ -47,11 +46,8 @@ async fn changes_wait_in_the_journal_until_the_catalogue_was_read() {
     let service = setup.start().await;
     uploads(&service, &signer, "site", "early").await;
     assert_eq!(service.invalidate("E1", &["/a"]).await.status(), 503);
-    let (status, body) = service.ready().await;
-    assert_eq!(
-        (status, &body["checks"]["catalogue"]["state"]),
-        (200, &"warn".into())
-    );
+    eventually!(service.ready().await.1["checks"]["catalogue"]["state"] == "warn");
+    assert_eq!(service.ready().await.0, 200);
     aws.cloudfront.set_down(false);
     covered(&aws, "E1", "/early").await;
 }
@@ -105,9 +101,16 @@ async fn an_unknown_bucket_is_looked_up_once_and_a_new_distribution_found() {
     aws.cloudfront.put(Distribution::of("E1", "site"));
     let service = setup.start().await;
     service.knows_the_catalogue().await;
-    let lists = aws.cloudfront.reads("list");
+    let readings = || {
+        let events = service.events();
+        let read = events
+            .iter()
+            .filter(|line| line["message"] == "the catalogue was read");
+        read.count()
+    };
+    let (lists, before) = (aws.cloudfront.reads("list"), readings());
     uploads(&service, &signer, "nobodys", "a").await;
-    eventually!(aws.cloudfront.reads("list") != lists);
+    eventually!(readings() > before);
     // Now that it is known to be nobody's, others of it end without a look.
     uploads(&service, &signer, "nobodys", "b").await;
     uploads(&service, &signer, "site", "c").await;
@@ -131,9 +134,9 @@ async fn where_the_root_object_is_denied_mapping_goes_on_and_readiness_warns() {
     uploads(&service, &signer, "site", "index.html").await;
     covered(&aws, "E1", "/index.html").await;
     assert_eq!(aws.cloudfront.paths("E1"), ["/index.html"]);
-    let (_, body) = service.ready().await;
-    let check = &body["checks"]["root_objects"];
-    assert_eq!(check["state"], "warn");
+    let check = || async { service.ready().await.1["checks"]["root_objects"].clone() };
+    eventually!(check().await["state"] == "warn");
+    let check = check().await;
     assert!(
         check["detail"]
             .as_str()
@@ -173,11 +176,8 @@ async fn disabled_distributions_and_keys_outside_are_left_alone() {
     let answer = service.invalidate("E1", &["/a"]).await;
     let request: serde_json::Value = answer.json().await.unwrap();
     let path = format!("/requests/{}", request["id"].as_str().unwrap());
-    let mut view = service.get(&path).await;
-    while view["state"] == "accepted" {
-        pause().await;
-        view = service.get(&path).await;
-    }
+    eventually!(service.get(&path).await["state"] != "accepted");
+    let view = service.get(&path).await;
     assert_eq!(view["state"], "completed");
     assert_eq!(view["invalidations"], serde_json::json!([]));
     assert_eq!(view["skipped"][0]["distribution_id"], "E1");

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::support::{
+    Patience,
     aws::FakeAws,
     cloudfront::{Distribution, Fault},
-    pause,
     service::Setup,
     signer::{Signer, s3_records},
     until,
@@ -88,7 +88,7 @@ async fn holds(aws: &FakeAws, setup: &Setup, accepted: &[String]) {
         let (distribution, items) = batch.expect("the invalidation comes from a stored batch");
         assert_eq!(
             (distribution, items),
-            (&invalidation.distribution_id, &invalidation.paths)
+            (&invalidation.distribution_id, &invalidation.items)
         );
     }
     let mut paths: Vec<_> = ["E1", "E2"]
@@ -121,7 +121,8 @@ fn body(signer: &Signer, key: &str) -> String {
 }
 
 async fn all_completed(service: &crate::support::service::Service) {
-    for _ in 0..1_500 {
+    let patience = Patience::new();
+    loop {
         let open = service.get("/invalidations?status=pending&limit=1").await;
         let waiting =
             ["E1", "E2"].map(|id| format!("purgefront_waiting_items{{distribution_id=\"{id}\"}}"));
@@ -129,9 +130,8 @@ async fn all_completed(service: &crate::support::service::Service) {
         if open["invalidations"] == serde_json::json!([]) && waits == 0 {
             return;
         }
-        pause().await;
+        patience.pause("something is still open").await;
     }
-    panic!("something is still open");
 }
 
 #[tokio::test]
@@ -177,9 +177,10 @@ async fn killed_between_the_call_and_its_answer() {
             assert_eq!(service.sns(body(&signer, &key)).await.status(), 200);
             accepted.push(key);
         }
-        let lost = |call: &&crate::support::cloudfront::Call| call.answer == "lost";
         let hanging = || {
-            (aws.cloudfront.calls().iter().filter(lost).count() >= 2 * (round + 1)).then_some(())
+            let calls = aws.cloudfront.calls();
+            let lost = calls.iter().filter(|call| call.answer == "lost");
+            (lost.count() >= 2 * (round + 1)).then_some(())
         };
         until("both calls hang", hanging).await;
         service.kill();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{
     simulated::Nature,
-    world::{Input, World, nature},
+    simulation::{Input, World, nature},
 };
 
 /// 100,000 changes, as they may come at once.

@@ -52,9 +52,8 @@ async fn an_emulators_certificate_is_believed_only_from_its_own_origin() {
     let mut setup = Setup::new(&aws);
     setup.set_env("PURGEFRONT_SNS__EMULATOR", &origin);
     let service = setup.start().await;
-    assert!(service.log_text().contains("never in production"));
-    let check = &service.ready().await.1["checks"]["emulator"];
-    assert_eq!(check["state"], "warn");
+    eventually!(service.log_text().contains("never in production"));
+    eventually!(service.ready().await.1["checks"]["emulator"]["state"] == "warn");
     let odd_time = message(&url).with("Timestamp", json!(now_with_micros()));
     assert_eq!(service.sns(odd_time.body()).await.status(), 200);
     until("the path", || aws.cloudfront.paths("E1").pop()).await;

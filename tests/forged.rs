@@ -1,122 +1,18 @@
 //! Forged, replayed and misread messages, each named after its row of the table in
 //! tests/weaknesses.rs: a clear answer, nothing kept, nobody asked.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::support::{
+    Patience,
     aws::FakeAws,
-    cloudfront::Distribution,
-    pause,
     service::{Service, Setup},
     signer::{Message, Signer, TOPIC, s3_records},
     sns::Certificate,
     until,
+    world::World,
 };
-
-/// A service in front of one distribution, and a signer whose certificate SNS serves.
-pub struct World {
-    pub aws: FakeAws,
-    pub signer: Signer,
-    setup: Setup,
-    pub service: Service,
-}
-
-impl World {
-    pub async fn start() -> Self {
-        Self::start_with(&[]).await
-    }
-
-    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
-        Self::start_in(FakeAws::start().await, settings).await
-    }
-
-    pub async fn start_in(aws: FakeAws, settings: &[(&str, &str)]) -> Self {
-        aws.cloudfront.put(Distribution::of("E1", "site"));
-        let signer = Signer::new();
-        aws.sns.serve(&signer.file_name, signer.certificate());
-        let mut setup = Setup::new(&aws);
-        for (name, value) in settings {
-            setup.set_env(name, *value);
-        }
-        let service = setup.start().await;
-        Self {
-            aws,
-            signer,
-            setup,
-            service,
-        }
-    }
-
-    pub async fn restarted(self) -> Self {
-        self.service.kill();
-        let service = self.setup.start().await;
-        Self { service, ..self }
-    }
-
-    /// The files of the store, the lock and SQLite's own, and who may use them.
-    pub fn modes_of_the_store(&self) -> Vec<(String, u32)> {
-        let home = self.setup.store().parent().unwrap();
-        let files = std::fs::read_dir(home).unwrap().map(Result::unwrap);
-        let modes = files.map(|file| {
-            let name = file.file_name().into_string().unwrap();
-            (name, file.metadata().unwrap().permissions().mode() & 0o777)
-        });
-        modes
-            .filter(|(name, _)| name.starts_with("purgefront.db"))
-            .collect()
-    }
-
-    pub fn upload(&self) -> Message<'_> {
-        let text = s3_records("site", &[("ObjectCreated:Put", "a")]);
-        self.signer.notification(&text)
-    }
-
-    pub async fn accepts(&self, body: String) {
-        let answer = self.service.sns(body).await;
-        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
-    }
-
-    /// The whole refusal: status, type, counter, and nothing of it in the store.
-    async fn refuses(&self, body: String, status: u16, slug: &str) {
-        let counter = format!("purgefront_sns_messages_total{{outcome=\"{slug}\"}}");
-        let before = (self.service.metric(&counter).await, self.kept().await);
-        let answer = self.service.sns(body.clone()).await;
-        assert_eq!(answer.status(), status, "{slug}: {body}");
-        let problem: Value = answer.json().await.unwrap();
-        let expected = format!("urn:purgefront:problem:{slug}");
-        assert_eq!(problem["type"], expected, "{body}");
-        let after = (self.service.metric(&counter).await, self.kept().await);
-        assert_eq!(after, (before.0 + 1, before.1), "{slug}: {body}");
-        assert_eq!(self.service.ready().await.0, 200);
-    }
-
-    /// Messages, changes and dead letters in the store.
-    pub async fn kept(&self) -> (i64, i64, i64) {
-        let options = SqliteConnectOptions::new()
-            .filename(self.setup.store())
-            .read_only(true);
-        let mut store = SqliteConnection::connect_with(&options).await.unwrap();
-        let counts = "SELECT (SELECT count(*) FROM messages), \
-                      (SELECT count(*) FROM changes), (SELECT count(*) FROM dead_letters)";
-        sqlx::query_as(counts).fetch_one(&mut store).await.unwrap()
-    }
-
-    /// That nobody was asked for a certificate, nor for anything else but the account.
-    fn asked_nobody(&self) {
-        let hosts = self.aws.hosts();
-        let others: Vec<_> = hosts
-            .iter()
-            .filter(|host| *host != "cloudfront.amazonaws.com:443")
-            .collect();
-        assert!(others.is_empty(), "{others:?}");
-        assert_eq!(self.aws.sns.fetches(&self.signer.file_name), 0);
-        assert!(self.aws.cloudfront.calls().is_empty());
-    }
-}
 
 /// A message that is right in everything but its certificate's address is refused for that, and
 /// the address is not asked.
@@ -370,6 +266,7 @@ async fn b9_junk_addresses_are_no_request_cannon() {
         ("PURGEFRONT_SNS__CERT_FETCH_BURST", "3"),
     ])
     .await;
+    let began = Patience::new();
     world.accepts(world.upload().body()).await;
     let names: Vec<_> = (0..10)
         .map(|at| format!("SimpleNotificationService-{at:032x}.pem"))
@@ -379,8 +276,13 @@ async fn b9_junk_addresses_are_no_request_cannon() {
         let junk = world.upload().with("SigningCertURL", url).body();
         world.refuses(junk, 503, "certificate-unavailable").await;
     }
-    let fetched: usize = names.iter().map(|name| world.aws.sns.fetches(name)).sum();
-    assert!(fetched <= 2, "{fetched} of ten were fetched");
+    let fetched: u64 = names
+        .iter()
+        .map(|name| world.aws.sns.fetches(name) as u64)
+        .sum();
+    // Another one may be fetched each minute.
+    let most = 2 + began.lasted().as_secs() / 60;
+    assert!(fetched <= most, "{fetched} of ten were fetched");
     // And those who need no fetch are not kept out.
     world.accepts(world.upload().body()).await;
 }
@@ -416,26 +318,35 @@ async fn b11_a_replay_is_known_for_as_long_as_its_age_lets_it_in() {
     setup.set_env("PURGEFRONT_SNS__MAX_AGE", "3s");
     setup.set_env("PURGEFRONT_SNS__MAX_SKEW", "1s");
     setup.set_env("PURGEFRONT_STORE__KEEP", "4s");
-    let body = signer.subscription_confirmation(&"ab".repeat(112)).body();
-    let mut outcomes = Vec::new();
+    let too_old = "urn:purgefront:problem:too-old";
+    let answered = async |service: &Service, body: &str| -> Value {
+        service.sns(body).await.json().await.unwrap()
+    };
+    let service = setup.start().await;
+    let patience = Patience::new();
+    let body = loop {
+        let confirmation = signer.subscription_confirmation(&"ab".repeat(112));
+        let body = confirmation.body();
+        let answer = answered(&service, &body).await;
+        if answer["outcome"] == "accepted" {
+            break body;
+        }
+        // On a busy machine its three seconds may be over when it arrives.
+        assert_eq!(answer["type"], too_old);
+        patience.pause("one that is young enough").await;
+    };
+    service.kill();
     loop {
         // A start forgets what is old enough.
         let service = setup.start().await;
-        let answer: Value = service.sns(body.clone()).await.json().await.unwrap();
-        if answer["type"] == "urn:purgefront:problem:too-old" {
+        let answer = answered(&service, &body).await;
+        if answer["type"] == too_old {
             break;
         }
-        outcomes.push(answer["outcome"].as_str().unwrap().to_owned());
-        for _ in 0..10 {
-            pause().await;
-        }
+        assert_eq!(answer["outcome"], "duplicate");
         service.kill();
+        patience.pause("it is too old").await;
     }
-    assert_eq!(outcomes.remove(0), "accepted");
-    assert!(
-        outcomes.iter().all(|one| one == "duplicate"),
-        "{outcomes:?}"
-    );
 
     setup.set_env("PURGEFRONT_STORE__KEEP", "3s");
     let (status, said) = setup.spawn().ended().await;

@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::doc_markdown,
     clippy::needless_pass_by_value,
-    clippy::too_many_lines,
     clippy::format_collect,
     clippy::unchecked_time_subtraction,
     clippy::print_stderr,
@@ -34,6 +33,7 @@ mod load;
 mod manual;
 mod mapping;
 mod memory;
+mod model;
 mod openapi;
 mod operate;
 mod outbound;
@@ -43,6 +43,8 @@ mod request_ids;
 mod retries;
 mod secrets;
 mod simulation;
+mod sizes;
+mod soak;
 mod supervision;
 mod tls;
 mod tokens;

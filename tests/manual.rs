@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
-    pause,
     service::{Service, Setup, TOKEN},
     until,
 };
@@ -44,11 +43,8 @@ async fn a_request_goes_out_as_given_and_is_followed_to_completed() {
     assert_eq!(aws.cloudfront.paths("E1"), ["/b/*", "/a%20b", "/q?x=1"]);
 
     let path = format!("/requests/{}", request["id"].as_str().unwrap());
-    let mut view = service.get(&path).await;
-    while view["state"] != "completed" {
-        pause().await;
-        view = service.get(&path).await;
-    }
+    eventually!(service.get(&path).await["state"] == "completed");
+    let view = service.get(&path).await;
     let invalidation = &view["invalidations"][0];
     assert_eq!(invalidation["status"], "completed");
     let id = invalidation["id"].as_str().unwrap();

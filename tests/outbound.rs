@@ -12,14 +12,12 @@ use proptest::{
 };
 use serde_json::json;
 
-use crate::{
-    forged::World,
-    support::{
-        aws::FakeAws,
-        service::TOKEN,
-        signer::{TOPIC, record},
-        until,
-    },
+use crate::support::{
+    aws::FakeAws,
+    service::TOKEN,
+    signer::{TOPIC, record},
+    until,
+    world::World,
 };
 
 const MESSAGES: usize = 400;

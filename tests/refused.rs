@@ -6,8 +6,8 @@ use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
 use crate::support::{
+    Patience,
     aws::FakeAws,
-    pause,
     service::{Service, Setup},
     signer::{Signer, s3_records},
     sns::Certificate,
@@ -44,62 +44,57 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-#[tokio::test]
-async fn what_is_not_from_sns_is_refused_and_reaches_nobody() {
+/// A service whose signer SNS serves, and what that signer would sign.
+async fn started() -> (FakeAws, Signer, Service, String) {
     let aws = FakeAws::start().await;
     let signer = Signer::new();
     aws.sns.serve(&signer.file_name, signer.certificate());
     let service = Setup::new(&aws).start().await;
     let text = s3_records("site", &[("ObjectCreated:Put", "a")]);
-    let message = || signer.notification(&text);
-    let good = message().signed();
+    (aws, signer, service, text)
+}
 
-    for (body, status, slug) in [
+/// Bodies that are refused for what stands in them.
+fn misshapen(signer: &Signer, text: &str) -> Vec<(String, u16, &'static str)> {
+    let message = signer.notification(text);
+    let good = message.signed();
+    let twice = format!("{{\"Type\":\"Notification\",{}", &good.to_string()[1..]);
+    let foreign = "arn:aws:sns:us-east-1:999999999999:site-changes";
+    let altered = |field: &str, value: Value| tampered(good.clone(), field, value);
+    vec![
         (String::new(), 400, "not-json"),
         ("{\"Type\":".to_owned(), 400, "not-json"),
         ("[]".to_owned(), 400, "not-an-object"),
+        (twice, 400, "duplicate-key"),
+        (altered("Type", json!("Notifications")), 400, "unknown-type"),
+        (text.to_owned(), 400, "raw-delivery"),
         (
-            format!("{{\"Type\":\"Notification\",{}", &good.to_string()[1..]),
-            400,
-            "duplicate-key",
-        ),
-        (
-            tampered(good.clone(), "Type", "Notifications"),
-            400,
-            "unknown-type",
-        ),
-        (text.clone(), 400, "raw-delivery"),
-        (
-            message()
-                .with(
-                    "TopicArn",
-                    "arn:aws:sns:us-east-1:999999999999:site-changes",
-                )
-                .body(),
+            message.clone().with("TopicArn", foreign).body(),
             403,
             "topic-not-allowed",
         ),
+        (altered("MessageId", json!("no uuid")), 400, "bad-field"),
+        (altered("Message", json!(7)), 400, "bad-field"),
+        (message.fields.to_string(), 400, "bad-field"),
         (
-            tampered(good.clone(), "MessageId", "no uuid"),
-            400,
-            "bad-field",
-        ),
-        (tampered(good.clone(), "Message", 7), 400, "bad-field"),
-        (message().fields.to_string(), 400, "bad-field"),
-        (
-            tampered(good.clone(), "SignatureVersion", "3"),
+            altered("SignatureVersion", json!("3")),
             400,
             "signature-version",
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn what_is_not_from_sns_is_refused_and_reaches_nobody() {
+    let (aws, signer, service, text) = started().await;
+    for (body, status, slug) in misshapen(&signer, &text) {
         refuses(&service, body, status, slug).await;
     }
+    let good = signer.notification(&text).signed();
     let url = good["SigningCertURL"].as_str().unwrap().to_owned();
+    let host = "sns.us-east-1.amazonaws.com";
     for bad in [
-        url.replace(
-            "sns.us-east-1.amazonaws.com",
-            "sns.us-east-1.amazonaws.com.evil.example",
-        ),
+        url.replace(host, &format!("{host}.evil.example")),
         url.replace("us-east-1", "us-west-2"),
         url.replace("https:", "http:"),
         url.replace(".com/", ".com:8443/"),
@@ -111,42 +106,6 @@ async fn what_is_not_from_sns_is_refused_and_reaches_nobody() {
         let body = tampered(good.clone(), "SigningCertURL", bad);
         refuses(&service, body, 403, "certificate-url").await;
     }
-    let sns = "sns.us-east-1.amazonaws.com:443";
-    assert!(
-        !aws.hosts().contains(sns),
-        "nothing was fetched for any of these"
-    );
-
-    for (body, slug) in [
-        (tampered(good.clone(), "Signature", "AAAA"), "signature"),
-        (tampered(good.clone(), "Message", "another"), "signature"),
-        (
-            message().with("SignatureVersion", "1").signed().to_string(),
-            "accepted",
-        ),
-        (
-            tampered(
-                message().with("SignatureVersion", "1").signed(),
-                "SignatureVersion",
-                "2",
-            ),
-            "signature",
-        ),
-        (message().at(now() - 25.hours()).body(), "too-old"),
-    ] {
-        if slug == "accepted" {
-            assert_eq!(service.sns(body).await.status(), 200);
-        } else {
-            refuses(&service, body, 403, slug).await;
-        }
-    }
-    refuses(
-        &service,
-        message().at(now() + 1.hour()).body(),
-        503,
-        "from-the-future",
-    )
-    .await;
     let raw = service
         .client
         .post(format!("{}/sns", service.url))
@@ -159,14 +118,32 @@ async fn what_is_not_from_sns_is_refused_and_reaches_nobody() {
     assert_eq!(raw.status(), 400);
     assert!(raw.text().await.unwrap().contains("raw-delivery"));
     refuses(&service, "x".repeat(512 * 1024 + 1), 413, "too-large").await;
-
-    let hosts = aws.hosts();
     assert!(
-        hosts
-            .iter()
-            .all(|host| host.ends_with(".amazonaws.com:443")),
-        "{hosts:?}"
+        !aws.hosts().contains(&format!("{host}:443")),
+        "nothing was fetched for any of these"
     );
+}
+
+#[tokio::test]
+async fn what_sns_did_not_sign_or_not_lately_is_refused() {
+    let (aws, signer, service, text) = started().await;
+    let message = || signer.notification(&text);
+    let good = message().signed();
+    let version_1 = message().with("SignatureVersion", "1").signed();
+    assert_eq!(service.sns(version_1.to_string()).await.status(), 200);
+    for (body, slug) in [
+        (tampered(good.clone(), "Signature", "AAAA"), "signature"),
+        (tampered(good, "Message", "another"), "signature"),
+        (tampered(version_1, "SignatureVersion", "2"), "signature"),
+        (message().at(now() - 25.hours()).body(), "too-old"),
+    ] {
+        refuses(&service, body, 403, slug).await;
+    }
+    let early = message().at(now() + 1.hour()).body();
+    refuses(&service, early, 503, "from-the-future").await;
+    let hosts = aws.hosts();
+    let known = |host: &String| host.ends_with(".amazonaws.com:443");
+    assert!(hosts.iter().all(known), "{hosts:?}");
 }
 
 #[tokio::test]
@@ -224,9 +201,10 @@ async fn a_certificate_that_cannot_be_had_now_is_asked_for_again() {
     );
     refuses(&service, body.clone(), 503, "certificate-unavailable").await;
     // A failure is remembered for a moment, not for ever.
+    let patience = Patience::new();
     while aws.sns.fetches(&signer.file_name) < 4 {
         assert!([200, 503].contains(&service.sns(body.clone()).await.status().as_u16()));
-        pause().await;
+        patience.pause("the certificate is asked for again").await;
     }
     assert_eq!(service.sns(body).await.status(), 200);
     assert!(aws.hosts().iter().all(|host| !host.contains("evil")));

@@ -30,8 +30,11 @@ async fn refusals_are_waited_out_and_the_same_pair_resent() {
         ["lost", "Throttling", "ServiceUnavailable", "repeated"]
     );
     let calls = aws.cloudfront.calls();
-    let references: BTreeSet<_> = calls.iter().map(|call| &call.caller_reference).collect();
-    let lists: BTreeSet<_> = calls.iter().map(|call| &call.paths).collect();
+    let references: BTreeSet<_> = calls
+        .iter()
+        .map(|call| &call.order.caller_reference)
+        .collect();
+    let lists: BTreeSet<_> = calls.iter().map(|call| &call.order.items).collect();
     assert_eq!(
         (references.len(), lists.len()),
         (1, 1),
@@ -77,7 +80,7 @@ async fn a_distribution_that_is_refused_delays_no_other_and_readiness_says_what_
             .as_str()
             .is_some_and(|error| error.contains("AccessDenied"))
     };
-    assert!(service.events().iter().any(denied));
+    eventually!(service.events().iter().any(denied));
     aws.cloudfront
         .fail_next([Fault::TooManyInProgress, Fault::LostBefore]);
     service.invalidate("E2", &["/c"]).await;

@@ -180,6 +180,95 @@ async fn send_all(service: &Service, signer: &Signer, token: &str) {
     }
 }
 
+/// What the API and the operators' listener say, asked rightly and wrongly. What a caller may
+/// see of its own request is left out.
+async fn ask_all(service: &Service, token: &str) -> String {
+    let mut said = String::new();
+    let (url, admin) = (&service.url, &service.admin_url);
+    let request = json!({"distribution_id": "E1", "paths": ["/b"], "reason": "a test"});
+    let invalidate = format!("{url}/invalidate");
+    let (status, answer) = call(service, API_TOKEN, &invalidate, Some(request.clone())).await;
+    assert_eq!(status, 202, "{answer}");
+    let (status, answer) = call(service, GUESSED_TOKEN, &invalidate, Some(request)).await;
+    assert_eq!(status, 401);
+    said += &answer;
+    let bad = json!({"distribution_id": token, "paths": [token], "token": API_TOKEN});
+    let (_, answer) = call(service, API_TOKEN, &invalidate, Some(bad)).await;
+    said += &answer.replace(token, "");
+    for url in [
+        format!("{admin}/metrics"),
+        format!("{admin}/readyz"),
+        format!("{admin}/deadletters"),
+        format!("{url}/invalidations"),
+        format!("{url}/requests/x"),
+        format!("{url}/readyz"),
+    ] {
+        said += &call(service, API_TOKEN, &url, None).await.1;
+    }
+    said
+}
+
+/// What the command line says.
+fn type_all(setup: &Setup, admin: &str) -> String {
+    let mut said = String::new();
+    let file = setup.store().with_file_name("token");
+    let file = file.to_str().unwrap();
+    let operations = [
+        &["deadletters", "list"][..],
+        &["deadletters", "list", "--json"],
+        &["deadletters", "replay", "1"],
+        &["deadletters", "list", "--token-file", file],
+        &["pause"],
+        &["resume"],
+    ];
+    let to = ["--admin-url", admin];
+    let operations = operations.map(|words| [words, &to].concat());
+    let others = [&["check"][..], &["serve", "--help"], &["pause", "--help"]];
+    for words in operations.into_iter().chain(others.map(<[_]>::to_vec)) {
+        let (_, out, err) = setup.run(&words);
+        assert!(
+            !out.contains("panicked") && !err.contains("panicked"),
+            "{err}"
+        );
+        said += &(out + &err);
+    }
+    said
+}
+
+/// That what was looked at is a whole run's, at its loudest.
+fn assert_whole(said: &str) {
+    for expected in [
+        "TRACE",
+        "subscription confirmed",
+        "message refused",
+        "dead letter",
+        "invalidation created",
+        "CreateInvalidation",
+    ] {
+        assert!(said.contains(expected), "nothing was said of: {expected}");
+    }
+}
+
+fn assert_nothing_secret(said: &str, sns_token: &str) {
+    let found: Vec<_> = said
+        .lines()
+        .flat_map(|line| {
+            // The SDK's debugging tells the id of a key, which opens nothing by itself.
+            let by_sdk = line.contains("\"target\":\"aws_");
+            let id = (!by_sdk).then(|| ACCESS_KEY.to_owned());
+            let held = secrets(sns_token).into_iter().chain(id);
+            held.filter(|secret| line.contains(secret))
+                .map(move |secret| format!("{secret}: {line:.600}"))
+        })
+        .collect();
+    assert!(
+        found.is_empty(),
+        "{} times:\n{}",
+        found.len(),
+        found[..found.len().min(8)].join("\n")
+    );
+}
+
 #[tokio::test]
 async fn nothing_secret_is_logged_in_a_full_run() {
     let aws = FakeAws::start().await;
@@ -193,7 +282,6 @@ async fn nothing_secret_is_logged_in_a_full_run() {
     aws.sns.set_down(true);
     let setup = setup(&aws);
     let token = sns_token();
-    let mut said = String::new();
 
     let service = setup.start().await;
     let right = basic(PASSWORD);
@@ -206,59 +294,8 @@ async fn nothing_secret_is_logged_in_a_full_run() {
     eventually!(service.metric(retried).await > 0);
 
     aws.cloudfront.set_down(true);
-    let (url, admin) = (service.url.clone(), service.admin_url.clone());
-    let request = json!({"distribution_id": "E1", "paths": ["/b"], "reason": "a test"});
-    let invalidate = format!("{url}/invalidate");
-    let (status, answer) = call(&service, API_TOKEN, &invalidate, Some(request.clone())).await;
-    assert_eq!(status, 202, "{answer}");
-    let (status, answer) = call(&service, GUESSED_TOKEN, &invalidate, Some(request)).await;
-    assert_eq!(status, 401);
-    said += &answer;
-    let bad = json!({"distribution_id": token, "paths": [token], "token": API_TOKEN});
-    said += &call(&service, API_TOKEN, &invalidate, Some(bad))
-        .await
-        .1
-        .replace(&token, "");
-    for path in ["/metrics", "/readyz", "/deadletters"] {
-        said += &call(&service, API_TOKEN, &format!("{admin}{path}"), None)
-            .await
-            .1;
-    }
-    for path in ["/invalidations", "/requests/x", "/readyz"] {
-        said += &call(&service, API_TOKEN, &format!("{url}{path}"), None)
-            .await
-            .1;
-    }
-    let file = setup.store().with_file_name("token");
-    for words in [
-        &["deadletters", "list"][..],
-        &["deadletters", "list", "--json"],
-        &["deadletters", "replay", "1"],
-        &[
-            "deadletters",
-            "list",
-            "--token-file",
-            file.to_str().unwrap(),
-        ],
-        &["pause"],
-        &["resume"],
-        &["check"],
-        &["serve", "--help"],
-        &["pause", "--help"],
-    ] {
-        let to = ["--admin-url", admin.as_str()];
-        let to = if words[0] == "check" || words.contains(&"--help") {
-            &[][..]
-        } else {
-            &to
-        };
-        let (_, out, err) = setup.run(&[words, to].concat());
-        assert!(
-            !out.contains("panicked") && !err.contains("panicked"),
-            "{err}"
-        );
-        said += &(out + &err);
-    }
+    let mut said = ask_all(&service, &token).await;
+    said += &type_all(&setup, &service.admin_url);
     aws.cloudfront.set_down(false);
     aws.sns.set_down(false);
     until("the confirmation", || aws.sns.confirmations().pop()).await;
@@ -266,6 +303,10 @@ async fn nothing_secret_is_logged_in_a_full_run() {
         (aws.cloudfront.paths("E1").len() >= 2).then_some(())
     })
     .await;
+    // Said when CloudFront and SNS have answered, which is after they have done it.
+    for last in ["subscription confirmed", "invalidation created"] {
+        eventually!(service.log_text().contains(last));
+    }
     said += &service.log_text();
     service.kill();
     let service = setup.start().await;
@@ -274,34 +315,8 @@ async fn nothing_secret_is_logged_in_a_full_run() {
     assert!(service.terminate().await.success());
     said += &logs.lock().unwrap().join("\n");
 
-    // What was looked at is a whole run's, at its loudest.
-    for expected in [
-        "TRACE",
-        "subscription confirmed",
-        "message refused",
-        "dead letter",
-        "invalidation created",
-        "CreateInvalidation",
-    ] {
-        assert!(said.contains(expected), "nothing was said of: {expected}");
-    }
-    let found: Vec<_> = said
-        .lines()
-        .flat_map(|line| {
-            // The SDK's debugging tells the id of a key, which opens nothing by itself.
-            let by_sdk = line.contains("\"target\":\"aws_");
-            let id = (!by_sdk).then(|| ACCESS_KEY.to_owned());
-            let held = secrets(&token).into_iter().chain(id);
-            held.filter(|secret| line.contains(secret))
-                .map(move |secret| format!("{secret}: {line:.600}"))
-        })
-        .collect();
-    assert!(
-        found.is_empty(),
-        "{} times:\n{}",
-        found.len(),
-        found[..found.len().min(8)].join("\n")
-    );
+    assert_whole(&said);
+    assert_nothing_secret(&said, &token);
 }
 
 async fn until_taken(service: &Service, body: &str, headers: &[(&str, &str)]) {

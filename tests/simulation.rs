@@ -10,7 +10,7 @@ use purgefront::ports::operations::OperationsStore as _;
 use crate::support::{
     number,
     simulated::{Faults, Nature},
-    world::{Input, World, nature},
+    simulation::{Input, World, nature},
 };
 
 /// Inputs and faults, all from one seed.

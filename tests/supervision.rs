@@ -32,8 +32,8 @@ use crate::support::{
     inside::{Inside, settings},
     signer::TOPIC,
     simulated::Simulated,
+    simulation::nature,
     until,
-    world::nature,
 };
 
 /// Every worker, and a verb of the store's that it alone calls.

@@ -43,8 +43,9 @@ fn made(setup: &Setup, arguments: &[&str]) -> (String, String) {
     (token, format!("[[api.tokens]]{table}\n"))
 }
 
-#[tokio::test]
-async fn a_token_sees_and_does_only_what_its_distributions_are() {
+/// A service in front of two distributions, with two made tokens: one for the first alone, and
+/// one for all.
+async fn started() -> (FakeAws, Service, String, String) {
     let aws = FakeAws::start().await;
     for id in ["E1", "E2"] {
         aws.cloudfront.put(Distribution::of(id, "site"));
@@ -58,7 +59,25 @@ async fn a_token_sees_and_does_only_what_its_distributions_are() {
     ));
     let service = setup.start().await;
     service.knows_the_catalogue().await;
+    (aws, service, limited, all)
+}
 
+/// Waits until both distributions have an invalidation, and returns them as the list shows them.
+async fn both_invalidations(service: &Service) -> Vec<Value> {
+    let patience = Patience::new();
+    loop {
+        let (_, list) = get(service, TOKEN, "/invalidations").await;
+        let all = list["invalidations"].as_array().unwrap();
+        if all.len() == 2 && all.iter().all(|one| one["cloudfront_id"].is_string()) {
+            return all.clone();
+        }
+        patience.pause("both invalidations").await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_sees_and_does_only_what_its_distributions_are() {
+    let (aws, service, limited, all) = started().await;
     let (status, mine) = invalidate(&service, &limited, "E1").await;
     assert_eq!(status, 202);
     let lists = aws.cloudfront.reads("list");
@@ -81,21 +100,9 @@ async fn a_token_sees_and_does_only_what_its_distributions_are() {
     assert_eq!(get(&service, &limited, &path(&theirs)).await.0, 404);
     assert_eq!(get(&service, &all, &path(&theirs)).await.0, 200);
 
-    let patience = Patience::new();
-    let list = loop {
-        let (_, list) = get(&service, TOKEN, "/invalidations").await;
-        let all = list["invalidations"].as_array().unwrap();
-        if all.len() == 2 && all.iter().all(|one| one["cloudfront_id"].is_string()) {
-            break list;
-        }
-        patience.pause("both invalidations").await;
-    };
-    for one in list["invalidations"].as_array().unwrap() {
-        let expected = if one["distribution_id"] == "E1" {
-            200
-        } else {
-            404
-        };
+    for one in both_invalidations(&service).await {
+        let is_mine = one["distribution_id"] == "E1";
+        let expected = if is_mine { 200 } else { 404 };
         for id in [&one["id"], &one["cloudfront_id"]] {
             let path = format!("/invalidations/{}", id.as_str().unwrap());
             assert_eq!(get(&service, &limited, &path).await.0, expected);
@@ -107,13 +114,16 @@ async fn a_token_sees_and_does_only_what_its_distributions_are() {
         ("?distribution_id=E2", 0),
     ] {
         let (_, list) = get(&service, &limited, &format!("/invalidations{query}")).await;
-        assert_eq!(
-            list["invalidations"].as_array().unwrap().len(),
-            count,
-            "{query}"
-        );
+        let shown = list["invalidations"].as_array().unwrap();
+        assert_eq!(shown.len(), count, "{query}");
     }
+    let logs = service.log_text();
+    assert!(!logs.contains(&limited) && !logs.contains(&all));
+}
 
+#[tokio::test]
+async fn who_has_no_token_or_a_wrong_one_is_counted() {
+    let (_aws, service, limited, all) = started().await;
     for (token, outcome) in [("pf_wrong", "wrong-token"), ("", "no-token")] {
         let counter = format!("purgefront_unauthorized_total{{outcome=\"{outcome}\"}}");
         let before = service.metric(&counter).await;

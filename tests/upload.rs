@@ -54,8 +54,9 @@ async fn an_upload_becomes_an_invalidation_that_says_why() {
     assert_eq!(paths.await, expected);
     assert_eq!(aws.cloudfront.paths("E2"), Vec::<String>::new());
 
-    let list = service.get("/invalidations?distribution_id=E1").await;
-    let one = &list["invalidations"][0];
+    let list = || service.get("/invalidations?distribution_id=E1");
+    eventually!(list().await["invalidations"][0]["cloudfront_id"].is_string());
+    let one = &list().await["invalidations"][0];
     assert_eq!(
         (&one["item_count"], &one["change_count"]),
         (&json!(4), &json!(3))
@@ -163,7 +164,7 @@ async fn what_means_nothing_to_us_is_kept_and_spoils_nothing() {
     for (outcome, count) in [("accepted", 1), ("ignored", 1), ("test", 1), ("dead", 4)] {
         assert_eq!(service.metric(&records(outcome)).await, count, "{outcome}");
     }
-    assert_eq!(service.metric("purgefront_dead_letters").await, 4);
+    eventually!(service.metric("purgefront_dead_letters").await == 4);
 }
 
 #[tokio::test]

@@ -409,7 +409,7 @@ mod tests {
             ..Status::default()
         };
         assert_eq!(detail(&day(9, false), "daily_limit"), "");
-        assert!(detail(&day(10, false), "daily_limit").starts_with("10%"));
+        assert!(detail(&day(10, false), "daily_limit").starts_with("10% "));
         assert!(!detail(&day(79, false), "daily_limit").ends_with('!'));
         assert!(detail(&day(80, false), "daily_limit").ends_with('!'));
         assert!(detail(&day(100, false), "daily_limit").ends_with("held items: none"));

@@ -1,22 +1,5 @@
 //! What the journeys share: the fake AWS, a signer of messages, and the service itself.
 
-pub mod audit;
-pub mod aws;
-pub mod clock;
-pub mod cloudfront;
-pub mod distribution;
-pub mod inside;
-pub mod proxy;
-pub mod quotas;
-pub mod service;
-pub mod signer;
-pub mod simulated;
-pub mod sns;
-pub mod tapped;
-pub mod world;
-
-use std::time::{Duration, Instant};
-
 /// Waits until a condition that has to be awaited holds; fails the test when it never does.
 macro_rules! eventually {
     ($condition:expr) => {{
@@ -26,6 +9,25 @@ macro_rules! eventually {
         }
     }};
 }
+
+pub mod audit;
+pub mod aws;
+pub mod clock;
+pub mod cloudfront;
+
+pub mod distribution;
+pub mod inside;
+pub mod model;
+pub mod proxy;
+pub mod service;
+pub mod signer;
+pub mod simulated;
+pub mod simulation;
+pub mod sns;
+pub mod tapped;
+pub mod world;
+
+use std::time::{Duration, Instant};
 
 /// Waits until something is there; fails the test when it does not come.
 pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
@@ -38,7 +40,7 @@ pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// How long a test has waited for something.
+/// How long a test has waited, and may wait.
 pub struct Patience(Instant);
 
 impl Patience {
@@ -47,12 +49,13 @@ impl Patience {
         Self(Instant::now())
     }
 
+    pub fn lasted(&self) -> Duration {
+        self.0.elapsed()
+    }
+
     /// A moment between two looks, as long as there is hope.
     pub async fn pause(&self, what: &str) {
-        assert!(
-            self.0.elapsed() < service::PATIENCE,
-            "waited in vain: {what}"
-        );
+        assert!(self.lasted() < service::PATIENCE, "waited in vain: {what}");
         pause().await;
     }
 }

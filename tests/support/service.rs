@@ -135,7 +135,7 @@ impl Setup {
             BufReader::new(child.stderr.take().unwrap()),
             Arc::clone(&logs),
         );
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 kept.lock().unwrap().push(line);
             }
@@ -143,6 +143,7 @@ impl Setup {
         Service {
             _home: Arc::clone(&self.home),
             child,
+            reader: Some(reader),
             logs,
             client: Client::builder().no_proxy().build().unwrap(),
             url: String::new(),
@@ -190,6 +191,7 @@ pub struct Service {
     /// The store outlives the setup that it came from.
     _home: Arc<tempfile::TempDir>,
     child: Child,
+    reader: Option<thread::JoinHandle<()>>,
     /// The lines, as they came.
     pub logs: Arc<Mutex<Vec<String>>>,
     pub client: Client,
@@ -253,13 +255,7 @@ impl Service {
 
     /// Waits until the catalogue was read.
     pub async fn knows_the_catalogue(&self) {
-        for _ in 0..600 {
-            if self.ready().await.1["checks"]["catalogue"]["state"] == "ok" {
-                return;
-            }
-            super::pause().await;
-        }
-        panic!("the catalogue was not read");
+        eventually!(self.ready().await.1["checks"]["catalogue"]["state"] == "ok");
     }
 
     /// All that was logged, as text.
@@ -292,13 +288,20 @@ impl Service {
                 .unwrap()
                 .success()
         );
-        until("the service ends", || self.child.try_wait().unwrap()).await
+        self.has_ended().await
     }
 
     /// Waits until it ends by itself.
     pub async fn ended(mut self) -> (ExitStatus, String) {
-        let status = until("the service ends", || self.child.try_wait().unwrap()).await;
+        let status = self.has_ended().await;
         (status, self.log_text())
+    }
+
+    /// It has ended, and all that it logged was read.
+    async fn has_ended(&mut self) -> ExitStatus {
+        let status = until("the service ends", || self.child.try_wait().unwrap()).await;
+        self.reader.take().unwrap().join().unwrap();
+        status
     }
 }
 
@@ -314,5 +317,5 @@ impl Drop for Service {
     }
 }
 
-/// How long a test waits at most for what has to come.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a test waits at most for what has to come, however busy the machine is.
+pub const PATIENCE: Duration = Duration::from_mins(5);

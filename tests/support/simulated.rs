@@ -1,8 +1,9 @@
-//! CloudFront on a virtual clock: its quotas, its faults, and what it was asked.
+//! The model of CloudFront as the service's port, on a virtual clock: with latency, darkness, and
+//! faults that a seed draws.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -10,18 +11,21 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use purgefront::{
     domain::{
-        batch::{Batch, Usage},
+        batch::Batch,
         catalogue::CacheKey,
         cdn::{
             CdnError, CreatedInvalidation, DistributionDetails, DistributionPage,
             ListedInvalidation, Pool, SeenInvalidation,
         },
-        limits::{ItemRate, TokenBucket},
     },
     ports::{Cdn, Clock},
 };
 
-use super::{clock::VirtualClock, inside::in_front_of};
+use super::{
+    clock::VirtualClock,
+    inside::in_front_of,
+    model::{CloudFrontModel, Fault, Invalidation, Order, Outcome, Refusal},
+};
 
 /// How often what goes wrong, in parts of one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,16 +53,6 @@ pub struct Nature {
     pub bad: Vec<String>,
 }
 
-/// An invalidation that was made.
-#[derive(Debug, Clone)]
-pub struct Made {
-    pub id: String,
-    pub distribution_id: String,
-    pub caller_reference: String,
-    pub items: Vec<String>,
-    pub created_at: Timestamp,
-}
-
 /// A simulated CloudFront, with the classic pools and the newer rates at once.
 pub struct Simulated {
     clock: Arc<VirtualClock>,
@@ -68,76 +62,93 @@ pub struct Simulated {
 }
 
 struct State {
+    model: CloudFrontModel,
     random: fastrand::Rng,
-    calls: TokenBucket,
-    paths: ItemRate,
-    wildcards: ItemRate,
-    made: Vec<Made>,
-    log: Vec<(Duration, String, usize)>,
-    refusals: HashMap<&'static str, usize>,
+    /// Calls that were refused because a fault said so.
+    injected: usize,
     granted: bool,
 }
 
 impl Simulated {
     pub fn new(clock: Arc<VirtualClock>, nature: Nature, seed: u64) -> Self {
         let began = clock.now();
+        let mut model = CloudFrontModel::default();
+        for id in &nature.distributions {
+            model.add_distribution(id);
+        }
+        for item in &nature.bad {
+            model.refuse_item(item);
+        }
+        model.set_propagation(nature.propagation);
+        // What was saved up before the test began.
+        model.quotas.limit_calls(began, 0.5, 5);
+        model.quotas.limit_items(began, 150.0, 1.0);
+        model.quotas.limit_in_progress(3_000, 15);
         Self {
             began,
             nature,
             state: Mutex::new(State {
+                model,
                 random: fastrand::Rng::with_seed(seed),
-                // What was saved up before the test began.
-                calls: TokenBucket::full(0.5, 5, began),
-                paths: ItemRate::empty(150.0, began),
-                wildcards: ItemRate::empty(1.0, began),
-                made: Vec::new(),
-                log: Vec::new(),
-                refusals: HashMap::new(),
+                injected: 0,
                 granted: false,
             }),
             clock,
         }
     }
 
-    pub fn elapsed(&self) -> Duration {
-        self.clock.now().duration_since(self.began).unsigned_abs()
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
     }
 
-    pub fn made(&self) -> Vec<Made> {
-        self.state.lock().unwrap().made.clone()
+    pub fn elapsed(&self) -> Duration {
+        self.since_the_beginning(self.clock.now())
+    }
+
+    fn since_the_beginning(&self, at: Timestamp) -> Duration {
+        at.duration_since(self.began).unsigned_abs()
+    }
+
+    /// What the service made.
+    pub fn made(&self) -> Vec<Invalidation> {
+        self.state().model.made()
     }
 
     /// Every CreateInvalidation call: when, for whom, and with how many items.
     pub fn log(&self) -> Vec<(Duration, String, usize)> {
-        self.state.lock().unwrap().log.clone()
+        let state = self.state();
+        let calls = state.model.calls().iter().map(|call| {
+            let order = &call.order;
+            let at = self.since_the_beginning(call.at);
+            (at, order.distribution_id.clone(), order.items.len())
+        });
+        calls.collect()
     }
 
     /// Refusals by cause; `quota …` are those that the service could have known of.
-    pub fn refusals(&self) -> HashMap<&'static str, usize> {
-        self.state.lock().unwrap().refusals.clone()
+    pub fn refusals(&self) -> BTreeMap<&'static str, usize> {
+        let state = self.state();
+        let mut refusals = state.model.quotas.refusals();
+        if state.injected > 0 {
+            refusals.insert("injected", state.injected);
+        }
+        refusals
     }
 
     /// Somebody else makes an invalidation of so many paths.
     pub fn add_foreign(&self, distribution_id: &str, paths: usize) {
-        let mut state = self.state.lock().unwrap();
-        let made = Made {
-            id: format!("F{}", state.made.len()),
+        let order = Order {
             distribution_id: distribution_id.to_owned(),
             caller_reference: "somebody else's".to_owned(),
             items: (0..paths).map(|at| format!("/theirs-{at}")).collect(),
-            created_at: self.clock.now(),
         };
-        state.made.push(made);
+        let now = self.clock.now();
+        self.state().model.add_foreign(now, order);
     }
 
     /// Denies nothing any more.
     pub fn grant(&self) {
-        self.state.lock().unwrap().granted = true;
-    }
-
-    fn is_completed(&self, made: &Made) -> bool {
-        let age = self.clock.now().duration_since(made.created_at);
-        age.unsigned_abs() >= self.nature.propagation
+        self.state().granted = true;
     }
 
     fn is_dark(&self) -> bool {
@@ -148,185 +159,108 @@ impl Simulated {
             .any(|(from, to)| (*from..*to).contains(&elapsed))
     }
 
+    /// The way to CloudFront, or back.
     async fn travel(&self) {
         let arrives = self.clock.now() + self.nature.latency;
         self.clock.sleep_until(arrives).await;
     }
 
-    fn create(&self, batch: &Batch) -> Result<CreatedInvalidation, CdnError> {
-        let now = self.clock.now();
-        let mut state = self.state.lock().unwrap();
-        let state = &mut *state;
-        let (id, items) = (&batch.distribution_id, batch.items.len());
-        state.log.push((self.elapsed(), id.clone(), items));
+    /// The way to CloudFront, which may be dark.
+    async fn reach(&self) -> Result<(), CdnError> {
+        self.travel().await;
         if self.is_dark() {
             return Err(CdnError::Unknown("dark".to_owned()));
         }
-        if state.calls.take(now).is_err() {
-            *state.refusals.entry("quota calls").or_default() += 1;
-            return Err(CdnError::Throttled("Rate exceeded".to_owned()));
-        }
-        let drawn = self.injected(state.random.f64());
-        let injected = drawn.filter(|name| *name != "denied" || !state.granted);
-        if injected == Some("lost before") {
-            return Err(CdnError::Unknown("lost".to_owned()));
-        }
-        if let Some(refused) = injected.and_then(refusal) {
-            *state.refusals.entry("injected").or_default() += 1;
-            return Err(refused);
-        }
-        if self
-            .nature
-            .refused
-            .as_ref()
-            .is_some_and(|(refused, until)| refused == id && self.elapsed() < *until)
-        {
-            return Err(CdnError::TooManyInProgress {
-                pool: Pool::Paths,
-                text: "others fill the pool".to_owned(),
-            });
-        }
-        let made = self.make(state, batch, now)?;
-        if injected == Some("lost after") {
-            return Err(CdnError::Unknown("lost".to_owned()));
-        }
-        Ok(made)
+        Ok(())
     }
 
-    /// What goes wrong with this call, by a number that the seed gave.
-    fn injected(&self, mut random: f64) -> Option<&'static str> {
-        let Faults {
-            throttled,
-            too_many,
-            lost_before,
-            lost_after,
-            unavailable,
-            denied,
-        } = self.nature.faults;
-        for (share, name) in [
-            (throttled, "throttled"),
-            (too_many, "too many"),
-            (lost_before, "lost before"),
-            (lost_after, "lost after"),
-            (unavailable, "unavailable"),
-            (denied, "denied"),
-        ] {
-            if random < share {
-                return Some(name);
+    fn create(&self, order: &Order) -> Result<Made, CdnError> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let (fault, lost) = if self.is_dark() {
+            (Some(Fault::LostBefore), "dark")
+        } else {
+            (self.next_fault(&mut state, &order.distribution_id), "lost")
+        };
+        match state.model.call(now, order, fault) {
+            Outcome::Created(one) | Outcome::Repeated(one) => Ok(Made {
+                completed: state.model.is_completed(&one, now),
+                id: one.id,
+            }),
+            Outcome::Refused(refusal) => {
+                state.injected += usize::from(fault.is_some());
+                Err(cdn_error(refusal))
             }
-            random -= share;
+            Outcome::LostBefore | Outcome::LostAfter => Err(CdnError::Unknown(lost.to_owned())),
+        }
+    }
+
+    /// What the seed draws; where that is nothing, a distribution may be refused all the same.
+    fn next_fault(&self, state: &mut State, distribution_id: &str) -> Option<Fault> {
+        let drawn = self.nature.faults.at(state.random.f64());
+        let drawn = drawn.filter(|fault| *fault != Fault::AccessDenied || !state.granted);
+        let refused = self.nature.refused.as_ref();
+        let refused =
+            refused.filter(|(id, until)| id == distribution_id && self.elapsed() < *until);
+        drawn.or(refused.map(|_| Fault::TooManyInProgress))
+    }
+}
+
+impl Faults {
+    /// What goes wrong, by a number from 0 to 1.
+    fn at(&self, mut number: f64) -> Option<Fault> {
+        for (share, fault) in [
+            (self.throttled, Fault::Throttling),
+            (self.too_many, Fault::TooManyInProgress),
+            (self.lost_before, Fault::LostBefore),
+            (self.lost_after, Fault::LostAfter),
+            (self.unavailable, Fault::Status(503)),
+            (self.denied, Fault::AccessDenied),
+        ] {
+            if number < share {
+                return Some(fault);
+            }
+            number -= share;
         }
         None
     }
-
-    fn make(
-        &self,
-        state: &mut State,
-        batch: &Batch,
-        now: Timestamp,
-    ) -> Result<CreatedInvalidation, CdnError> {
-        let id = &batch.distribution_id;
-        let items: Vec<_> = batch.items.iter().map(ToString::to_string).collect();
-        let known = state.made.iter().find(|made| {
-            made.distribution_id == *id && made.caller_reference == batch.caller_reference
-        });
-        if let Some(known) = known {
-            if known.items != items {
-                return Err(CdnError::ReferenceConflict("used before".to_owned()));
-            }
-            return Ok(CreatedInvalidation {
-                cloudfront_id: known.id.clone(),
-                completed: self.is_completed(known),
-            });
-        }
-        if items.iter().any(|item| self.nature.bad.contains(item)) {
-            return Err(CdnError::Invalid("one or more invalid paths".to_owned()));
-        }
-        let usage = batch.usage();
-        let open = state
-            .made
-            .iter()
-            .filter(|made| made.distribution_id == *id && !self.is_completed(made));
-        let open = open.fold(Usage::default(), |sum, made| {
-            sum.plus(usage_of(&made.items))
-        });
-        let full = open.plus(usage);
-        if full.paths > 3_000 || full.wildcards > 15 {
-            *state.refusals.entry("quota pool").or_default() += 1;
-            return Err(CdnError::TooManyInProgress {
-                pool: if full.wildcards > 15 {
-                    Pool::Wildcards
-                } else {
-                    Pool::Paths
-                },
-                text: "exceeds".to_owned(),
-            });
-        }
-        let rates = [
-            (usage.paths, &mut state.paths),
-            (usage.wildcards, &mut state.wildcards),
-        ];
-        if rates
-            .into_iter()
-            .any(|(items, rate)| items > 0 && rate.next(now) > now)
-        {
-            *state.refusals.entry("quota rate").or_default() += 1;
-            return Err(CdnError::Throttled("Rate of items exceeded".to_owned()));
-        }
-        state.paths.spend(usage.paths, now);
-        state.wildcards.spend(usage.wildcards, now);
-        let made = Made {
-            id: format!("I{}", state.made.len()),
-            distribution_id: id.clone(),
-            caller_reference: batch.caller_reference.clone(),
-            items,
-            created_at: now,
-        };
-        state.made.push(made.clone());
-        Ok(CreatedInvalidation {
-            cloudfront_id: made.id,
-            completed: false,
-        })
-    }
 }
 
-fn refusal(injected: &'static str) -> Option<CdnError> {
-    let text = injected.to_owned();
-    match injected {
-        "throttled" => Some(CdnError::Throttled(text)),
-        "too many" => Some(CdnError::TooManyInProgress {
-            pool: Pool::Paths,
+/// An invalidation that is there now.
+struct Made {
+    id: String,
+    completed: bool,
+}
+
+fn cdn_error(refusal: Refusal) -> CdnError {
+    let text = refusal.code().to_owned();
+    match refusal {
+        Refusal::NoSuchDistribution => CdnError::NoSuchDistribution(text),
+        Refusal::BatchTooLarge => CdnError::TooLarge(text),
+        Refusal::InvalidItems => CdnError::Invalid(text),
+        Refusal::ReferenceConflict => CdnError::ReferenceConflict(text),
+        Refusal::Throttled => CdnError::Throttled(text),
+        Refusal::TooManyInProgress { wildcards } => CdnError::TooManyInProgress {
+            pool: if wildcards {
+                Pool::Wildcards
+            } else {
+                Pool::Paths
+            },
             text,
-        }),
-        "unavailable" => Some(CdnError::Unknown(text)),
-        "denied" => Some(CdnError::Denied(text)),
-        _ => None,
-    }
-}
-
-fn usage_of(items: &[String]) -> Usage {
-    let wildcards = items.iter().filter(|item| item.ends_with('*')).count();
-    Usage {
-        paths: items.len() - wildcards,
-        wildcards,
+        },
+        Refusal::Unavailable(_) => CdnError::Unknown(text),
+        Refusal::AccessDenied => CdnError::Denied(text),
     }
 }
 
 #[async_trait]
 impl Cdn for Simulated {
     async fn list_distributions(&self, _: Option<&str>) -> Result<DistributionPage, CdnError> {
-        self.travel().await;
-        if self.is_dark() {
-            return Err(CdnError::Unknown("dark".to_owned()));
-        }
-        let distributions = self.nature.distributions.iter().map(|id| {
-            in_front_of(
-                id,
-                &format!("bucket-{}.s3.amazonaws.com", id.to_lowercase()),
-            )
-        });
+        self.reach().await?;
+        let domain = |id: &str| format!("bucket-{}.s3.amazonaws.com", id.to_lowercase());
+        let ids = self.nature.distributions.iter();
         Ok(DistributionPage {
-            distributions: distributions.collect(),
+            distributions: ids.map(|id| in_front_of(id, &domain(id))).collect(),
             next_marker: None,
         })
     }
@@ -341,45 +275,44 @@ impl Cdn for Simulated {
     }
 
     async fn create_invalidation(&self, batch: &Batch) -> Result<CreatedInvalidation, CdnError> {
+        let order = Order {
+            distribution_id: batch.distribution_id.clone(),
+            caller_reference: batch.caller_reference.clone(),
+            items: batch.items.iter().map(ToString::to_string).collect(),
+        };
         self.travel().await;
-        let answer = self.create(batch);
+        let answer = self.create(&order);
         self.travel().await;
         let lost = matches!(&answer, Err(CdnError::Unknown(text)) if text == "lost");
         if lost && self.log().len().is_multiple_of(3) {
             std::panic::resume_unwind(Box::new("a fault of the client's"));
         }
-        answer
+        answer.map(|Made { id, completed }| CreatedInvalidation {
+            cloudfront_id: id,
+            completed,
+        })
     }
 
-    async fn invalidation(&self, _: &str, id: &str) -> Result<SeenInvalidation, CdnError> {
-        self.travel().await;
-        if self.is_dark() {
-            return Err(CdnError::Unknown("dark".to_owned()));
-        }
-        let state = self.state.lock().unwrap();
-        let made = state.made.iter().find(|made| made.id == id);
-        let made = made.ok_or_else(|| CdnError::Refused("NoSuchInvalidation".to_owned()))?;
+    async fn invalidation(&self, of: &str, id: &str) -> Result<SeenInvalidation, CdnError> {
+        self.reach().await?;
+        let state = self.state();
+        let one = state.model.invalidation(of, id);
+        let one = one.ok_or_else(|| CdnError::Refused("NoSuchInvalidation".to_owned()))?;
         Ok(SeenInvalidation {
-            completed: self.is_completed(made),
-            caller_reference: made.caller_reference.clone(),
-            items: made.items.clone(),
+            completed: state.model.is_completed(one, self.clock.now()),
+            caller_reference: one.caller_reference.clone(),
+            items: one.items.clone(),
         })
     }
 
     async fn newest_invalidations(&self, id: &str) -> Result<Vec<ListedInvalidation>, CdnError> {
         self.travel().await;
-        let state = self.state.lock().unwrap();
-        let of_it = state
-            .made
-            .iter()
-            .rev()
-            .filter(|made| made.distribution_id == id);
-        Ok(of_it
-            .take(100)
-            .map(|made| ListedInvalidation {
-                cloudfront_id: made.id.clone(),
-                completed: self.is_completed(made),
-            })
-            .collect())
+        let (state, now) = (self.state(), self.clock.now());
+        let newest = state.model.newest(id).take(100);
+        let shown = newest.map(|one| ListedInvalidation {
+            cloudfront_id: one.id.clone(),
+            completed: state.model.is_completed(one, now),
+        });
+        Ok(shown.collect())
     }
 }

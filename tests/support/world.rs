@@ -1,201 +1,114 @@
-//! The work behind the 2xx in this process, on a clock that jumps, against a simulated CloudFront.
+//! A service in front of one distribution, and what tests ask of it.
 
-use std::{sync::Arc, time::Duration};
+use std::os::unix::fs::PermissionsExt as _;
 
-use purgefront::{
-    dispatch::Settings,
-    domain::{
-        change::{Content, NewMessage, NewRequest},
-        path::Item,
-        s3_event::ObjectChange,
-        tracking::DuePolls,
-    },
-    ports::{Clock as _, intake::IntakeStore as _},
-};
-use uuid::Uuid;
+use serde_json::Value;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
-    audit::{Made, audit},
-    clock::VirtualClock,
-    inside::{Inside, settings},
-    signer::TOPIC,
-    simulated::{Faults, Nature, Simulated},
+    aws::FakeAws,
+    cloudfront::Distribution,
+    service::{Service, Setup},
+    signer::{Message, Signer, s3_records},
 };
 
-/// Something that comes in.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// Keys that changed in a distribution's bucket.
-    Events(String, Vec<String>),
-    /// Paths that a person asks for.
-    Request(String, Vec<String>),
-}
-
-/// A CloudFront with these distributions and without faults.
-pub fn nature(distributions: &[&str]) -> Nature {
-    Nature {
-        distributions: distributions.iter().map(|id| (*id).to_owned()).collect(),
-        propagation: Duration::from_secs(10),
-        latency: Duration::from_millis(50),
-        faults: Faults::default(),
-        dark: Vec::new(),
-        refused: None,
-        bad: Vec::new(),
-    }
-}
-
-/// The work behind the 2xx in this process, with the real store, on a clock that jumps.
+/// A service in front of one distribution, and a signer whose certificate SNS serves.
 pub struct World {
-    pub clock: Arc<VirtualClock>,
-    pub cdn: Arc<Simulated>,
-    pub inside: Inside,
+    pub aws: FakeAws,
+    pub signer: Signer,
+    setup: Setup,
+    pub service: Service,
 }
 
 impl World {
-    pub async fn start(nature: Nature, seed: u64) -> Self {
-        let clock = Arc::new(VirtualClock::new());
-        let cdn = Arc::new(Simulated::new(Arc::clone(&clock), nature, seed));
-        let settings = Settings { seed, ..settings() };
-        let inside = Inside::start(Arc::clone(&clock) as _, Arc::clone(&cdn) as _, settings);
-        let inside = inside.await;
-        Self { clock, cdn, inside }
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
     }
 
-    async fn put_in(&self, input: &Input) {
-        let accepted_at = self.clock.now();
-        match input {
-            Input::Events(id, keys) => {
-                let change = |key: &String| ObjectChange {
-                    bucket: format!("bucket-{}", id.to_lowercase()),
-                    key: key.clone(),
-                    event: "ObjectCreated:Put".to_owned(),
-                    time: None,
-                };
-                let message = NewMessage {
-                    message_id: Uuid::new_v4(),
-                    signed_at: accepted_at,
-                    topic: TOPIC.parse().unwrap(),
-                    accepted_at,
-                    content: Content::Notification {
-                        changes: keys.iter().map(change).collect(),
-                        dead: Vec::new(),
-                    },
-                };
-                self.inside.store.accept_message(message).await.unwrap();
-            }
-            Input::Request(id, paths) => {
-                let request = NewRequest {
-                    id: Uuid::now_v7(),
-                    token: "test".to_owned(),
-                    reason: None,
-                    distribution_id: id.clone(),
-                    items: paths
-                        .iter()
-                        .map(|path| Item::parse(path).unwrap())
-                        .collect(),
-                    accepted_at,
-                };
-                self.inside.store.accept_request(request).await.unwrap();
-            }
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_in(FakeAws::start().await, settings).await
+    }
+
+    pub async fn start_in(aws: FakeAws, settings: &[(&str, &str)]) -> Self {
+        aws.cloudfront.put(Distribution::of("E1", "site"));
+        let signer = Signer::new();
+        aws.sns.serve(&signer.file_name, signer.certificate());
+        let mut setup = Setup::new(&aws);
+        for (name, value) in settings {
+            setup.set_env(name, *value);
         }
-        self.inside.wake();
-    }
-
-    /// Lets everything happen that can happen without time passing.
-    async fn settle(&self) {
-        let mut quiet = 0;
-        while quiet < 2 {
-            for _ in 0..30 {
-                tokio::task::yield_now().await;
-            }
-            if self.inside.store.tap.is_idle() {
-                quiet += 1;
-            } else {
-                quiet = 0;
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the store's threads run in real time"
-                )]
-                tokio::time::sleep(Duration::from_micros(50)).await;
-            }
+        let service = setup.start().await;
+        Self {
+            aws,
+            signer,
+            setup,
+            service,
         }
     }
 
-    /// Plays inputs at their times, and on until `done` or `most` has passed.
-    pub async fn play(
-        &self,
-        inputs: &[(Duration, Input)],
-        most: Duration,
-        mut done: impl FnMut(&Self) -> bool,
-    ) {
-        let began = self.clock.now();
-        let mut inputs = inputs.iter().peekable();
-        loop {
-            self.settle().await;
-            let elapsed = self.clock.now().duration_since(began).unsigned_abs();
-            while let Some((_, input)) = inputs.next_if(|(at, _)| *at <= elapsed) {
-                self.put_in(input).await;
-                self.settle().await;
-            }
-            if inputs.peek().is_none() && done(self) {
-                return;
-            }
-            assert!(elapsed < most, "not done after {elapsed:?}");
-            match inputs.peek() {
-                Some((at, _)) => self.clock.advance_until(began + *at),
-                None => assert!(self.clock.advance_to_next(), "everybody waits for nothing"),
-            }
-        }
+    pub async fn restarted(self) -> Self {
+        self.service.kill();
+        let service = self.setup.start().await;
+        Self { service, ..self }
     }
 
-    /// Whether every batch is settled and nothing waits.
-    async fn is_over(&self) -> bool {
-        let now = self.clock.now();
-        let store = &self.inside.leader;
-        store.unseen_changes(1).await.unwrap().is_empty()
-            && store.parked_changes(i64::MIN, 1).await.unwrap().is_empty()
-            && store.backlogs(None).await.unwrap().is_empty()
-            && store.unresolved().await.unwrap().is_empty()
-            && store.due_polls(now, 1).await.unwrap() == DuePolls::default()
-    }
-
-    pub async fn play_to_the_end(&self, inputs: &[(Duration, Input)], most: Duration) {
-        self.play(inputs, most, |_| true).await;
-        let began = self.clock.now();
-        while !self.is_over().await {
-            let so_far = self.clock.now().duration_since(began).unsigned_abs();
-            assert!(so_far < most, "something is still open after {so_far:?}");
-            for _ in 0..20 {
-                self.settle().await;
-                assert!(self.clock.advance_to_next(), "everybody waits for nothing");
-            }
-            self.settle().await;
-        }
-    }
-
-    pub async fn end(self) {
-        let (tasks, store) = (self.inside.tasks.clone(), self.inside.store.clone());
-        let ending = tokio::spawn(async move { tasks.end().await });
-        // Calls under way end, which takes them time.
-        while !ending.is_finished() {
-            self.settle().await;
-            self.clock.advance_to_next();
-        }
-        store.close().await;
-        assert_eq!(self.inside.tasks.failed(), None);
-    }
-
-    /// Promises 2 and 3, read from the store and from what CloudFront made.
-    pub async fn holds(&self) {
-        let made = self.cdn.made().into_iter().map(|made| Made {
-            caller_reference: made.caller_reference,
-            items: made.items,
-            created_at: made.created_at,
+    /// The files of the store, the lock and SQLite's own, and who may use them.
+    pub fn modes_of_the_store(&self) -> Vec<(String, u32)> {
+        let home = self.setup.store().parent().unwrap();
+        let files = std::fs::read_dir(home).unwrap().map(Result::unwrap);
+        let modes = files.map(|file| {
+            let name = file.file_name().into_string().unwrap();
+            (name, file.metadata().unwrap().permissions().mode() & 0o777)
         });
-        audit(
-            &self.inside.home.path().join("purgefront.db"),
-            made.collect(),
-        )
-        .await;
+        modes
+            .filter(|(name, _)| name.starts_with("purgefront.db"))
+            .collect()
+    }
+
+    pub fn upload(&self) -> Message<'_> {
+        let text = s3_records("site", &[("ObjectCreated:Put", "a")]);
+        self.signer.notification(&text)
+    }
+
+    pub async fn accepts(&self, body: String) {
+        let answer = self.service.sns(body).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
+
+    /// The whole refusal: status, type, counter, and nothing of it in the store.
+    pub async fn refuses(&self, body: String, status: u16, slug: &str) {
+        let counter = format!("purgefront_sns_messages_total{{outcome=\"{slug}\"}}");
+        let before = (self.service.metric(&counter).await, self.kept().await);
+        let answer = self.service.sns(body.clone()).await;
+        assert_eq!(answer.status(), status, "{slug}: {body}");
+        let problem: Value = answer.json().await.unwrap();
+        let expected = format!("urn:purgefront:problem:{slug}");
+        assert_eq!(problem["type"], expected, "{body}");
+        let after = (self.service.metric(&counter).await, self.kept().await);
+        assert_eq!(after, (before.0 + 1, before.1), "{slug}: {body}");
+        assert_eq!(self.service.ready().await.0, 200);
+    }
+
+    /// Messages, changes and dead letters in the store.
+    pub async fn kept(&self) -> (i64, i64, i64) {
+        let options = SqliteConnectOptions::new()
+            .filename(self.setup.store())
+            .read_only(true);
+        let mut store = SqliteConnection::connect_with(&options).await.unwrap();
+        let counts = "SELECT (SELECT count(*) FROM messages), \
+                      (SELECT count(*) FROM changes), (SELECT count(*) FROM dead_letters)";
+        sqlx::query_as(counts).fetch_one(&mut store).await.unwrap()
+    }
+
+    /// That nobody was asked for a certificate, nor for anything else but the account.
+    pub fn asked_nobody(&self) {
+        let hosts = self.aws.hosts();
+        let others: Vec<_> = hosts
+            .iter()
+            .filter(|host| *host != "cloudfront.amazonaws.com:443")
+            .collect();
+        assert!(others.is_empty(), "{others:?}");
+        assert_eq!(self.aws.sns.fetches(&self.signer.file_name), 0);
+        assert!(self.aws.cloudfront.calls().is_empty());
     }
 }
