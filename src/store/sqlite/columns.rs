@@ -60,6 +60,15 @@ where
     text.parse().map_err(decode)
 }
 
+/// Text that must be there. SQLx reads SQLite's NULL as empty text.
+pub(super) fn text(row: &SqliteRow, column: &'static str) -> sqlx::Result<String> {
+    row.try_get::<Option<String>, _>(column)?
+        .ok_or_else(|| sqlx::Error::ColumnDecode {
+            index: column.to_owned(),
+            source: "it is NULL".into(),
+        })
+}
+
 /// A count, which is never negative.
 pub(super) fn unsigned(number: i64) -> u64 {
     number.try_into().unwrap_or(0)

@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite:
 use uuid::Uuid;
 
 use super::columns::{
-    decode, optional_time, parsed, read_all, read_one, signed, time, unsigned, uuid,
+    decode, optional_time, parsed, read_all, read_one, signed, text, time, unsigned, uuid,
 };
 use crate::{
     domain::history::{
@@ -250,9 +250,9 @@ fn why(row: &SqliteRow) -> sqlx::Result<Why> {
             because,
         },
         None => Why::Event {
-            bucket: row.try_get("bucket")?,
-            key: row.try_get("object_key")?,
-            event: row.try_get("event")?,
+            bucket: text(row, "bucket")?,
+            key: text(row, "object_key")?,
+            event: text(row, "event")?,
             message_id: Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?,
             time: optional_time(row.try_get("event_time")?)?.unwrap_or(accepted_at),
             because,

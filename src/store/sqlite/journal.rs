@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     backlogs::{self, Counts},
-    columns::{decode, micros, optional_time, read_all, signed, time, unsigned, uuid},
+    columns::{decode, micros, optional_time, read_all, signed, text, time, unsigned, uuid},
     confirmations,
 };
 use crate::{
@@ -296,12 +296,12 @@ pub(super) async fn unmapped(readers: &SqlitePool) -> Result<Unmapped, StoreErro
 pub(super) fn change(row: &SqliteRow) -> sqlx::Result<Change> {
     let subject = match row.try_get::<Option<String>, _>("path")? {
         Some(path) => Subject::Item {
-            distribution_id: row.try_get("distribution_id")?,
+            distribution_id: text(row, "distribution_id")?,
             item: Item::read(&path).map_err(decode)?,
         },
         None => Subject::Object {
-            bucket: row.try_get("bucket")?,
-            key: row.try_get("object_key")?,
+            bucket: text(row, "bucket")?,
+            key: text(row, "object_key")?,
         },
     };
     let source = match row.try_get::<Option<String>, _>("request_id")? {
