@@ -60,7 +60,7 @@ where
     text.parse().map_err(decode)
 }
 
-/// Text that must be there. SQLx reads SQLite's NULL as empty text.
+/// A text column that must not be NULL, which sqlx would read as an empty string.
 pub(super) fn text(row: &SqliteRow, column: &'static str) -> sqlx::Result<String> {
     row.try_get::<Option<String>, _>(column)?
         .ok_or_else(|| sqlx::Error::ColumnDecode {
