@@ -22,9 +22,11 @@ macro_rules! stories {
 }
 
 mod backlogs;
+mod batches;
 mod fixtures;
 mod intake;
 mod mapping;
+mod resolutions;
 mod sqlite;
 
 use std::sync::Arc;
