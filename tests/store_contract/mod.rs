@@ -23,11 +23,15 @@ macro_rules! stories {
 
 mod backlogs;
 mod batches;
+mod certificates;
+mod dead_letters;
 mod fixtures;
 mod intake;
 mod mapping;
+mod operations;
 mod resolutions;
 mod sqlite;
+mod tracking;
 
 use std::sync::Arc;
 
