@@ -26,12 +26,14 @@ mod batches;
 mod certificates;
 mod dead_letters;
 mod fixtures;
+mod history;
 mod intake;
 mod mapping;
 mod operations;
 mod resolutions;
 mod sqlite;
 mod tracking;
+mod upkeep;
 
 use std::sync::Arc;
 
