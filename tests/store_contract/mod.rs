@@ -23,6 +23,7 @@ macro_rules! stories {
 
 mod backlogs;
 mod batches;
+mod catalogue;
 mod certificates;
 mod dead_letters;
 mod fixtures;
@@ -30,7 +31,9 @@ mod history;
 mod intake;
 mod mapping;
 mod operations;
+mod remaps;
 mod resolutions;
+mod retention;
 mod sqlite;
 mod tracking;
 mod upkeep;
@@ -86,13 +89,16 @@ impl Store {
 
     /// The same store after the process has been restarted.
     async fn reopened(self) -> Self {
-        self.ports.close().await;
         let Self {
             place,
             clock,
+            ports,
+            leader,
             epoch: Epoch(epoch),
-            ..
         } = self;
+        ports.close().await;
+        // A store is in use until its last handle is gone.
+        drop((ports, leader));
         Self::open_at(place, clock, Epoch(epoch + 1)).await
     }
 
