@@ -43,6 +43,7 @@ mod request_ids;
 mod retries;
 mod secrets;
 mod simulation;
+mod sqlite_upgrade;
 mod store_contract;
 mod supervision;
 mod tls;

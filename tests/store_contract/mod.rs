@@ -31,6 +31,7 @@ mod history;
 mod intake;
 mod mapping;
 mod operations;
+mod random;
 mod remaps;
 mod resolutions;
 mod retention;
@@ -59,6 +60,9 @@ trait Place: Send + Sync + 'static {
     async fn new() -> Self
     where
         Self: Sized;
+
+    /// Another new place of the same kind.
+    async fn another(&self) -> Box<dyn Place>;
 
     /// Opens the store, and creates it the first time.
     async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn OpenStore>;
@@ -100,6 +104,12 @@ impl Store {
         // A store is in use until its last handle is gone.
         drop((ports, leader));
         Self::open_at(place, clock, Epoch(epoch + 1)).await
+    }
+
+    /// A new store of the same kind.
+    async fn another(&self) -> Self {
+        let place = self.place.another().await;
+        Self::open_at(place, Arc::new(VirtualClock::new()), Epoch(1)).await
     }
 
     async fn open_at(place: Box<dyn Place>, clock: Arc<VirtualClock>, epoch: Epoch) -> Self {

@@ -26,6 +26,10 @@ impl Place for TemporaryFile {
         )
     }
 
+    async fn another(&self) -> Box<dyn Place> {
+        Box::new(Self::new().await)
+    }
+
     async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn OpenStore> {
         let path = self.0.path().join("purgefront.db");
         let opened = store::open(&path, clock, Health::default(), Tasks::default()).await;
