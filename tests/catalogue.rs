@@ -105,7 +105,7 @@ async fn an_unknown_bucket_is_looked_up_once_and_a_new_distribution_found() {
         let events = service.events();
         let read = events
             .iter()
-            .filter(|line| line["message"] == "the catalogue was read");
+            .filter(|line| line["message"] == "catalogue read");
         read.count()
     };
     let (lists, before) = (aws.cloudfront.reads("list"), readings());

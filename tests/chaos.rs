@@ -14,12 +14,12 @@ use tokio::sync::Mutex;
 
 use crate::support::{
     Patience,
-    audit::{Kept, Made, audit},
     aws::FakeAws,
     cloudfront::Distribution,
     number, pause,
     service::{Service, Setup},
     signer::{Signer, s3_records},
+    sqlite::audit::{Kept, Made, audit},
 };
 
 const MESSAGES: usize = 1_500;

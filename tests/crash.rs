@@ -1,8 +1,6 @@
 //! The service is killed at the worst moments, and nothing is lost or done twice.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use std::collections::BTreeSet;
 
 use crate::support::{
     Patience,
@@ -10,54 +8,16 @@ use crate::support::{
     cloudfront::{Distribution, Fault},
     service::Setup,
     signer::{Signer, s3_records},
+    sqlite::stored,
     until,
 };
 
 const KEYS: usize = 40;
 
-/// What the store says in the end, read as an operator would.
-struct Stored {
-    /// Batches by caller reference: distribution and items, in order.
-    batches: BTreeMap<String, (String, Vec<String>)>,
-    /// For each (change, distribution, item): the items of the batches that cover it.
-    covered: Vec<(String, String, String, Option<String>)>,
-}
-
-async fn read(setup: &Setup) -> Stored {
-    let options = SqliteConnectOptions::new().filename(setup.store());
-    let mut store = SqliteConnection::connect_with(&options).await.unwrap();
-    let mut batches: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
-    let items = "SELECT caller_reference, distribution_id, item FROM batches \
-                 JOIN batch_items ON batch_items.batch = batches.seq ORDER BY batches.seq, position";
-    for row in sqlx::query(items).fetch_all(&mut store).await.unwrap() {
-        let batch = batches.entry(row.get("caller_reference")).or_default();
-        batch.0 = row.get("distribution_id");
-        batch.1.push(row.get("item"));
-    }
-    let targets = "SELECT changes.object_key, targets.distribution_id, targets.item, \
-                   batch_items.item AS by FROM changes \
-                   LEFT JOIN targets ON targets.change = changes.seq \
-                   LEFT JOIN batch_items ON batch_items.batch = targets.batch \
-                   AND batch_items.position = targets.position";
-    let covered = sqlx::query(targets).fetch_all(&mut store).await.unwrap();
-    let covered = covered.iter().map(|row| {
-        (
-            row.get("object_key"),
-            row.get("distribution_id"),
-            row.get("item"),
-            row.get("by"),
-        )
-    });
-    Stored {
-        batches,
-        covered: covered.collect(),
-    }
-}
-
 /// Promises 2 and 3: every accepted change is covered, every invalidation is exactly one
 /// stored batch, and each item of each change and target is covered exactly once.
 async fn holds(aws: &FakeAws, setup: &Setup, accepted: &[String]) {
-    let stored = read(setup).await;
+    let stored = stored::read(setup.store()).await;
     let keys: BTreeSet<_> = stored.covered.iter().map(|(key, ..)| key.clone()).collect();
     assert_eq!(
         keys,

@@ -45,6 +45,8 @@ mod secrets;
 mod simulation;
 mod sizes;
 mod soak;
+mod sqlite_upgrade;
+mod store_contract;
 mod supervision;
 mod tls;
 mod tokens;

@@ -8,8 +8,6 @@ use std::{
 
 const MOST_LINES_OF_A_FILE: usize = 500;
 const MOST_LINES_OF_A_FUNCTION: usize = 80;
-/// Files that are still to be split.
-const STILL_LONG: [&str; 1] = ["tests/simulation.rs"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -79,8 +77,7 @@ fn tests_are_short() {
         let path = path.strip_prefix(root).unwrap();
         let shown = path.display();
         let lines = text.lines().count();
-        let may_be_long = STILL_LONG.iter().any(|long| path == Path::new(long));
-        if path.starts_with("tests") && lines > MOST_LINES_OF_A_FILE && !may_be_long {
+        if path.starts_with("tests") && lines > MOST_LINES_OF_A_FILE {
             faults.push(format!("{shown}: {lines} lines"));
         }
         for (name, lines) in functions(tests_of(path, &text)) {

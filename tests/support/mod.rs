@@ -10,7 +10,6 @@ macro_rules! eventually {
     }};
 }
 
-pub mod audit;
 pub mod aws;
 pub mod clock;
 pub mod cloudfront;
@@ -24,6 +23,7 @@ pub mod signer;
 pub mod simulated;
 pub mod simulation;
 pub mod sns;
+pub mod sqlite;
 pub mod tapped;
 pub mod world;
 

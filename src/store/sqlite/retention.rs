@@ -58,11 +58,10 @@ pub(super) async fn prune(
     }
     let mut deleted = batches.len() as u64;
     for delete in [
-        concat!(
-            "DELETE FROM skips WHERE change IN (SELECT seq FROM changes WHERE ",
-            older!("changes", "accepted_at"),
-            "ORDER BY seq LIMIT ?2)"
-        ),
+        // By the skips, not by their changes: old changes that stay must not use up the step.
+        "DELETE FROM skips WHERE seq IN (SELECT seq FROM skips WHERE change < coalesce(\
+         (SELECT seq FROM changes WHERE accepted_at >= ?1 ORDER BY seq LIMIT 1), \
+         9223372036854775807) ORDER BY change LIMIT ?2)",
         concat!(
             "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE ",
             older!("changes", "accepted_at"),

@@ -1,0 +1,272 @@
+//! Whatever happens in whatever order, the counts agree with what is counted.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use fastrand::Rng;
+use jiff::Timestamp;
+use purgefront::domain::{
+    batch::Usage,
+    cdn::CdnError,
+    change::{Change, LateDistribution, MappedChange, MappingOutcome, RemappedChange, Subject},
+    mapping::Mapping,
+    resolution::{NextStep, Unresolved},
+    tracking::StatusPoll,
+};
+
+use super::{
+    Store,
+    fixtures::{ALL, no_answer, notification, object_change, recount, skip, snapshot, target},
+};
+
+stories!(counts_agree_whatever_happens);
+
+const IDS: [&str; 3] = ["E1", "E2", "E3"];
+const ITEMS: [&str; 6] = ["/a", "/b", "/a/*", "/*", "#tag", "#tag*"];
+const SEEDS: u64 = 30;
+const STEPS: usize = 60;
+
+async fn counts_agree_whatever_happens(first: Store) {
+    for seed in 0..SEEDS {
+        let mut random = Rng::with_seed(seed);
+        let mut store = first.another().await;
+        let mut told = Vec::new();
+        for _ in 0..STEPS {
+            store.pass(random.u64(0..30));
+            if random.u8(0..40) == 0 {
+                told.push("restart");
+                store = store.reopened().await;
+            } else {
+                told.push(step(&store, &mut random).await);
+            }
+            agrees(&store, &format!("seed {seed}: {told:?}")).await;
+        }
+    }
+}
+
+/// The counts of the store against the rows that they count.
+async fn agrees(store: &Store, told: &str) {
+    let mut recounted = BTreeMap::new();
+    for id in IDS {
+        if let Some(backlog) = recount(&store.waiting(id).await) {
+            recounted.insert(id.to_owned(), backlog);
+        }
+    }
+    assert_eq!(store.backlogs(None).await, recounted, "{told}");
+
+    let pending = store.unresolved().await.into_iter();
+    let pending = pending.map(|one| (one.batch.distribution_id.clone(), one.batch.usage()));
+    let polls = store.leader.due_polls(Timestamp::MAX, ALL).await.unwrap();
+    let in_progress = polls.due.into_iter();
+    let in_progress = in_progress.map(|one| (one.distribution_id, one.usage));
+    let mut occupied: BTreeMap<String, Usage> = BTreeMap::new();
+    for (id, usage) in pending.chain(in_progress) {
+        let sum = occupied.entry(id).or_default();
+        *sum = sum.plus(usage);
+    }
+    assert_eq!(store.usages().await, occupied, "{told}");
+}
+
+async fn step(store: &Store, random: &mut Rng) -> &'static str {
+    match random.u8(0..20) {
+        0..=2 => accept(store, random).await,
+        3 => ask(store, random).await,
+        4..=7 => map(store, random).await,
+        8..=10 => freeze(store, random).await,
+        11..=15 => resolve(store, random).await,
+        16 => poll(store, random).await,
+        17..=18 => operate(store, random).await,
+        _ if random.bool() => remap(store, random).await,
+        _ => prune(store, random).await,
+    }
+}
+
+async fn accept(store: &Store, random: &mut Rng) -> &'static str {
+    let keys: Vec<_> = (0..random.usize(1..6)).map(|at| format!("k{at}")).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let message = store.message(notification(&keys));
+    store.ports.accept_message(message).await.unwrap();
+    "accept"
+}
+
+async fn ask(store: &Store, random: &mut Rng) -> &'static str {
+    let mut texts = ITEMS;
+    random.shuffle(&mut texts);
+    let id = random.choice(IDS).unwrap();
+    let request = store.new_request(id, &texts[..random.usize(1..=3)]);
+    store.ports.accept_request(request).await.unwrap();
+    "ask"
+}
+
+fn any_mapping(random: &mut Rng, change: &Change) -> Mapping {
+    let mut mapping = Mapping::default();
+    match &change.subject {
+        Subject::Item {
+            distribution_id,
+            item,
+        } => mapping.targets.push(target(distribution_id, item.as_str())),
+        Subject::Object { .. } => {
+            for id in IDS {
+                let why = "no";
+                match random.u8(0..6) {
+                    0 => mapping.skipped.push(skip(Some(id), why)),
+                    1 => mapping.dead.push(skip(Some(id), why)),
+                    _ => {
+                        let text = random.choice(ITEMS).unwrap();
+                        mapping.targets.push(target(id, text));
+                    }
+                }
+            }
+            if random.bool() {
+                mapping.targets.clear();
+            }
+        }
+    }
+    mapping
+}
+
+async fn map(store: &Store, random: &mut Rng) -> &'static str {
+    let limit = random.usize(1..8);
+    let changes = if random.bool() {
+        store.leader.unseen_changes(limit).await
+    } else {
+        store.leader.parked_changes(i64::MIN, limit).await
+    };
+    let mapped = changes.unwrap().into_iter().map(|change| {
+        let parked = !change.subject.is_manual() && random.u8(0..4) == 0;
+        let outcome = if parked {
+            MappingOutcome::Parked
+        } else {
+            MappingOutcome::Mapped(any_mapping(random, &change))
+        };
+        MappedChange { change, outcome }
+    });
+    let mapped = mapped.collect();
+    store.leader.record_mapping(mapped).await.unwrap();
+    "map"
+}
+
+async fn freeze(store: &Store, random: &mut Rng) -> &'static str {
+    let id = random.choice(IDS).unwrap();
+    let mut waiting = store.waiting(id).await;
+    waiting.retain(|_| random.u8(0..4) > 0);
+    if waiting.is_empty() {
+        return "freeze nothing";
+    }
+    let shadow = random.u8(0..6) == 0;
+    store.freeze(id, &waiting, shadow).await;
+    "freeze"
+}
+
+async fn resolve(store: &Store, random: &mut Rng) -> &'static str {
+    let unresolved = store.unresolved().await;
+    let Some(one) = random.choice(&unresolved) else {
+        return "resolve nothing";
+    };
+    let (id, now) = (one.batch.id, store.now());
+    if random.bool() {
+        store.leader.record_attempt(id, now).await.unwrap();
+    }
+    let again = Unresolved {
+        failures: one.failures + 1,
+        due_at: now + Duration::from_secs(random.u64(0..100)),
+        ..one.clone()
+    };
+    let refused = || CdnError::Refused("no".to_owned());
+    match random.u8(0..8) {
+        0..=1 => {
+            let cloudfront_id = format!("I{:x}", random.u64(..));
+            let completed = random.u8(0..4) == 0;
+            store.created(id, &cloudfront_id, completed).await;
+            "created"
+        }
+        2 => {
+            let next = NextStep::Retry(Box::new(again));
+            store.failed(id, no_answer(), next).await;
+            "retry"
+        }
+        3 => {
+            let mut again = again;
+            again.batch.caller_reference = format!("{:x}", random.u64(..));
+            again.has_new_reference = true;
+            let next = NextStep::NewReference(Box::new(again));
+            store.failed(id, refused(), next).await;
+            "new reference"
+        }
+        4..=5 => {
+            store.failed(id, refused(), NextStep::Requeue).await;
+            "requeue"
+        }
+        _ if one.batch.items.len() > 1 => {
+            let halves = one.batch.halves().map(|half| Unresolved::new(half, now));
+            let next = NextStep::Bisect(Box::new(halves));
+            store.failed(id, refused(), next).await;
+            "bisect"
+        }
+        _ => {
+            store.rejected(id).await;
+            "dead letter"
+        }
+    }
+}
+
+async fn poll(store: &Store, random: &mut Rng) -> &'static str {
+    let polls = store.leader.due_polls(store.now(), ALL).await.unwrap();
+    for one in polls.due {
+        let poll = if random.bool() {
+            StatusPoll::Completed
+        } else {
+            StatusPoll::Again(store.now() + Duration::from_secs(20))
+        };
+        let recorded = store.leader.record_poll(one.batch, poll, store.now()).await;
+        recorded.unwrap();
+    }
+    "poll"
+}
+
+async fn operate(store: &Store, random: &mut Rng) -> &'static str {
+    let letters = store.ports.dead_letters(None, ALL).await.unwrap();
+    let Some(letter) = random.choice(&letters) else {
+        return "operate on nothing";
+    };
+    match random.u8(0..4) {
+        0 => {
+            assert!(store.ports.drop_dead_letter(letter.id).await.unwrap());
+            "drop"
+        }
+        1 => {
+            let change = object_change("k0");
+            store.ports.replay_record(letter.id, change).await.unwrap();
+            "replay record"
+        }
+        _ => {
+            store.ports.replay_item(letter.id).await.unwrap();
+            "replay item"
+        }
+    }
+}
+
+async fn remap(store: &Store, random: &mut Rng) -> &'static str {
+    let late = LateDistribution {
+        distribution_id: random.choice(IDS).unwrap().to_owned(),
+        since: store.now() - Duration::from_secs(random.u64(0..200)),
+    };
+    let snapshot = snapshot(&IDS, store.now());
+    let kept = store.leader.keep_catalogue(&snapshot, &[late]).await;
+    kept.unwrap();
+    while let Some(remap) = store.leader.next_remap().await.unwrap() {
+        let changes = store.leader.changes_to_remap(&remap, 5).await.unwrap();
+        let mapped = changes.into_iter().map(|change| {
+            let mapping = any_mapping(random, &change);
+            RemappedChange { change, mapping }
+        });
+        let mapped = mapped.collect();
+        store.leader.record_remap(&remap, mapped).await.unwrap();
+    }
+    "remap"
+}
+
+async fn prune(store: &Store, random: &mut Rng) -> &'static str {
+    let cutoff = store.now() - Duration::from_secs(random.u64(0..300));
+    while store.leader.prune(cutoff).await.unwrap() {}
+    "prune"
+}

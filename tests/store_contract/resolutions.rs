@@ -1,0 +1,304 @@
+//! The contract of the verb `record_resolution`: what each outcome and next step leaves behind.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use purgefront::domain::{
+    batch::{BatchStatus, Usage},
+    cdn::CdnError,
+    operations::Backoff,
+    resolution::{NextStep, Unresolved},
+};
+
+use super::{
+    Store,
+    fixtures::{because_of, no_answer},
+};
+
+stories!(
+    a_created_invalidation_is_in_progress,
+    an_invalidation_may_be_completed_at_once,
+    success_ends_the_backoff,
+    a_retried_batch_keeps_its_reference_and_its_items,
+    a_retried_batch_is_in_doubt_only_if_an_outcome_is_unknown,
+    a_doubt_outlasts_later_definite_answers,
+    a_batch_may_get_a_new_reference,
+    a_requeued_batch_dissolves,
+    a_bisected_batch_is_replaced_by_its_halves,
+    halves_are_split_again,
+    a_rejected_batch_becomes_dead_letters,
+    a_failure_backs_off_its_distribution_only,
+);
+
+fn throttled() -> CdnError {
+    CdnError::Throttled("slow down".to_owned())
+}
+
+fn missing() -> CdnError {
+    CdnError::NoSuchDistribution("gone".to_owned())
+}
+
+/// What the failed attempts of the fixtures leave behind.
+fn backoff(store: &Store, distribution_id: &str) -> Backoff {
+    Backoff {
+        distribution_id: distribution_id.to_owned(),
+        failures: 3,
+        not_before: store.now() + Duration::from_mins(1),
+    }
+}
+
+async fn backoffs(store: &Store) -> Vec<Backoff> {
+    let mut backoffs = store.leader.backoffs().await.unwrap();
+    backoffs.sort_by(|one, other| one.distribution_id.cmp(&other.distribution_id));
+    backoffs
+}
+
+/// The only unresolved batch, to be sent again a minute from now.
+async fn again(store: &Store) -> Unresolved {
+    let mut again = store.unresolved().await.remove(0);
+    again.failures += 1;
+    again.due_at = store.now() + Duration::from_mins(1);
+    again
+}
+
+async fn is_free(store: &Store, distribution_id: &str) -> bool {
+    let usages = store.usages().await;
+    usages.get(distribution_id).copied().unwrap_or_default() == Usage::default()
+}
+
+async fn a_created_invalidation_is_in_progress(store: Store) {
+    let batch = store.frozen("E1", &["a", "b"]).await;
+    let frozen_at = store.now();
+    store.pass(3);
+    store.created(batch.id, "I1", false).await;
+    let submitted_at = store.now();
+    let store = store.reopened().await;
+    assert!(store.unresolved().await.is_empty());
+    let expected = Usage {
+        paths: 2,
+        wildcards: 0,
+    };
+    assert_eq!(store.usages().await["E1"], expected);
+    let summary = store.invalidation(batch.id).await.summary;
+    assert_eq!(summary.status, BatchStatus::InProgress);
+    assert_eq!(summary.cloudfront_id.as_deref(), Some("I1"));
+    assert_eq!(summary.created_at, frozen_at);
+    assert_eq!(summary.submitted_at, Some(submitted_at));
+    assert_eq!(summary.completed_at, None);
+    let polls = store.leader.due_polls(store.now(), 10).await.unwrap();
+    assert!(polls.due.is_empty());
+    assert_eq!(polls.next_at, Some(submitted_at + Duration::from_secs(10)));
+}
+
+async fn an_invalidation_may_be_completed_at_once(store: Store) {
+    let batch = store.frozen("E1", &["a"]).await;
+    store.created(batch.id, "I1", true).await;
+    assert!(store.unresolved().await.is_empty());
+    assert!(is_free(&store, "E1").await);
+    let summary = store.invalidation(batch.id).await.summary;
+    assert_eq!(summary.status, BatchStatus::Completed);
+    assert_eq!(summary.cloudfront_id.as_deref(), Some("I1"));
+    assert_eq!(summary.submitted_at, Some(store.now()));
+    assert_eq!(summary.completed_at, Some(store.now()));
+    let polls = store.leader.due_polls(Timestamp::MAX, 10).await.unwrap();
+    assert_eq!((polls.due.len(), polls.next_at), (0, None));
+}
+
+async fn success_ends_the_backoff(store: Store) {
+    let one = store.frozen("E1", &["a"]).await;
+    let other = store.frozen("E2", &["a"]).await;
+    store.failed(one.id, throttled(), NextStep::Requeue).await;
+    store.failed(other.id, throttled(), NextStep::Requeue).await;
+    let one = store.freeze_all("E1").await;
+    store.created(one.id, "I1", false).await;
+    let store = store.reopened().await;
+    assert_eq!(backoffs(&store).await, [backoff(&store, "E2")]);
+}
+
+async fn a_retried_batch_keeps_its_reference_and_its_items(store: Store) {
+    let batch = store.frozen("E1", &["b", "a"]).await;
+    let again = again(&store).await;
+    let next = NextStep::Retry(Box::new(again.clone()));
+    store.failed(batch.id, no_answer(), next).await;
+    let store = store.reopened().await;
+    let unresolved = store.unresolved().await;
+    assert_eq!(unresolved, [again]);
+    assert_eq!(unresolved[0].batch, batch);
+    assert_eq!(store.usages().await["E1"], batch.usage());
+    assert_eq!(backoffs(&store).await, [backoff(&store, "E1")]);
+    assert_eq!(store.status(batch.id).await, BatchStatus::Pending);
+    assert!(store.waiting("E1").await.is_empty());
+}
+
+async fn a_retried_batch_is_in_doubt_only_if_an_outcome_is_unknown(store: Store) {
+    let batch = store.frozen("E1", &["a"]).await;
+    let mut again = again(&store).await;
+    again.in_doubt = false;
+    let next = NextStep::Retry(Box::new(again.clone()));
+    store.failed(batch.id, missing(), next).await;
+    // Since when the distribution is missing is not kept.
+    let store = store.reopened().await;
+    assert_eq!(store.unresolved().await, [again]);
+}
+
+async fn a_doubt_outlasts_later_definite_answers(store: Store) {
+    let batch = store.frozen("E1", &["a"]).await;
+    for error in [no_answer(), throttled(), missing()] {
+        let next = NextStep::Retry(Box::new(again(&store).await));
+        store.failed(batch.id, error, next).await;
+        store.pass(60);
+        let attempt = store.leader.record_attempt(batch.id, store.now()).await;
+        attempt.unwrap();
+    }
+    let next = NextStep::Retry(Box::new(again(&store).await));
+    store.failed(batch.id, throttled(), next).await;
+    let store = store.reopened().await;
+    let unresolved = store.unresolved().await;
+    assert!(unresolved[0].in_doubt);
+    assert_eq!(unresolved[0].failures, 4);
+}
+
+async fn a_batch_may_get_a_new_reference(store: Store) {
+    let batch = store.frozen("E1", &["b", "a"]).await;
+    let mut again = again(&store).await;
+    assert!(!again.has_new_reference);
+    again.batch.caller_reference = "another".to_owned();
+    again.has_new_reference = true;
+    again.in_doubt = false;
+    let next = NextStep::NewReference(Box::new(again.clone()));
+    let conflict = CdnError::ReferenceConflict("used before".to_owned());
+    store.failed(batch.id, conflict, next).await;
+    let store = store.reopened().await;
+    let unresolved = store.unresolved().await;
+    assert_eq!(unresolved, [again]);
+    assert_eq!(unresolved[0].batch.items, batch.items);
+    assert_eq!(store.usages().await["E1"], batch.usage());
+}
+
+async fn a_requeued_batch_dissolves(store: Store) {
+    store.wait_at("E1", &["a", "b*"]).await;
+    store.manual("E1", &["/m"]).await;
+    store.map_all(&[]).await;
+    let before = store.waiting("E1").await;
+    let batch = store.freeze_all("E1").await;
+    store.failed(batch.id, throttled(), NextStep::Requeue).await;
+    let store = store.reopened().await;
+    assert_eq!(store.waiting("E1").await, before);
+    assert!(store.unresolved().await.is_empty());
+    assert!(is_free(&store, "E1").await);
+    assert_eq!(backoffs(&store).await, [backoff(&store, "E1")]);
+    let detail = store.invalidation(batch.id).await;
+    assert_eq!(detail.summary.status, BatchStatus::Replaced);
+    assert!(detail.replaced_by.is_empty());
+    assert!(detail.items.iter().all(|one| one.why_total == 0));
+    // They can be frozen again, under another reference.
+    let next = store.freeze_all("E1").await;
+    assert_ne!(next.caller_reference, batch.caller_reference);
+    assert_eq!(store.unresolved().await.len(), 1);
+}
+
+async fn a_bisected_batch_is_replaced_by_its_halves(store: Store) {
+    let batch = store.frozen("E1", &["a", "b*", "c", "a", "d", "e"]).await;
+    store.pass(5);
+    let now = store.now();
+    let halves = batch.halves().map(|half| Unresolved::new(half, now));
+    let [first, second] = halves.clone();
+    assert_eq!((first.batch.items.len(), second.batch.items.len()), (2, 3));
+    let next = NextStep::Bisect(Box::new(halves.clone()));
+    let too_large = CdnError::TooLarge("split it".to_owned());
+    store.failed(batch.id, too_large, next).await;
+    let store = store.reopened().await;
+    // No attempt with a half has been made.
+    assert_eq!(store.unresolved().await, halves);
+    assert_eq!(store.usages().await["E1"], batch.usage());
+    assert!(store.waiting("E1").await.is_empty());
+    let parent = store.invalidation(batch.id).await;
+    assert_eq!(parent.summary.status, BatchStatus::Replaced);
+    assert_eq!(parent.replaced_by, [first.batch.id, second.batch.id]);
+    assert!(parent.items.iter().all(|one| one.why_total == 0));
+    for (half, keys, changes) in [
+        (&first, &[&["a", "a"][..], &["b*"]][..], 3),
+        (&second, &[&["c"], &["d"], &["e"]], 3),
+    ] {
+        let detail = store.invalidation(half.batch.id).await;
+        assert_eq!(detail.summary.status, BatchStatus::Pending);
+        assert_eq!(detail.summary.change_count, changes);
+        let whys = detail.items.iter().map(|one| because_of(&one.why));
+        assert_eq!(whys.collect::<Vec<_>>(), keys);
+    }
+    // The halves were sent for the first time as a whole.
+    let controls = store.leader.controls(store.today()).await.unwrap();
+    assert_eq!(controls.spending.items, 5);
+}
+
+async fn halves_are_split_again(store: Store) {
+    let mut open = vec![store.frozen("E1", &["a", "b", "c", "d", "e"]).await];
+    let invalid = CdnError::Invalid("a bad path".to_owned());
+    while let Some(batch) = open.pop() {
+        let now = store.now();
+        let attempt = store.leader.record_attempt(batch.id, now).await;
+        attempt.unwrap();
+        if batch.items.len() == 1 {
+            if batch.items[0].as_str() == "/c" {
+                store.rejected(batch.id).await;
+            } else {
+                let id = format!("I{}", batch.items[0]);
+                store.created(batch.id, &id, true).await;
+            }
+            continue;
+        }
+        let halves = batch.halves().map(|half| Unresolved::new(half, now));
+        open.extend(halves.clone().map(|half| half.batch));
+        let next = NextStep::Bisect(Box::new(halves));
+        store.failed(batch.id, invalid.clone(), next).await;
+        let unresolved = store.unresolved().await;
+        let mut left: Vec<_> = unresolved.into_iter().map(|one| one.batch.id).collect();
+        left.sort_unstable();
+        let mut expected: Vec<_> = open.iter().map(|batch| batch.id).collect();
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+    }
+    for key in ["a", "b", "d", "e"] {
+        let detail = store.invalidation(format!("I/{key}")).await;
+        assert_eq!(detail.items.len(), 1);
+        assert_eq!(because_of(&detail.items[0].why), [key]);
+    }
+    let letters = store.ports.dead_letters(None, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].content.as_deref(), Some("/c"));
+    assert!(is_free(&store, "E1").await);
+}
+
+async fn a_rejected_batch_becomes_dead_letters(store: Store) {
+    let batch = store.frozen("E1", &["a", "b"]).await;
+    store.pass(7);
+    store.rejected(batch.id).await;
+    let store = store.reopened().await;
+    assert!(store.unresolved().await.is_empty());
+    assert!(is_free(&store, "E1").await);
+    assert!(store.waiting("E1").await.is_empty());
+    let detail = store.invalidation(batch.id).await;
+    assert_eq!(detail.summary.status, BatchStatus::Failed);
+    assert_eq!(because_of(&detail.items[0].why), ["a"]);
+    let letters = store.ports.dead_letters(None, 10).await.unwrap();
+    let contents = letters.iter().rev().map(|one| one.content.as_deref());
+    assert_eq!(contents.collect::<Vec<_>>(), [Some("/a"), Some("/b")]);
+    for letter in letters {
+        assert_eq!(letter.kind, "item");
+        assert!(letter.why.contains("a bad path"));
+        assert_eq!(letter.distribution_id.as_deref(), Some("E1"));
+        assert_eq!(letter.created_at, store.now());
+    }
+}
+
+async fn a_failure_backs_off_its_distribution_only(store: Store) {
+    let one = store.frozen("E1", &["a"]).await;
+    store.frozen("E2", &["a"]).await;
+    store.failed(one.id, throttled(), NextStep::Requeue).await;
+    assert_eq!(backoffs(&store).await, [backoff(&store, "E1")]);
+    // A later failure replaces it.
+    store.pass(600);
+    let one = store.freeze_all("E1").await;
+    store.failed(one.id, throttled(), NextStep::Requeue).await;
+    assert_eq!(backoffs(&store).await, [backoff(&store, "E1")]);
+}

@@ -1,0 +1,283 @@
+//! The contract of the verb `prune`: it never takes unfinished work, and takes the rest.
+
+use std::time::Duration;
+
+use purgefront::domain::{
+    batch::BatchStatus,
+    cdn::CdnError,
+    change::{Acceptance, MappedChange, MappingOutcome, NewMessage},
+    mapping::Mapping,
+    resolution::{NextStep, Unresolved},
+};
+
+use super::{
+    Store,
+    fixtures::{ALL, because_of, keys, no_answer, notification, skip, to_items},
+};
+
+stories!(
+    nothing_newer_than_the_cutoff_is_taken,
+    finished_batches_and_requests_are_taken,
+    a_message_is_taken_with_its_last_change,
+    changes_that_are_not_mapped_stay,
+    waiting_items_stay,
+    open_batches_stay,
+    dead_letters_stay_until_they_are_dropped,
+    the_halves_of_a_taken_batch_stay,
+    much_history_is_taken_in_steps,
+    what_stays_does_not_keep_what_came_after_it,
+);
+
+/// Prunes everything from before now until there is no more.
+async fn prune(store: &Store) {
+    store.pass(1);
+    for _ in 0..1_000 {
+        if !store.leader.prune(store.now()).await.unwrap() {
+            return;
+        }
+    }
+    panic!("there is always more to prune");
+}
+
+/// Accepts these keys, and returns the message.
+async fn accepted(store: &Store, keys: &[&str]) -> NewMessage {
+    store.pass(1);
+    let message = store.message(notification(keys));
+    let accepted = store.ports.accept_message(message.clone()).await;
+    assert_eq!(accepted.unwrap(), Acceptance::New);
+    message
+}
+
+/// Whether a message is still known.
+async fn is_kept(store: &Store, message: &NewMessage) -> bool {
+    let accepted = store.ports.accept_message(message.clone()).await;
+    accepted.unwrap() == Acceptance::Duplicate
+}
+
+/// Records every unseen change as skipped.
+async fn skip_all(store: &Store) {
+    let skipped = |change| MappedChange {
+        change,
+        outcome: MappingOutcome::Mapped(Mapping {
+            skipped: vec![skip(Some("E1"), "disabled"), skip(None, "ignored")],
+            ..Mapping::default()
+        }),
+    };
+    let mapped = store.unseen().await.into_iter().map(skipped);
+    store.leader.record_mapping(mapped.collect()).await.unwrap();
+}
+
+async fn nothing_newer_than_the_cutoff_is_taken(store: Store) {
+    let message = accepted(&store, &["a"]).await;
+    let request = store.manual("E1", &["/m"]).await;
+    store.map_all(&["E1"]).await;
+    let batch = store.freeze_all("E1").await;
+    store.created(batch.id, "I1", true).await;
+    let before = store.invalidation(batch.id).await;
+    let cutoff = message.accepted_at;
+    assert!(!store.leader.prune(cutoff).await.unwrap());
+    let store = store.reopened().await;
+    assert_eq!(store.invalidation(batch.id).await, before);
+    assert!(store.ports.request(request).await.unwrap().is_some());
+    assert!(is_kept(&store, &message).await);
+}
+
+async fn finished_batches_and_requests_are_taken(store: Store) {
+    let first = store.manual("E1", &["/a", "/b"]).await;
+    store.map_all(&[]).await;
+    let completed = store.freeze_all("E1").await;
+    store.created(completed.id, "I1", true).await;
+    store.wait_at("E1", &["c"]).await;
+    let waiting = store.waiting("E1").await;
+    let shadowed = store.freeze("E1", &waiting, true).await;
+    let second = store.manual("E1", &["/d"]).await;
+    skip_all(&store).await;
+    prune(&store).await;
+    for batch in [completed, shadowed] {
+        let id = batch.id.to_string();
+        assert_eq!(store.ports.invalidation(&id).await.unwrap(), None);
+    }
+    assert_eq!(store.ports.invalidation("I1").await.unwrap(), None);
+    assert!(store.invalidations(None).await.is_empty());
+    for request in [first, second] {
+        assert_eq!(store.ports.request(request).await.unwrap(), None);
+    }
+    // What comes next is as usual.
+    let next = store.frozen("E1", &["e"]).await;
+    let store = store.reopened().await;
+    assert_eq!(store.unresolved().await[0].batch, next);
+    store.assert_backlogs(&["E1"]).await;
+}
+
+async fn a_message_is_taken_with_its_last_change(store: Store) {
+    let empty = accepted(&store, &[]).await;
+    let message = accepted(&store, &["a", "b", "c"]).await;
+    let mut changes = store.unseen().await;
+    let (a, b, c) = (changes.remove(0), changes.remove(0), changes.remove(0));
+    store.record(a, to_items(&[("E1", "/a")])).await;
+    store.record(b, Mapping::default()).await;
+    let batch = store.freeze_all("E1").await;
+    store.created(batch.id, "I1", true).await;
+    prune(&store).await;
+    assert!(!is_kept(&store, &empty).await);
+    assert!(is_kept(&store, &message).await);
+    assert_eq!(store.unseen().await, [c]);
+    skip_all(&store).await;
+    prune(&store).await;
+    assert!(!is_kept(&store, &message).await);
+}
+
+async fn changes_that_are_not_mapped_stay(store: Store) {
+    let message = accepted(&store, &["parked", "unseen"]).await;
+    let request = store.manual("E1", &["/m"]).await;
+    let unseen = store.unseen().await;
+    let parked = MappedChange {
+        change: unseen[1].clone(),
+        outcome: MappingOutcome::Parked,
+    };
+    store.leader.record_mapping(vec![parked]).await.unwrap();
+    prune(&store).await;
+    let store = store.reopened().await;
+    assert_eq!(keys(&store.unseen().await), ["/m", "unseen"]);
+    let parked = store.leader.parked_changes(i64::MIN, ALL).await.unwrap();
+    assert_eq!(keys(&parked), ["parked"]);
+    assert!(store.ports.request(request).await.unwrap().is_some());
+    assert!(is_kept(&store, &message).await);
+}
+
+async fn waiting_items_stay(store: Store) {
+    let message = accepted(&store, &["a", "b*"]).await;
+    let request = store.manual("E2", &["/m"]).await;
+    store.map_all(&["E1"]).await;
+    let before = (store.waiting("E1").await, store.waiting("E2").await);
+    prune(&store).await;
+    let after = (store.waiting("E1").await, store.waiting("E2").await);
+    assert_eq!(after, before);
+    store.assert_backlogs(&["E1", "E2"]).await;
+    assert!(store.ports.request(request).await.unwrap().is_some());
+    assert!(is_kept(&store, &message).await);
+    // They are also there after a requeue of an old batch.
+    let batch = store.freeze_all("E1").await;
+    let throttled = CdnError::Throttled("slow down".to_owned());
+    store.failed(batch.id, throttled, NextStep::Requeue).await;
+    prune(&store).await;
+    assert_eq!(store.waiting("E1").await, before.0);
+    let id = batch.id.to_string();
+    assert_eq!(store.ports.invalidation(&id).await.unwrap(), None);
+}
+
+async fn open_batches_stay(store: Store) {
+    let pending = store.frozen("E1", &["a", "b*"]).await;
+    let in_progress = store.frozen("E1", &["c"]).await;
+    store.created(in_progress.id, "I1", false).await;
+    let retried = store.frozen("E2", &["d"]).await;
+    let again = store.unresolved().await.remove(1);
+    assert_eq!(again.batch, retried);
+    let next = NextStep::Retry(Box::new(again));
+    store.failed(retried.id, no_answer(), next).await;
+    let before = (store.unresolved().await, store.usages().await);
+    let all = store.invalidations(None).await;
+    prune(&store).await;
+    let store = store.reopened().await;
+    assert_eq!((store.unresolved().await, store.usages().await), before);
+    assert_eq!(store.invalidations(None).await, all);
+    let detail = store.invalidation(pending.id).await;
+    assert_eq!(because_of(&detail.items[1].why), ["b*"]);
+    let later = store.now() + Duration::from_hours(1);
+    let polls = store.leader.due_polls(later, 10).await.unwrap();
+    assert_eq!(polls.due.len(), 1);
+    assert!(store.leader.is_ours("I1").await.unwrap());
+}
+
+async fn dead_letters_stay_until_they_are_dropped(store: Store) {
+    let message = accepted(&store, &["a", "b"]).await;
+    store.map_all(&["E1"]).await;
+    let batch = store.freeze_all("E1").await;
+    store.rejected(batch.id).await;
+    let unmappable = accepted(&store, &["c"]).await;
+    let change = store.unseen().await.remove(0);
+    let mapping = Mapping {
+        dead: vec![skip(Some("E1"), "no wildcard allowed")],
+        ..Mapping::default()
+    };
+    store.record(change, mapping).await;
+    let letters = store.ports.dead_letters(None, 10).await.unwrap();
+    prune(&store).await;
+    let kept = store.ports.dead_letters(None, 10).await.unwrap();
+    assert_eq!(kept, letters);
+    assert_eq!(store.status(batch.id).await, BatchStatus::Failed);
+    assert!(is_kept(&store, &message).await && is_kept(&store, &unmappable).await);
+    // A replay still finds its changes.
+    let (mapping, second, first) = (letters[0].id, letters[1].id, letters[2].id);
+    assert!(store.ports.replay_item(first).await.unwrap());
+    assert_eq!(store.waiting_items("E1").await, ["/a"]);
+    assert!(store.ports.drop_dead_letter(second).await.unwrap());
+    assert!(store.ports.drop_dead_letter(mapping).await.unwrap());
+    prune(&store).await;
+    let id = batch.id.to_string();
+    assert_eq!(store.ports.invalidation(&id).await.unwrap(), None);
+    assert_eq!(store.waiting_items("E1").await, ["/a"]);
+    assert!(is_kept(&store, &message).await);
+    assert!(!is_kept(&store, &unmappable).await);
+}
+
+async fn the_halves_of_a_taken_batch_stay(store: Store) {
+    let batch = store.frozen("E1", &["a", "b", "c"]).await;
+    let now = store.now();
+    let halves = batch.halves().map(|half| Unresolved::new(half, now));
+    let [first, second] = halves.clone().map(|half| half.batch.id);
+    let next = NextStep::Bisect(Box::new(halves));
+    let too_large = CdnError::TooLarge("split it".to_owned());
+    store.failed(batch.id, too_large, next).await;
+    store.created(first, "I1", true).await;
+    let before = store.invalidation(second).await;
+    prune(&store).await;
+    let id = batch.id.to_string();
+    assert_eq!(store.ports.invalidation(&id).await.unwrap(), None);
+    assert_eq!(store.ports.invalidation("I1").await.unwrap(), None);
+    assert_eq!(store.invalidation(second).await, before);
+    store.created(second, "I2", true).await;
+    prune(&store).await;
+    assert!(store.invalidations(None).await.is_empty());
+}
+
+async fn much_history_is_taken_in_steps(store: Store) {
+    let names: Vec<_> = (0..1_200).map(|at| format!("k{at}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let sent = accepted(&store, &names).await;
+    store.map_all(&["E1"]).await;
+    for chunk in store.waiting("E1").await.chunks(10) {
+        let batch = store.freeze("E1", chunk, false).await;
+        store.created(batch.id, &batch.id.to_string(), true).await;
+    }
+    let skipped = accepted(&store, &names).await;
+    skip_all(&store).await;
+    store.pass(1);
+    assert!(store.leader.prune(store.now()).await.unwrap());
+    assert!(!store.invalidations(None).await.is_empty(), "a small step");
+    prune(&store).await;
+    assert!(store.invalidations(None).await.is_empty());
+    assert!(!is_kept(&store, &sent).await);
+    assert!(!is_kept(&store, &skipped).await);
+}
+
+async fn what_stays_does_not_keep_what_came_after_it(store: Store) {
+    let names: Vec<_> = (0..700).map(|at| format!("k{at}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let waiting = accepted(&store, &names).await;
+    store.map_all(&["E1"]).await;
+    let mut open = Vec::new();
+    for chunk in store.waiting("E1").await[..100].chunks(1) {
+        open.push(store.freeze("E1", chunk, false).await.id);
+    }
+    let finished = store.frozen("E2", &["a"]).await;
+    store.created(finished.id, "I1", true).await;
+    let skipped = accepted(&store, &["b"]).await;
+    skip_all(&store).await;
+    prune(&store).await;
+    assert_eq!(store.waiting("E1").await.len(), 600);
+    assert_eq!(store.unresolved().await.len(), 100);
+    assert_eq!(store.ports.invalidation("I1").await.unwrap(), None);
+    assert!(is_kept(&store, &waiting).await);
+    assert!(!is_kept(&store, &skipped).await, "it is finished");
+}

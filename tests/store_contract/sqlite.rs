@@ -1,0 +1,45 @@
+//! The contract's store in a SQLite file.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use purgefront::{
+    ports::Clock,
+    shutdown::Tasks,
+    store::{self, SqliteStore},
+    telemetry::Health,
+};
+use tempfile::TempDir;
+
+use super::{OpenStore, Place};
+
+pub(super) struct TemporaryFile(TempDir);
+
+#[async_trait]
+impl Place for TemporaryFile {
+    async fn new() -> Self {
+        // Where memory is a disk, syncing costs nothing.
+        Self(
+            tempfile::tempdir_in("/dev/shm")
+                .or_else(|_| tempfile::tempdir())
+                .unwrap(),
+        )
+    }
+
+    async fn another(&self) -> Box<dyn Place> {
+        Box::new(Self::new().await)
+    }
+
+    async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn OpenStore> {
+        let path = self.0.path().join("purgefront.db");
+        let opened = store::open(&path, clock, Health::default(), Tasks::default()).await;
+        Arc::new(opened.unwrap())
+    }
+}
+
+#[async_trait]
+impl OpenStore for SqliteStore {
+    async fn close(&self) {
+        SqliteStore::close(self).await;
+    }
+}
