@@ -15,7 +15,7 @@ pub mod sqlite;
 pub mod tapped;
 pub mod world;
 
-// Where `tests/chaos.rs` looks for it.
+// Under the name that the simulations know.
 pub use self::sqlite::audit;
 
 use std::time::{Duration, Instant};

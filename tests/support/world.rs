@@ -15,11 +15,11 @@ use purgefront::{
 use uuid::Uuid;
 
 use super::{
+    audit::{Made, audit},
     clock::VirtualClock,
     inside::{Inside, settings},
     signer::TOPIC,
     simulated::{Faults, Nature, Simulated},
-    sqlite::audit::{Made, audit},
 };
 
 /// Something that comes in.
