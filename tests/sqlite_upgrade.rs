@@ -11,6 +11,7 @@ use purgefront::{
         batch::{Backlog, DistributionBacklog, Usage},
         change::Subject,
         operations::{Backoff, DaySpending},
+        path::Item,
     },
     ports::{
         catalogue::CatalogueStore as _,
@@ -181,7 +182,7 @@ async fn the_batch_came_over(leader: &dyn DispatchStore) {
     };
     assert!(one.has_new_reference && one.in_doubt);
     assert_eq!(one.batch.caller_reference, "reference");
-    let items: Vec<_> = one.batch.items.iter().map(|item| item.as_str()).collect();
+    let items: Vec<_> = one.batch.items.iter().map(Item::as_str).collect();
     assert_eq!(items, ["/sent", "/sent/*"]);
     assert_eq!(one.failures, 2);
     assert_eq!(one.due_at, second(1_800_000_004));

@@ -1,5 +1,7 @@
 //! The contract of the verb `backlogs`: it always returns what a count of the waiting items gives.
 
+use std::time::Duration;
+
 use purgefront::domain::{
     batch::Backlog,
     cdn::CdnError,
@@ -45,8 +47,8 @@ async fn a_backlog_counts_wildcards_and_manual_items(store: Store) {
         wildcards: 2,
         manual_paths: 3,
         manual_wildcards: 1,
-        oldest: before + std::time::Duration::from_secs(1),
-        newest: before + std::time::Duration::from_secs(2),
+        oldest: before + Duration::from_secs(1),
+        newest: before + Duration::from_secs(2),
     };
     assert_eq!(backlogs["E1"], expected);
     assert_eq!((backlogs["E2"].items, backlogs["E2"].wildcards), (1, 0));

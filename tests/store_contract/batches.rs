@@ -6,8 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use purgefront::domain::{
     batch::{Batch, BatchStatus, Covered, Usage},
+    cdn::CdnError,
     operations::{DaySpending, day_of},
-    resolution::Unresolved,
+    resolution::{NextStep, Unresolved},
 };
 
 use super::{
@@ -205,13 +206,13 @@ async fn freezing_records_the_first_attempt(store: Store) {
 
 async fn a_further_attempt_is_recorded_before_it_is_made(store: Store) {
     let batch = store.frozen("E1", &["a"]).await;
-    let not_done = purgefront::domain::cdn::CdnError::NoSuchDistribution("no".to_owned());
+    let not_done = CdnError::NoSuchDistribution("no".to_owned());
     let unresolved = store.unresolved().await.remove(0);
     let again = Unresolved {
         in_doubt: false,
         ..unresolved
     };
-    let next = purgefront::domain::resolution::NextStep::Retry(Box::new(again));
+    let next = NextStep::Retry(Box::new(again));
     store.failed(batch.id, not_done, next).await;
     assert!(!store.unresolved().await[0].in_doubt);
     store

@@ -8,6 +8,7 @@ use purgefront::domain::{
     mapping::Mapping,
     s3_event::ObjectChange,
 };
+use uuid::Uuid;
 
 use super::{
     Store,
@@ -33,7 +34,7 @@ async fn letters(store: &Store) -> Vec<DeadLetter> {
 }
 
 /// A message whose records cannot be read.
-async fn unreadable(store: &Store, contents: &[&str]) -> uuid::Uuid {
+async fn unreadable(store: &Store, contents: &[&str]) -> Uuid {
     store.pass(1);
     let dead = |content: &&str| DeadContent {
         why: "no key".to_owned(),

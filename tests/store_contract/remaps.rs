@@ -1,6 +1,8 @@
 //! The contract of [`MappingStore`](purgefront::ports::dispatch::MappingStore): mapping changes again
 //! to a distribution that the catalogue did not know or had outdated.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use purgefront::domain::{
     change::{Change, LateDistribution, MappedChange, MappingOutcome, Remap, RemappedChange},
@@ -167,7 +169,7 @@ async fn an_item_that_was_sent_is_not_added_again(store: Store) {
     let batch = store.frozen("E1", &["a"]).await;
     store.created(batch.id, "I1", true).await;
     store.frozen("E1", &["b"]).await;
-    let since = store.now() - std::time::Duration::from_secs(1);
+    let since = store.now() - Duration::from_secs(1);
     late(&store, &[("E1", since)]).await;
     map_again(&store, &[("E1", "/a"), ("E1", "/b")]).await;
     let items = store.waiting_items("E1").await;

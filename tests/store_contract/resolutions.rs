@@ -162,7 +162,7 @@ async fn a_batch_may_get_a_new_reference(store: Store) {
     let batch = store.frozen("E1", &["b", "a"]).await;
     let mut again = again(&store).await;
     assert!(!again.has_new_reference);
-    again.batch.caller_reference = "another".to_owned();
+    "another".clone_into(&mut again.batch.caller_reference);
     again.has_new_reference = true;
     again.in_doubt = false;
     let next = NextStep::NewReference(Box::new(again.clone()));
