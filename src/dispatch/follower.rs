@@ -7,10 +7,13 @@ use jiff::Timestamp;
 
 use super::{runner::Worker, status_board::StatusBoard};
 use crate::{
-    domain::{catalogue::Catalogue, origin::OriginOverride},
+    domain::{
+        catalogue::{Catalogue, Revision},
+        origin::OriginOverride,
+    },
     ports::{
         StoreError, Wakeup, Wakeups,
-        catalogue::{CataloguePublisher, CatalogueStore, Revision},
+        catalogue::{CataloguePublisher, CatalogueStore, PublishedCatalogue},
     },
 };
 
@@ -34,7 +37,10 @@ impl Worker for CatalogueFollower {
             self.known = Some(kept.revision);
             let read_since = kept.snapshot.read_since;
             let catalogue = Catalogue::new(kept.snapshot, Arc::clone(&self.origins));
-            self.publisher.publish(catalogue);
+            self.publisher.publish(PublishedCatalogue {
+                revision: kept.revision,
+                catalogue: Arc::new(catalogue),
+            });
             self.board
                 .update(|status| status.catalogue.read_since = Some(read_since));
         }

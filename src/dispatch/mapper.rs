@@ -20,7 +20,9 @@ use crate::{
         mapping::{self, Mapping, MappingPolicy, Missing, NO_DISTRIBUTION},
     },
     ports::{
-        Clock, StoreError, Wakeup, Wakeups, catalogue::CatalogueHandle, dispatch::MappingStore,
+        Clock, StoreError, Wakeup, Wakeups,
+        catalogue::{CatalogueHandle, PublishedCatalogue},
+        dispatch::MappingStore,
     },
 };
 
@@ -112,7 +114,10 @@ impl Mapper {
     /// lacks something.
     async fn map_again(&mut self) -> Result<(), StoreError> {
         while let Some(remap) = self.store.next_remap().await? {
-            let Some(catalogue) = self.catalogue.get() else {
+            // Otherwise the follower is about to publish the catalogue that the remap is about.
+            let published = self.catalogue.published();
+            let newest = published.filter(|published| published.revision >= remap.revision);
+            let Some(PublishedCatalogue { catalogue, .. }) = newest else {
                 return Ok(());
             };
             let mut mapped = Vec::new();

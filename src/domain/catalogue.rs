@@ -138,6 +138,10 @@ pub struct Snapshot {
     pub cache_policies: HashMap<String, CachePolicy>,
 }
 
+/// The number of a saved catalogue; it grows with each one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revision(pub i64);
+
 /// All managed cache policies. Source: CloudFront Developer Guide, "Use managed cache policies".
 /// They never change, so they need neither a request nor a permission to read.
 const MANAGED: &[(&str, CacheKey)] = &[

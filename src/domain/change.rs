@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{
-    mapping::Mapping, path::Item, s3_event::ObjectChange, sns_message::Token, topic::TopicArn,
+    catalogue::Revision, mapping::Mapping, path::Item, s3_event::ObjectChange, sns_message::Token,
+    topic::TopicArn,
 };
 
 /// A verified SNS message for the journal.
@@ -159,10 +160,11 @@ pub struct Remap {
     pub distribution_id: String,
     /// Only changes accepted at this time or later.
     pub since: Timestamp,
-    /// Only changes after this number,
+    /// Only changes after this number.
     pub after: i64,
-    /// up to and including this one.
-    pub through: i64,
+    /// The saved catalogue. Mapping again with an older one could miss what is new about the
+    /// distribution.
+    pub revision: Revision,
 }
 
 #[derive(Debug, PartialEq, Eq)]

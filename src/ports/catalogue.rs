@@ -7,11 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::StoreError;
-use crate::domain::catalogue::{Catalogue, Snapshot};
-
-/// The number of a saved catalogue; it grows with each one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Revision(pub i64);
+use crate::domain::catalogue::{Catalogue, Revision, Snapshot};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptCatalogue {
@@ -29,13 +25,20 @@ pub trait CatalogueStore: Send + Sync + 'static {
     ) -> Result<Option<KeptCatalogue>, StoreError>;
 }
 
+/// A catalogue in use.
+#[derive(Debug, Clone)]
+pub struct PublishedCatalogue {
+    pub revision: Revision,
+    pub catalogue: Arc<Catalogue>,
+}
+
 /// The catalogue that this process uses.
 #[derive(Debug, Clone)]
-pub struct CatalogueHandle(watch::Receiver<Option<Arc<Catalogue>>>);
+pub struct CatalogueHandle(watch::Receiver<Option<PublishedCatalogue>>);
 
 /// Updates a [`CatalogueHandle`].
 #[derive(Debug)]
-pub struct CataloguePublisher(watch::Sender<Option<Arc<Catalogue>>>);
+pub struct CataloguePublisher(watch::Sender<Option<PublishedCatalogue>>);
 
 impl CataloguePublisher {
     /// An empty handle and its publisher.
@@ -44,14 +47,19 @@ impl CataloguePublisher {
         (Self(sender), CatalogueHandle(receiver))
     }
 
-    pub fn publish(&self, catalogue: Catalogue) {
-        self.0.send_replace(Some(Arc::new(catalogue)));
+    pub fn publish(&self, catalogue: PublishedCatalogue) {
+        self.0.send_replace(Some(catalogue));
     }
 }
 
 impl CatalogueHandle {
     /// The current catalogue; `None` until the account has been read once.
     pub fn get(&self) -> Option<Arc<Catalogue>> {
+        self.published().map(|published| published.catalogue)
+    }
+
+    /// The current catalogue with its revision.
+    pub fn published(&self) -> Option<PublishedCatalogue> {
         self.0.borrow().clone()
     }
 
@@ -59,7 +67,8 @@ impl CatalogueHandle {
     /// called.
     pub fn take_changed(&mut self) -> Option<Arc<Catalogue>> {
         if self.0.has_changed().unwrap_or(false) {
-            self.0.borrow_and_update().clone()
+            let published = self.0.borrow_and_update().clone();
+            published.map(|published| published.catalogue)
         } else {
             None
         }

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use purgefront::{
-    domain::catalogue::{CacheKey, CachePolicy, Snapshot},
-    ports::catalogue::{KeptCatalogue, Revision},
+    domain::catalogue::{CacheKey, CachePolicy, Revision, Snapshot},
+    ports::catalogue::KeptCatalogue,
 };
 
 use super::{Store, fixtures::snapshot};

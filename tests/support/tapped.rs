@@ -13,7 +13,7 @@ use jiff::{Timestamp, civil::Date};
 use purgefront::{
     domain::{
         batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
-        catalogue::Snapshot,
+        catalogue::{Revision, Snapshot},
         change::{
             Acceptance, Change, LateDistribution, MappedChange, NewMessage, NewRequest, Remap,
             RemappedChange, Unmapped,
@@ -30,7 +30,7 @@ use purgefront::{
     },
     ports::{
         Clock, StoreError,
-        catalogue::{CatalogueStore, KeptCatalogue, Revision},
+        catalogue::{CatalogueStore, KeptCatalogue},
         dispatch::{
             BatchStore, DispatchStore, Epoch, LeaderStore, MappingStore, TrackingStore, UpkeepStore,
         },

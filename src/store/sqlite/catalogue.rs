@@ -8,14 +8,11 @@ use super::{
 };
 use crate::{
     domain::{
-        catalogue::Snapshot,
+        catalogue::{Revision, Snapshot},
         change::{Change, LateDistribution, Remap, RemappedChange},
         mapping::Mapping,
     },
-    ports::{
-        StoreError,
-        catalogue::{KeptCatalogue, Revision},
-    },
+    ports::{StoreError, catalogue::KeptCatalogue},
 };
 
 pub(super) async fn read(
@@ -93,33 +90,26 @@ async fn note_late(connection: &mut SqliteConnection, late: &LateDistribution) -
         .bind(micros(late.search_from()))
         .fetch_optional(&mut *connection)
         .await?;
-    let last: Option<i64> = sqlx::query_scalar("SELECT max(seq) FROM changes")
-        .fetch_one(&mut *connection)
-        .await?;
-    let Some(last) = last else {
-        return Ok(());
-    };
-    let insert = "INSERT INTO remaps (distribution_id, since, after, through) VALUES (?, ?, ?, ?)";
+    let insert = "INSERT INTO remaps (distribution_id, since, after) VALUES (?, ?, ?)";
     sqlx::query(insert)
         .bind(&late.distribution_id)
         .bind(micros(late.since))
         .bind(after.unwrap_or(i64::MIN))
-        .bind(last)
         .execute(connection)
         .await?;
     Ok(())
 }
 
 pub(super) async fn next_remap(readers: &SqlitePool) -> Result<Option<Remap>, StoreError> {
-    let select =
-        "SELECT seq, distribution_id, since, after, through FROM remaps ORDER BY seq LIMIT 1";
+    let select = "SELECT seq, distribution_id, since, after, revision \
+                  FROM remaps, catalogue ORDER BY seq LIMIT 1";
     let row = sqlx::query(select).fetch_optional(readers).await?;
     let read = |row: &SqliteRow| {
         Ok(Remap {
             distribution_id: row.try_get("distribution_id")?,
             since: time(row.try_get("since")?)?,
             after: row.try_get("after")?,
-            through: row.try_get("through")?,
+            revision: Revision(row.try_get("revision")?),
         })
     };
     row.map(|row| read_one("remaps", "seq", &row, read))
@@ -135,8 +125,6 @@ pub(super) async fn changes_to_remap(
     select
         .push("WHERE changes.seq > ")
         .push_bind(remap.after)
-        .push(" AND changes.seq <= ")
-        .push_bind(remap.through)
         .push(" AND state = 2 AND request IS NULL AND changes.accepted_at >= ")
         .push_bind(micros(remap.since))
         .push(" ORDER BY changes.seq LIMIT ")

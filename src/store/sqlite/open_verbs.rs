@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
+        catalogue::Revision,
         change::{Acceptance, NewMessage, NewRequest},
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
@@ -20,7 +21,7 @@ use crate::{
     },
     ports::{
         CertificateCache, StoreError,
-        catalogue::{CatalogueStore, KeptCatalogue, Revision},
+        catalogue::{CatalogueStore, KeptCatalogue},
         dispatch::{DispatchStore, Epoch, LeaderStore},
         history::HistoryStore,
         intake::IntakeStore,
