@@ -161,7 +161,7 @@ impl Running {
         while self.state(request).await != RequestState::Completed {
             let passed = self.cdn.elapsed() - began;
             assert!(passed < Duration::from_hours(24), "it is never completed");
-            pause_briefly().await;
+            self.inside.settle().await;
             self.clock.advance(Duration::from_secs(1));
         }
         self.cdn.elapsed() - began
@@ -172,19 +172,6 @@ impl Running {
         self.inside.store.close().await;
         assert_eq!(self.inside.tasks.failed(), None);
     }
-}
-
-/// Lets the tasks and the store's threads do what the last second brought. Where they are
-/// slower, they are late by the test's clock, which changes nothing that is asserted.
-async fn pause_briefly() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the store's threads run in real time"
-    )]
-    tokio::time::sleep(Duration::from_micros(200)).await;
 }
 
 fn created(batch: &Batch) -> CreatedInvalidation {
@@ -308,7 +295,7 @@ async fn the_call_rate_is_kept_and_the_catalogue_read_by_its_timer() {
         "the bucket is empty after a start"
     );
     while running.cdn.elapsed() < Duration::from_hours(2) {
-        pause_briefly().await;
+        running.inside.settle().await;
         running.clock.advance(Duration::from_secs(30));
     }
     let lists = *running.cdn.lists.lock().unwrap();
@@ -399,7 +386,7 @@ async fn a_distribution_that_is_gone_for_good_makes_dead_letters_and_one_that_is
     let there = running.request("E2", "/there").await;
     // Known when they were asked for; the catalogue of later does not have the one.
     while running.state(gone).await == RequestState::Accepted {
-        pause_briefly().await;
+        running.inside.settle().await;
         running.clock.advance(Duration::from_secs(1));
     }
     *running.cdn.gone.lock().unwrap() = Some("E1");
@@ -422,7 +409,7 @@ async fn history_is_forgotten_and_what_is_open_is_not() {
     let open = running.request("E2", "/open").await;
     running.completed(done).await;
     while running.cdn.elapsed() < Duration::from_hours(31 * 24) {
-        pause_briefly().await;
+        running.inside.settle().await;
         running.clock.advance(Duration::from_mins(30));
     }
     pause().await;

@@ -82,6 +82,26 @@ impl Inside {
         }
     }
 
+    /// Lets everything happen that can happen without time passing.
+    pub async fn settle(&self) {
+        let mut quiet = 0;
+        while quiet < 2 {
+            for _ in 0..30 {
+                tokio::task::yield_now().await;
+            }
+            if self.store.tap.is_idle() {
+                quiet += 1;
+            } else {
+                quiet = 0;
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the store's threads run in real time"
+                )]
+                tokio::time::sleep(Duration::from_micros(50)).await;
+            }
+        }
+    }
+
     pub fn wake(&self) {
         self.wakeups.wake(Wakeup::ChangesAccepted);
     }

@@ -101,26 +101,6 @@ impl World {
         self.inside.wake();
     }
 
-    /// Lets everything happen that can happen without time passing.
-    async fn settle(&self) {
-        let mut quiet = 0;
-        while quiet < 2 {
-            for _ in 0..30 {
-                tokio::task::yield_now().await;
-            }
-            if self.inside.store.tap.is_idle() {
-                quiet += 1;
-            } else {
-                quiet = 0;
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the store's threads run in real time"
-                )]
-                tokio::time::sleep(Duration::from_micros(50)).await;
-            }
-        }
-    }
-
     /// Plays inputs at their times, and on until `done` or `most` has passed.
     pub async fn play(
         &self,
@@ -131,11 +111,11 @@ impl World {
         let began = self.clock.now();
         let mut inputs = inputs.iter().peekable();
         loop {
-            self.settle().await;
+            self.inside.settle().await;
             let elapsed = self.clock.now().duration_since(began).unsigned_abs();
             while let Some((_, input)) = inputs.next_if(|(at, _)| *at <= elapsed) {
                 self.put_in(input).await;
-                self.settle().await;
+                self.inside.settle().await;
             }
             if inputs.peek().is_none() && done(self) {
                 return;
@@ -166,10 +146,10 @@ impl World {
             let so_far = self.clock.now().duration_since(began).unsigned_abs();
             assert!(so_far < most, "something is still open after {so_far:?}");
             for _ in 0..20 {
-                self.settle().await;
+                self.inside.settle().await;
                 assert!(self.clock.advance_to_next(), "everybody waits for nothing");
             }
-            self.settle().await;
+            self.inside.settle().await;
         }
     }
 
@@ -178,7 +158,7 @@ impl World {
         let ending = tokio::spawn(async move { tasks.end().await });
         // Calls under way end, which takes them time.
         while !ending.is_finished() {
-            self.settle().await;
+            self.inside.settle().await;
             self.clock.advance_to_next();
         }
         store.close().await;
