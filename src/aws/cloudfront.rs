@@ -4,6 +4,7 @@ use std::{error::Error, time::Duration};
 
 use async_trait::async_trait;
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_cloudfront::{
     Client,
     config::Builder,
@@ -290,8 +291,12 @@ where
 {
     let answer = match &error {
         SdkError::ServiceError(answer) => answer,
-        // Nothing was sent: the request could not be built or signed.
-        SdkError::ConstructionFailure(_) => return CdnError::Denied(with_causes(error)),
+        // Nothing was sent: the request could not be built.
+        SdkError::ConstructionFailure(_) => return CdnError::NotSent(with_causes(error)),
+        _ if has_cause::<CredentialsError>(&error) => return CdnError::Denied(with_causes(error)),
+        SdkError::DispatchFailure(_) if never_connected(&error) => {
+            return CdnError::NotSent(with_causes(error));
+        }
         _ => return CdnError::Unknown(with_causes(error)),
     };
     let status = answer.raw().status().as_u16();
@@ -325,5 +330,73 @@ where
         // Expired or unknown credentials are reported as 401 or 403 under many codes.
         _ if status == 401 || status == 403 => CdnError::Denied(text),
         _ => CdnError::Refused(text),
+    }
+}
+
+/// Whether no connection was made, so that nothing of the request can have arrived. A connection
+/// that was kept open and then broke is another matter.
+fn never_connected(error: &(dyn Error + 'static)) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>())
+        .any(hyper_util::client::legacy::Error::is_connect)
+}
+
+fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(<dyn Error>::is::<T>)
+}
+
+/// The error and its causes, from the outside in.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |cause| cause.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::{BehaviorVersion, Region};
+    use aws_sdk_cloudfront::config::{Credentials, SharedCredentialsProvider};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn call(endpoint: &str, with_credentials: bool) -> CdnError {
+        let mut sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(endpoint);
+        if with_credentials {
+            let credentials = Credentials::new("id", "secret", None, None, "test");
+            sdk = sdk.credentials_provider(SharedCredentialsProvider::new(credentials));
+        }
+        let batch = Batch::new("E1", vec![Item::parse("/a").unwrap()]);
+        let client = CloudFront::new(&sdk.build());
+        client.create_invalidation(&batch).await.unwrap_err()
+    }
+
+    /// An endpoint that takes a connection, reads something, and hangs up.
+    async fn hanging_up() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.readable().await.unwrap();
+            }
+        });
+        endpoint
+    }
+
+    #[tokio::test]
+    async fn what_never_left_the_process_is_not_in_doubt() {
+        // A port that nobody listens on.
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", closed.local_addr().unwrap());
+        drop(closed);
+        let refused = call(&endpoint, true).await;
+        assert!(matches!(refused, CdnError::NotSent(_)), "{refused:?}");
+        let nowhere = call("http://no-such-host.invalid", true).await;
+        assert!(matches!(nowhere, CdnError::NotSent(_)), "{nowhere:?}");
+        let anonymous = call(&endpoint, false).await;
+        assert!(matches!(anonymous, CdnError::Denied(_)), "{anonymous:?}");
+        let lost = call(&hanging_up().await, true).await;
+        assert!(matches!(lost, CdnError::Unknown(_)), "{lost:?}");
     }
 }

@@ -76,6 +76,9 @@ pub enum CdnError {
     /// Not done, for a reason that this version does not know.
     #[error("refused: {0}")]
     Refused(String),
+    /// The call never left this process: no route, no connection. Not done.
+    #[error("not sent: {0}")]
+    NotSent(String),
     /// It may have been done or not: 5xx, a time-out, a lost connection.
     #[error("no answer: {0}")]
     Unknown(String),
@@ -93,6 +96,7 @@ impl CdnError {
             Self::ReferenceConflict(_) => "reference_conflict",
             Self::NoSuchDistribution(_) => "no_such_distribution",
             Self::Refused(_) => "refused",
+            Self::NotSent(_) => "not_sent",
             Self::Unknown(_) => OUTCOME_UNKNOWN,
         }
     }

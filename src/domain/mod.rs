@@ -32,3 +32,4 @@ pub mod status;
 pub mod subscription;
 pub mod topic;
 pub mod tracking;
+pub mod turn_order;

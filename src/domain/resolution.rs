@@ -165,6 +165,7 @@ fn next_step(
         CdnError::Throttled(_)
         | CdnError::TooManyInProgress { .. }
         | CdnError::Denied(_)
+        | CdnError::NotSent(_)
         | CdnError::Refused(_) => {
             if unresolved.in_doubt {
                 retry(unresolved, error, now, pause_until)
@@ -265,6 +266,7 @@ mod tests {
             (CdnError::Denied(text()), "requeue", "retry"),
             (CdnError::NoSuchDistribution(text()), "retry", "retry"),
             (CdnError::Refused(text()), "requeue", "retry"),
+            (CdnError::NotSent(text()), "requeue", "retry"),
         ] {
             let mut batch = unresolved(9);
             let next = failure(&batch, error.clone(), false).next;
