@@ -1,4 +1,4 @@
-//! The composition root: from a configuration to a running service.
+//! The composition root: builds the service from its configuration and runs it.
 
 use std::{
     collections::HashSet,
@@ -31,11 +31,10 @@ use crate::{
     telemetry::{Health, Metrics},
 };
 
-/// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-/// A clock that is set while somebody sleeps is noticed within this time.
+/// How soon a sleep notices that the clock was set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 #[async_trait]
@@ -48,7 +47,7 @@ impl Clock for SystemClock {
         Timestamp::now()
     }
 
-    /// Never longer than it seemed at first: a clock that is set back holds nobody up.
+    /// Never sleeps longer than the initial difference, even if the clock is set back.
     async fn sleep_until(&self, at: Timestamp) {
         let left = || Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
         let (begun, whole) = (Instant::now(), left());
@@ -62,31 +61,26 @@ impl Clock for SystemClock {
     }
 }
 
-/// Why the service could not be put together.
+/// Why the service could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The store again, when it was read.
     #[error(transparent)]
     Read(#[from] StoreError),
-    /// A listener's address.
     #[error("cannot listen on {address} ({key}): {source}")]
     Listen {
         /// The configuration's key.
         key: &'static str,
-        /// The address.
         address: SocketAddr,
-        /// Why.
         source: io::Error,
     },
-    /// Trusted roots, or a proxy's address.
-    #[error("the client that fetches signing certificates cannot be made")]
+    /// For example because of the trusted roots or a proxy's address.
+    #[error("the HTTP client for signing certificates cannot be created")]
     Client(#[from] reqwest::Error),
 }
 
-/// A service that is put together and holds its listeners, but does not run yet.
+/// A service that has its store and listeners open, but does not run yet.
 pub struct App {
     config: Config,
     tasks: Tasks,
@@ -106,8 +100,7 @@ struct Listener {
 }
 
 impl App {
-    /// Opens the store and the listeners and makes everything else. Asks nothing of AWS, so
-    /// that a start without AWS works.
+    /// Opens the store and the listeners. Makes no AWS calls, so that the service starts without AWS.
     pub async fn build(config: Config) -> Result<Self, BuildError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::default();
@@ -118,7 +111,7 @@ impl App {
             &config.store.path,
             Arc::clone(&clock),
             health.clone(),
-            // What is handed to the writer is committed after all others have stopped.
+            // The writer stops last, so that it commits what the others have handed to it.
             tasks.apart(),
         );
         let store = Arc::new(store.await?);
@@ -160,18 +153,18 @@ impl App {
         })
     }
 
-    /// The long-lived tasks of the service: one that ends before it is told to stops the service.
+    /// The long-lived tasks. If one ends before it is told to, the service stops.
     pub fn tasks(&self) -> &Tasks {
         &self.tasks
     }
 
-    /// Where the operators' listener is.
+    /// The address of the admin listener.
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.socket.local_addr()
     }
 
-    /// Runs until it is told to stop, lets what is in hand end, and closes the store. Fails where
-    /// a long-lived task ended before it was told to.
+    /// Runs until it is told to stop, lets running work finish, and closes the store. Fails if a
+    /// long-lived task ended before it was told to.
     pub async fn run(self) -> anyhow::Result<()> {
         let mut signals = StopSignals::new().context("signals cannot be received")?;
         let Self {
@@ -186,7 +179,7 @@ impl App {
         } = self;
         let origins = Arc::clone(&dispatch.settings.origins);
         dispatch::follow_catalogue(&dispatch.context, origins, catalogue, &tasks);
-        // One file has one process, and so one leader.
+        // One file has one process, so this process is always the leader.
         let _leading = dispatch.start(&tasks, Epoch(1)).await?;
         let connections = Connections {
             most: config.server.max_connections,
@@ -201,9 +194,7 @@ impl App {
             }
             StopCause::TaskEnded(name) => health.fail(
                 "shutdown",
-                format!(
-                    "the {name} ended before it was told to: the service stops, its log says why"
-                ),
+                format!("the {name} ended before it was told to: the service stops; see its log"),
             ),
         }
         let Server { drain, grace, .. } = config.server;
@@ -211,7 +202,7 @@ impl App {
             Ending::Clean => store.close().await,
             ending => tracing::warn!(
                 ?ending,
-                "not all in hand ended; what was accepted is safe and goes on at the next start"
+                "not all running work finished; accepted work is safe and continues at the next start"
             ),
         }
         tracing::info!("stopped");
@@ -240,7 +231,7 @@ pub fn read_account(config: &Config, scope: &ReadScope) -> anyhow::Result<Accoun
     })?
 }
 
-/// Runs what a command waits for.
+/// Runs a command's async work.
 pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -248,7 +239,7 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
     Ok(runtime.block_on(work))
 }
 
-/// What time it is, for a command.
+/// The current time, for commands.
 pub fn now() -> Timestamp {
     SystemClock.now()
 }
@@ -290,7 +281,7 @@ fn sns_trust(
     let emulator = config.sns.emulator.as_ref();
     if let Some(emulator) = emulator {
         let text = format!(
-            "messages with certificates from {} are believed (sns.emulator): never in production",
+            "messages with certificates from {} are trusted (sns.emulator): never in production",
             emulator.origin
         );
         tracing::warn!("{text}");

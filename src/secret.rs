@@ -1,11 +1,11 @@
-//! Tokens and credentials, kept as SHA-256 only and compared in constant time.
+//! Hashes of tokens and credentials, compared in constant time.
 
 use std::fmt;
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 
-/// The SHA-256 of a token or of credentials. `Debug` hides it: a short password could be guessed
-/// from it.
+/// The SHA-256 of a token or of credentials. `Debug` hides it, because a short password could be
+/// guessed from its hash.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_refused() {
+    fn malformed_hashes_are_rejected() {
         for text in [
             "",
             &ABC[1..],
@@ -77,8 +77,8 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_not_shown() {
-        let shown = format!("{:?}", SecretHash::of(b"abc"));
-        assert_eq!(shown, "SecretHash(..)");
+    fn debug_hides_the_hash() {
+        let debug = format!("{:?}", SecretHash::of(b"abc"));
+        assert_eq!(debug, "SecretHash(..)");
     }
 }

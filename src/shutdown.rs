@@ -1,9 +1,9 @@
-//! When to stop, and in which order; the one place that starts long-lived tasks, each by its name.
+//! Starts and supervises long-lived tasks, and stops the service in order.
 //!
-//! A stop has two stages: first the service is no longer ready but still takes requests, so that
-//! load balancers notice; then nothing new is taken, and what is in hand may end. A task that ends
-//! before it is told to, by a panic or otherwise, starts such a stop by itself: without it the
-//! service would answer and do nothing.
+//! A stop has two stages. First the service is no longer ready but still accepts requests, so that
+//! load balancers notice. Then it accepts nothing new, and running work may finish. A task that ends
+//! before it is told to, by a panic or otherwise, also triggers a stop: without the task, the service
+//! would accept requests but not process them.
 
 use std::{io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Tasks {
     stop: CancellationToken,
     running: TaskTracker,
-    /// The groups that this one is part of: they wait for its tasks, too.
+    /// The enclosing groups, which also wait for this group's tasks.
     within: Vec<TaskTracker>,
     ended_early: Arc<watch::Sender<Option<&'static str>>>,
 }
@@ -41,7 +41,7 @@ impl Tasks {
         &self.stop
     }
 
-    /// Starts a task that has to run until it is told to stop.
+    /// Starts a named task that must run until it is told to stop.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let (stop, ended_early) = (self.stop.clone(), Arc::clone(&self.ended_early));
         let counted: Vec<_> = self.within.iter().map(TaskTracker::token).collect();
@@ -62,7 +62,7 @@ impl Tasks {
         self.running.spawn(watched);
     }
 
-    /// A group that can be ended and started again by itself. It stops with this one.
+    /// A nested group, which can also be stopped separately. It stops with this one.
     #[must_use]
     pub fn within(&self) -> Self {
         let mut within = self.within.clone();
@@ -75,8 +75,8 @@ impl Tasks {
         }
     }
 
-    /// A group that outlives this one: it stops only by [`Tasks::end`]. One of its tasks that ends
-    /// early is this one's concern all the same.
+    /// A group that outlives this one: it stops only by [`Tasks::end`]. Early ends of its tasks are still
+    /// reported to this one.
     #[must_use]
     pub fn apart(&self) -> Self {
         Self {
@@ -105,12 +105,12 @@ impl Tasks {
             .map(|name| *name)
         {
             Ok(Some(name)) => name,
-            // The sending end lives as long as we do.
+            // Unreachable: this value owns a sender.
             _ => std::future::pending().await,
         }
     }
 
-    /// The task that ended before it was told to, if any has.
+    /// The task that ended before it was told to, if any.
     pub fn failed(&self) -> Option<&'static str> {
         *self.ended_early.borrow()
     }
@@ -124,14 +124,14 @@ pub enum StopCause {
     TaskEnded(&'static str),
 }
 
-/// How a stop went.
+/// The outcome of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Everything in hand ended.
+    /// All running work finished.
     Clean,
-    /// The grace period was over first.
+    /// The grace period ended first.
     TimedOut,
-    /// A second signal asked to end now.
+    /// A second signal ended the stop.
     Forced,
 }
 
@@ -142,7 +142,7 @@ pub struct StopSignals {
 }
 
 impl StopSignals {
-    /// From now on these signals no longer kill the process.
+    /// From now on, these signals no longer kill the process.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -158,7 +158,7 @@ impl StopSignals {
     }
 }
 
-/// Returns at a signal, or when a task ended early.
+/// Waits for a signal or for a task that ends early.
 pub async fn wanted(tasks: &Tasks, signals: &mut StopSignals) -> StopCause {
     tokio::select! {
         name = signals.next() => StopCause::Signal(name),
@@ -166,8 +166,8 @@ pub async fn wanted(tasks: &Tasks, signals: &mut StopSignals) -> StopCause {
     }
 }
 
-/// Stops in two stages: for `drain`, everything goes on; then tasks are told to stop and may end
-/// within `grace`. A second signal ends both at once.
+/// Stops in two stages: for `drain`, everything continues; then tasks are told to stop and have
+/// `grace` to finish. Another signal ends either stage immediately.
 pub async fn finish(
     tasks: &Tasks,
     signals: &mut StopSignals,
@@ -188,7 +188,7 @@ pub async fn finish(
 async fn wait(span: Duration) {
     #[expect(
         clippy::disallowed_methods,
-        reason = "whoever waits to kill us waits in real time"
+        reason = "the process manager that will kill this process waits in real time"
     )]
     tokio::time::sleep(span).await;
 }
@@ -204,14 +204,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_or_panics_early_is_named_also_from_within_and_apart() {
+    async fn a_task_of_any_group_that_ends_or_panics_early_is_reported() {
         type Group = fn(&Tasks) -> Tasks;
         let groups: [Group; 3] = [Tasks::clone, Tasks::within, Tasks::apart];
         for group in groups {
             for panics in [false, true] {
                 let tasks = Tasks::default();
                 group(&tasks).spawn("worker", async move {
-                    assert!(!panics, "a fault of its own");
+                    assert!(!panics, "a bug");
                 });
                 assert_eq!(tasks.ended_early().await, "worker");
                 assert_eq!(tasks.failed(), Some("worker"));
@@ -220,23 +220,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_is_told_to_stop_ends_in_peace() {
+    async fn a_task_that_is_told_to_stop_is_not_reported() {
         let tasks = Tasks::default();
         let inner = tasks.within();
         tasks.spawn("outer", runs_until_stopped(tasks.clone()));
         inner.spawn("inner", runs_until_stopped(inner.clone()));
         inner.end().await;
-        // It can be started again,
+        // The group can be started again.
         let again = tasks.within();
         again.spawn("inner", runs_until_stopped(again.clone()));
-        // and the whole waits for its parts.
+        // The outer group waits for nested ones.
         tasks.end().await;
         assert!(poll!(std::pin::pin!(again.ended())).is_ready());
         assert_eq!(tasks.failed(), None);
     }
 
     #[tokio::test]
-    async fn what_is_apart_outlives_the_rest() {
+    async fn a_group_apart_outlives_the_rest() {
         let tasks = Tasks::default();
         let apart = tasks.apart();
         apart.spawn("store", runs_until_stopped(apart.clone()));

@@ -1,4 +1,4 @@
-//! `purgefront catalogue`: what the account's distributions look like to purgefront.
+//! `purgefront catalogue`: prints the account's distributions as purgefront sees them.
 
 use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say_lines};
 use crate::{app, dispatch::ReadScope};

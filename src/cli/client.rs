@@ -1,4 +1,4 @@
-//! Talking to the operators' listener of a running service.
+//! A client for the admin listener of a running service.
 
 use std::{fs, path::PathBuf};
 
@@ -8,10 +8,9 @@ use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-/// Where the service is, and who asks.
 #[derive(Debug, Args)]
 pub(super) struct AdminClient {
-    /// The operators' listener of the running service.
+    /// The admin listener of the running service.
     #[arg(
         long,
         env = "PURGEFRONT_ADMIN_URL",
@@ -19,11 +18,11 @@ pub(super) struct AdminClient {
         default_value = "http://127.0.0.1:9090"
     )]
     admin_url: String,
-    /// A file with the API token, where the listener is not on a loopback address; else
-    /// `PURGEFRONT_API_TOKEN` is used, where it is set.
+    /// A file with an API token, which is needed if the listener is not on a loopback address. Default:
+    /// the value of `PURGEFRONT_API_TOKEN`.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// What `PURGEFRONT_API_TOKEN` holds.
+    /// The value of `PURGEFRONT_API_TOKEN`.
     #[arg(
         long,
         env = "PURGEFRONT_API_TOKEN",
@@ -34,7 +33,7 @@ pub(super) struct AdminClient {
 }
 
 impl AdminClient {
-    /// Makes a call and returns the answer's JSON; null where it has none.
+    /// Makes a call and returns the response's JSON, or null if it has none.
     pub(super) fn call(
         &self,
         method: Method,
@@ -54,7 +53,7 @@ impl AdminClient {
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.admin_url.trim_end_matches('/'));
-        // An operator's tool talks to the service itself, not to a proxy on the way out.
+        // No proxy: the service is on this machine or in its network.
         let client = reqwest::Client::builder().no_proxy().build()?;
         let mut request = client.request(method, &url);
         if let Some(token) = self.token()? {

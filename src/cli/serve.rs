@@ -1,4 +1,4 @@
-//! `purgefront serve`: run the service.
+//! `purgefront serve`: runs the service.
 
 use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of};
 use crate::{
@@ -15,14 +15,15 @@ pub(super) fn run(file: &ConfigFile) -> u8 {
         }
     };
     telemetry::init();
-    // A connection is a file, and the usual soft limit is lower than server.max_connections.
+    // Every connection needs a file descriptor, and the usual soft limit is lower than
+    // server.max_connections.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "the limit of open files could not be raised");
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(format_args!("no runtime: {error}"));
+            complain(format_args!("the async runtime cannot be started: {error}"));
             return FAILED;
         }
     };
@@ -49,7 +50,7 @@ pub(super) fn run(file: &ConfigFile) -> u8 {
             }
         }
     });
-    // What hangs past the grace period is not waited for: the store has what matters.
+    // Do not wait for work beyond the grace period: everything accepted is in the store.
     runtime.shutdown_background();
     code
 }

@@ -1,4 +1,4 @@
-//! `purgefront token`: make a token for the API, and the hash that goes into the configuration.
+//! `purgefront token`: generates an API token and its hash for the configuration.
 
 use anyhow::anyhow;
 use aws_lc_rs::rand;
@@ -12,24 +12,24 @@ const BYTES: usize = 32;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// What history calls whoever uses it.
+    /// Identifies the token in history and logs.
     #[arg(long, default_value = "NAME")]
     name: String,
-    /// Limits it to this distribution; may be given more than once.
+    /// Limit the token to this distribution. Repeatable.
     #[arg(long = "distribution", value_name = "ID")]
     distributions: Vec<String>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut bytes = [0; BYTES];
-    rand::fill(&mut bytes).map_err(|_| anyhow!("the machine has no randomness to give"))?;
+    rand::fill(&mut bytes).map_err(|_| anyhow!("the system's random number generator failed"))?;
     let token = format!("pf_{}", hex::encode(bytes));
     let hash = SecretHash::of(token.as_bytes());
     say_lines(format_args!(
-        "The token, shown this once; give it to whoever shall use it:\n\n{token}\n\n\
-         For the configuration of purgefront:\n\n[[api.tokens]]"
+        "The token, which is shown only once; give it to its user:\n\n{token}\n\n\
+         For purgefront's configuration:\n\n[[api.tokens]]"
     ));
-    // A JSON text or list reads the same in TOML.
+    // JSON strings and lists are valid TOML.
     say(format_args!("name = {}", json!(arguments.name)));
     say(format_args!("sha256 = \"{}\"", hash.to_hex()));
     if !arguments.distributions.is_empty() {

@@ -1,5 +1,5 @@
-//! The one reader of the account: distributions, their details and cache policies, within the rate
-//! of read calls.
+//! Reads the account's distributions, their details and cache policies, within the rate of read
+//! calls.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,14 +17,14 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// AWS gives 100 distributions a page, and allows accounts some hundreds.
+/// A safeguard against endless paging: CloudFront returns 100 distributions per page, and accounts
+/// have a few hundred at most.
 const MAX_PAGES: usize = 1_000;
-/// How often a command asks before it gives up, and how long it waits in between.
+/// How often a command tries a call, and how long it waits between attempts.
 const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
-/// Reads what CloudFront says of the account.
 pub struct AccountReader {
     cdn: Arc<dyn Cdn>,
     clock: Arc<dyn Clock>,
@@ -32,34 +32,34 @@ pub struct AccountReader {
     metrics: Metrics,
 }
 
-/// The list of distributions, as it was at one time.
+/// The list of all distributions.
 pub(super) struct Listing {
-    /// When the first call left: the list has all that was true before.
+    /// When the first call was made: the list includes everything up to then.
     pub(super) began: Timestamp,
     pub(super) distributions: Vec<Distribution>,
 }
 
-/// Which distributions a command asks more about than the list says.
+/// The distributions whose details a command reads.
 #[derive(Debug, Clone)]
 pub enum ReadScope {
-    /// All that have a bucket.
+    /// All that serve a bucket.
     All,
-    /// Those that have this bucket.
+    /// Those that serve this bucket.
     Bucket(String),
-    /// None.
+    /// None: the list alone.
     List,
 }
 
-/// The account as a command reads it once.
+/// The result of reading the account for a command.
 #[derive(Debug)]
 pub struct AccountReading {
     pub catalogue: Catalogue,
-    /// What is denied, and so missing.
+    /// Information that is missing because a call was denied.
     pub warnings: Vec<String>,
 }
 
 impl AccountReader {
-    /// A reader for a command: it may begin with a burst of `read_burst` calls.
+    /// A reader for a command, which may start with a burst of `read_burst` calls.
     pub fn for_command(
         cdn: Arc<dyn Cdn>,
         clock: Arc<dyn Clock>,
@@ -70,7 +70,7 @@ impl AccountReader {
         Self::new(cdn, clock, Arc::new(limiter), Metrics::default())
     }
 
-    /// A reader that shares the rate of read calls with others.
+    /// A reader that shares the rate of read calls with the workers.
     pub(super) fn new(
         cdn: Arc<dyn Cdn>,
         clock: Arc<dyn Clock>,
@@ -85,7 +85,7 @@ impl AccountReader {
         }
     }
 
-    /// All pages of the list of distributions.
+    /// Reads all pages of the list of distributions.
     pub(super) async fn list(&self) -> Result<Listing, CdnError> {
         let mut listing = Listing {
             began: self.clock.now(),
@@ -105,11 +105,12 @@ impl AccountReader {
                 None => return Ok(listing),
             }
         }
-        let endless = "the list of distributions does not end";
+        let endless = "the list of distributions has too many pages";
         Err(CdnError::Refused(endless.to_owned()))
     }
 
-    /// What the list does not say of a distribution. That it is denied is an answer, too.
+    /// Reads the details of a distribution that the list does not contain. `Denied` is a result, not
+    /// an error.
     pub(super) async fn details(&self, distribution: &Distribution) -> Result<Details, CdnError> {
         self.limiter.turn().await;
         let read = self.cdn.details(&distribution.id).await;
@@ -128,28 +129,29 @@ impl AccountReader {
         }
     }
 
-    /// What matters of a cache policy. That it may not be read, or does not exist, is an answer,
-    /// too: asking again would not help.
+    /// Reads a cache policy. `Denied` is a result, not an error, and also stands for a policy that
+    /// does not exist: repeating the call would not help.
     pub(super) async fn policy(&self, id: &str) -> Result<CachePolicy, CdnError> {
         self.limiter.turn().await;
         let read = self.cdn.cache_policy(id).await;
         match self.counted("GetCachePolicy", read) {
             Ok(key) => Ok(CachePolicy::Read(key)),
             Err(CdnError::Denied(why) | CdnError::Refused(why)) => {
-                tracing::warn!(cache_policy_id = %id, %why, "GetCachePolicy does not succeed");
+                tracing::warn!(cache_policy_id = %id, %why, "GetCachePolicy is denied or fails");
                 Ok(CachePolicy::Denied)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Reads the list and what `scope` asks for, once, and goes on without what is denied.
+    /// Reads the list once, and the details of the distributions in `scope`. Continues without what
+    /// is denied.
     pub async fn read(
         &self,
         scope: &ReadScope,
         origins: Arc<[OriginOverride]>,
     ) -> Result<AccountReading, CdnError> {
-        let listing = self.patiently(|| self.list()).await?;
+        let listing = self.with_retries(|| self.list()).await?;
         let snapshot = Snapshot {
             read_since: listing.began,
             distributions: listing.distributions.into_iter().map(Arc::new).collect(),
@@ -158,10 +160,10 @@ impl AccountReader {
         let mut catalogue = Catalogue::new(snapshot, origins);
         let mut warnings = Vec::new();
         for distribution in in_scope(&catalogue, scope) {
-            let details = self.patiently(|| self.details(&distribution)).await?;
+            let details = self.with_retries(|| self.details(&distribution)).await?;
             if details == Details::Denied {
                 warnings.push(format!(
-                    "GetDistributionConfig of {} is denied: its default root object is not known",
+                    "GetDistributionConfig of {} is denied: its default root object is unknown",
                     distribution.id
                 ));
             }
@@ -173,11 +175,11 @@ impl AccountReader {
                 if catalogue.cache_policy(behaviour).is_some() {
                     continue;
                 }
-                let policy = self.patiently(|| self.policy(id)).await?;
+                let policy = self.with_retries(|| self.policy(id)).await?;
                 if policy == CachePolicy::Denied {
                     warnings.push(format!(
-                        "GetCachePolicy of {id} does not succeed: whether query strings are in \
-                         its cache key is not known"
+                        "GetCachePolicy of {id} is denied or fails: it is unknown whether its cache \
+                         key includes query strings"
                     ));
                 }
                 catalogue = catalogue.with_policy(id, &policy);
@@ -189,8 +191,8 @@ impl AccountReader {
         })
     }
 
-    /// Repeats what may succeed later, a few times.
-    async fn patiently<T, F>(&self, call: impl Fn() -> F) -> Result<T, CdnError>
+    /// Retries a call a few times if it may succeed later.
+    async fn with_retries<T, F>(&self, call: impl Fn() -> F) -> Result<T, CdnError>
     where
         F: Future<Output = Result<T, CdnError>>,
     {
@@ -218,13 +220,15 @@ impl AccountReader {
     }
 }
 
-/// The enabled distributions that serve a bucket which is asked for.
+/// The enabled distributions in `scope`.
 fn in_scope(catalogue: &Catalogue, scope: &ReadScope) -> Vec<Arc<Distribution>> {
     let serving: Vec<_> = match scope {
         ReadScope::List => Vec::new(),
         ReadScope::Bucket(bucket) => {
             let serving = catalogue.serving(bucket).iter();
-            serving.map(|one| Arc::clone(&one.distribution)).collect()
+            serving
+                .map(|entry| Arc::clone(&entry.distribution))
+                .collect()
         }
         ReadScope::All => catalogue.with_buckets().cloned().collect(),
     };

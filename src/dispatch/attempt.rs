@@ -1,4 +1,4 @@
-//! One `CreateInvalidation` call, and the search for what an earlier one may have made.
+//! Makes one `CreateInvalidation` call, and looks for the invalidation of an earlier, lost one.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -16,10 +16,10 @@ use crate::{
     ports::Cdn,
 };
 
-/// How many of the newest invalidations are searched for a reference.
+/// How many of the newest invalidations are searched for a caller reference.
 const SEARCHED: usize = 20;
 
-/// A call that has come back.
+/// A finished call.
 pub(super) struct Attempt {
     pub(super) turn: Turn,
     pub(super) unresolved: Unresolved,
@@ -27,17 +27,17 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Makes the call. Where CloudFront says that the reference is taken, it looks by whom: an
-    /// earlier attempt whose answer was lost may have made the invalidation.
+    /// Makes the call. If CloudFront reports that the caller reference is taken, an earlier attempt
+    /// whose answer was lost may have created the invalidation, so this looks for it.
     ///
-    /// It always comes back: a call that panics may have been made, like one whose answer is lost.
+    /// A panic in the call counts as a lost answer: the call may have been made.
     pub(super) async fn make(
         cdn: Arc<dyn Cdn>,
         limiter: Arc<ReadLimiter>,
         mut turn: Turn,
         unresolved: Unresolved,
     ) -> Self {
-        turn.calls();
+        turn.call_begins();
         let batch = &unresolved.batch;
         let span = tracing::info_span!(
             "attempt",
@@ -48,7 +48,7 @@ impl Attempt {
         let answer = call
             .instrument(span)
             .await
-            .unwrap_or_else(|_| Err(CdnError::Unknown("the call broke off".to_owned())));
+            .unwrap_or_else(|_| Err(CdnError::Unknown("the call panicked".to_owned())));
         Self {
             turn,
             unresolved,
@@ -72,7 +72,8 @@ async fn call(
     answer
 }
 
-/// The invalidation that a batch's reference stands for, if it is among the newest.
+/// Finds the invalidation that was created with the batch's caller reference, if it is among the
+/// newest.
 async fn find(cdn: &dyn Cdn, limiter: &ReadLimiter, batch: &Batch) -> Option<CreatedInvalidation> {
     let id = &batch.distribution_id;
     limiter.turn().await;

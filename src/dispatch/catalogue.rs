@@ -1,4 +1,4 @@
-//! Refreshes the catalogue: on a timer, and when mapping lacks something.
+//! Refreshes the catalogue: on a timer, and when mapping lacks information.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// Asks CloudFront and keeps the answers in the store, from where everybody learns them.
+/// Reads CloudFront's configuration and saves it in the store, from where every process gets it.
 pub(super) struct CatalogueRefresher {
     reader: AccountReader,
     store: Arc<dyn MappingStore>,
@@ -43,19 +43,20 @@ pub(super) struct CatalogueRefresher {
     policy: Arc<MappingPolicy>,
     origins: Arc<[OriginOverride]>,
     random: fastrand::Rng,
-    /// When the list is read next, and how often that failed in a row.
+    /// When the list is read next.
     list: Retry,
-    /// What else is asked, with the same for each.
+    /// Other open questions, and when each is asked next.
     open: BTreeMap<Question, Retry>,
     details_denied: BTreeSet<String>,
     policies_denied: BTreeSet<String>,
-    /// What the store has; `None` until the account was first read.
+    /// The catalogue in the store; `None` until the account has been read once.
     kept: Option<Catalogue>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Retry {
     at: Timestamp,
+    /// Failures in a row.
     failures: u32,
 }
 
@@ -91,14 +92,14 @@ impl CatalogueRefresher {
         }
     }
 
-    /// What is asked is done at once, unless it has just failed: then in its turn.
+    /// Schedules new questions for now. What has just failed keeps its retry time.
     fn take_questions(&mut self) {
         let asked = self.questions.take();
         if asked.refresh && self.list.failures == 0 {
             self.list.at = self.clock.now();
         }
         for question in asked.questions {
-            // It may have been asked with what was known before.
+            // The mapper may have asked with an older catalogue.
             let known = match (&question, &self.kept) {
                 (Question::Policy(id), Some(kept)) => {
                     kept.snapshot().cache_policies.contains_key(id)
@@ -113,9 +114,8 @@ impl CatalogueRefresher {
 
     fn ask(&mut self, question: Question) {
         let at = self.clock.now();
-        self.open
-            .entry(question)
-            .or_insert(Retry { at, failures: 0 });
+        let retry = Retry { at, failures: 0 };
+        self.open.entry(question).or_insert(retry);
     }
 
     fn next_at(&self) -> Timestamp {
@@ -123,13 +123,15 @@ impl CatalogueRefresher {
         open.fold(self.list.at, Timestamp::min)
     }
 
-    async fn do_what_is_due(&mut self) {
+    async fn answer_due(&mut self) {
         if self.list.at <= self.clock.now() {
             self.read_list().await;
         }
         let now = self.clock.now();
         let due = self.open.iter().filter(|(_, retry)| retry.at <= now);
-        let due: Vec<_> = due.map(|(asked, retry)| (asked.clone(), *retry)).collect();
+        let due: Vec<_> = due
+            .map(|(question, retry)| (question.clone(), *retry))
+            .collect();
         for (question, retry) in due {
             let answered = match &question {
                 Question::Details(id) => self.read_details(id).await,
@@ -140,7 +142,7 @@ impl CatalogueRefresher {
                 Err(error) => {
                     let retry = self.later(retry);
                     tracing::warn!(?question, %error, again_at = %retry.at,
-                        "CloudFront was asked in vain; the changes that need it wait");
+                        "CloudFront did not answer a question; the changes that need the answer wait");
                     self.open.insert(question, retry);
                 }
             }
@@ -158,7 +160,8 @@ impl CatalogueRefresher {
         let catalogue = known.refreshed(listing.distributions, listing.began);
         self.details_denied.clear();
         self.policies_denied.clear();
-        // Nothing tells when a policy changes. Mapping goes on with what is known.
+        // Policies change without notice, so they are read again. Mapping uses the known ones
+        // meanwhile.
         for id in catalogue.snapshot().cache_policies.keys() {
             self.ask(Question::Policy(id.clone()));
         }
@@ -166,7 +169,7 @@ impl CatalogueRefresher {
             self.ask(Question::Details(id));
         }
         if self.keep(catalogue).await.is_err() {
-            // Read again soon: what is not kept is not known.
+            // Read again soon: only what is in the store counts.
             self.list.at = self.clock.now() + STORE_PAUSE;
             return;
         }
@@ -175,12 +178,12 @@ impl CatalogueRefresher {
             failures: 0,
         };
         self.board.update(|status| status.catalogue.failure = None);
-        tracing::info!(distributions = count, "the catalogue was read");
+        tracing::info!(distributions = count, "catalogue read");
     }
 
     fn list_failed(&mut self, error: &CdnError) {
         self.list = self.later(self.list);
-        tracing::warn!(%error, again_at = %self.list.at, "the catalogue was not read");
+        tracing::warn!(%error, again_at = %self.list.at, "the catalogue could not be read");
         let failure = error.to_string();
         self.board
             .update(|status| status.catalogue.failure = Some(failure));
@@ -202,11 +205,11 @@ impl CatalogueRefresher {
             return Ok(());
         };
         let details = self.reader.details(distribution).await?;
-        let learnt = kept.with_details(id, &details);
+        let updated = kept.with_details(id, &details);
         if details == Details::Denied {
             self.details_denied.insert(id.to_owned());
         }
-        self.keep(learnt).await.map_err(|error| not_kept(&error))
+        self.keep(updated).await.map_err(|error| not_kept(&error))
     }
 
     async fn read_policy(&mut self, id: &str) -> Result<(), CdnError> {
@@ -217,12 +220,13 @@ impl CatalogueRefresher {
         let Some(kept) = &self.kept else {
             return Ok(());
         };
-        let learnt = kept.with_policy(id, &policy);
-        self.keep(learnt).await.map_err(|error| not_kept(&error))
+        let updated = kept.with_policy(id, &policy);
+        self.keep(updated).await.map_err(|error| not_kept(&error))
     }
 
-    /// Keeps what was learnt, with a note of the distributions that prove to be other than what
-    /// was kept before: what was accepted since that reading is mapped to them again.
+    /// Saves a catalogue in the store, and notes the distributions that are new or have changed
+    /// since the previous one. Changes that were accepted since the previous reading are mapped to
+    /// those distributions again.
     async fn keep(&mut self, catalogue: Catalogue) -> Result<(), StoreError> {
         let late: Vec<_> = match &self.kept {
             Some(kept) => catalogue
@@ -236,7 +240,7 @@ impl CatalogueRefresher {
         };
         let kept = self.store.keep_catalogue(catalogue.snapshot(), &late).await;
         if let Err(error) = kept {
-            tracing::warn!(%error, "the catalogue was read but not kept");
+            tracing::warn!(%error, "the catalogue was read but could not be saved");
             return Err(error);
         }
         self.wakeups.wake(Wakeup::CatalogueKept);
@@ -244,31 +248,31 @@ impl CatalogueRefresher {
             let ids: Vec<_> = late.iter().map(|one| &one.distribution_id).collect();
             tracing::info!(
                 distributions = ?ids,
-                "distributions are new or other than before: what was accepted since the last \
-                 reading is mapped to them again"
+                "distributions are new or have changed: changes accepted since the last reading are \
+                 mapped to them again"
             );
             self.wakeups.wake(Wakeup::ChangesAccepted);
         }
-        self.show(&catalogue);
+        self.report(&catalogue);
         self.kept = Some(catalogue);
         Ok(())
     }
 
-    fn show(&self, catalogue: &Catalogue) {
+    fn report(&self, catalogue: &Catalogue) {
         let faults = mapping::tagged(catalogue, &self.policy).faults;
         if !faults.is_empty() {
-            tracing::warn!(?faults, "rules give cache tags that nobody keeps");
+            tracing::warn!(?faults, "rules emit cache tags that no distribution keeps");
         }
         self.board.update(|status| {
-            let shown = &mut status.catalogue;
-            shown.details_denied = self.details_denied.iter().cloned().collect();
-            shown.policies_denied = self.policies_denied.iter().cloned().collect();
-            shown.rule_faults = faults;
+            let catalogue = &mut status.catalogue;
+            catalogue.details_denied = self.details_denied.iter().cloned().collect();
+            catalogue.policies_denied = self.policies_denied.iter().cloned().collect();
+            catalogue.rule_faults = faults;
         });
     }
 }
 
-/// What the store did not take is asked again, as if CloudFront had not answered.
+/// If the store does not accept an answer, CloudFront is asked again.
 fn not_kept(error: &StoreError) -> CdnError {
     CdnError::Unknown(error.to_string())
 }
@@ -281,14 +285,14 @@ impl Worker for CatalogueRefresher {
 
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
         self.take_questions();
-        self.do_what_is_due().await;
+        self.answer_due().await;
         Ok(Some(self.next_at()))
     }
 
     async fn woken(&mut self) {
         tokio::select! {
             () = self.questions.asked() => {}
-            // Somebody asked on the request path, perhaps in another process.
+            // The request path asked, perhaps in another process.
             () = self.wakeups.woken(Wakeup::CatalogueWanted) => self.questions.refresh(),
         }
     }

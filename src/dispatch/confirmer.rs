@@ -1,4 +1,4 @@
-//! Confirms subscriptions in the background, for as long as their tokens live.
+//! Confirms subscriptions in the background, until it succeeds or the token expires.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// SNS API Reference, Subscribe: "Confirmation tokens are valid for two days."
-const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(48);
+const TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(48);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
@@ -43,16 +43,16 @@ impl Confirmer {
         }
     }
 
-    /// Tries one; says when to try again, if so.
+    /// Tries to confirm a subscription, and returns when to try again, if needed.
     async fn confirm(
         &mut self,
         pending: &PendingConfirmation,
     ) -> Result<Option<Timestamp>, StoreError> {
         let topic = &pending.topic;
-        let expired = self.context.clock.now() > pending.signed_at + TOKEN_LIFE;
+        let expired = self.context.clock.now() > pending.signed_at + TOKEN_LIFETIME;
         let confirmed = if expired {
             Err(ConfirmError::Permanent(
-                "its token is two days old".to_owned(),
+                "its token has expired after two days".to_owned(),
             ))
         } else {
             let authenticate = self.authenticate_on_unsubscribe;
@@ -68,7 +68,7 @@ impl Confirmer {
             }
             Err(ConfirmError::Permanent(why)) => {
                 tracing::error!(%topic, %why,
-                    "subscription not confirmed, and never will be: subscribe the endpoint again");
+                    "the subscription cannot be confirmed: subscribe the endpoint again");
                 ("given_up", ConfirmationResult::GivenUp(why))
             }
             Err(ConfirmError::Retry(why)) => {

@@ -1,4 +1,4 @@
-//! Keeps the process's catalogue the one that the store has, on leader and followers alike.
+//! Publishes the store's catalogue to the process, whether it is the leader or not.
 
 use std::sync::Arc;
 

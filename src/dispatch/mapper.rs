@@ -1,4 +1,4 @@
-//! Maps accepted changes with the catalogue, or parks them until it knows enough.
+//! Maps accepted changes with the catalogue, or parks them until the catalogue knows enough.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -24,18 +24,17 @@ use crate::{
     },
 };
 
-/// Changes mapped in one transaction.
+/// The most changes that are mapped in one transaction.
 const CHUNK: usize = 1_000;
-/// For how long a bucket that no distribution has is not asked about again: at first, and at
-/// most.
-const FIRST_IGNORANCE: Duration = Duration::from_mins(5);
-const LONGEST_IGNORANCE: Duration = Duration::from_hours(1);
-/// How many such buckets are remembered.
+/// How long a bucket without a distribution is taken as such before the catalogue is read again for
+/// it. The time doubles from the first to the longest.
+const FIRST_UNKNOWN: Duration = Duration::from_mins(5);
+const LONGEST_UNKNOWN: Duration = Duration::from_hours(1);
+/// The most such buckets that are remembered.
 const MAX_UNKNOWN: usize = 10_000;
-/// How often what is not mapped is counted, which reads all of it.
+/// The shortest interval between two counts of unmapped changes: a count reads all of them.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// The worker between the journal and the queues.
 pub(super) struct Mapper {
     store: Arc<dyn MappingStore>,
     catalogue: CatalogueHandle,
@@ -49,7 +48,7 @@ pub(super) struct Mapper {
     counted_at: Option<Timestamp>,
 }
 
-/// A bucket that, by a reading of the catalogue, no distribution has.
+/// A bucket that no distribution serves, according to the catalogue.
 #[derive(Debug, Clone, Copy)]
 struct UnknownBucket {
     until: Timestamp,
@@ -66,7 +65,7 @@ impl Mapper {
         board: StatusBoard,
     ) -> Self {
         let mut catalogue = context.catalogue.clone();
-        // What was parked before a restart is looked at again as well.
+        // Changes that were parked before a restart are tried again, too.
         catalogue.forget();
         Self {
             store,
@@ -82,8 +81,8 @@ impl Mapper {
         }
     }
 
-    /// Maps all that can be mapped now. What is parked is looked at again only with another
-    /// catalogue.
+    /// Maps everything that can be mapped now. Parked changes are tried again only when the
+    /// catalogue has changed.
     async fn map_all(&mut self) -> Result<(), StoreError> {
         if let Some(catalogue) = self.catalogue.take_changed() {
             let mut after = i64::MIN;
@@ -109,8 +108,8 @@ impl Mapper {
         }
     }
 
-    /// Maps again what was mapped with a catalogue that has proved wrong, until the catalogue has
-    /// to learn more first.
+    /// Maps changes again that were mapped with an outdated catalogue. Stops where the catalogue
+    /// lacks something.
     async fn map_again(&mut self) -> Result<(), StoreError> {
         while let Some(remap) = self.store.next_remap().await? {
             let Some(catalogue) = self.catalogue.get() else {
@@ -147,7 +146,7 @@ impl Mapper {
         let mut mapped = Vec::with_capacity(changes.len());
         let mut reached = BTreeSet::new();
         for change in changes {
-            let outcome = self.outcome(catalogue, &change);
+            let outcome = self.map_one(catalogue, &change);
             match &outcome {
                 MappingOutcome::Parked if were_parked => continue,
                 MappingOutcome::Parked => {}
@@ -173,7 +172,7 @@ impl Mapper {
         Ok(())
     }
 
-    fn outcome(&mut self, catalogue: &Catalogue, change: &Change) -> MappingOutcome {
+    fn map_one(&mut self, catalogue: &Catalogue, change: &Change) -> MappingOutcome {
         match &change.subject {
             Subject::Item {
                 distribution_id,
@@ -192,15 +191,15 @@ impl Mapper {
                         self.questions.ask(missing);
                         MappingOutcome::Parked
                     }
-                    Err(Missing::Bucket) => self.outcome_of_unknown(catalogue, change, bucket),
+                    Err(Missing::Bucket) => self.map_unknown_bucket(catalogue, change, bucket),
                 }
             }
         }
     }
 
-    /// That no distribution has a bucket is believed only when the catalogue was read after the
-    /// change came, or lately for another change.
-    fn outcome_of_unknown(
+    /// The catalogue's word that no distribution serves a bucket counts only if the catalogue was
+    /// read after the change was accepted, or recently for another change.
+    fn map_unknown_bucket(
         &mut self,
         catalogue: &Catalogue,
         change: &Change,
@@ -219,8 +218,8 @@ impl Mapper {
             self.unknown.retain(|_, unknown| now < unknown.until);
         }
         let times = known.map_or(0, |unknown| unknown.times + 1);
-        let ignorance = FIRST_IGNORANCE.saturating_mul(2_u32.saturating_pow(times));
-        let until = now + ignorance.min(LONGEST_IGNORANCE);
+        let unknown_for = FIRST_UNKNOWN.saturating_mul(2_u32.saturating_pow(times));
+        let until = now + unknown_for.min(LONGEST_UNKNOWN);
         if self.unknown.len() < MAX_UNKNOWN {
             self.unknown
                 .insert(bucket.to_owned(), UnknownBucket { until, times });
@@ -228,11 +227,11 @@ impl Mapper {
         MappingOutcome::Mapped(Mapping::left_alone(NO_DISTRIBUTION))
     }
 
-    /// Counts what is not mapped, for the status.
-    async fn count(&mut self) -> Result<(), StoreError> {
+    /// Counts the unmapped changes, for the status.
+    async fn count_unmapped(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let fresh = |at: Timestamp| at <= now && now < at + COUNT_EVERY;
-        if self.counted_at.is_some_and(fresh) {
+        let recent = |at: Timestamp| at <= now && now < at + COUNT_EVERY;
+        if self.counted_at.is_some_and(recent) {
             return Ok(());
         }
         self.counted_at = Some(now);
@@ -242,7 +241,7 @@ impl Mapper {
     }
 }
 
-/// Links a change to the message or request that brought it, and to the items it needs.
+/// Logs the message or request that a change came from, and the items that it maps to.
 fn log(change: &Change, mapping: &Mapping) {
     for target in &mapping.targets {
         tracing::debug!(
@@ -264,13 +263,13 @@ impl Worker for Mapper {
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let mapped = self.map_all().await;
         if mapped.is_err() {
-            // Whether the last write was committed is not known, and what is parked may not have
-            // been looked at.
+            // The last write may or may not be committed, and some parked changes may not have been
+            // tried.
             self.catalogue.forget();
             self.queues.mark_all();
         }
         mapped?;
-        self.count().await?;
+        self.count_unmapped().await?;
         Ok(None)
     }
 

@@ -1,8 +1,8 @@
-//! The work behind the 2xx: mapping, planning, submitting, following, and what they need.
+//! The background work after the 2xx: maps changes, plans and sends invalidations, tracks them.
 //!
-//! Each file is one worker, which runs in the loop of [`runner`]: it looks at the store, does what
-//! is due, and sleeps until a wake-up or its next due time. Nothing is handed over in memory that a
-//! restart could lose. Time comes from the clock port alone.
+//! Each worker has its own file and runs in the loop of [`runner`]: it reads the store, does what is
+//! due, and sleeps until a wake-up or its next due time. All state that must survive a restart is in
+//! the store. Time comes only from the clock port.
 
 mod account;
 mod attempt;
@@ -54,86 +54,82 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// What the work is done with.
+/// The ports and shared values that the workers use.
 #[derive(Clone)]
 pub struct Context {
-    /// Gives out the handle that a leader writes with.
+    /// Issues the handle through which the leader writes.
     pub leader_store: Arc<dyn LeaderStore>,
     pub catalogue_store: Arc<dyn CatalogueStore>,
     pub cdn: Arc<dyn Cdn>,
-    /// SNS, for confirmations.
+    /// SNS, to confirm subscriptions.
     pub trust: Arc<dyn SnsTrust>,
     pub clock: Arc<dyn Clock>,
     pub wakeups: Arc<dyn Wakeups>,
-    /// What the process knows of the account.
     pub catalogue: CatalogueHandle,
-    /// Where the work stands, for whoever follows it.
+    /// The current status, read by readiness and metrics.
     pub status: Arc<watch::Sender<Status>>,
     pub metrics: Metrics,
 }
 
-/// How the work is done: the configuration's part in it.
+/// The part of the configuration that the workers need.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// A distribution is due when it has been quiet for so long,
+    /// A distribution is due when no change has arrived for this long,
     pub quiet: Duration,
-    /// or when its first waiting change has waited so long.
+    /// or when its oldest change has waited this long.
     pub max_wait: Duration,
-    /// How many waiting changes are planned at once.
+    /// The most waiting changes that are planned together.
     pub window: usize,
-    /// `CreateInvalidation` calls a second.
+    /// `CreateInvalidation` calls.
     pub calls_per_second: f64,
-    /// How many of them may come at once after a pause.
     pub call_burst: u32,
-    /// Get and List calls a second.
+    /// Get and List calls.
     pub reads_per_second: f64,
-    /// How many of them may come at once after a pause.
     pub read_burst: u32,
     pub items_per_call: usize,
-    /// Exact paths a second, over all calls.
+    /// Exact paths, over all calls.
     pub paths_per_second: f64,
-    /// Wildcards a second, over all calls.
+    /// Wildcards, over all calls.
     pub wildcards_per_second: f64,
-    /// What may be in progress at a distribution,
+    /// The most items in progress per distribution.
     pub in_progress: Usage,
-    /// and how much of that is for people alone.
+    /// The part of `in_progress` that only manual requests may use.
     pub reserve: Usage,
-    /// Automatic items a day; 0: no limit.
+    /// Items that automatic work may submit in a day; 0 means no limit.
     pub paths_per_day: u64,
-    /// Plan and record everything, send nothing.
+    /// Plan and record everything, but send nothing.
     pub shadow: bool,
-    /// How often the catalogue is read.
+    /// How often the account's distributions are read.
     pub catalogue_refresh: Duration,
-    /// What the owner says of mapping,
     pub mapping: Arc<MappingPolicy>,
-    /// and of origins whose names do not tell their bucket.
+    /// Origins whose domain does not reveal their bucket.
     pub origins: Arc<[OriginOverride]>,
-    /// How long history is kept.
+    /// How long finished work is kept.
     pub keep: Duration,
-    /// Whether unsubscribing shall need credentials.
+    /// Whether unsubscribing requires AWS credentials.
     pub authenticate_on_unsubscribe: bool,
-    /// Where the jitter begins.
+    /// Seeds the jitter.
     pub seed: u64,
 }
 
-/// The whole of the leader's work, as one value that can be started again.
+/// All of the leader's work, which can be stopped and started again.
 pub struct Dispatch {
     pub context: Context,
     pub settings: Settings,
 }
 
-/// The leader's work while it runs.
+/// The leader's running workers.
 pub struct RunningDispatch(Tasks);
 
 impl RunningDispatch {
-    /// Tells all workers to stop and waits until they have finished what they have in hand.
+    /// Tells all workers to stop and waits until they have finished their current work.
     pub async fn stop(&self) {
         self.0.end().await;
     }
 }
 
-/// Keeps `publisher`'s catalogue the one that the store has, for as long as `tasks` run: on every
-/// process, whether it leads or not.
+/// Starts the worker that publishes the store's catalogue to this process. Every process needs it,
+/// leader or not.
 pub fn follow_catalogue(
     context: &Context,
     origins: Arc<[OriginOverride]>,
@@ -157,12 +153,12 @@ pub fn follow_catalogue(
 }
 
 impl Dispatch {
-    /// Reads what the store knows and starts all workers, as a group of `tasks` that can be
-    /// stopped by itself.
+    /// Restores the queues from the store and starts all workers, as a group within `tasks` that can
+    /// be stopped separately.
     pub async fn start(&self, tasks: &Tasks, epoch: Epoch) -> Result<RunningDispatch, StoreError> {
         let Self { context, settings } = self;
         let store = context.leader_store.lead(epoch);
-        let queues = read_queues(&*store, settings).await?;
+        let queues = restore_queues(&*store, settings).await?;
         let kept = context.catalogue_store.kept_catalogue(None).await?;
         let origins = Arc::clone(&settings.origins);
         let kept = kept.map(|kept| Catalogue::new(kept.snapshot, origins));
@@ -230,8 +226,8 @@ impl Dispatch {
     }
 }
 
-/// The queues as the store knows them.
-async fn read_queues(
+/// Restores the queues from the store.
+async fn restore_queues(
     store: &dyn DispatchStore,
     settings: &Settings,
 ) -> Result<Arc<Queues>, StoreError> {
@@ -249,7 +245,7 @@ async fn read_queues(
         queues.occupy(&one.distribution_id, one.usage);
     }
     queues.set_backlogs(store.backlogs(None).await?, true);
-    // In shadow mode nothing is sent: what was left without an answer waits for a live start.
+    // Shadow mode sends nothing: unresolved batches wait until the service starts in live mode.
     if !settings.shadow {
         for unresolved in store.unresolved().await? {
             queues.reopen(unresolved);

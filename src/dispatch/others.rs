@@ -1,5 +1,5 @@
-//! Learns what others have in progress where CloudFront called a pool full, and follows it to its
-//! end. Nobody pays for these listings in quiet times.
+//! Counts what others have in progress at a distribution whose pool CloudFront reports as full, and
+//! tracks it until it completes. No other distributions are listed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +14,7 @@ use crate::{
     ports::{Wakeup, dispatch::TrackingStore},
 };
 
-/// Invalidations that others made.
+/// Invalidations in progress that purgefront did not create.
 pub(super) struct OthersInvalidations {
     context: Context,
     store: Arc<dyn TrackingStore>,
@@ -23,10 +23,10 @@ pub(super) struct OthersInvalidations {
     by_distribution: HashMap<String, InProgress>,
 }
 
-/// What others have in progress at a distribution, and when to look again.
+/// Those of one distribution, and when to check them again.
 struct InProgress {
     invalidations: HashMap<String, Usage>,
-    look_at: Timestamp,
+    check_at: Timestamp,
 }
 
 impl OthersInvalidations {
@@ -45,29 +45,29 @@ impl OthersInvalidations {
         }
     }
 
-    /// When the next look is due.
+    /// When the next check is due.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
-        self.by_distribution.values().map(|one| one.look_at).min()
+        self.by_distribution.values().map(|one| one.check_at).min()
     }
 
-    /// Looks where a pool was called full, and where the last look is old enough.
-    pub(super) async fn look(&mut self) {
+    /// Checks the distributions whose pool was reported as full, and those whose next check is due.
+    pub(super) async fn check_due(&mut self) {
         for id in self.queues.take_full_pools() {
-            self.look_at(&id).await;
+            self.check(&id).await;
         }
         let now = self.context.clock.now();
         let due = self
             .by_distribution
             .iter()
-            .filter(|(_, one)| one.look_at <= now);
+            .filter(|(_, one)| one.check_at <= now);
         for id in due.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.look_at(&id).await;
+            self.check(&id).await;
         }
     }
 
-    async fn look_at(&mut self, id: &str) {
+    async fn check(&mut self, id: &str) {
         let Some(open) = self.list_open(id).await else {
-            // What is believed of others then ends by itself.
+            // The queue's assumption about others then expires.
             self.by_distribution.remove(id);
             return;
         };
@@ -75,7 +75,7 @@ impl OthersInvalidations {
         let mut known = known.map_or_else(HashMap::new, |one| one.invalidations);
         known.retain(|invalidation, _| open.contains(invalidation));
         for invalidation in open {
-            // What the store knows is ours.
+            // If the store cannot say, it is taken as ours, whose items are counted already.
             let ours = self.store.is_ours(&invalidation).await;
             let ours = matches!(ours, Ok(true) | Err(_));
             if ours || known.contains_key(&invalidation) {
@@ -92,13 +92,13 @@ impl OthersInvalidations {
         if !known.is_empty() {
             let in_progress = InProgress {
                 invalidations: known,
-                look_at: self.context.clock.now() + AWAITED_PAUSE,
+                check_at: self.context.clock.now() + AWAITED_PAUSE,
             };
             self.by_distribution.insert(id.to_owned(), in_progress);
         }
     }
 
-    /// The newest invalidations that are not completed; `None` where they could not be listed.
+    /// The newest invalidations that are not completed; `None` if they could not be listed.
     async fn list_open(&self, id: &str) -> Option<HashSet<String>> {
         self.limiter.turn().await;
         let listed = self.context.cdn.newest_invalidations(id).await;
@@ -107,7 +107,7 @@ impl OthersInvalidations {
         Some(open.map(|one| one.cloudfront_id).collect())
     }
 
-    /// What an invalidation takes of the pools, as long as it is in progress.
+    /// How much of the pools an invalidation occupies; `None` if it has completed.
     async fn usage_of(&self, id: &str, invalidation: &str) -> Option<Usage> {
         self.limiter.turn().await;
         let seen = self.context.cdn.invalidation(id, invalidation).await;

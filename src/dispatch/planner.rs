@@ -1,4 +1,4 @@
-//! Plans one call for a distribution, beside the plans and calls of others.
+//! Plans one call for a distribution, concurrently with other plans and calls.
 
 use std::sync::Arc;
 
@@ -15,21 +15,20 @@ use crate::{
     ports::{StoreError, dispatch::BatchStore},
 };
 
-/// A plan that waits for its call. Nothing is frozen yet.
+/// A plan that waits until its call may be made. Nothing is frozen yet.
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) items: Vec<Item>,
     pub(super) covered: Vec<CoveredChange>,
-    /// Items that nobody asked for.
+    /// Items that no manual request asks for.
     pub(super) automatic_items: usize,
     pub(super) has_manual: bool,
 }
 
-/// A change that a plan covers.
 #[derive(Debug)]
 pub(super) struct CoveredChange {
     pub(super) covered: Covered,
-    /// Its number in the journal.
+    /// The change's number in the journal.
     pub(super) change: i64,
     pub(super) accepted_at: Timestamp,
 }
@@ -40,7 +39,7 @@ impl Planned {
     }
 }
 
-/// A turn whose planning is over.
+/// A turn whose planning has finished.
 pub(super) struct PlanningEnded {
     pub(super) turn: Turn,
     pub(super) result: Result<Outcome, StoreError>,
@@ -48,17 +47,17 @@ pub(super) struct PlanningEnded {
 
 pub(super) enum Outcome {
     Planned(Planned),
-    /// Nothing of what waits has room.
-    Nothing,
-    /// The store has frozen batches that nobody remembered: they go first.
+    /// There is no room for anything that waits.
+    NoRoom,
+    /// The store has frozen batches that the queue does not know of. They are sent first.
     Forgotten(Vec<Unresolved>),
 }
 
-/// Plans for one distribution at a time; many of them may do so at once.
+/// Plans for one distribution. Clones plan concurrently.
 #[derive(Clone)]
 pub(super) struct Planner {
     pub(super) store: Arc<dyn BatchStore>,
-    /// How many waiting changes are read for a plan.
+    /// The most waiting changes that are read for a plan.
     pub(super) window: usize,
 }
 
@@ -80,7 +79,7 @@ impl Planner {
         let waiting = self.store.waiting(id, self.window).await?;
         let plan = consolidate::plan(&waiting, caps);
         if plan.items.is_empty() {
-            return Ok(Outcome::Nothing);
+            return Ok(Outcome::NoRoom);
         }
         Ok(Outcome::Planned(planned(&waiting, plan)))
     }
@@ -88,14 +87,14 @@ impl Planner {
 
 fn planned(waiting: &[Waiting], plan: Plan) -> Planned {
     let covered = plan.covers.iter().map(|cover| {
-        let one = &waiting[cover.waiting];
+        let entry = &waiting[cover.waiting];
         CoveredChange {
             covered: Covered {
-                target: one.target,
+                target: entry.target,
                 position: cover.position,
             },
-            change: one.change,
-            accepted_at: one.accepted_at,
+            change: entry.change,
+            accepted_at: entry.accepted_at,
         }
     });
     let has_manual = plan

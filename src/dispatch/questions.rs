@@ -1,4 +1,4 @@
-//! What mapping needs to know of CloudFront and the catalogue does not have.
+//! Collects what mapping needs from CloudFront and the catalogue does not contain.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::domain::mapping::MissingKnowledge;
 
-/// Something that is asked of CloudFront only when a change needs it.
+/// Information that is read from CloudFront only when a change needs it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Question {
     /// The details of the distribution with this id.
@@ -19,18 +19,17 @@ pub(super) enum Question {
     Policy(String),
 }
 
-/// What was asked since somebody last took it. A restart forgets it: the changes that need it are
-/// still parked, and ask again.
+/// The questions since the last [`Questions::take`]. They are lost in a restart: the changes that
+/// need the answers are still parked, and ask again.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     asked: Mutex<Asked>,
     notify: Notify,
 }
 
-/// What is asked of CloudFront.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// A new reading of the list.
+    /// Whether to read the list of distributions again.
     pub(super) refresh: bool,
     pub(super) questions: BTreeSet<Question>,
 }
@@ -52,7 +51,7 @@ impl Questions {
         mem::take(&mut self.lock())
     }
 
-    /// Returns when something was asked since the last time.
+    /// Returns when there are new questions.
     pub(super) async fn asked(&self) {
         self.notify.notified().await;
     }

@@ -1,17 +1,16 @@
-//! The rate of read calls (Get and List), shared by all who read.
+//! Limits the rate of read calls (Get and List) across all workers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{domain::limits::TokenBucket, ports::Clock};
 
-/// Lets read calls through one after the other, no faster than the account may make them.
 pub(super) struct ReadLimiter {
     bucket: Mutex<TokenBucket>,
     clock: Arc<dyn Clock>,
 }
 
 impl ReadLimiter {
-    /// A limiter that has to earn its first call: nobody knows what was spent just before.
+    /// A limiter that starts without tokens: it is not known what was spent just before.
     pub(super) fn empty(per_second: f64, burst: u32, clock: Arc<dyn Clock>) -> Self {
         let bucket = TokenBucket::empty(per_second, burst, clock.now());
         Self {
@@ -20,7 +19,7 @@ impl ReadLimiter {
         }
     }
 
-    /// A limiter that starts with its whole burst: for a command that runs once.
+    /// A limiter that starts with the full burst, for a command that runs once.
     pub(super) fn full(per_second: f64, burst: u32, clock: Arc<dyn Clock>) -> Self {
         let bucket = TokenBucket::full(per_second, burst, clock.now());
         Self {
@@ -29,7 +28,7 @@ impl ReadLimiter {
         }
     }
 
-    /// Waits for a turn; turns come in the order in which they are asked for.
+    /// Waits for a turn. Turns are given in the order of the calls.
     pub(super) async fn turn(&self) {
         let at = {
             let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Forgets history that was kept long enough, in small steps.
+//! Deletes history after the retention period, in small steps.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::runner::Worker;
 use crate::ports::{Clock, StoreError, dispatch::UpkeepStore};
 
-/// How often it looks for something to forget, and how soon for more of it.
-const LOOK_EVERY: Duration = Duration::from_mins(10);
+/// The pause after a step that found nothing more to delete, and after one that did.
+const CHECK_EVERY: Duration = Duration::from_mins(10);
 const NEXT_STEP: Duration = Duration::from_secs(1);
 
 pub(super) struct Retention {
@@ -38,10 +38,10 @@ impl Worker for Retention {
 
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let now = self.clock.now();
-        // A clock that was set back must not make hours of ten minutes.
-        if self.next_at <= now || self.next_at > now + LOOK_EVERY {
-            self.next_at = now + LOOK_EVERY;
-            // If it keeps more than there is time, nothing is old enough.
+        // The second condition: if the clock is set back, the next check must not be hours away.
+        if self.next_at <= now || self.next_at > now + CHECK_EVERY {
+            self.next_at = now + CHECK_EVERY;
+            // If `keep` reaches back before the earliest timestamp, nothing is old enough.
             if let Ok(cutoff) = now.checked_sub(self.keep)
                 && self.store.prune(cutoff).await?
             {

@@ -1,5 +1,5 @@
-//! The loop that every worker runs in: its span, its poll, its pause when the store fails, and its
-//! line in the status.
+//! The loop that runs a worker: its span, its polling, its pause after a store error, and its entry
+//! in the status.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,32 +14,33 @@ use crate::{
     shutdown::Tasks,
 };
 
-/// How often a worker looks at the store though nobody woke it: hints may be lost, and a commit
-/// whose outcome was not known may have succeeded.
+/// How often a worker runs without a wake-up: wake-ups can be lost, and a commit with an unknown
+/// outcome may have succeeded.
 const POLL: Duration = Duration::from_secs(30);
-/// How long a worker leaves a store alone that did not answer it.
+/// How long a worker pauses when the store is unavailable.
 pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// The same where the store holds a row that cannot be read: somebody has to mend it first.
+/// How long a worker pauses at an unreadable row, which an operator has to repair.
 const CORRUPT_PAUSE: Duration = Duration::from_mins(5);
 
-/// A worker: it does what is due and says when the next thing is.
+/// A worker does what is due and returns when its next work is due.
 #[async_trait]
 pub(super) trait Worker: Send + 'static {
-    /// Its name in logs, in the status, and as a task.
+    /// The name in logs, in the status, and of the task.
     fn name(&self) -> &'static str;
 
-    /// Does all that is due now. Returns when something is due next, where that is known; it is
-    /// asked again at the latest after [`POLL`]. May be dropped at any await when it is to stop.
+    /// Does everything that is due now and returns when the next work is due, if known. It is called
+    /// again after [`POLL`] at the latest. When the worker is stopped, the future may be dropped at
+    /// any await.
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Returns when there may be something to do. Dropping the future loses nothing.
+    /// Returns when there may be work. Cancel-safe.
     async fn woken(&mut self);
 
-    /// Ends what is in hand, after the last tick.
+    /// Finishes work that is still running after the last tick.
     async fn finish(&mut self) {}
 }
 
-/// What workers run with.
+/// Starts workers.
 #[derive(Clone)]
 pub(super) struct Runner {
     pub(super) tasks: Tasks,
@@ -48,7 +49,7 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Starts a worker. It runs until its tasks are told to stop.
+    /// Starts a worker that runs until its tasks are told to stop.
     pub(super) fn start(&self, worker: impl Worker) {
         let name = worker.name();
         let span = tracing::info_span!("worker", worker = name);
@@ -66,9 +67,9 @@ async fn run(mut worker: impl Worker, runner: Runner) {
     let stop = tasks.stop();
     while let Some(ticked) = stop.run_until_cancelled(worker.tick()).await {
         let now = clock.now();
-        let (at_the_latest, may_be_woken) = match ticked {
+        let (latest_at, listens) = match ticked {
             Ok(next_at) => {
-                board.worker_works(worker.name());
+                board.worker_succeeded(worker.name());
                 let poll_at = now + POLL;
                 (next_at.map_or(poll_at, |at| at.min(poll_at)), true)
             }
@@ -76,24 +77,24 @@ async fn run(mut worker: impl Worker, runner: Runner) {
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            () = worker.woken(), if may_be_woken => {}
-            () = clock.sleep_until(at_the_latest) => {}
+            () = worker.woken(), if listens => {}
+            () = clock.sleep_until(latest_at) => {}
         }
     }
     worker.finish().await;
 }
 
-/// Says why a worker pauses, and returns for how long.
+/// Reports a store error and returns how long the worker pauses.
 fn report(worker: &impl Worker, board: &StatusBoard, error: &StoreError) -> Duration {
     let chain = error_chain(error);
     let corrupt = error.is_corrupt();
     if corrupt {
         tracing::error!(
             error = chain,
-            "the worker cannot go on past an unreadable row"
+            "the worker pauses: the store has an unreadable row"
         );
     } else {
-        tracing::warn!(error = chain, "the worker waits for the store");
+        tracing::warn!(error = chain, "the worker pauses: the store is unavailable");
     }
     let failure = WorkerFailure {
         error: chain,

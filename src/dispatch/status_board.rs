@@ -1,4 +1,4 @@
-//! Where the workers write the status, and everybody else reads it.
+//! The workers' write access to the status.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::domain::status::{Status, WorkerFailure};
 
-/// The writing end of the status. Cheap to clone.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct StatusBoard(Arc<watch::Sender<Status>>);
 
@@ -15,7 +15,7 @@ impl StatusBoard {
         Self(status)
     }
 
-    /// Changes the status; those who follow it are told only where it differs.
+    /// Changes the status. Subscribers are notified only if it differs afterwards.
     pub(super) fn update(&self, change: impl FnOnce(&mut Status)) {
         self.0.send_if_modified(|status| {
             let before = status.clone();
@@ -24,7 +24,7 @@ impl StatusBoard {
         });
     }
 
-    pub(super) fn worker_works(&self, name: &'static str) {
+    pub(super) fn worker_succeeded(&self, name: &'static str) {
         let failed = self.0.borrow().workers.contains_key(name);
         if failed {
             self.update(|status| drop(status.workers.remove(name)));

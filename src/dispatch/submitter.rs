@@ -1,5 +1,5 @@
-//! Submits: gives distributions their turns, freezes what is planned, and sends it, one call a
-//! distribution at once.
+//! Gives distributions their turns, freezes their plans into batches, and sends them: at most one
+//! call per distribution at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,11 +29,11 @@ use crate::{
     ports::{StoreError, Wakeup, dispatch::BatchStore},
 };
 
-/// How often what waits is read anew everywhere, whatever was said of it.
+/// How often all backlogs are read again, whether they were marked as stale or not.
 const REREAD_EVERY: Duration = Duration::from_secs(30);
 
-/// The worker that spends what the account may send. Plans and calls run beside each other; this
-/// alone freezes and takes calls, so that each sees what the one before has spent.
+/// The only worker that freezes batches and spends the rates and the daily limit, so that each call
+/// accounts for those before it. Plans and calls run concurrently.
 pub(super) struct Submitter {
     context: Context,
     store: Arc<dyn BatchStore>,
@@ -50,14 +50,14 @@ pub(super) struct Submitter {
     items_per_call: usize,
     shadow: bool,
     reread_at: Timestamp,
-    plans_under_way: JoinSet<PlanningEnded>,
-    calls_under_way: JoinSet<Attempt>,
-    /// What has come back since the last tick.
+    running_plans: JoinSet<PlanningEnded>,
+    running_calls: JoinSet<Attempt>,
+    /// Plans and calls that have finished since the last tick.
     plans_ended: Vec<PlanningEnded>,
     calls_ended: Vec<Attempt>,
 }
 
-/// What the submitter works with besides the context.
+/// What the submitter needs besides the context.
 pub(super) struct Parts {
     pub(super) store: Arc<dyn BatchStore>,
     pub(super) queues: Arc<Queues>,
@@ -87,7 +87,7 @@ impl Submitter {
             questions,
             limiter,
             board,
-            // Empty: nobody knows what was spent just before this start.
+            // Empty: it is not known what was spent just before this start.
             calls: CallRate::empty(settings.calls_per_second, settings.call_burst, now),
             paths: ItemRate::empty(settings.paths_per_second, now),
             wildcards: ItemRate::empty(settings.wildcards_per_second, now),
@@ -99,21 +99,21 @@ impl Submitter {
             items_per_call: settings.items_per_call,
             shadow: settings.shadow,
             reread_at: now + REREAD_EVERY,
-            plans_under_way: JoinSet::new(),
-            calls_under_way: JoinSet::new(),
+            running_plans: JoinSet::new(),
+            running_calls: JoinSet::new(),
             plans_ended: Vec::new(),
             calls_ended: Vec::new(),
         }
     }
 
-    /// Gives every turn that may begin now; says when the next one may.
+    /// Begins every turn that may begin now, and returns when the next one may.
     async fn give_turns(&mut self) -> Result<Option<Timestamp>, StoreError> {
         loop {
             self.read_backlogs().await?;
             let now = self.context.clock.now();
             let gates = self.gates(now);
             let call_at = self.calls.next(now);
-            // Where there is no call, it only matters whether somebody waits for one.
+            // If no call may be made yet, it only matters whether a distribution waits for one.
             let calls = if call_at > now {
                 usize::MAX
             } else {
@@ -126,7 +126,7 @@ impl Submitter {
                 }
                 Next::Ready(id) => id,
                 Next::At(at) | Next::Planning(at) => return Ok(Some(at)),
-                // A new day may let go what this one holds.
+                // What the daily limit holds may be sent on the next day.
                 Next::Idle => return Ok((gates.automatic == 0).then(|| next_day(now))),
             };
             match self.queues.begin(&id, now, &gates) {
@@ -146,7 +146,7 @@ impl Submitter {
         }
     }
 
-    /// Takes over what somebody paused, resumed or lifted, and what the day has cost.
+    /// Reads the operators' pauses, and the day's spending and lifted limit.
     async fn read_controls(&mut self) -> Result<(), StoreError> {
         let today = day_of(self.context.clock.now());
         let controls = self.store.controls(today).await?;
@@ -155,10 +155,10 @@ impl Submitter {
         Ok(())
     }
 
-    /// Reads what waits where that has changed.
+    /// Reads the stale backlogs again.
     async fn read_backlogs(&mut self) -> Result<(), StoreError> {
         let now = self.context.clock.now();
-        // A clock that was set back must not make hours of it.
+        // The second condition: if the clock is set back, the next read must not be hours away.
         if now >= self.reread_at || self.reread_at > now + REREAD_EVERY {
             self.queues.mark_all();
             self.reread_at = now + REREAD_EVERY;
@@ -167,8 +167,8 @@ impl Submitter {
             return Ok(());
         };
         let ids: Vec<_> = stale.distributions.into_iter().collect();
-        let asked = (!stale.all).then_some(ids.as_slice());
-        match self.store.backlogs(asked).await {
+        let only = (!stale.all).then_some(ids.as_slice());
+        match self.store.backlogs(only).await {
             Ok(read) => self.queues.set_backlogs(read, stale.all),
             Err(error) => {
                 self.queues.mark_all();
@@ -178,9 +178,9 @@ impl Submitter {
         Ok(())
     }
 
-    /// Begins to plan one call, beside whatever else goes on.
+    /// Starts to plan one call, in a task of its own.
     fn plan(&mut self, turn: Turn, allowance: Allowance, gates: &RateGates, now: Timestamp) {
-        // What the rates hold back now has no room in this call.
+        // Kinds of items that the rates hold back now have no room in this call.
         let open = |headroom: Headroom| Headroom {
             paths: if gates.paths_at > now {
                 0
@@ -201,14 +201,15 @@ impl Submitter {
             },
             automatic_items: self.day.left(),
         };
-        self.plans_under_way
+        self.running_plans
             .spawn(self.planner.clone().plan(turn, caps));
     }
 
-    /// Freezes a plan and sends it. The call is taken last: what cannot be frozen costs none.
+    /// Freezes a plan and sends it. The rates are spent last, so a plan that cannot be frozen costs
+    /// no call.
     async fn send(&mut self, turn: Turn, plan: Planned) {
         if plan.automatic_items > self.day.left() {
-            return turn.plans_again();
+            return turn.replan();
         }
         let now = self.context.clock.now();
         let Planned { items, covered, .. } = plan;
@@ -239,13 +240,13 @@ impl Submitter {
         self.call(turn, unresolved);
     }
 
-    /// Sends a batch again that has no final answer, unchanged.
+    /// Sends a batch without a definite answer again, unchanged.
     async fn resend(&mut self, turn: Turn, unresolved: Unresolved) {
         let now = self.context.clock.now();
         let batch = unresolved.batch.id;
         match self.store.record_attempt(batch, now).await {
             Ok(()) => self.call(turn, unresolved),
-            // An attempt that is not recorded is not made.
+            // No attempt is made unless it is recorded first.
             Err(error) => fail(turn, &error, now),
         }
     }
@@ -254,34 +255,34 @@ impl Submitter {
         self.spend(&unresolved.batch);
         let cdn = Arc::clone(&self.context.cdn);
         let limiter = Arc::clone(&self.limiter);
-        self.calls_under_way
+        self.running_calls
             .spawn(Attempt::make(cdn, limiter, turn, unresolved));
     }
 
-    /// Takes a call and its items out of the rates.
+    /// Deducts a call and its items from the rates.
     fn spend(&mut self, batch: &Batch) {
         let now = self.context.clock.now();
         let usage = batch.usage();
-        // There was one just before, and nobody else takes them.
+        // Succeeds: a call was available when the turn began, and only this worker takes calls.
         let _ = self.calls.take(now);
         self.paths.spend(usage.paths, now);
         self.wildcards.spend(usage.wildcards, now);
     }
 
-    /// Does what follows from plans and calls that have come back.
+    /// Handles the results of finished plans and calls.
     async fn settle(&mut self) {
-        while let Some(ended) = self.plans_under_way.try_join_next() {
+        while let Some(ended) = self.running_plans.try_join_next() {
             self.plans_ended.extend(unless_panicked(ended));
         }
-        while let Some(ended) = self.calls_under_way.try_join_next() {
+        while let Some(ended) = self.running_calls.try_join_next() {
             self.calls_ended.extend(unless_panicked(ended));
         }
         let now = self.context.clock.now();
         for PlanningEnded { turn, result } in std::mem::take(&mut self.plans_ended) {
             match result {
                 Ok(Outcome::Planned(plan)) => turn.planned(plan),
-                Ok(Outcome::Nothing) => turn.nothing(now),
-                Ok(Outcome::Forgotten(batches)) => turn.found(batches),
+                Ok(Outcome::NoRoom) => turn.no_room(now),
+                Ok(Outcome::Forgotten(batches)) => turn.recovered(batches),
                 Err(error) => fail(turn, &error, now),
             }
         }
@@ -290,7 +291,7 @@ impl Submitter {
         }
     }
 
-    /// Records the answer to a call and does what follows from it.
+    /// Records the answer to a call and passes it on to the distribution's queue.
     async fn conclude(&mut self, attempt: Attempt) {
         let Attempt {
             turn,
@@ -342,8 +343,8 @@ impl Submitter {
         }
     }
 
-    /// Whether the catalogue, read after CloudFront first said so, does not have the distribution
-    /// either.
+    /// Whether the distribution is also missing from a catalogue that was read after CloudFront first
+    /// reported it missing.
     fn is_gone(&self, unresolved: &Unresolved) -> bool {
         let catalogue = self.context.catalogue.get();
         let Some((missing_since, catalogue)) = unresolved.missing_since.zip(catalogue) else {
@@ -368,21 +369,21 @@ impl Submitter {
     }
 }
 
-/// Ends a turn because the store did not do its part.
+/// Ends a turn because of a store error.
 fn fail(turn: Turn, error: &StoreError, now: Timestamp) {
     tracing::warn!(
         distribution_id = turn.distribution_id(),
         error = error_chain(error),
-        "nothing is sent for a moment"
+        "the distribution pauses: a store operation failed"
     );
     turn.store_failed(error, now);
 }
 
-/// An answer that is not recorded is as good as lost: the batch is sent again, and CloudFront
-/// repeats what it said.
+/// Treats an answer that could not be recorded as lost: the batch is sent again, and CloudFront
+/// repeats its answer.
 fn answer_not_recorded(turn: Turn, unresolved: Unresolved, error: &StoreError, now: Timestamp) {
     let id = &unresolved.batch.distribution_id;
-    tracing::warn!(distribution_id = %id, %error, "an answer was not recorded");
+    tracing::warn!(distribution_id = %id, %error, "an answer from CloudFront could not be recorded");
     let not_before = now + STORE_PAUSE;
     let failures = unresolved.failures;
     let again = Unresolved {
@@ -398,12 +399,12 @@ fn answer_not_recorded(turn: Turn, unresolved: Unresolved, error: &StoreError, n
     }));
 }
 
-/// What a task returned. One that panicked was logged then, and its turn has gone back.
+/// The result of a task. If it panicked, its turn has already been given back.
 fn unless_panicked<T>(ended: Result<T, JoinError>) -> Option<T> {
     match ended {
         Ok(value) => Some(value),
         Err(error) => {
-            tracing::error!(%error, "a plan or a call broke off");
+            tracing::error!(%error, "a plan or a call panicked");
             None
         }
     }
@@ -426,7 +427,7 @@ fn log(unresolved: &Unresolved, resolution: &Resolution) {
             failures = failure.failures,
             next = failure.next.name(),
             retry_at = %failure.not_before,
-            "CloudFront did not take a batch"
+            "CloudFront did not accept a batch"
         ),
     }
 }
@@ -450,19 +451,19 @@ impl Worker for Submitter {
         tokio::select! {
             () = wakeups.woken(Wakeup::ItemsWaiting) => {}
             () = wakeups.woken(Wakeup::OperatorActed) => self.queues.mark_all(),
-            Some(ended) = self.plans_under_way.join_next() => {
+            Some(ended) = self.running_plans.join_next() => {
                 self.plans_ended.extend(unless_panicked(ended));
             }
-            Some(ended) = self.calls_under_way.join_next() => {
+            Some(ended) = self.running_calls.join_next() => {
                 self.calls_ended.extend(unless_panicked(ended));
             }
         }
     }
 
-    /// Lets the calls under way end, and records their answers.
+    /// Waits for the running calls and records their answers.
     async fn finish(&mut self) {
-        self.plans_under_way.shutdown().await;
-        while let Some(ended) = self.calls_under_way.join_next().await {
+        self.running_plans.shutdown().await;
+        while let Some(ended) = self.running_calls.join_next().await {
             self.calls_ended.extend(unless_panicked(ended));
         }
         self.settle().await;

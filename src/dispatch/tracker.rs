@@ -1,4 +1,4 @@
-//! Follows our invalidations, by their ids, until CloudFront calls them completed.
+//! Tracks our invalidations until CloudFront reports them as completed.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::{
     ports::{StoreError, Wakeup, dispatch::TrackingStore},
 };
 
-/// Invalidations looked at before the store is asked again which are due.
+/// The most due invalidations that are read from the store at a time.
 const CHUNK: usize = 100;
 const SHORTEST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
-/// The longest pause while something waits for the pool to empty.
+/// The longest pause while items wait for room in the pool.
 pub(super) const AWAITED_PAUSE: SignedDuration = SignedDuration::from_secs(20);
 
 pub(super) struct Tracker {
@@ -57,7 +57,7 @@ impl Tracker {
         }
     }
 
-    /// Looks at all that are due; says when the next one is.
+    /// Polls all due invalidations, and returns when the next one is due.
     async fn poll_due(&mut self) -> Result<Option<Timestamp>, StoreError> {
         loop {
             let now = self.context.clock.now();
@@ -86,7 +86,7 @@ impl Tracker {
         let completed = match seen {
             Ok(seen) => seen.completed,
             Err(error) => {
-                tracing::debug!(cloudfront_id = %tracked.cloudfront_id, %error, "not seen");
+                tracing::debug!(cloudfront_id = %tracked.cloudfront_id, %error, "the invalidation could not be read");
                 false
             }
         };
@@ -113,7 +113,7 @@ impl Tracker {
         Ok(())
     }
 
-    /// The older an invalidation, the longer until the next look, with some jitter.
+    /// The pause until the next poll: it grows with the invalidation's age, with some jitter.
     fn pause(&mut self, now: Timestamp, tracked: &Tracked) -> SignedDuration {
         let age = now.duration_since(tracked.submitted_at);
         let awaited = self.queues.is_full(&tracked.distribution_id, now);
@@ -134,7 +134,7 @@ impl Worker for Tracker {
     }
 
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        self.others.look().await;
+        self.others.check_due().await;
         let next_at = self.poll_due().await?;
         Ok(next_at.into_iter().chain(self.others.next_at()).min())
     }

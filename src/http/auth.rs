@@ -1,4 +1,4 @@
-//! Who may use the API: bearer tokens, known by their SHA-256 alone.
+//! Authenticates API callers by bearer token; only the tokens' SHA-256 hashes are known.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -13,10 +13,10 @@ use crate::{secret::SecretHash, telemetry::Metrics};
 
 #[derive(Debug, Clone)]
 pub struct ApiToken {
-    /// What history calls whoever used it.
+    /// Identifies the token in history and logs.
     pub name: String,
     pub sha256: SecretHash,
-    /// The only distributions that it sees and acts on; `None`: all.
+    /// The distributions that it may see and act on; `None` means all.
     pub distributions: Option<HashSet<String>>,
 }
 
@@ -28,7 +28,7 @@ impl Tokens {
         Self(tokens.into_iter().map(Arc::new).collect())
     }
 
-    /// Whose token it is. Takes as long for a wrong one as for a right one: all are compared,
+    /// Finds the token by its hash. To take equally long for right and wrong tokens, it compares all,
     /// each in constant time.
     fn find(&self, token: &str) -> Option<&Arc<ApiToken>> {
         let shown = SecretHash::of(token.as_bytes());
@@ -42,7 +42,7 @@ impl Tokens {
     }
 }
 
-/// Somebody who showed a token.
+/// An authenticated caller.
 #[derive(Debug, Clone)]
 pub(super) struct Caller(Arc<ApiToken>);
 
@@ -51,13 +51,13 @@ impl Caller {
         &self.0.name
     }
 
-    /// Whether a distribution is there for them.
+    /// Whether the caller may see a distribution.
     pub(super) fn sees(&self, distribution_id: &str) -> bool {
         let limited = self.0.distributions.as_ref();
         limited.is_none_or(|ids| ids.contains(distribution_id))
     }
 
-    /// The only distributions that are there for them; `None`: all.
+    /// The distributions that the caller may see; `None` means all.
     pub(super) fn limited_to(&self) -> Option<&HashSet<String>> {
         self.0.distributions.as_ref()
     }
@@ -80,14 +80,14 @@ where
         if tokens.0.is_empty() {
             return refuse(
                 "no-tokens-configured",
-                "nobody may use the API: set PURGEFRONT_API_TOKEN or [[api.tokens]]",
+                "no API tokens are configured: set PURGEFRONT_API_TOKEN or [[api.tokens]]",
             );
         }
-        let shown = parts.headers.typed_get::<Authorization<Bearer>>();
-        match shown.map(|bearer| tokens.find(bearer.token())) {
+        let given = parts.headers.typed_get::<Authorization<Bearer>>();
+        match given.map(|bearer| tokens.find(bearer.token())) {
             Some(Some(token)) => Ok(Self(Arc::clone(token))),
-            Some(None) => refuse("wrong-token", "this token is not known"),
-            None => refuse("no-token", "show a token: Authorization: Bearer TOKEN"),
+            Some(None) => refuse("wrong-token", "the token is unknown"),
+            None => refuse("no-token", "send a token: Authorization: Bearer TOKEN"),
         }
     }
 }

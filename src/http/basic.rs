@@ -1,4 +1,4 @@
-//! HTTP Basic credentials on /sns, on top of the signature, where they are configured.
+//! Checks HTTP Basic credentials on /sns, if they are configured, in addition to the signature.
 
 use axum::{
     extract::{Request, State},
@@ -11,21 +11,21 @@ use axum_extra::headers::{Authorization, HeaderMapExt as _, authorization::Basic
 use super::{AppState, problem::Problem};
 use crate::secret::SecretHash;
 
-/// Asks for credentials before anything else is read. SNS sends a message without them first,
-/// and again with them when it is challenged. Source: Amazon SNS Developer Guide, "Make sure
+/// Checks credentials before anything else is read. SNS first sends a message without them, and sends
+/// them after a challenge. Source: Amazon SNS Developer Guide, "Make sure
 /// your endpoint is ready to process Amazon SNS messages".
 pub(super) async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
     if let Some(known) = &state.sns.basic
-        && !shows(request.headers(), known)
+        && !has_credentials(request.headers(), known)
     {
-        let shown = request.headers().contains_key(header::AUTHORIZATION);
-        let slug = if shown {
+        let given = request.headers().contains_key(header::AUTHORIZATION);
+        let slug = if given {
             "wrong-credentials"
         } else {
             "no-credentials"
         };
         state.metrics.message(slug);
-        if shown {
+        if given {
             state.metrics.unauthorized(slug);
             if let Some(left_out) = state.refusals.line(slug, state.clock.now()) {
                 tracing::warn!(reason = slug, left_out, "message refused");
@@ -37,10 +37,10 @@ pub(super) async fn guard(State(state): State<AppState>, request: Request, next:
 }
 
 /// Compares hashes in constant time, so that neither the credentials nor their length leak.
-/// Credentials that are not UTF-8 or have no colon match nothing; configured ones are and do.
-fn shows(headers: &HeaderMap, known: &SecretHash) -> bool {
-    let shown = headers.typed_get::<Authorization<Basic>>();
-    shown.is_some_and(|basic| {
+/// Credentials that are not UTF-8 or have no colon never match; the configured ones are valid.
+fn has_credentials(headers: &HeaderMap, known: &SecretHash) -> bool {
+    let given = headers.typed_get::<Authorization<Basic>>();
+    given.is_some_and(|basic| {
         let credentials = format!("{}:{}", basic.username(), basic.password());
         known.matches(&SecretHash::of(credentials.as_bytes()))
     })
@@ -53,15 +53,15 @@ mod tests {
 
     use super::*;
 
-    fn shown(scheme: &str, credentials: &[u8], known: &str) -> bool {
+    fn accepts(scheme: &str, credentials: &[u8], known: &str) -> bool {
         let value = format!("{scheme} {}", STANDARD.encode(credentials));
         let value = HeaderValue::from_str(&value).unwrap();
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
-        shows(&headers, &SecretHash::of(known.as_bytes()))
+        has_credentials(&headers, &SecretHash::of(known.as_bytes()))
     }
 
     #[test]
-    fn credentials_are_compared_to_the_byte() {
+    fn credentials_are_compared_byte_by_byte() {
         for known in [
             "sns:secret",
             "sns:with:colons:",
@@ -69,19 +69,19 @@ mod tests {
             ":",
             "sns: ",
         ] {
-            assert!(shown("Basic", known.as_bytes(), known), "{known}");
-            assert!(shown("bAsIc", known.as_bytes(), known), "{known}");
-            assert!(!shown("Bearer", known.as_bytes(), known), "{known}");
+            assert!(accepts("Basic", known.as_bytes(), known), "{known}");
+            assert!(accepts("bAsIc", known.as_bytes(), known), "{known}");
+            assert!(!accepts("Bearer", known.as_bytes(), known), "{known}");
             for wrong in [
                 format!("{known} "),
                 format!("{known}:"),
                 known.replace(':', ""),
             ] {
-                assert!(!shown("Basic", wrong.as_bytes(), known), "{wrong}");
+                assert!(!accepts("Basic", wrong.as_bytes(), known), "{wrong}");
             }
         }
-        assert!(!shown("Basic", b"sns:p\xe4ssword", "sns:p\u{fffd}ssword"));
-        assert!(!shown("Basic", b"", ""));
-        assert!(!shows(&HeaderMap::new(), &SecretHash::of(b"")));
+        assert!(!accepts("Basic", b"sns:p\xe4ssword", "sns:p\u{fffd}ssword"));
+        assert!(!accepts("Basic", b"", ""));
+        assert!(!has_credentials(&HeaderMap::new(), &SecretHash::of(b"")));
     }
 }

@@ -1,7 +1,7 @@
-//! How much may be in hand at once: requests whose bodies are whole, and bytes of bodies.
+//! Limits the number of concurrent requests, and the memory for their bodies.
 //!
-//! Whoever dawdles with a body holds a connection and what was sent of it, never one of the
-//! places that others need.
+//! A request counts only when its body is complete. Slow senders occupy a connection and memory, but
+//! no place that others need.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 
-/// All bodies together: 500 of SNS's largest, or many thousands as S3 sends them.
+/// For all bodies together: 250 of the largest that /sns accepts, or many thousands of usual size.
 const MAX_BYTES: usize = 128 * 1024 * 1024;
 
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// So many requests: `server.max_requests`.
+    /// `requests` is `server.max_requests`.
     pub fn new(requests: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(requests)),
@@ -32,13 +32,13 @@ impl Capacity {
         }
     }
 
-    /// The places, for those who have no body to wait for.
+    /// The places, for requests without a body.
     pub(super) fn places(&self) -> Arc<Semaphore> {
         Arc::clone(&self.places)
     }
 }
 
-/// A body of at most `MAX` bytes that has come whole, and its place among what is in hand.
+/// A complete body of at most `MAX` bytes, with the request's place.
 pub(super) struct AdmittedBody<const MAX: usize> {
     pub(super) body: Bytes,
     _bytes: OwnedSemaphorePermit,
@@ -56,8 +56,8 @@ where
         let Capacity { places, bytes } = Capacity::from_ref(state);
         let mut whole = Vec::new();
         let mut held = reserve(&bytes, 0)?;
-        // Read as far as it may go, whatever length it promises: an answer on which much is left
-        // unread resets the connection, and a proxy then says 502 instead.
+        // Read up to the limit, whatever Content-Length says: an answer before most of the body has
+        // been read resets the connection, and a proxy then responds with 502.
         let mut chunks = request.into_body().into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| Problem::not_read())?;
@@ -106,11 +106,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_taken_when_the_body_is_whole() {
+    async fn a_request_takes_its_place_when_its_body_is_complete() {
         let capacity = Capacity::new(1);
-        let dawdling = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-        let mut dawdling = Box::pin(take(&capacity, dawdling));
-        assert!((&mut dawdling).now_or_never().is_none());
+        let slow = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let mut slow = Box::pin(take(&capacity, slow));
+        assert!((&mut slow).now_or_never().is_none());
         let first = take(&capacity, "first").await.unwrap();
         assert_eq!(first.body, "first");
         assert_eq!(take(&capacity, "second").await.err(), Some("overloaded"));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_body_is_too_large_and_not_all_of_them_together() {
+    async fn each_body_and_all_bodies_together_are_limited() {
         let capacity = Capacity {
             places: Arc::new(Semaphore::new(9)),
             bytes: Arc::new(Semaphore::new(15)),

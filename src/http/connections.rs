@@ -1,4 +1,4 @@
-//! Connections: how many there may be, and how long each may dawdle.
+//! Serves connections, with limits on their number and on slow or idle peers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,23 +14,22 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-/// Of a request's line and headers together.
+/// The request line and headers together.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
-/// How long a sender may take none of an answer.
+/// How long a response may make no progress.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Connections {
-    /// How many there may be at once; more wait to be accepted.
+    /// The most connections at a time; further ones wait to be accepted.
     pub most: usize,
-    /// How long one may send nothing between two requests, and how long a request's line and
-    /// headers may take.
+    /// The longest time between two requests, and for the request line and headers to arrive.
     pub idle: Duration,
 }
 
-/// Serves until it is told to stop, and lets requests in progress finish. The listener itself logs
-/// and retries when it cannot accept, for example without free file descriptors.
+/// Serves until `stop`, then lets requests in progress finish. The listener itself logs and retries
+/// failures to accept, for example for lack of file descriptors.
 pub async fn serve(
     mut listener: impl Listener,
     routes: Router,
@@ -60,7 +59,6 @@ pub async fn serve(
             let connection = builder.serve_connection(stream, TowerToHyperService::new(routes));
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
-                // What a sender breaks off is its own affair.
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended early");
                 }

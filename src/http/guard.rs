@@ -1,4 +1,4 @@
-//! Who may use the operators' listener.
+//! Controls access to the operators' endpoints of the admin listener.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -39,14 +39,14 @@ impl FromRef<Guard> for Arc<Tokens> {
     }
 }
 
-/// Lets a request through that may look at dead letters, pause and resume: on a loopback
-/// address anybody but a page in a browser, elsewhere whoever shows a token.
+/// On a loopback address, admits every request that does not come from a web page; elsewhere, only
+/// requests with a token for all distributions.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     if is_foreign(request.headers(), guard.address) {
         return Problem::new(
             StatusCode::FORBIDDEN,
             "foreign-origin",
-            "this listener is for operators' tools, not for pages in a browser",
+            "this listener is for operators' tools, not for web pages",
         )
         .into_response();
     }
@@ -61,8 +61,8 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     next.run(Request::from_parts(parts, body)).await
 }
 
-/// A page in a browser sends its Origin. One that made its own name resolve to this machine (DNS
-/// rebinding) sends that name as Host.
+/// Whether a web page sent the request. Browsers send an Origin header with it; a page whose name was
+/// made to resolve to this machine (DNS rebinding) has that name in the Host header.
 fn is_foreign(headers: &HeaderMap, address: SocketAddr) -> bool {
     if headers.contains_key(header::ORIGIN) {
         return true;
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_hosts_are_ours() {
+    fn only_loopback_hosts_are_accepted() {
         let foreign = |host: &'static str| {
             let host = HeaderValue::from_static(host);
             let headers = HeaderMap::from_iter([(header::HOST, host)]);

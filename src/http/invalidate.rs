@@ -1,4 +1,4 @@
-//! POST /invalidate: a person or a script says what is stale.
+//! POST /invalidate: accepts manual requests from people and scripts.
 
 use std::collections::HashSet;
 
@@ -29,7 +29,7 @@ use crate::{
 const MAX_ITEMS: usize = 10_000;
 const MAX_REASON: usize = 1_000;
 
-/// Takes a request. 202 means that it is kept.
+/// Accepts a request. 202 means that it is committed.
 pub(super) async fn create(
     caller: Caller,
     State(state): State<AppState>,
@@ -41,18 +41,18 @@ pub(super) async fn create(
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "idempotency-key-unsupported",
-            "this version does not know Idempotency-Key: leave it out",
+            "this version does not support Idempotency-Key: leave it out",
         ));
     }
-    // Whatever the content type says: curl -d calls everything a form.
+    // The content type is ignored, because curl -d sends everything as a form.
     let value = serde_json::from_slice(&admitted.body).map_err(|error| {
         Problem::new(
             StatusCode::BAD_REQUEST,
             "not-json",
-            format!("the body is no JSON: {error}"),
+            format!("the body is not JSON: {error}"),
         )
     })?;
-    let asked = InvalidateBody::read(value).map_err(Problem::invalid)?;
+    let requested = InvalidateBody::read(value).map_err(Problem::invalid)?;
     let Some(catalogue) = state.catalogue.get() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -60,29 +60,29 @@ pub(super) async fn create(
             "the account's distributions have not been read yet; try again in a moment",
         ));
     };
-    let seen = caller.sees(&asked.distribution_id);
-    if !seen || catalogue.get(&asked.distribution_id).is_none() {
-        // Who may not see it cannot make us look for it either.
+    let seen = caller.sees(&requested.distribution_id);
+    if !seen || catalogue.get(&requested.distribution_id).is_none() {
+        // Callers that may not see the distribution must not trigger a refresh either.
         if seen {
             state.wakeups.wake(Wakeup::CatalogueWanted);
         }
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "unknown-distribution",
-            "no distribution of the account has this id; if it is new, come again in a moment",
+            "the account has no distribution with this id; if it is new, try again in a moment",
         ));
     }
     let id = Uuid::now_v7();
     let accepted_at = state.clock.now();
-    let count = asked.items.len();
+    let count = requested.items.len();
     state
         .intake
         .accept_request(NewRequest {
             id,
             token: caller.name().to_owned(),
-            reason: asked.reason,
-            distribution_id: asked.distribution_id,
-            items: asked.items,
+            reason: requested.reason,
+            distribution_id: requested.distribution_id,
+            items: requested.items,
             accepted_at,
         })
         .await?;
@@ -102,24 +102,23 @@ pub(super) async fn create(
     Ok((StatusCode::ACCEPTED, location, Json(view)).into_response())
 }
 
-/// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 struct InvalidateBody {
     distribution_id: String,
-    /// The paths and then the tags, each once, in the order given.
+    /// The paths followed by the tags, without duplicates, in the given order.
     items: Vec<Item>,
     reason: Option<String>,
 }
 
 impl InvalidateBody {
-    /// Reads a body, or says everything that is wrong with it.
+    /// Reads a body, or returns all of its faults.
     fn read(body: Value) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
         let Value::Object(mut members) = body else {
-            faults.add("", "the body is a JSON object");
+            faults.add("", "must be a JSON object");
             return Err(faults.0);
         };
-        let asked = Self {
+        let requested = Self {
             distribution_id: read_distribution(&mut members, &mut faults),
             items: read_items(&mut members, &mut faults),
             reason: read_reason(&mut members, &mut faults),
@@ -128,11 +127,11 @@ impl InvalidateBody {
             let pointer = format!("/{}", unknown.replace('~', "~0").replace('/', "~1"));
             faults.add(
                 pointer,
-                "unknown; known are distribution_id, paths, tags and reason",
+                "unknown: only distribution_id, paths, tags and reason are known",
             );
         }
         if faults.0.is_empty() {
-            Ok(asked)
+            Ok(requested)
         } else {
             Err(faults.0)
         }
@@ -144,9 +143,9 @@ fn read_distribution(members: &mut Map<String, Value>, faults: &mut Faults) -> S
         Some(Value::String(id)) if !id.is_empty() => return id,
         Some(_) => faults.add(
             "/distribution_id",
-            "a distribution's id, such as \"E2EXAMPLE\"",
+            "must be a distribution's id, such as \"E2EXAMPLE\"",
         ),
-        None => faults.add("/distribution_id", "missing: say which distribution"),
+        None => faults.add("/distribution_id", "is required"),
     }
     String::new()
 }
@@ -155,7 +154,7 @@ fn read_items(members: &mut Map<String, Value>, faults: &mut Faults) -> Vec<Item
     let paths = read_texts(members, "paths", faults);
     let tags = read_texts(members, "tags", faults);
     if paths.is_none() && tags.is_none() {
-        faults.add("/paths", "missing: say which paths, or which tags");
+        faults.add("/paths", "paths or tags are required");
         return Vec::new();
     }
     let paths = paths.unwrap_or_default().into_iter().enumerate();
@@ -170,19 +169,19 @@ fn read_items(members: &mut Map<String, Value>, faults: &mut Faults) -> Vec<Item
             Some(Ok(item)) if seen.insert(item.clone()) => items.push(item),
             Some(Ok(_)) => {}
             Some(Err(illegal)) => faults.add(pointer, illegal.to_string()),
-            None => faults.add(pointer, "this is a text"),
+            None => faults.add(pointer, "must be a string"),
         }
     }
     if seen.len() > MAX_ITEMS || (items.is_empty() && faults.0.is_empty()) {
         faults.add(
             "/paths",
-            format!("between 1 and {MAX_ITEMS} paths and tags"),
+            format!("between 1 and {MAX_ITEMS} paths and tags are required"),
         );
     }
     items
 }
 
-/// A list of texts, `None` in the place of what is none.
+/// Reads a list of strings, with `None` for elements that are not strings.
 fn read_texts(
     members: &mut Map<String, Value>,
     name: &str,
@@ -199,12 +198,12 @@ fn read_texts(
         Value::Array(_) => {
             faults.add(
                 format!("/{name}"),
-                format!("between 1 and {MAX_ITEMS} paths and tags"),
+                format!("between 1 and {MAX_ITEMS} paths and tags are required"),
             );
             Some(Vec::new())
         }
         _ => {
-            faults.add(format!("/{name}"), format!("a list of {name}"));
+            faults.add(format!("/{name}"), format!("must be a list of {name}"));
             Some(Vec::new())
         }
     }
@@ -214,7 +213,10 @@ fn read_reason(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<
     match members.remove("reason") {
         None | Some(Value::Null) => {}
         Some(Value::String(reason)) if reason.len() <= MAX_REASON => return Some(reason),
-        Some(_) => faults.add("/reason", format!("a text of at most {MAX_REASON} bytes")),
+        Some(_) => faults.add(
+            "/reason",
+            format!("must be a string of at most {MAX_REASON} bytes"),
+        ),
     }
     None
 }
@@ -245,17 +247,17 @@ mod tests {
     #[test]
     fn duplicates_are_merged_and_order_is_kept() {
         let body = json!({"distribution_id": "E1", "paths": ["/b", "/a", "/b"], "reason": null});
-        let asked = InvalidateBody::read(body).unwrap();
-        let items: Vec<_> = asked.items.iter().map(Item::as_str).collect();
+        let requested = InvalidateBody::read(body).unwrap();
+        let items: Vec<_> = requested.items.iter().map(Item::as_str).collect();
         assert_eq!(items, ["/b", "/a"]);
         let body = json!({"distribution_id": "E1", "paths": ["/b"], "tags": ["b", "a:1", "b"]});
-        let asked = InvalidateBody::read(body).unwrap();
-        let items: Vec<_> = asked.items.iter().map(Item::as_str).collect();
+        let requested = InvalidateBody::read(body).unwrap();
+        let items: Vec<_> = requested.items.iter().map(Item::as_str).collect();
         assert_eq!(items, ["/b", "#b", "#a:1"]);
     }
 
     #[test]
-    fn all_faults_are_told_at_once() {
+    fn all_faults_are_returned_at_once() {
         assert_eq!(pointers(json!([])), [""]);
         assert_eq!(pointers(json!({})), ["/distribution_id", "/paths"]);
         let body = json!({"distribution_id": 1, "paths": ["/a", "b", 3, "/~"], "reason": 4,

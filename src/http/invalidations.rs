@@ -1,4 +1,4 @@
-//! GET /invalidations and /invalidations/{id}: what was sent, and why.
+//! GET /invalidations and /invalidations/{id}: shows invalidations and the reasons for their items.
 
 use std::sync::Arc;
 
@@ -20,19 +20,17 @@ use crate::{
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 1_000;
 
-/// The query of a list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
+pub(super) struct InvalidationListQuery {
     distribution_id: Option<String>,
     status: Option<String>,
     limit: Option<usize>,
     cursor: Option<i64>,
 }
 
-/// A page of a list.
 #[derive(Debug, Serialize)]
-pub(super) struct Page {
+pub(super) struct InvalidationPage {
     invalidations: Vec<InvalidationSummary>,
     next_cursor: Option<String>,
 }
@@ -40,8 +38,8 @@ pub(super) struct Page {
 pub(super) async fn list(
     caller: Caller,
     State(history): State<Arc<dyn HistoryStore>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Json<Page>, Problem> {
+    query: Result<Query<InvalidationListQuery>, QueryRejection>,
+) -> Result<Json<InvalidationPage>, Problem> {
     let Query(query) = query.map_err(|rejection| invalid("", rejection.body_text()))?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
@@ -51,7 +49,7 @@ pub(super) async fn list(
     let status = status.map_err(|unknown| invalid("status", format!("{unknown}")))?;
     let mut invalidations = history
         .invalidations(&InvalidationQuery {
-            distributions: asked_for(&caller, query.distribution_id),
+            distributions: visible(&caller, query.distribution_id),
             status,
             before: query.cursor,
             limit: limit + 1,
@@ -61,7 +59,7 @@ pub(super) async fn list(
     invalidations.truncate(limit);
     let last = invalidations.last().filter(|_| more);
     let next_cursor = last.map(|last| last.seq.to_string());
-    Ok(Json(Page {
+    Ok(Json(InvalidationPage {
         invalidations,
         next_cursor,
     }))
@@ -76,12 +74,12 @@ pub(super) async fn show(
     known
         .filter(|one| caller.sees(&one.summary.distribution_id))
         .map(Json)
-        .ok_or_else(|| Problem::not_found("no invalidation has this id"))
+        .ok_or_else(|| Problem::not_found("there is no invalidation with this id"))
 }
 
-/// Which distributions a list is about; `None`: all.
-fn asked_for(caller: &Caller, one: Option<String>) -> Option<Vec<String>> {
-    match (one, caller.limited_to()) {
+/// The distributions to list invalidations of; `None` means all.
+fn visible(caller: &Caller, only: Option<String>) -> Option<Vec<String>> {
+    match (only, caller.limited_to()) {
         (Some(id), _) => Some(if caller.sees(&id) {
             vec![id]
         } else {

@@ -1,4 +1,4 @@
-//! The HTTP surface: every route on one page, and the layers around them.
+//! The routes of both listeners, and the layers around them.
 
 mod auth;
 mod basic;
@@ -45,33 +45,28 @@ pub use connections::{Connections, serve};
 use problem::Problem;
 pub use refusals::Refusals;
 
-/// A notification is 256 KiB at most; JSON escapes may double it.
+/// A notification has at most 256 KiB, which JSON escapes may double.
 const SNS_BODY: usize = 512 * 1024;
 const API_BODY: usize = 1024 * 1024;
 const ADMIN_BODY: usize = 4 * 1024;
 
-/// How long a request may take from its arrival, whatever it waits for. Past it the answer
-/// is 503: not known to be kept.
+/// The time limit of a request from its arrival. After it, the response is 503, and the request may
+/// or may not have been committed.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What the handlers work with.
+/// The state that the handlers share.
 #[derive(Clone)]
 pub struct AppState {
-    /// Where requests are accepted,
     pub intake: Arc<dyn IntakeStore>,
-    /// what operators change,
     pub operations: Arc<dyn OperationsStore>,
-    /// and what people read.
     pub history: Arc<dyn HistoryStore>,
     pub trust: Arc<dyn SnsTrust>,
     pub clock: Arc<dyn Clock>,
-    /// Wakes the work behind the 2xx.
     pub wakeups: Arc<dyn Wakeups>,
-    /// What the process knows of the account.
     pub catalogue: CatalogueHandle,
-    /// Where the work behind the 2xx stands.
+    /// The status of the background work.
     pub status: watch::Receiver<Status>,
-    /// How the process itself is.
+    /// The health of the process itself.
     pub health: Health,
     pub metrics: Metrics,
     pub sns: Arc<SnsRules>,
@@ -80,18 +75,18 @@ pub struct AppState {
     pub refusals: Arc<Refusals>,
 }
 
-/// What is believed of SNS, and what is made of it.
+/// The rules for accepting SNS messages.
 #[derive(Debug)]
 pub struct SnsRules {
     pub topics: HashSet<TopicArn>,
     /// Older messages are refused.
     pub max_age: Duration,
-    /// Messages further from the future have to come again.
+    /// Messages further in the future are answered with 503, because our clock may be wrong.
     pub max_skew: Duration,
     pub events: EventFilter,
-    /// Whose certificates are believed besides SNS's: an emulator's origin.
+    /// The origin of an emulator whose certificates are trusted in addition to those of SNS.
     pub emulator: Option<String>,
-    /// The credentials that SNS has to show, where there are any.
+    /// The Basic credentials that SNS has to send, if configured.
     pub basic: Option<SecretHash>,
 }
 
@@ -117,7 +112,7 @@ part_of_state! {
     capacity: Capacity,
 }
 
-/// The public listener: SNS, the API, and what load balancers ask.
+/// The routes of the public listener: SNS, the API, and probes.
 pub fn public(state: AppState) -> Router {
     let places = ServiceBuilder::new()
         .layer(HandleErrorLayer::new(|_| async { Problem::overloaded() }))
@@ -130,7 +125,7 @@ pub fn public(state: AppState) -> Router {
         .route("/invalidations", get(invalidations::list))
         .route("/invalidations/{id}", get(invalidations::show))
         .layer(places)
-        // These take a place when their body is whole.
+        // The following take a place only when their body is complete.
         .route(
             "/sns",
             post(sns::receive).layer(middleware::from_fn_with_state(state.clone(), basic::guard)),
@@ -144,7 +139,7 @@ pub fn public(state: AppState) -> Router {
     with_fallbacks(limited.merge(open)).with_state(state)
 }
 
-/// The operators' listener; `address` is where it listens.
+/// The routes of the admin listener, which listens on `address`.
 pub fn admin(state: AppState, address: SocketAddr) -> Router {
     let guard = guard::Guard {
         tokens: Arc::clone(&state.tokens),
@@ -172,7 +167,7 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let routes = routes
-        .fallback(|| async { Problem::not_found("there is nothing here") })
+        .fallback(|| async { Problem::not_found("there is no such resource") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(CatchPanicLayer::custom(|_| {
             Problem::internal().into_response()
@@ -183,7 +178,7 @@ where
 async fn deadline(request: Request, next: Next) -> Response {
     #[expect(
         clippy::disallowed_methods,
-        reason = "a sender waits in real time, whatever clock the work behind goes by"
+        reason = "senders wait in real time, even if the Clock port is simulated"
     )]
     let answered = tokio::time::timeout(DEADLINE, next.run(request)).await;
     answered.unwrap_or_else(|_| Problem::not_in_time().into_response())

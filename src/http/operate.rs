@@ -1,4 +1,4 @@
-//! What operators do: pause and resume, and look after dead letters.
+//! The operators' endpoints: pause, resume, and dead letters.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
 
-/// Whom a pause is about; all, where it names nobody.
+/// What to pause or resume: one distribution, or all.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PauseScope {
@@ -37,13 +37,13 @@ impl PauseScope {
             return Ok(Self::default());
         }
         serde_json::from_slice(body).map_err(|error| {
-            let detail = format!("give nothing, or {{\"distribution_id\": \"...\"}}: {error}");
+            let detail = format!("send no body, or {{\"distribution_id\": \"...\"}}: {error}");
             Problem::new(StatusCode::BAD_REQUEST, "not-json", detail)
         })
     }
 }
 
-/// Stops sending; intake goes on.
+/// Stops sending. Intake continues.
 pub(super) async fn pause(
     State(store): State<Arc<dyn OperationsStore>>,
     State(wakeups): State<Arc<dyn Wakeups>>,
@@ -58,7 +58,7 @@ pub(super) async fn pause(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Starts sending again; for all, it also lifts the day's limit for the rest of the day.
+/// Resumes sending. Without a distribution, it also lifts the daily limit for the rest of the day.
 pub(super) async fn resume(
     State(store): State<Arc<dyn OperationsStore>>,
     State(wakeups): State<Arc<dyn Wakeups>>,
@@ -72,30 +72,31 @@ pub(super) async fn resume(
     if scope.distribution_id.is_none() {
         store.lift_limit(day_of(clock.now())).await?;
     }
-    tracing::warn!(distribution_id = scope.distribution_id, "sending goes on");
+    tracing::warn!(
+        distribution_id = scope.distribution_id,
+        "sending is resumed"
+    );
     wakeups.wake(Wakeup::OperatorActed);
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The query of a list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
+pub(super) struct DeadLetterListQuery {
     limit: Option<usize>,
     cursor: Option<i64>,
 }
 
-/// A page of dead letters.
 #[derive(Debug, Serialize)]
-pub(super) struct Page {
+pub(super) struct DeadLetterPage {
     dead_letters: Vec<DeadLetter>,
     next_cursor: Option<String>,
 }
 
 pub(super) async fn list(
     State(store): State<Arc<dyn OperationsStore>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Json<Page>, Problem> {
+    query: Result<Query<DeadLetterListQuery>, QueryRejection>,
+) -> Result<Json<DeadLetterPage>, Problem> {
     let invalid = |pointer: &str, detail: String| {
         Problem::invalid(vec![Fault {
             pointer: pointer.to_owned(),
@@ -112,13 +113,12 @@ pub(super) async fn list(
     dead_letters.truncate(limit);
     let last = dead_letters.last().filter(|_| more);
     let next_cursor = last.map(|last| last.id.to_string());
-    Ok(Json(Page {
+    Ok(Json(DeadLetterPage {
         dead_letters,
         next_cursor,
     }))
 }
 
-/// Lets a dead letter try again.
 pub(super) async fn replay(
     State(store): State<Arc<dyn OperationsStore>>,
     State(wakeups): State<Arc<dyn Wakeups>>,
@@ -132,16 +132,13 @@ pub(super) async fn replay(
         store.replay_item(letter.id).await?
     };
     if !replayed {
-        return Err(still_dead(
-            "there is nothing behind it that could wait again",
-        ));
+        return Err(still_dead("it has no changes that could wait again"));
     }
     wakeups.wake(Wakeup::ChangesAccepted);
     wakeups.wake(Wakeup::OperatorActed);
     Ok(Json(json!({ "replayed": letter.id })))
 }
 
-/// Drops a dead letter for good.
 pub(super) async fn drop_letter(
     State(store): State<Arc<dyn OperationsStore>>,
     Path(id): Path<String>,
@@ -156,10 +153,10 @@ async fn find(store: &dyn OperationsStore, id: &str) -> Result<DeadLetter, Probl
         Ok(id) => store.dead_letter(id).await?,
         Err(_) => None,
     };
-    letter.ok_or_else(|| Problem::not_found("no dead letter has this id"))
+    letter.ok_or_else(|| Problem::not_found("there is no dead letter with this id"))
 }
 
-/// A record that could not be read once may be readable to a newer version.
+/// A newer version may be able to read the record.
 fn read_again(letter: &DeadLetter) -> Result<ObjectChange, Problem> {
     let content = letter.content.as_deref().unwrap_or_default();
     match s3_event::read(&format!("{{\"Records\": [{content}]}}")) {

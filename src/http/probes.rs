@@ -1,4 +1,4 @@
-//! What load balancers, Prometheus and newcomers ask: liveness, readiness, metrics, the API.
+//! Liveness, readiness, metrics, and the API description.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,19 +15,19 @@ use super::{AppState, problem::Problem};
 use crate::{
     domain::status::{Finding, Severity, Status},
     ports::{Clock, StoreError, operations::OperationsStore},
-    telemetry::{Check, Metrics, State as CheckState},
+    telemetry::{Check, CheckState, Metrics},
 };
 
-/// The names of what is looked up in the store.
+/// The names of checks that read the store.
 const DEAD_LETTERS: &str = "dead_letters";
 const UNSUBSCRIBED: &str = "unsubscribed";
 
-/// The process lives.
+/// Liveness.
 pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// Whether the service takes requests. States only: details may name things of the account.
+/// Public readiness, without details, because they may name resources of the account.
 pub(super) async fn ready(State(state): State<AppState>) -> Response {
     let (status, checks) = checks(&state, 1).await;
     let shown = checks.iter().map(|(part, check)| (*part, check.state));
@@ -35,17 +35,17 @@ pub(super) async fn ready(State(state): State<AppState>) -> Response {
     answer(status, &checks, shown)
 }
 
-/// The same for operators, with the details.
+/// Readiness with details, for operators.
 pub(super) async fn ready_in_detail(State(state): State<AppState>) -> Response {
     let (status, checks) = checks(&state, usize::MAX).await;
     answer(status, &checks, checks.clone())
 }
 
-/// How the process is, where the work behind the 2xx stands, and what in the store somebody should
-/// look at: dead letters, counted up to `most`, and subscriptions that ended.
+/// All checks: the health of the process, the status of the background work, dead letters (counted up
+/// to `most`), and ended subscriptions.
 ///
-/// The service is ready as long as the process can take requests in: whatever holds up the work
-/// behind the 2xx is shown, and no reason to send SNS's messages elsewhere.
+/// The service is ready as long as it can accept requests. Problems of the background work are shown,
+/// but are no reason to send SNS's messages elsewhere.
 async fn checks(state: &AppState, most: usize) -> (StatusCode, BTreeMap<&'static str, Check>) {
     let mut checks = state.health.checks();
     let failed = checks.values().any(|check| check.state == CheckState::Fail);
@@ -59,17 +59,17 @@ async fn checks(state: &AppState, most: usize) -> (StatusCode, BTreeMap<&'static
     let mut add = |part, found: Result<Option<String>, StoreError>| match found {
         Ok(None) => drop(checks.insert(part, Check::ok())),
         Ok(Some(text)) => drop(checks.insert(part, Check::warn(text))),
-        // The store's own check says more.
-        Err(error) => tracing::debug!(%error, part, "not looked up"),
+        // The store's own check reports the reason.
+        Err(error) => tracing::debug!(%error, part, "the store could not be read for a check"),
     };
     let letters = state.operations.count_dead_letters(most).await;
-    let show = |count| format!("{count} are kept: purgefront deadletters list shows them");
+    let show = |count| format!("there are {count}: purgefront deadletters list shows them");
     add(
         DEAD_LETTERS,
         letters.map(|count| (count > 0).then(|| show(count))),
     );
     let ended = state.history.ended_subscriptions().await;
-    let show = |topics: String| format!("the subscription to {topics} was ended; subscribe again");
+    let show = |topics: String| format!("the subscription to {topics} has ended; subscribe again");
     add(
         UNSUBSCRIBED,
         ended.map(|topics| (!topics.is_empty()).then(|| show(topics.join(" and ")))),
@@ -93,19 +93,18 @@ fn answer(
     shown: impl Serialize,
 ) -> Response {
     #[derive(Serialize)]
-    struct Body<T> {
+    struct ReadinessBody<T> {
         state: CheckState,
         checks: T,
     }
     let worst = checks.values().map(|check| check.state).max();
-    let body = Body {
+    let body = ReadinessBody {
         state: worst.unwrap_or(CheckState::Ok),
         checks: shown,
     };
     (status, Json(body)).into_response()
 }
 
-/// Everything that is counted, for Prometheus.
 pub(super) async fn metrics(
     State(metrics): State<Metrics>,
     State(store): State<Arc<dyn OperationsStore>>,
@@ -114,8 +113,8 @@ pub(super) async fn metrics(
 ) -> Result<Response, Problem> {
     match store.count_dead_letters(usize::MAX).await {
         Ok(count) => metrics.dead_letters(count),
-        // The other metrics matter most while the store is in trouble.
-        Err(error) => tracing::warn!(%error, "dead letters were not counted"),
+        // The other metrics matter most while the store has problems.
+        Err(error) => tracing::warn!(%error, "dead letters could not be counted"),
     }
     let status = status.borrow().clone();
     let text = metrics
@@ -125,7 +124,6 @@ pub(super) async fn metrics(
     Ok(([(header::CONTENT_TYPE, format)], text).into_response())
 }
 
-/// The API's description.
 pub(super) async fn openapi() -> impl axum::response::IntoResponse {
     let yaml = include_str!("../../openapi.yaml");
     ([(header::CONTENT_TYPE, "application/yaml")], yaml)

@@ -1,4 +1,4 @@
-//! Errors as people and programs get them: RFC 9457 problem+json.
+//! Error responses in the format of RFC 9457 (problem+json).
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::ports::StoreError;
 
-/// An answer other than success. `type` is `urn:purgefront:problem:<slug>`, and stable.
+/// An error response. Its `type`, `urn:purgefront:problem:<slug>`, is stable.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -18,12 +18,12 @@ pub(super) struct Problem {
     challenge: Option<&'static str>,
 }
 
-/// One thing that is wrong with a body.
+/// A fault in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Fault {
-    /// Where, as a JSON pointer.
+    /// A JSON pointer into the body, or the name of a query parameter.
     pub(super) pointer: String,
-    /// What, and how to mend it.
+    /// What is wrong, and how to fix it.
     pub(super) detail: String,
 }
 
@@ -38,24 +38,24 @@ impl Problem {
         }
     }
 
-    /// Something is not there, or not for this caller.
+    /// Something does not exist, or the caller may not see it.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
-    /// The body was understood, but says what cannot be done; with all faults at once.
+    /// The request is well-formed but invalid; with all faults at once.
     pub(super) fn invalid(errors: Vec<Fault>) -> Self {
         Self {
             errors,
             ..Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid",
-                "the request cannot be done as it is: see errors",
+                "the request is invalid: see errors",
             )
         }
     }
 
-    /// Nobody showed who asks.
+    /// The request has no token, or an unknown one.
     pub(super) fn unauthorized(slug: &'static str, detail: impl Into<String>) -> Self {
         Self {
             challenge: Some("Bearer"),
@@ -63,24 +63,24 @@ impl Problem {
         }
     }
 
-    /// SNS shows its credentials only when it is asked.
+    /// SNS sends its credentials only after a challenge.
     pub(super) fn challenged(slug: &'static str) -> Self {
         Self {
             challenge: Some("Basic realm=\"purgefront\", charset=\"UTF-8\""),
             ..Self::new(
                 StatusCode::UNAUTHORIZED,
                 slug,
-                "show the credentials of sns.basic_auth: subscribe https://USER:PASSWORD@HOST/sns",
+                "the credentials of sns.basic_auth are required: subscribe https://USER:PASSWORD@HOST/sns",
             )
         }
     }
 
-    /// Operators' work concerns all distributions.
+    /// Operators' endpoints concern all distributions.
     pub(super) fn limited() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             "token-limited",
-            "this token is limited to some distributions: it cannot do operators' work",
+            "this token is limited to some distributions: it cannot be used for operations",
         )
     }
 
@@ -96,7 +96,7 @@ impl Problem {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method-not-allowed",
-            "this resource does not know this method",
+            "this resource does not support this method",
         )
     }
 
@@ -104,7 +104,7 @@ impl Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "overloaded",
-            "too many requests are in hand; come again",
+            "too many requests at once; try again",
         )
     }
 
@@ -112,7 +112,7 @@ impl Problem {
         Self::new(
             StatusCode::BAD_REQUEST,
             "not-read",
-            "the body did not arrive whole",
+            "the body did not arrive completely",
         )
     }
 
@@ -120,7 +120,7 @@ impl Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "not-in-time",
-            "not known to be kept: there was no time to make sure; come again",
+            "the request timed out and may not have been committed; try again",
         )
     }
 
@@ -128,7 +128,7 @@ impl Problem {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "this should not happen; the log says more",
+            "an internal error occurred; see the log",
         )
     }
 
@@ -144,7 +144,7 @@ impl From<StoreError> for Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "store-unavailable",
-            "not known to be kept: the store does not answer; come again",
+            "the store is unavailable and the request may not have been committed; try again",
         )
     }
 }
@@ -152,7 +152,7 @@ impl From<StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
-        struct Body {
+        struct ProblemBody {
             r#type: String,
             title: &'static str,
             status: u16,
@@ -160,7 +160,7 @@ impl IntoResponse for Problem {
             #[serde(skip_serializing_if = "Vec::is_empty")]
             errors: Vec<Fault>,
         }
-        let body = Body {
+        let body = ProblemBody {
             r#type: format!("urn:purgefront:problem:{}", self.slug),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),

@@ -1,4 +1,4 @@
-//! Log lines about refused messages: some of each reason, so that no stranger fills the disk.
+//! Limits the log lines about refused messages per reason, so that strangers cannot fill the disk.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::domain::limits::TokenBucket;
 
-/// Lines of each reason: so many at once, and then so many a second. The counters have them all.
+/// The rate of lines per reason. The metrics count all refusals.
 const BURST: u32 = 20;
 const PER_SECOND: f64 = 1.0;
 
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_has_some_lines_and_tells_what_was_left_out() {
+    fn each_reason_has_its_own_limit_and_reports_what_was_left_out() {
         let refusals = Refusals::default();
         let now = Timestamp::UNIX_EPOCH;
         let lines = (0..100).filter(|_| refusals.line("signature", now).is_some());

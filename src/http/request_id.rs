@@ -1,4 +1,4 @@
-//! Request ids, and the span that puts them on every log line of a request.
+//! Request ids, and the span that adds them to every log line of a request.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ fn drop_unusable_id(mut request: Request) -> Request {
     request
 }
 
-/// At the highest level, so that no filter shows a line without the id of its request.
+/// The span has the highest level, so that no log filter removes the id from a request's lines.
 fn span(request: &Request) -> Span {
     let extensions = request.extensions();
     let id = extensions.get::<RequestId>();
@@ -82,7 +82,7 @@ mod tests {
     use crate::http::with_fallbacks;
 
     async fn faulty() -> StatusCode {
-        panic!("a fault")
+        panic!("a bug")
     }
 
     #[tokio::test]

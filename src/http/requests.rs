@@ -1,4 +1,4 @@
-//! GET /requests/{id}: what became of a request.
+//! GET /requests/{id}: shows the state of a manual request.
 
 use std::sync::Arc;
 
@@ -22,5 +22,5 @@ pub(super) async fn show(
     known
         .filter(|request| request.distributions.iter().all(|id| caller.sees(id)))
         .map(Json)
-        .ok_or_else(|| Problem::not_found("no request has this id"))
+        .ok_or_else(|| Problem::not_found("there is no request with this id"))
 }

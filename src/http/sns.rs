@@ -1,4 +1,4 @@
-//! POST /sns: believe it, read it, keep it, and only then say 2xx.
+//! POST /sns: verifies a message, reads it, commits it to the journal, and only then answers 2xx.
 
 use axum::{
     Json,
@@ -18,13 +18,13 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Takes a message of SNS's. 2xx means that it is kept, or knowingly ignored.
+/// Receives a message from SNS. 2xx means that it is committed, or ignored on purpose.
 pub(super) async fn receive(
     State(state): State<AppState>,
     headers: HeaderMap,
     body: Result<AdmittedBody<SNS_BODY>, Problem>,
 ) -> Result<Json<Value>, Problem> {
-    let received = take_in(&state, &headers, body).await;
+    let received = accept(&state, &headers, body).await;
     match &received {
         Ok(Acceptance::New) => state.metrics.message("accepted"),
         Ok(Acceptance::Duplicate) => state.metrics.message("duplicate"),
@@ -37,7 +37,7 @@ pub(super) async fn receive(
     Ok(Json(json!({ "outcome": outcome })))
 }
 
-async fn take_in(
+async fn accept(
     state: &AppState,
     headers: &HeaderMap,
     body: Result<AdmittedBody<SNS_BODY>, Problem>,
@@ -47,7 +47,7 @@ async fn take_in(
     let raw = headers
         .get("x-amz-sns-rawdelivery")
         .is_some_and(|value| value == "true");
-    let message = believe(state, &admitted.body, raw, arrived_at + DEADLINE)
+    let message = verify(state, &admitted.body, raw, arrived_at + DEADLINE)
         .await
         .map_err(|refusal| refused(state, &refusal))?;
     let content = read(&message, &state.sns, &state.metrics);
@@ -62,13 +62,13 @@ async fn take_in(
         })
         .await?;
     if acceptance == Acceptance::New {
-        kept(state, &message, &content);
+        report_accepted(state, &message, &content);
     }
     Ok(acceptance)
 }
 
-/// The checks, cheapest first.
-async fn believe(
+/// Makes all checks, cheapest first.
+async fn verify(
     state: &AppState,
     body: &[u8],
     raw: bool,
@@ -80,8 +80,8 @@ async fn believe(
     Ok(message)
 }
 
-/// What a believed message says. What means nothing to us is kept as a dead letter: a retry
-/// would not mend it.
+/// Reads a verified message. What cannot be read becomes a dead letter, because a retry would not
+/// help.
 fn read(message: &SnsMessage, rules: &SnsRules, metrics: &Metrics) -> Content {
     match message.kind() {
         MessageKind::SubscriptionConfirmation { token, .. } => {
@@ -106,19 +106,19 @@ fn read(message: &SnsMessage, rules: &SnsRules, metrics: &Metrics) -> Content {
             }
         }
         Notification::Test { bucket } => {
-            tracing::info!(%bucket, topic = %message.topic(), "s3:TestEvent: the wiring works");
+            tracing::info!(%bucket, topic = %message.topic(), "s3:TestEvent received: the connection works");
             metrics.records("test", 1);
         }
         Notification::Foreign(why) => dead.push(DeadContent {
-            why: format!("the message means nothing to purgefront: {why}"),
+            why: format!("the message has no S3 event: {why}"),
             content: message.text().to_owned(),
         }),
     }
     Content::Notification { changes, dead }
 }
 
-/// Counts and tells what was kept, once.
-fn kept(state: &AppState, message: &SnsMessage, content: &Content) {
+/// Counts and logs a newly accepted message, and wakes the workers.
+fn report_accepted(state: &AppState, message: &SnsMessage, content: &Content) {
     match content {
         Content::Notification { changes, dead } => {
             state.metrics.records("accepted", changes.len());
@@ -138,18 +138,18 @@ fn kept(state: &AppState, message: &SnsMessage, content: &Content) {
                     message_id = %message.message_id(),
                     topic = %message.topic(),
                     why = ?letter.why,
-                    "kept as a dead letter"
+                    "a record was kept as a dead letter"
                 );
             }
         }
         Content::SubscriptionConfirmation(_) => {
-            tracing::info!(topic = %message.topic(), "a subscription wants to be confirmed");
+            tracing::info!(topic = %message.topic(), "subscription confirmation received");
             state.wakeups.wake(Wakeup::SubscriptionAccepted);
         }
         Content::UnsubscribeConfirmation => {
             tracing::warn!(
                 topic = %message.topic(),
-                "somebody ended the subscription: nothing comes from this topic any more"
+                "the subscription was ended: no more messages will come from this topic"
             );
         }
     }

@@ -1,4 +1,5 @@
-//! The catalogue: kept in the store, and known to the process by a handle that the store feeds.
+//! The catalogue: saved in the store, and available to the process through a handle that is updated
+//! from the store.
 
 use std::sync::Arc;
 
@@ -8,38 +9,36 @@ use tokio::sync::watch;
 use super::StoreError;
 use crate::domain::catalogue::{Catalogue, Snapshot};
 
-/// Which of the catalogues that were kept one after the other.
+/// The number of a saved catalogue; it grows with each one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(pub i64);
 
-/// A catalogue as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptCatalogue {
     pub revision: Revision,
     pub snapshot: Snapshot,
 }
 
-/// Where the catalogue is read from, by leader and followers alike.
+/// Read access to the saved catalogue, for leader and followers.
 #[async_trait]
 pub trait CatalogueStore: Send + Sync + 'static {
-    /// The kept catalogue, unless it is the one that is `known` already; `None` too where no
-    /// catalogue was ever kept.
+    /// The saved catalogue; `None` if it is the `known` one, or if none was ever saved.
     async fn kept_catalogue(
         &self,
         known: Option<Revision>,
     ) -> Result<Option<KeptCatalogue>, StoreError>;
 }
 
-/// What the process knows of the account's distributions.
+/// The catalogue that this process uses.
 #[derive(Debug, Clone)]
 pub struct CatalogueHandle(watch::Receiver<Option<Arc<Catalogue>>>);
 
-/// The feeding end of a [`CatalogueHandle`].
+/// Updates a [`CatalogueHandle`].
 #[derive(Debug)]
 pub struct CataloguePublisher(watch::Sender<Option<Arc<Catalogue>>>);
 
 impl CataloguePublisher {
-    /// A handle that knows nothing yet, and its feeding end.
+    /// An empty handle and its publisher.
     pub fn new() -> (Self, CatalogueHandle) {
         let (sender, receiver) = watch::channel(None);
         (Self(sender), CatalogueHandle(receiver))
@@ -51,13 +50,13 @@ impl CataloguePublisher {
 }
 
 impl CatalogueHandle {
-    /// The catalogue as it is known now; `None` until the account was first read.
+    /// The current catalogue; `None` until the account has been read once.
     pub fn get(&self) -> Option<Arc<Catalogue>> {
         self.0.borrow().clone()
     }
 
-    /// The catalogue, where it is another than at the last call of this on this clone, or where
-    /// [`Self::forget`] was called.
+    /// The catalogue, if it has changed since the last call on this clone or [`Self::forget`] was
+    /// called.
     pub fn take_changed(&mut self) -> Option<Arc<Catalogue>> {
         if self.0.has_changed().unwrap_or(false) {
             self.0.borrow_and_update().clone()
@@ -66,16 +65,15 @@ impl CatalogueHandle {
         }
     }
 
-    /// Lets the next [`Self::take_changed`] return the catalogue even if it is the same.
+    /// Makes the next [`Self::take_changed`] return the catalogue even if it is unchanged.
     pub fn forget(&mut self) {
         self.0.mark_changed();
     }
 
-    /// Returns when the catalogue is another than at the last [`Self::take_changed`]. Dropping the
-    /// future loses nothing.
+    /// Returns when the catalogue has changed since the last [`Self::take_changed`]. Cancel-safe.
     pub async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
-            // Nobody feeds it any more: the service is stopping.
+            // The publisher is gone: the service is stopping.
             std::future::pending::<()>().await;
         }
         self.0.mark_changed();

@@ -1,4 +1,4 @@
-//! CloudFront's control plane as a port. No call is retried: that is decided by who makes it.
+//! CloudFront's control plane as a port. Implementations do not retry; callers decide on that.
 
 use async_trait::async_trait;
 
@@ -16,12 +16,12 @@ pub trait Cdn: Send + Sync + 'static {
     /// One page of the account's distributions; `marker` comes from the page before.
     async fn list_distributions(&self, marker: Option<&str>) -> Result<DistributionPage, CdnError>;
 
-    /// What the list does not say of a distribution.
+    /// Details of a distribution that the list does not contain.
     async fn details(&self, distribution_id: &str) -> Result<DistributionDetails, CdnError>;
 
     async fn cache_policy(&self, id: &str) -> Result<CacheKey, CdnError>;
 
-    /// Sends `batch`. Sent again unchanged, it returns the invalidation that already exists.
+    /// Sends `batch`. If the same batch is sent again, CloudFront returns the existing invalidation.
     async fn create_invalidation(&self, batch: &Batch) -> Result<CreatedInvalidation, CdnError>;
 
     async fn invalidation(
@@ -30,7 +30,7 @@ pub trait Cdn: Send + Sync + 'static {
         cloudfront_id: &str,
     ) -> Result<SeenInvalidation, CdnError>;
 
-    /// The newest invalidations of a distribution, whoever made them: one page, newest first.
+    /// One page of a distribution's invalidations, including those of others, newest first.
     async fn newest_invalidations(
         &self,
         distribution_id: &str,

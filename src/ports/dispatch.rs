@@ -1,8 +1,7 @@
-//! What the work behind the 2xx needs of the store, given out by a leader's handle.
+//! What the background work needs of the store, through the leader's handle.
 //!
-//! Every write here belongs to the one process that leads planning and dispatch. It is made through
-//! a handle that carries the leader's epoch, so that a store shared by several processes can refuse
-//! the writes of one whose time is over.
+//! Only the process that leads planning and dispatch writes here. Its handle carries its epoch, so
+//! that a store shared by several processes can refuse the writes of a former leader.
 
 use std::sync::Arc;
 
@@ -22,54 +21,54 @@ use crate::domain::{
     tracking::{DuePolls, StatusPoll},
 };
 
-/// Which leader in a row writes: each one's is higher than all before.
+/// The number of a leader's term; each new leader has a higher one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(pub i64);
 
-/// Gives out the handle that a leader works with.
+/// Issues the leader's handle.
 pub trait LeaderStore: Send + Sync + 'static {
     fn lead(&self, epoch: Epoch) -> Arc<dyn DispatchStore>;
 }
 
-/// A leader's handle.
+/// The leader's handle.
 pub trait DispatchStore: MappingStore + BatchStore + TrackingStore + UpkeepStore {}
 
 impl<T: MappingStore + BatchStore + TrackingStore + UpkeepStore> DispatchStore for T {}
 
-/// From the journal to waiting items.
+/// Mapping changes from the journal to waiting items.
 #[async_trait]
 pub trait MappingStore: Send + Sync + 'static {
-    /// Changes that nobody has looked at yet: people's first, then the oldest.
+    /// Changes that have not been mapped or parked yet: manual ones first, then the oldest.
     async fn unseen_changes(&self, limit: usize) -> Result<Vec<Change>, StoreError>;
 
-    /// Changes after `seq` that wait for the catalogue, the oldest first.
+    /// Changes that wait for the catalogue, oldest first, starting after the number `after`.
     async fn parked_changes(&self, after: i64, limit: usize) -> Result<Vec<Change>, StoreError>;
 
-    /// How much is not mapped, parked or unseen.
+    /// How many changes are unseen or parked.
     async fn unmapped(&self) -> Result<Unmapped, StoreError>;
 
-    /// Records what mapping made of changes.
+    /// Records the results of mapping.
     async fn record_mapping(&self, mapped: Vec<MappedChange>) -> Result<(), StoreError>;
 
-    /// Keeps a catalogue in place of the one before, and notes what is to be mapped again.
+    /// Replaces the saved catalogue, and notes which changes have to be mapped again.
     async fn keep_catalogue(
         &self,
         snapshot: &Snapshot,
         late: &[LateDistribution],
     ) -> Result<(), StoreError>;
 
-    /// The oldest note of changes that are to be mapped again to a distribution.
+    /// The oldest note of changes that have to be mapped again to a distribution.
     async fn next_remap(&self) -> Result<Option<Remap>, StoreError>;
 
-    /// The next changes of such a note that were mapped before.
+    /// The next changes of such a note.
     async fn changes_to_remap(
         &self,
         remap: &Remap,
         limit: usize,
     ) -> Result<Vec<Change>, StoreError>;
 
-    /// Records what mapping these changes again gave, each item once; the note goes on after the
-    /// last of them, or is done where there are none.
+    /// Records the results of mapping these changes again, without items that they already have, and
+    /// advances the note past the last of them. An empty list deletes the note.
     async fn record_remap(
         &self,
         remap: &Remap,
@@ -77,24 +76,24 @@ pub trait MappingStore: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
 }
 
-/// From waiting items to CloudFront's answer.
+/// Freezing waiting items into batches and recording CloudFront's answers.
 #[async_trait]
 pub trait BatchStore: Send + Sync + 'static {
-    /// What waits at these distributions, or at all that have something waiting.
+    /// The backlogs of these distributions, or of all that have one.
     async fn backlogs(
         &self,
         distributions: Option<&[String]>,
     ) -> Result<Vec<DistributionBacklog>, StoreError>;
 
-    /// What waits at a distribution: people's first, then the oldest.
+    /// A distribution's waiting items: manual ones first, then the oldest.
     async fn waiting(
         &self,
         distribution_id: &str,
         limit: usize,
     ) -> Result<Vec<Waiting>, StoreError>;
 
-    /// Freezes a batch with which waiting items it covers, counts its items for the day, and
-    /// records its first attempt; in shadow mode there is none of either.
+    /// Freezes a batch, marks the waiting items that it covers, counts its items toward the daily
+    /// limit, and records its first attempt. In shadow mode, the last two do not apply.
     async fn freeze(
         &self,
         batch: &Batch,
@@ -103,16 +102,16 @@ pub trait BatchStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// The batches without a final answer.
+    /// The batches without a definite answer.
     async fn unresolved(&self) -> Result<Vec<Unresolved>, StoreError>;
 
-    /// Items in progress, ours, by distribution.
+    /// Our items in progress by distribution.
     async fn usages(&self) -> Result<Vec<DistributionUsage>, StoreError>;
 
-    /// Records that another attempt with a batch is about to leave.
+    /// Records another attempt before it is made.
     async fn record_attempt(&self, batch: Uuid, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Records what followed from an attempt.
+    /// Records the outcome of an attempt.
     async fn record_resolution(
         &self,
         batch: Uuid,
@@ -120,20 +119,20 @@ pub trait BatchStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// The backoffs that outlive a restart.
+    /// The backoffs from before a restart.
     async fn backoffs(&self) -> Result<Vec<Backoff>, StoreError>;
 
-    /// What is paused, and what was spent on a day (in UTC).
+    /// The pauses, and the spending of a day (in UTC).
     async fn controls(&self, day: Date) -> Result<Controls, StoreError>;
 }
 
-/// From an invalidation to completed.
+/// Following invalidations to completion.
 #[async_trait]
 pub trait TrackingStore: Send + Sync + 'static {
-    /// Invalidations that are due to be looked at, and when the first of the others is.
+    /// Invalidations whose next poll is due, and when the next of the others is due.
     async fn due_polls(&self, now: Timestamp, limit: usize) -> Result<DuePolls, StoreError>;
 
-    /// Records what a look at an invalidation showed.
+    /// Records the result of a poll.
     async fn record_poll(
         &self,
         batch: Uuid,
@@ -141,14 +140,14 @@ pub trait TrackingStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Whether one of CloudFront's invalidations is one that we made.
+    /// Whether purgefront created this invalidation.
     async fn is_ours(&self, cloudfront_id: &str) -> Result<bool, StoreError>;
 }
 
-/// Confirming subscriptions, and forgetting history.
+/// Confirming subscriptions and deleting old history.
 #[async_trait]
 pub trait UpkeepStore: Send + Sync + 'static {
-    /// Subscriptions that wait to be confirmed, by due time.
+    /// Unconfirmed subscriptions, ordered by due time.
     async fn pending_confirmations(&self) -> Result<Vec<PendingConfirmation>, StoreError>;
 
     async fn record_confirmation(
@@ -157,6 +156,7 @@ pub trait UpkeepStore: Send + Sync + 'static {
         result: ConfirmationResult,
     ) -> Result<(), StoreError>;
 
-    /// Deletes some history from before `cutoff`, never what is open. True where there is more.
+    /// Deletes some history from before `cutoff`, except for unfinished work. Returns whether there is
+    /// more.
     async fn prune(&self, cutoff: Timestamp) -> Result<bool, StoreError>;
 }

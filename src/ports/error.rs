@@ -1,17 +1,17 @@
-//! Why the store did not do what it was asked.
+//! Errors of the store.
 
 use std::{error::Error, sync::Arc};
 
-/// An error of the store. Clones share their source: one failed commit may answer many callers.
+/// Clones share their source, because one failed commit may be the answer to many callers.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot take or give anything now: a full disk, an I/O error, a lock. Later it may.
+    /// Temporary: a full disk, an I/O error, a lock.
     #[error("the store is not available")]
     Unavailable {
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// It holds a row that cannot be read. Waiting does not mend it: an operator has to.
+    /// A row cannot be read. Waiting does not help; an operator has to repair it.
     #[error("the store has an unreadable row: table {table}, {key}")]
     Corrupt {
         table: &'static str,
@@ -23,14 +23,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The store cannot answer now, for this reason.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable {
             source: source.into().into(),
         }
     }
 
-    /// This row cannot be read.
     pub fn corrupt(
         table: &'static str,
         key: impl Into<String>,
@@ -43,7 +41,6 @@ impl StoreError {
         }
     }
 
-    /// Whether waiting does not mend it.
     pub fn is_corrupt(&self) -> bool {
         matches!(self, Self::Corrupt { .. })
     }

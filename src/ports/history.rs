@@ -1,4 +1,4 @@
-//! What people read of the store: requests, invalidations, and subscriptions that ended.
+//! What the API reads from the store: requests, invalidations, and ended subscriptions.
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -10,18 +10,18 @@ use crate::domain::history::{
 
 #[async_trait]
 pub trait HistoryStore: Send + Sync + 'static {
-    /// A request and what became of it.
+    /// A request, with its state and invalidations.
     async fn request(&self, id: Uuid) -> Result<Option<RequestView>, StoreError>;
 
-    /// A page of invalidations, the newest first.
+    /// A page of invalidations, newest first.
     async fn invalidations(
         &self,
         query: &InvalidationQuery,
     ) -> Result<Vec<InvalidationSummary>, StoreError>;
 
-    /// An invalidation by our id or by CloudFront's, with the reasons for each item.
+    /// An invalidation, by our id or CloudFront's, with the reasons for each item.
     async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError>;
 
-    /// The topics whose subscription ended and from which nothing has come since.
+    /// The topics whose subscription ended and that have sent nothing since.
     async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! What the request path needs of the store: to accept, durably, and nothing else.
+//! What the request path needs of the store: accepting messages and requests durably.
 
 use async_trait::async_trait;
 
@@ -7,9 +7,9 @@ use crate::domain::change::{Acceptance, NewMessage, NewRequest};
 
 #[async_trait]
 pub trait IntakeStore: Send + Sync + 'static {
-    /// Takes a verified message into the journal, once.
+    /// Adds a verified message to the journal, unless it is already there.
     async fn accept_message(&self, message: NewMessage) -> Result<Acceptance, StoreError>;
 
-    /// Takes a person's request into the journal.
+    /// Adds a manual request to the journal.
     async fn accept_request(&self, request: NewRequest) -> Result<(), StoreError>;
 }

@@ -1,10 +1,9 @@
-//! The seams: what the service needs of a store, of AWS and of time, as traits.
+//! The ports: what the service needs of a store, of AWS and of a clock, as traits.
 //!
-//! The store's port is split by who uses it. The request path takes in ([`intake`]); the work
-//! behind the 2xx writes through a leader's handle ([`dispatch`]); operators change what is held
-//! and look after dead letters ([`operations`]); people read ([`history`]); everybody knows the
-//! account by the kept catalogue ([`catalogue`]). Each verb is one transaction: when it returns
-//! `Ok`, what it wrote is committed and synced.
+//! The store has one port per kind of user: the request path ([`intake`]), the background work
+//! through the leader's handle ([`dispatch`]), operators ([`operations`]), and the API's reads
+//! ([`history`]). All of them use the saved [`catalogue`]. Each method is one transaction: when it
+//! returns `Ok`, its writes are committed and synced to disk.
 
 pub mod catalogue;
 mod cdn;

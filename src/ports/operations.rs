@@ -1,4 +1,4 @@
-//! What operators need of the store: pauses, the day's limit, and dead letters.
+//! What operators need of the store: pauses, the daily limit, and dead letters.
 
 use async_trait::async_trait;
 use jiff::civil::Date;
@@ -8,20 +8,20 @@ use crate::domain::{history::DeadLetter, s3_event::ObjectChange};
 
 #[async_trait]
 pub trait OperationsStore: Send + Sync + 'static {
-    /// Stops or starts sending, for one distribution or for all.
+    /// Stops or resumes sending, for one distribution or for all.
     async fn set_paused(
         &self,
         distribution_id: Option<&str>,
         paused: bool,
     ) -> Result<(), StoreError>;
 
-    /// Lifts the limit of a day (in UTC) for the rest of it.
+    /// Lifts the daily limit for this day (in UTC).
     async fn lift_limit(&self, day: Date) -> Result<(), StoreError>;
 
-    /// How many dead letters are kept, counted up to `most`.
+    /// The number of dead letters, counted up to `most`.
     async fn count_dead_letters(&self, most: usize) -> Result<u64, StoreError>;
 
-    /// A page of dead letters, the newest first: those before the one with this number.
+    /// A page of dead letters, newest first, starting before the number `before`.
     async fn dead_letters(
         &self,
         before: Option<i64>,
@@ -30,13 +30,14 @@ pub trait OperationsStore: Send + Sync + 'static {
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// Lets an item's changes wait again. False where the letter is gone, or nothing behind it
-    /// could wait.
+    /// Makes an item's changes wait again. Returns false if the dead letter is gone or has no changes
+    /// that could wait.
     async fn replay_item(&self, id: i64) -> Result<bool, StoreError>;
 
-    /// Makes a change of a record that could not be read before. False where it is gone.
+    /// Replaces the dead letter of an unreadable record with the change that it now reads as. Returns
+    /// false if the dead letter is gone.
     async fn replay_record(&self, id: i64, change: ObjectChange) -> Result<bool, StoreError>;
 
-    /// Drops a dead letter. False where it is gone.
+    /// Returns false if the dead letter is gone.
     async fn drop_dead_letter(&self, id: i64) -> Result<bool, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! SNS as a port: what makes a message believable, and what confirms a subscription.
+//! SNS as a port: verifying messages and confirming subscriptions.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -11,10 +11,10 @@ use crate::domain::{
 
 #[async_trait]
 pub trait SnsTrust: Send + Sync + 'static {
-    /// Believes `message` or says why not. Waits for its certificate until `deadline` at most.
+    /// Verifies a message's signature. Waits for the certificate until `deadline` at most.
     async fn verify(&self, message: &SnsMessage, deadline: Timestamp) -> Result<(), Refusal>;
 
-    /// Confirms a subscription and returns its ARN. Repeating it does no harm.
+    /// Confirms a subscription and returns its ARN. Idempotent.
     async fn confirm_subscription(
         &self,
         topic: &TopicArn,
@@ -26,7 +26,7 @@ pub trait SnsTrust: Send + Sync + 'static {
 /// Why a subscription was not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfirmError {
-    /// SNS will never take this confirmation.
+    /// SNS will never accept this confirmation.
     #[error("{0}")]
     Permanent(String),
     /// It may work later.
@@ -34,13 +34,12 @@ pub enum ConfirmError {
     Retry(String),
 }
 
-/// Where verified certificates outlive a restart: bounded, by URL. A certificate that is not there
-/// is fetched anew, so neither verb has to succeed.
+/// Keeps a bounded number of verified certificates across restarts, by URL. A missing certificate is
+/// fetched again, so callers may ignore errors.
 #[async_trait]
 pub trait CertificateCache: Send + Sync + 'static {
-    /// A kept certificate, as PEM.
+    /// The certificate as PEM.
     async fn certificate(&self, url: &str) -> Result<Option<String>, StoreError>;
 
-    /// Keeps a certificate that a message was verified with.
     async fn keep_certificate(&self, url: &str, pem: &str) -> Result<(), StoreError>;
 }

@@ -1,25 +1,25 @@
-//! Wake-ups: hints that there may be something to do.
+//! Wake-ups: hints to workers that there may be work.
 //!
-//! They carry no data, and one that is lost costs a delay and nothing else: whoever waits for them
-//! looks at the store from time to time anyway. Within one process they are notifies; several
-//! replicas will send them through their database.
+//! They carry no data, and losing one only causes a delay, because workers also poll the store.
+//! Within one process they are in-memory notifications; replicas will send them through their
+//! database.
 
 use async_trait::async_trait;
 
-/// What may have something to do. Each kind is waited for by one worker of the process.
+/// The kinds of wake-ups. Each is awaited by one worker of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wakeup {
-    /// Changes wait to be mapped.
+    /// There are changes to map.
     ChangesAccepted,
-    /// A subscription waits to be confirmed.
+    /// There is a subscription to confirm.
     SubscriptionAccepted,
-    /// Items wait at a distribution, or one has room again.
+    /// A distribution has new waiting items, or room for some.
     ItemsWaiting,
-    /// An invalidation was created, or a pool is full of others'.
+    /// An invalidation was created, or CloudFront reported a full pool.
     InvalidationCreated,
-    /// An operator paused, resumed, lifted the day's limit or replayed a dead letter.
+    /// An operator paused or resumed sending, lifted the daily limit, or replayed a dead letter.
     OperatorActed,
-    /// The catalogue should be read sooner than its timer says.
+    /// The account should be read now instead of at the next regular refresh.
     CatalogueWanted,
     /// The store has a newer catalogue.
     CatalogueKept,
@@ -39,9 +39,9 @@ impl Wakeup {
 
 #[async_trait]
 pub trait Wakeups: Send + Sync + 'static {
-    /// Wakes whoever waits for it, or the next one who does.
+    /// Wakes the waiting worker, or the next one that waits.
     fn wake(&self, wakeup: Wakeup);
 
-    /// Returns when it was given since the last time. Dropping the future loses nothing.
+    /// Returns once there has been a wake-up since the last return. Cancel-safe.
     async fn woken(&self, wakeup: Wakeup);
 }

@@ -1,4 +1,4 @@
-//! Wake-ups within one process: a notify for each kind.
+//! Wake-ups within one process, with one `Notify` per kind.
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_kind_wakes_its_own_waiter_once_also_when_it_came_before() {
+    async fn each_kind_wakes_only_its_waiter_and_only_once() {
         let wakeups = LocalWakeups::default();
         for given in Wakeup::ALL {
             wakeups.wake(given);

@@ -1,4 +1,4 @@
-//! The durable store, behind the ports: SQLite in one local file.
+//! The durable store behind the ports: SQLite in one local file.
 
 mod local_wakeups;
 mod sqlite;
@@ -10,13 +10,12 @@ pub use self::{
     sqlite::{SqliteStore, open},
 };
 
-/// The name under which the store reports its health.
+/// The store's name in health checks.
 pub const HEALTH: &str = "store";
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another service has it.
     #[error(
         "another purgefront uses the store {0}: one file serves one service; stop the other or give this one a store of its own (store.url)"
     )]

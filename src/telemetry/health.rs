@@ -1,5 +1,4 @@
-//! What readiness says: the state of each part of the service, as a value that any layer
-//! may receive.
+//! The state of each part of the process, as reported by readiness.
 
 use std::{
     collections::BTreeMap,
@@ -8,70 +7,62 @@ use std::{
 
 use serde::Serialize;
 
-/// How a part of the service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
-    /// As it should be.
+pub enum CheckState {
     Ok,
-    /// Somebody should look, but what is accepted is safe.
+    /// An operator should look, but accepted work is safe.
     Warn,
-    /// The service cannot take anything in.
+    /// The service cannot accept anything.
     Fail,
 }
 
 /// A part's state, and what an operator should know about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// How it is.
-    pub state: State,
-    /// Why, and what to do; empty where all is well. May name things of the account, so it
-    /// is shown to operators only.
+    pub state: CheckState,
+    /// The reason and what to do; empty if the state is `Ok`. May name resources of the account, so it
+    /// is only shown to operators.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
 
 impl Check {
-    /// As it should be.
     pub fn ok() -> Self {
         Self {
-            state: State::Ok,
+            state: CheckState::Ok,
             detail: String::new(),
         }
     }
 
-    /// Something that an operator should look at.
     pub fn warn(detail: impl Into<String>) -> Self {
         Self {
-            state: State::Warn,
+            state: CheckState::Warn,
             detail: detail.into(),
         }
     }
 }
 
-/// The state of every part, shared by all who report and all who ask.
+/// The states of all parts. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<&'static str, Check>>>);
 
 impl Health {
-    /// Reports that a part is as it should be.
     pub fn ok(&self, part: &'static str) {
         self.report(part, Check::ok());
     }
 
-    /// Reports something that an operator should look at.
     pub fn warn(&self, part: &'static str, detail: impl Into<String>) {
         self.report(part, Check::warn(detail));
     }
 
-    /// Reports that nothing can be taken in.
+    /// Reports that the service cannot accept anything.
     pub fn fail(&self, part: &'static str, detail: impl Into<String>) {
         let detail = detail.into();
-        let state = State::Fail;
+        let state = CheckState::Fail;
         self.report(part, Check { state, detail });
     }
 
-    /// All parts and their states.
     pub fn checks(&self) -> BTreeMap<&'static str, Check> {
         self.lock().clone()
     }
@@ -81,7 +72,7 @@ impl Health {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Check>> {
-        // A map insert leaves nothing half done, whatever panicked.
+        // Poisoning is harmless: the only change is an insert.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

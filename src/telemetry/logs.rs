@@ -10,15 +10,15 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::Subscr
 
 use crate::printable::PrintableWriter;
 
-/// Starts logging to standard error. `RUST_LOG` chooses what, as usual; by default all of
-/// ours from `info`, and warnings of others, but for those of the SDK's search for credentials,
-/// which come at length with each try and of which ours say what matters.
+/// Starts logging to standard error, filtered by `RUST_LOG`. The default is our lines from `info` and
+/// the libraries' warnings, except for those of the AWS SDK's search for credentials: they are long,
+/// repeat with each attempt, and our own lines report the problem.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,aws_config=error,purgefront=info"));
     let registry = tracing_subscriber::registry().with(filter);
-    // Whoever logs what, a library too: no line of it can hold what a terminal obeys. Colours
-    // are the price, for they are such text.
+    // The writer escapes control characters in all lines, including those of libraries. Colours would
+    // be escaped, too, so there are none.
     let layer = fmt::layer()
         .with_ansi(false)
         .with_writer(|| PrintableWriter(io::stderr()));
@@ -29,9 +29,9 @@ pub fn init() {
         let layer = layer.json().flatten_event(true).with_current_span(false);
         registry.with(layer).init();
     }
-    // A panic is a line among the others, too.
+    // Log panics in the same format.
     panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();
-        tracing::error!(%panic, %backtrace, "a fault of purgefront's own");
+        tracing::error!(%panic, %backtrace, "a bug in purgefront: panic");
     }));
 }

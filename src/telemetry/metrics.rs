@@ -1,4 +1,4 @@
-//! Metrics, in Prometheus's text format. No label ever holds a key, a path or a reason.
+//! Metrics in Prometheus's text format. No label contains an object key, a path or a reason.
 
 use std::{
     fmt,
@@ -14,60 +14,60 @@ use prometheus_client::{
 
 use crate::domain::status::{DistributionStatus, Status};
 
-/// All metrics. Cheap to clone; clones count together.
+/// All metrics. Cheap to clone; clones share their counts.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    messages: Family<Outcome, Counter>,
-    records: Family<Outcome, Counter>,
-    changes: Family<Kind, Counter>,
-    calls: Family<Call, Counter>,
-    items: Family<Kind, Counter>,
-    confirmations: Family<Outcome, Counter>,
-    unauthorized: Family<Outcome, Counter>,
-    waiting: Family<Distribution, Gauge>,
-    oldest_age: Family<Distribution, Gauge<f64, AtomicU64>>,
-    in_progress: Family<Pool, Gauge>,
+    messages: Family<OutcomeLabel, Counter>,
+    records: Family<OutcomeLabel, Counter>,
+    changes: Family<KindLabel, Counter>,
+    calls: Family<CallLabel, Counter>,
+    items: Family<KindLabel, Counter>,
+    confirmations: Family<OutcomeLabel, Counter>,
+    unauthorized: Family<OutcomeLabel, Counter>,
+    waiting: Family<DistributionLabel, Gauge>,
+    oldest_age: Family<DistributionLabel, Gauge<f64, AtomicU64>>,
+    in_progress: Family<PoolLabel, Gauge>,
     dead_letters: Gauge,
-    limiter_waits: Family<Limiter, Counter>,
+    limiter_waits: Family<LimiterLabel, Counter>,
     waited: Histogram,
     completed: Histogram,
-    propagation: Family<Distribution, Histogram, fn() -> Histogram>,
+    propagation: Family<DistributionLabel, Histogram, fn() -> Histogram>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabel {
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
+struct KindLabel {
     kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Call {
+struct CallLabel {
     operation: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Distribution {
+struct DistributionLabel {
     distribution_id: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Pool {
+struct PoolLabel {
     distribution_id: String,
     kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Limiter {
+struct LimiterLabel {
     limit: &'static str,
 }
 
-/// Seconds: from what a quiet distribution takes to hours of throttling.
+/// Bucket bounds in seconds, from the delay of a quiet distribution to a day of throttling.
 const WAITS: [f64; 12] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0,
 ];
@@ -76,7 +76,7 @@ fn waits() -> Histogram {
     Histogram::new(WAITS)
 }
 
-/// How a call to AWS ended, in one word.
+/// The outcome of an AWS call, as a label value.
 pub type CallOutcome = &'static str;
 
 impl Default for Metrics {
@@ -89,23 +89,23 @@ impl Default for Metrics {
         let messages = Family::default();
         registry.register(
             "sns_messages",
-            "Messages that came to /sns, by what became of them",
+            "Messages received at /sns, by outcome",
             messages.clone(),
         );
         let records = Family::default();
         registry.register(
             "records",
-            "S3 records in accepted messages, by what became of them",
+            "S3 records in accepted messages, by outcome",
             records.clone(),
         );
         let unauthorized = Family::default();
         registry.register(
             "unauthorized",
-            "Requests without a known token or credentials, by what was wrong",
+            "Requests with missing or wrong credentials, by reason",
             unauthorized.clone(),
         );
         let changes = Family::default();
-        registry.register("changes", "Changes taken into the journal", changes.clone());
+        registry.register("changes", "Changes added to the journal", changes.clone());
         let calls = Family::default();
         registry.register(
             "cloudfront_calls",
@@ -115,13 +115,13 @@ impl Default for Metrics {
         let items = Family::default();
         registry.register(
             "items_submitted",
-            "Items that CloudFront took, each billed as a path",
+            "Items that CloudFront accepted, each billed as a path",
             items.clone(),
         );
         let confirmations = Family::default();
         registry.register(
             "subscription_confirmations",
-            "Tries to confirm a subscription, by what became of them",
+            "Attempts to confirm a subscription, by outcome",
             confirmations.clone(),
         );
         let waiting = Family::default();
@@ -133,7 +133,7 @@ impl Default for Metrics {
         let oldest_age = Family::default();
         registry.register(
             "oldest_waiting_age_seconds",
-            "Age of the oldest change that waits for a batch, by distribution; 0 where none does",
+            "Age of the oldest change that waits for a batch, by distribution; 0 if none waits",
             oldest_age.clone(),
         );
         let in_progress = Family::default();
@@ -145,7 +145,7 @@ impl Default for Metrics {
         let dead_letters = Gauge::default();
         registry.register(
             "dead_letters",
-            "Dead letters that are kept",
+            "Dead letters in the store",
             dead_letters.clone(),
         );
         let limiter_waits = Family::default();
@@ -169,7 +169,7 @@ impl Default for Metrics {
         let propagation = Family::new_with_constructor(waits as fn() -> Histogram);
         registry.register(
             "propagation_seconds",
-            "Time from CloudFront's yes to completed, as seen by looking, by distribution",
+            "Time from creating an invalidation to seeing it completed, by distribution",
             propagation.clone(),
         );
         Self {
@@ -194,88 +194,94 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts a message that came to `/sns`.
+    /// Counts a message received at `/sns`.
     pub fn message(&self, outcome: &'static str) {
-        self.messages.get_or_create(&Outcome { outcome }).inc();
+        self.messages.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// Counts a request that showed no token or credentials, or wrong ones.
+    /// Counts a request with missing or wrong credentials.
     pub fn unauthorized(&self, outcome: &'static str) {
-        self.unauthorized.get_or_create(&Outcome { outcome }).inc();
+        self.unauthorized
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
     }
 
     /// Counts S3 records of an accepted message.
     pub fn records(&self, outcome: &'static str, count: usize) {
-        let counter = self.records.get_or_create(&Outcome { outcome });
+        let counter = self.records.get_or_create(&OutcomeLabel { outcome });
         counter.inc_by(count as u64);
     }
 
-    /// Counts changes taken into the journal.
+    /// Counts changes added to the journal.
     pub fn changes(&self, kind: &'static str, count: usize) {
         self.changes
-            .get_or_create(&Kind { kind })
+            .get_or_create(&KindLabel { kind })
             .inc_by(count as u64);
     }
 
-    /// Counts a call to `CloudFront`.
     pub fn call(&self, operation: &'static str, outcome: CallOutcome) {
-        self.calls.get_or_create(&Call { operation, outcome }).inc();
+        self.calls
+            .get_or_create(&CallLabel { operation, outcome })
+            .inc();
     }
 
-    /// Counts items that `CloudFront` took.
+    /// Counts items that CloudFront accepted.
     pub fn items(&self, exact: usize, wildcards: usize) {
         for (kind, count) in [("exact", exact), ("wildcard", wildcards)] {
             self.items
-                .get_or_create(&Kind { kind })
+                .get_or_create(&KindLabel { kind })
                 .inc_by(count as u64);
         }
     }
 
-    /// Counts a try to confirm a subscription.
+    /// Counts an attempt to confirm a subscription.
     pub fn confirmation(&self, outcome: &'static str) {
-        self.confirmations.get_or_create(&Outcome { outcome }).inc();
+        self.confirmations
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
     }
 
-    /// Notes how many seconds the oldest change of an invalidation took to be done.
+    /// Observes the time from accepting an invalidation's oldest change to completion.
     pub fn completed(&self, seconds: f64) {
         self.completed.observe(seconds);
     }
 
     /// Counts a wait for a limit.
     pub fn limited(&self, limit: &'static str) {
-        self.limiter_waits.get_or_create(&Limiter { limit }).inc();
+        self.limiter_waits
+            .get_or_create(&LimiterLabel { limit })
+            .inc();
     }
 
-    /// Notes how many seconds a change waited for its batch.
+    /// Observes the time from accepting a change to freezing its batch.
     pub fn waited(&self, seconds: f64) {
         self.waited.observe(seconds);
     }
 
-    /// Notes how many seconds an invalidation took to be completed.
+    /// Observes the time from creating an invalidation to completion.
     pub fn propagated(&self, distribution_id: &str, seconds: f64) {
         let distribution_id = distribution_id.to_owned();
         self.propagation
-            .get_or_create(&Distribution { distribution_id })
+            .get_or_create(&DistributionLabel { distribution_id })
             .observe(seconds);
     }
 
-    /// Says how many dead letters are kept.
     pub fn dead_letters(&self, count: u64) {
         self.dead_letters.set(count.try_into().unwrap_or(i64::MAX));
     }
 
-    /// All of it in Prometheus's text format, with the status as it stands at `now`.
+    /// Encodes all metrics, with the gauges set from the status at `now`.
     pub fn encode(&self, now: Timestamp, status: &Status) -> Result<String, fmt::Error> {
         for (id, one) in &status.distributions {
-            self.show(now, id, one);
+            self.set_gauges(now, id, one);
         }
         let mut encoded = String::new();
         text::encode(&mut encoded, &self.registry)?;
         Ok(encoded)
     }
 
-    fn show(&self, now: Timestamp, id: &str, status: &DistributionStatus) {
-        let label = Distribution {
+    fn set_gauges(&self, now: Timestamp, id: &str, status: &DistributionStatus) {
+        let label = DistributionLabel {
             distribution_id: id.to_owned(),
         };
         let items = status.waiting.map_or(0, |backlog| backlog.items);
@@ -285,7 +291,7 @@ impl Metrics {
         self.oldest_age.get_or_create(&label).set(age);
         let usage = status.in_progress;
         for (kind, items) in [("exact", usage.paths), ("wildcard", usage.wildcards)] {
-            let pool = Pool {
+            let pool = PoolLabel {
                 distribution_id: id.to_owned(),
                 kind,
             };

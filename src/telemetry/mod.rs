@@ -1,11 +1,11 @@
-//! What the service says of itself: logs, and health and metrics as values that are handed down.
+//! Logs, health and metrics. Health and metrics are values that are passed to their users.
 
 mod health;
 mod logs;
 mod metrics;
 
 pub use self::{
-    health::{Check, Health, State},
+    health::{Check, CheckState, Health},
     logs::init,
     metrics::{CallOutcome, Metrics},
 };

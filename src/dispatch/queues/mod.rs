@@ -1,4 +1,4 @@
-//! What waits at each distribution, what it may send, and whose turn it is.
+//! Schedules the distributions: what waits at each, what it may send, and which has its turn next.
 
 mod queue;
 mod turn;
@@ -24,11 +24,11 @@ use crate::domain::{
     status::DistributionStatus,
 };
 
-/// How long a plan that is being made counts as one that will need a call. A slower one no longer
-/// holds up the plans of others.
+/// How long a running plan reserves a call. A slower plan does not hold up those of other
+/// distributions.
 const PLAN_CLAIM: Duration = Duration::from_millis(250);
 
-/// All queues. The lock is held for a look or a note, never across anything that waits.
+/// The queues of all distributions. The lock is never held across an await.
 #[derive(Debug)]
 pub(super) struct Queues {
     state: Mutex<State>,
@@ -41,29 +41,29 @@ struct State {
     by_distribution: HashMap<String, DistributionQueue>,
     turns: u64,
     all_paused: bool,
-    /// Distributions where others seem to have invalidations in progress.
+    /// Distributions whose pool CloudFront reported as full, until the tracker takes them.
     full_pools: BTreeSet<String>,
     stale: StaleBacklogs,
 }
 
-/// The distributions whose backlog has to be read anew: what waits is known by the store alone.
+/// The distributions whose backlog has to be read from the store again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StaleBacklogs {
     pub(super) all: bool,
     pub(super) distributions: BTreeSet<String>,
 }
 
-/// Whose turn it is.
+/// Which distribution has its turn next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// This distribution's, now.
+    /// This one, now.
     Ready(String),
-    /// Somebody's, then.
+    /// None before this time.
     At(Timestamp),
-    /// Somebody waits to be planned, and plans that are being made will use what calls there are;
-    /// one of them no longer counts then.
+    /// A distribution waits to be planned, but running plans have reserved all available calls. The
+    /// first reservation ends at this time.
     Planning(Timestamp),
-    /// Nobody's until something happens.
+    /// None until something changes.
     Idle,
 }
 
@@ -85,7 +85,7 @@ impl Queues {
         }
     }
 
-    /// Notes that what waits at a distribution has changed.
+    /// Marks a distribution's backlog as stale.
     pub(super) fn mark(&self, distribution_id: &str) {
         let mut state = self.lock();
         if !state.stale.distributions.contains(distribution_id) {
@@ -94,19 +94,19 @@ impl Queues {
         }
     }
 
-    /// Notes that what waits may have changed anywhere.
+    /// Marks all backlogs as stale.
     pub(super) fn mark_all(&self) {
         self.lock().stale.all = true;
     }
 
-    /// What has to be read anew, if anything.
+    /// Takes the stale backlogs, if there are any.
     pub(super) fn take_stale(&self) -> Option<StaleBacklogs> {
         let taken = mem::take(&mut self.lock().stale);
         (taken != StaleBacklogs::default()).then_some(taken)
     }
 
-    /// Takes over what the store said of these distributions; `all` where it spoke of all that
-    /// have something waiting.
+    /// Sets backlogs as read from the store. With `all`, the distributions that are not in `read`
+    /// have nothing waiting.
     pub(super) fn set_backlogs(&self, read: Vec<DistributionBacklog>, all: bool) {
         let mut state = self.lock();
         if all {
@@ -120,7 +120,7 @@ impl Queues {
         }
     }
 
-    /// Takes over what the store knows of backoffs: for a start.
+    /// Restores backoffs at a start.
     pub(super) fn set_backoffs(&self, backoffs: Vec<Backoff>) {
         for one in backoffs {
             self.with(&one.distribution_id, |queue| {
@@ -139,7 +139,7 @@ impl Queues {
         for (id, queue) in &mut state.by_distribution {
             queue.paused = pauses.distributions.contains(id);
             if queue.paused || pauses.all {
-                // It would be old by the time that it may be sent.
+                // The plan would be outdated when sending resumes.
                 queue.plan = None;
             }
         }
@@ -149,38 +149,38 @@ impl Queues {
         self.lock().all_paused
     }
 
-    /// Notes a batch that has no final answer: for a start.
+    /// Restores a batch without a definite answer at a start.
     pub(super) fn reopen(&self, unresolved: Unresolved) {
         let id = unresolved.batch.distribution_id.clone();
         self.with(&id, |queue| queue.unresolved.push_back(unresolved));
     }
 
-    /// Notes that items are in progress.
+    /// Adds items in progress.
     pub(super) fn occupy(&self, distribution_id: &str, usage: Usage) {
         self.with(distribution_id, |queue| {
             queue.in_progress = queue.in_progress.plus(usage);
         });
     }
 
-    /// Notes that they no longer are.
+    /// Removes items in progress.
     pub(super) fn release(&self, distribution_id: &str, usage: Usage) {
         self.with(distribution_id, |queue| {
             queue.in_progress = queue.in_progress.minus(usage);
         });
     }
 
-    /// Notes that somebody should look at what others have in progress there.
+    /// Asks the tracker to count what others have in progress at a distribution.
     pub(super) fn pool_is_full(&self, distribution_id: &str) {
         let mut state = self.lock();
         state.full_pools.insert(distribution_id.to_owned());
     }
 
-    /// The distributions where nobody has looked yet.
+    /// Takes the distributions that the tracker has not checked yet.
     pub(super) fn take_full_pools(&self) -> BTreeSet<String> {
         mem::take(&mut self.lock().full_pools)
     }
 
-    /// Notes what others have in progress, as it was seen.
+    /// Sets what others have in progress.
     pub(super) fn set_others(&self, distribution_id: &str, usage: Usage) {
         self.with(distribution_id, |queue| queue.set_others(usage));
     }
@@ -192,8 +192,9 @@ impl Queues {
         queue.is_some_and(|queue| queue.is_full(&self.pools, now))
     }
 
-    /// Whose turn it is at `now`: people's first, then whoever has waited longest for one. `calls`
-    /// is how many calls could be made now: no more plans are begun than that.
+    /// Which distribution has its turn next: one with manual requests first, then the one whose last
+    /// turn is longest ago. `calls` is the number of calls that could be made now, and limits the
+    /// number of running plans.
     pub(super) fn next(&self, now: Timestamp, gates: &RateGates, calls: usize) -> Next {
         let state = self.lock();
         if state.all_paused {
@@ -214,7 +215,7 @@ impl Queues {
             } else if step == Step::Plan && !may_plan {
                 plan_waits = true;
             } else {
-                let candidate = (!queue.serves_a_person(), queue.last_turn, id);
+                let candidate = (!queue.has_manual(), queue.last_turn, id);
                 ready = Some(ready.map_or(candidate, |best| best.min(candidate)));
             }
         }
@@ -229,7 +230,7 @@ impl Queues {
         }
     }
 
-    /// Begins a distribution's turn; until it ends there is no other.
+    /// Begins a distribution's turn. It has no other turn until this one ends.
     pub(super) fn begin(
         self: &Arc<Self>,
         distribution_id: &str,
@@ -254,26 +255,24 @@ impl Queues {
         Some((Turn::new(Arc::clone(self), distribution_id, now), work))
     }
 
-    /// Failures in a row at a distribution.
+    /// A distribution's failures in a row.
     pub(super) fn failures(&self, distribution_id: &str) -> u32 {
         let state = self.lock();
         let queue = state.by_distribution.get(distribution_id);
         queue.map_or(0, |queue| queue.failures)
     }
 
-    /// Where each distribution stands.
     pub(super) fn statuses(
         &self,
         now: Timestamp,
         gates: &RateGates,
     ) -> BTreeMap<String, DistributionStatus> {
         let state = self.lock();
-        let all = state.by_distribution.iter();
-        all.map(|(id, queue)| {
+        let statuses = state.by_distribution.iter().map(|(id, queue)| {
             let status = queue.status(state.all_paused, &self.pools, gates, now);
             (id.clone(), status)
-        })
-        .collect()
+        });
+        statuses.collect()
     }
 
     fn with(&self, distribution_id: &str, change: impl FnOnce(&mut DistributionQueue)) {
@@ -291,7 +290,7 @@ impl Queues {
 }
 
 impl State {
-    /// Since when plans are being made that will need a call soon.
+    /// The start times of running plans that still reserve a call.
     fn claims(&self, now: Timestamp) -> Vec<Timestamp> {
         let planning = self.by_distribution.values();
         planning

@@ -1,4 +1,4 @@
-//! One distribution's queue: what it does next, when that is due, and what it has room for.
+//! One distribution's queue: its next step, when that is due, and how many items it has room for.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -18,42 +18,41 @@ use crate::{
 /// When a distribution is due.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::dispatch) struct BatchingWindows {
-    /// When it has been quiet for so long,
+    /// When no change has arrived for this long,
     pub(in crate::dispatch) quiet: Duration,
-    /// or when its first waiting change has waited so long.
+    /// or when its oldest change has waited this long.
     pub(in crate::dispatch) max_wait: Duration,
 }
 
-/// What may be in progress at a distribution.
+/// Limits on the items in progress at a distribution.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::dispatch) struct PoolLimits {
-    /// At most so much,
     pub(in crate::dispatch) limit: Usage,
-    /// and of that so much for people alone.
+    /// The part of `limit` that only manual requests may use.
     pub(in crate::dispatch) reserve: Usage,
 }
 
-/// What the account's rates and the day's limit let through.
+/// What the account's rates and the daily limit permit.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::dispatch) struct RateGates {
-    /// From when on exact paths may be sent.
+    /// When exact paths may be sent.
     pub(in crate::dispatch) paths_at: Timestamp,
-    /// From when on wildcards may be sent.
+    /// When wildcards may be sent.
     pub(in crate::dispatch) wildcards_at: Timestamp,
-    /// Automatic items that may still be sent today.
+    /// How many automatic items may still be sent today.
     pub(in crate::dispatch) automatic: usize,
 }
 
-/// What a distribution does when its turn comes.
+/// What a distribution does in its next turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Plans what waits.
+    /// Plans the waiting items.
     Plan,
-    /// Sends a batch: an unresolved one again, or a planned one.
+    /// Sends an unresolved batch again, or freezes and sends a plan.
     Send,
 }
 
-/// What others have in progress, as far as it is known, and until when that counts.
+/// What others are known or assumed to have in progress, and until when that counts.
 #[derive(Debug, Clone, Copy, Default)]
 struct Others {
     usage: Usage,
@@ -62,41 +61,41 @@ struct Others {
 
 #[derive(Default)]
 pub(super) struct DistributionQueue {
-    /// What waits to be planned, as the store last said.
+    /// The waiting items, as last read from the store.
     pub(super) backlog: Option<Backlog>,
-    /// Batches without a final answer, in the order in which they are sent: before anything new.
+    /// Batches without a definite answer, in sending order. They are sent before anything new.
     pub(super) unresolved: VecDeque<Unresolved>,
-    /// A plan that waits for its call.
+    /// A plan that waits until its call may be made.
     pub(super) plan: Option<Planned>,
-    /// A turn is under way.
+    /// Whether it has a turn now.
     pub(super) busy: bool,
-    /// Since when a plan is being made.
+    /// When the running plan began.
     pub(super) planning_since: Option<Timestamp>,
     pub(super) paused: bool,
-    /// Not before this time, after something went wrong.
+    /// Nothing is done before this time, after a failure.
     pub(super) not_before: Option<Timestamp>,
     /// Failures in a row.
     pub(super) failures: u32,
-    /// What went wrong last, until something succeeds.
+    /// The last failure, until a success.
     pub(super) refused: Option<Refused>,
-    /// A write's outcome was not known: the store may have a batch that is not known here.
+    /// A write had an unknown outcome: the store may have a batch that is missing here.
     pub(super) in_doubt: bool,
-    /// The number of its last turn: who has waited longest goes first.
+    /// The number of its last turn; the lowest has the next turn.
     pub(super) last_turn: u64,
-    /// Ours, without a final answer or not completed.
+    /// Our items that have no definite answer or are not completed.
     pub(super) in_progress: Usage,
     others: Others,
 }
 
 impl DistributionQueue {
-    /// Whether what it does next is for a person.
-    pub(super) fn serves_a_person(&self) -> bool {
+    /// Whether a manual request waits, in the backlog or in the plan.
+    pub(super) fn has_manual(&self) -> bool {
         self.backlog.is_some_and(|backlog| backlog.has_manual())
             || self.plan.as_ref().is_some_and(|plan| plan.has_manual)
     }
 
-    /// What it does next and when that is due; `None` where nothing waits, or what waits may not
-    /// go until something else happens.
+    /// The next step and when it is due; `None` if nothing waits, or nothing may be sent until
+    /// something else changes.
     pub(super) fn next_step(
         &self,
         now: Timestamp,
@@ -122,7 +121,7 @@ impl DistributionQueue {
         Some((step, self.not_before.map_or(at, |limit| at.max(limit))))
     }
 
-    /// From when on any of what waits may be sent, by rates and pools.
+    /// When the rates and pools permit at least one of the waiting items.
     fn room_at(
         &self,
         backlog: &Backlog,
@@ -131,16 +130,16 @@ impl DistributionQueue {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let Allowance { manual, automatic } = self.allowance(pools, gates, now);
-        let may_go = |waiting: usize, asked: usize, manual: usize, automatic: usize| {
-            (asked > 0 && manual > 0) || (waiting > asked && automatic > 0)
+        let permits = |waiting: usize, requested: usize, manual: usize, automatic: usize| {
+            (requested > 0 && manual > 0) || (waiting > requested && automatic > 0)
         };
-        let paths = may_go(
+        let paths = permits(
             backlog.items - backlog.wildcards,
             backlog.manual_paths,
             manual.paths,
             automatic.paths,
         );
-        let wildcards = may_go(
+        let wildcards = permits(
             backlog.wildcards,
             backlog.manual_wildcards,
             manual.wildcards,
@@ -151,7 +150,7 @@ impl DistributionQueue {
         paths_at.into_iter().chain(wildcards_at).min()
     }
 
-    /// What there is headroom for in the pools and in the day, by who asked.
+    /// The headroom in the pools and in the daily limit, for manual and automatic items.
     pub(super) fn allowance(
         &self,
         pools: &PoolLimits,
@@ -173,7 +172,7 @@ impl DistributionQueue {
         }
     }
 
-    /// Whether what waits has to wait for invalidations to complete.
+    /// Whether the waiting items have to wait until invalidations complete.
     pub(super) fn is_full(&self, pools: &PoolLimits, now: Timestamp) -> bool {
         let open = RateGates {
             paths_at: now,
@@ -184,7 +183,7 @@ impl DistributionQueue {
         backlog.is_some_and(|backlog| self.room_at(backlog, pools, &open, now).is_none())
     }
 
-    /// Takes a pool as full until then: what is not ours in it must be others'.
+    /// Treats a pool as full until a time: what is not ours in it must be others'.
     pub(super) fn mark_pool_full(&mut self, limit: Usage, pool: Pool, until: Timestamp) {
         match pool {
             Pool::Paths => {
@@ -198,7 +197,7 @@ impl DistributionQueue {
         self.others.until = until;
     }
 
-    /// Takes over what somebody saw of others, until somebody looks again.
+    /// Sets what others have in progress, until it is checked again.
     pub(super) fn set_others(&mut self, usage: Usage) {
         self.others = Others {
             usage,
@@ -206,7 +205,7 @@ impl DistributionQueue {
         };
     }
 
-    /// When what is taken for others' is no longer believed to be in progress.
+    /// When the assumption that others fill a pool expires.
     fn others_until(&self, now: Timestamp) -> Option<Timestamp> {
         let until = self.others.until;
         (now < until && until < Timestamp::MAX).then_some(until)
@@ -220,7 +219,7 @@ impl DistributionQueue {
         }
     }
 
-    /// Does what follows from the answer to its first unresolved batch.
+    /// Applies the answer to the first unresolved batch.
     pub(super) fn apply(&mut self, resolution: Resolution, limit: Usage) {
         let Some(answered) = self.unresolved.pop_front() else {
             return;
@@ -273,7 +272,7 @@ impl DistributionQueue {
         }
     }
 
-    /// Forgets what went wrong.
+    /// Clears the last failure.
     pub(super) fn succeed(&mut self) {
         self.failures = 0;
         self.not_before = None;
@@ -313,7 +312,7 @@ impl DistributionQueue {
     }
 }
 
-/// What an operator can do about a refusal.
+/// What an operator can do about an error.
 fn remedy(error: &CdnError) -> Option<&'static str> {
     match error {
         CdnError::Denied(_) => Some("grant cloudfront:CreateInvalidation on this distribution"),
@@ -322,7 +321,7 @@ fn remedy(error: &CdnError) -> Option<&'static str> {
 }
 
 impl RateGates {
-    /// When a call that takes so much may be made.
+    /// When a call with this many items may be made.
     fn open_at(&self, usage: Usage) -> Timestamp {
         let paths_at = (usage.paths > 0).then_some(self.paths_at);
         let wildcards_at = (usage.wildcards > 0).then_some(self.wildcards_at);
@@ -335,7 +334,7 @@ impl BatchingWindows {
         if backlog.has_manual() {
             return backlog.oldest;
         }
-        // Where our clock was set back, nothing waits longer for it than from now.
+        // The third term: if the clock is set back, nothing waits longer than `max_wait` from now.
         (backlog.newest + self.quiet)
             .min(backlog.oldest + self.max_wait)
             .min(now + self.max_wait)

@@ -1,4 +1,4 @@
-//! Whose turn it is, and what it may send.
+//! Tests which distribution has its turn next, and what it may send.
 
 use super::*;
 use crate::{
@@ -56,7 +56,7 @@ fn one(path: &str, manual: bool, millis: i64) -> Backlog {
     Backlog::of_one(&Item::parse(path).unwrap(), manual, at(millis))
 }
 
-/// These wait at a distribution, as the store would say.
+/// Sets a distribution's backlog, as if read from the store.
 fn wait(queues: &Queues, id: &str, waiting: &[Backlog]) {
     let backlog = waiting.iter().copied().reduce(Backlog::and);
     let read = DistributionBacklog {
@@ -106,11 +106,11 @@ fn failed(error: CdnError, next: NextStep, millis: i64) -> Resolution {
     })
 }
 
-/// Sends a batch in the turn of a distribution, and hears this.
+/// Sends a batch in a distribution's turn, which is answered with `resolution`.
 fn sends(queues: &Arc<Queues>, id: &str, millis: i64, resolution: Resolution) {
     let (mut turn, _) = begin(queues, id, millis).expect("a turn");
     turn.frozen(Unresolved::new(batch(id), at(millis)));
-    turn.calls();
+    turn.call_begins();
     turn.resolved(resolution);
 }
 
@@ -120,7 +120,7 @@ fn holds(queues: &Queues, id: &str, millis: i64) -> Vec<Hold> {
 }
 
 #[test]
-fn a_distribution_is_due_when_it_was_quiet() {
+fn a_distribution_is_due_after_a_quiet_period() {
     let queues = queues();
     assert_eq!(next(&queues, 0), Next::Idle);
     wait(&queues, "E1", &[event(0)]);
@@ -131,7 +131,7 @@ fn a_distribution_is_due_when_it_was_quiet() {
 }
 
 #[test]
-fn a_distribution_that_is_never_quiet_is_due_after_the_longest_wait() {
+fn a_distribution_that_is_never_quiet_is_due_after_max_wait() {
     let queues = queues();
     for millis in (0..10_000).step_by(500) {
         wait(&queues, "E1", &[event(0), event(millis)]);
@@ -141,7 +141,7 @@ fn a_distribution_that_is_never_quiet_is_due_after_the_longest_wait() {
 }
 
 #[test]
-fn people_are_due_at_once_and_go_first() {
+fn manual_requests_are_due_at_once_and_take_precedence() {
     let queues = queues();
     wait(&queues, "E1", &[event(0)]);
     wait(&queues, "E2", &[one("/b", true, 5_000)]);
@@ -149,7 +149,7 @@ fn people_are_due_at_once_and_go_first() {
 }
 
 #[test]
-fn turns_go_round() {
+fn distributions_take_turns() {
     let queues = queues();
     let mut order = Vec::new();
     for id in ["E1", "E2", "E3"] {
@@ -157,7 +157,7 @@ fn turns_go_round() {
     }
     for _ in 0..6 {
         let Next::Ready(id) = next(&queues, 10_000) else {
-            panic!("somebody is ready");
+            panic!("a distribution is ready");
         };
         let (turn, work) = begin(&queues, &id, 10_000).unwrap();
         assert!(matches!(work, Work::Plan(_)));
@@ -171,7 +171,7 @@ fn turns_go_round() {
 }
 
 #[test]
-fn a_refused_distribution_waits_and_delays_no_other() {
+fn a_refused_distribution_does_not_delay_others() {
     let queues = queues();
     wait(&queues, "E1", &[event(0)]);
     let denied = CdnError::Denied("no".to_owned());
@@ -195,14 +195,14 @@ fn a_refused_distribution_waits_and_delays_no_other() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_keeps_nothing_waiting() {
+fn a_clock_set_back_delays_nothing_beyond_max_wait() {
     let queues = queues();
     wait(&queues, "E1", &[event(3_600_000)]);
     assert_eq!(next(&queues, 0), Next::At(at(10_000)));
 }
 
 #[test]
-fn a_full_pool_stops_its_kind_and_leaves_people_their_reserve() {
+fn a_full_pool_holds_its_kind_of_items_except_for_the_manual_reserve() {
     let queues = queues();
     let wildcard = one("/w*", false, 0);
     queues.occupy("E1", usage(8, 0));
@@ -210,12 +210,12 @@ fn a_full_pool_stops_its_kind_and_leaves_people_their_reserve() {
     assert_eq!(next(&queues, 5_000), Next::Idle);
     assert!(queues.is_full("E1", at(5_000)));
     assert_eq!(holds(&queues, "E1", 5_000), [Hold::PoolFull]);
-    // Wildcards have a pool of their own,
+    // Wildcards have a pool of their own.
     wait(&queues, "E1", &[event(0), wildcard]);
     assert_eq!(next(&queues, 5_000), ready("E1"));
     queues.occupy("E1", usage(0, 2));
     assert_eq!(next(&queues, 5_000), Next::Idle);
-    // people a reserve,
+    // Manual requests have a reserve.
     wait(&queues, "E1", &[event(0), wildcard, one("/m", true, 0)]);
     assert_eq!(next(&queues, 5_000), ready("E1"));
     let (turn, Work::Plan(allowance)) = begin(&queues, "E1", 5_000).unwrap() else {
@@ -225,14 +225,14 @@ fn a_full_pool_stops_its_kind_and_leaves_people_their_reserve() {
     assert_eq!((manual.paths, manual.wildcards), (2, 1));
     assert_eq!((automatic.paths, automatic.wildcards), (0, 0));
     turn.done();
-    // and what completes makes room again.
+    // Completed invalidations make room again.
     wait(&queues, "E1", &[event(0)]);
     queues.release("E1", usage(1, 0));
     assert_eq!(next(&queues, 5_000), ready("E1"));
 }
 
 #[test]
-fn what_cloudfront_calls_full_is_full_until_somebody_looked_or_the_wait_is_over() {
+fn a_pool_that_cloudfront_reports_full_is_full_until_checked_or_until_the_pause_ends() {
     let queues = queues();
     wait(&queues, "E1", &[event(0)]);
     queues.occupy("E1", usage(3, 0));
@@ -257,7 +257,7 @@ fn what_cloudfront_calls_full_is_full_until_somebody_looked_or_the_wait_is_over(
 }
 
 #[test]
-fn what_the_rates_hold_back_goes_when_they_let_it() {
+fn items_wait_for_the_rate_of_their_kind() {
     let queues = queues();
     wait(&queues, "E1", &[one("/w*", false, 0)]);
     let mut closed = gates(at(5_000));
@@ -273,7 +273,7 @@ fn what_the_rates_hold_back_goes_when_they_let_it() {
 }
 
 #[test]
-fn a_pause_stops_what_it_names() {
+fn a_pause_holds_one_distribution_or_all() {
     let queues = queues();
     wait(&queues, "E1", &[event(0)]);
     wait(&queues, "E2", &[event(0)]);
@@ -292,7 +292,7 @@ fn a_pause_stops_what_it_names() {
 }
 
 #[test]
-fn what_has_no_answer_goes_before_anything_new() {
+fn unresolved_batches_are_sent_before_anything_new() {
     let queues = queues();
     wait(&queues, "E1", &[event(0)]);
     let batch = batch("E1");
@@ -307,7 +307,7 @@ fn what_has_no_answer_goes_before_anything_new() {
 }
 
 #[test]
-fn a_plan_waits_for_its_call_and_for_the_rates_that_it_needs() {
+fn a_plan_waits_for_a_call_and_for_the_rates_of_its_items() {
     let queues = queues();
     wait(&queues, "E1", &[event(0)]);
     let (turn, _) = begin(&queues, "E1", 1_000).unwrap();
@@ -320,20 +320,20 @@ fn a_plan_waits_for_its_call_and_for_the_rates_that_it_needs() {
     closed.paths_at = at(1_000);
     assert_eq!(queues.next(at(1_000), &closed, 0), ready("E1"));
     let (_, Work::Send(plan)) = begin(&queues, "E1", 1_000).unwrap() else {
-        panic!("it is sent");
+        panic!("the plan is sent");
     };
     assert_eq!(plan.items.len(), 1);
 }
 
 #[test]
-fn no_more_is_planned_than_there_are_calls_and_a_slow_plan_holds_up_nobody() {
+fn running_plans_are_limited_by_calls_but_a_slow_plan_delays_no_other() {
     let queues = queues();
     for id in ["E1", "E2"] {
         wait(&queues, id, &[event(0)]);
     }
     let one_call = |millis| queues.next(at(millis), &gates(at(millis)), 1);
     let Next::Ready(first) = one_call(1_000) else {
-        panic!("one may plan");
+        panic!("one distribution may plan");
     };
     let (_slow, _) = begin(&queues, &first, 1_000).unwrap();
     assert_eq!(one_call(1_000), Next::Planning(at(1_250)));
@@ -341,15 +341,15 @@ fn no_more_is_planned_than_there_are_calls_and_a_slow_plan_holds_up_nobody() {
 }
 
 #[test]
-fn a_turn_that_breaks_off_goes_back_and_what_it_may_have_sent_is_in_doubt() {
+fn a_dropped_turn_ends_and_a_batch_it_may_have_sent_is_in_doubt() {
     let queues = queues();
     wait(&queues, "E1", &[event(0)]);
     let (turn, _) = begin(&queues, "E1", 1_000).unwrap();
     drop(turn);
-    assert_eq!(next(&queues, 1_000), Next::At(at(2_000)), "after a rest");
+    assert_eq!(next(&queues, 1_000), Next::At(at(2_000)), "after a pause");
     let (mut turn, _) = begin(&queues, "E1", 2_000).unwrap();
     turn.frozen(Unresolved::new(batch("E1"), at(2_000)));
-    turn.calls();
+    turn.call_begins();
     drop(turn);
     let (_, Work::Resend(unresolved)) = begin(&queues, "E1", 3_000).unwrap() else {
         panic!("it is sent again");
@@ -358,12 +358,12 @@ fn a_turn_that_breaks_off_goes_back_and_what_it_may_have_sent_is_in_doubt() {
     let waiting = queues.take_stale().unwrap();
     assert!(
         waiting.distributions.contains("E1"),
-        "what waits is read anew"
+        "its backlog is read again"
     );
 }
 
 #[test]
-fn a_turn_that_the_store_fails_looks_for_what_it_forgot() {
+fn after_a_store_error_a_turn_looks_for_unknown_batches() {
     let queues = queues();
     wait(&queues, "E1", &[event(0)]);
     let (turn, _) = begin(&queues, "E1", 1_000).unwrap();
@@ -372,15 +372,15 @@ fn a_turn_that_the_store_fails_looks_for_what_it_forgot() {
     let (turn, _) = begin(&queues, "E1", 2_000).unwrap();
     assert!(turn.is_in_doubt());
     let forgotten = Unresolved::new(batch("E1"), at(1_000));
-    turn.found(vec![forgotten.clone()]);
-    let (turn, Work::Resend(found)) = begin(&queues, "E1", 2_000).unwrap() else {
-        panic!("it goes first");
+    turn.recovered(vec![forgotten.clone()]);
+    let (turn, Work::Resend(sent)) = begin(&queues, "E1", 2_000).unwrap() else {
+        panic!("the batch goes first");
     };
-    assert_eq!((found, turn.is_in_doubt()), (forgotten, false));
+    assert_eq!((sent, turn.is_in_doubt()), (forgotten, false));
 }
 
 #[test]
-fn halves_are_sent_in_order_and_a_dead_letter_frees_its_place() {
+fn halves_are_sent_in_order_and_a_dead_letter_frees_its_room() {
     let queues = queues();
     wait(&queues, "E1", &[event(0)]);
     let halves = [1, 2].map(|_| Unresolved::new(batch("E1"), at(0)));

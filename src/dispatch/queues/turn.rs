@@ -1,4 +1,4 @@
-//! A distribution's turn: until it ends there is no other, and it always ends.
+//! A distribution's turn: it has one at a time, and every turn ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,28 +18,29 @@ use crate::{
     ports::StoreError,
 };
 
-/// What a distribution does in its turn.
+/// The work of a turn.
 #[derive(Debug)]
 pub(in crate::dispatch) enum Work {
-    /// Sends an unresolved batch again, unchanged.
+    /// Send an unresolved batch again, unchanged.
     Resend(Unresolved),
-    /// Freezes a plan and sends it.
+    /// Freeze a plan and send it.
     Send(Planned),
-    /// Plans what waits, within this.
+    /// Plan the waiting items, within this allowance.
     Plan(Allowance),
 }
 
-/// How long a distribution rests whose turn ended without saying how.
-const REST: Duration = Duration::from_secs(1);
+/// How long a distribution pauses after a turn that found no room or was dropped.
+const PAUSE: Duration = Duration::from_secs(1);
 
-/// The guard of a turn. Dropped without one of the endings below, as by a panic, it gives the turn
-/// back: what waits goes on waiting, and a batch that may have been sent is in doubt.
+/// The guard of a turn. If it is dropped without one of the endings below, for example by a panic,
+/// the turn ends as well: waiting items keep waiting, and a batch that may have been sent is marked
+/// as in doubt.
 #[derive(Debug)]
 pub(in crate::dispatch) struct Turn {
     queues: Arc<Queues>,
     distribution_id: String,
     began: Timestamp,
-    /// A call is being made.
+    /// Whether the call has begun.
     calling: bool,
     ended: bool,
 }
@@ -59,12 +60,12 @@ impl Turn {
         &self.distribution_id
     }
 
-    /// From now on the batch may have been sent.
-    pub(in crate::dispatch) fn calls(&mut self) {
+    /// Notes that from now on the batch may have been sent.
+    pub(in crate::dispatch) fn call_begins(&mut self) {
         self.calling = true;
     }
 
-    /// Notes that its plan is frozen: a batch without an answer, which the turn goes on to send.
+    /// Adds the batch that the plan was frozen into. The turn continues with its call.
     pub(in crate::dispatch) fn frozen(&self, unresolved: Unresolved) {
         let usage = unresolved.batch.usage();
         self.queues.with(&self.distribution_id, |queue| {
@@ -74,7 +75,7 @@ impl Turn {
         self.queues.mark(&self.distribution_id);
     }
 
-    /// Whether an earlier write's outcome was not known.
+    /// Whether an earlier write had an unknown outcome.
     pub(in crate::dispatch) fn is_in_doubt(&self) -> bool {
         let mut in_doubt = false;
         self.queues
@@ -82,26 +83,26 @@ impl Turn {
         in_doubt
     }
 
-    /// Ends with the answer to the batch that was sent.
+    /// Ends the turn with the answer to its batch.
     pub(in crate::dispatch) fn resolved(mut self, resolution: Resolution) {
         let limit = self.queues.pools.limit;
         self.end(|queue| queue.apply(resolution, limit));
         self.queues.mark(&self.distribution_id);
     }
 
-    /// Ends with a plan that waits for its call.
+    /// Ends the turn with a plan that waits until its call may be made.
     pub(in crate::dispatch) fn planned(mut self, plan: Planned) {
         self.end(|queue| queue.plan = Some(plan));
     }
 
-    /// Ends with nothing to send: what waits has no room, for a moment.
-    pub(in crate::dispatch) fn nothing(mut self, now: Timestamp) {
-        self.end(|queue| queue.not_before = Some(now + REST));
+    /// Ends the turn without a plan: there is no room for any waiting item at the moment.
+    pub(in crate::dispatch) fn no_room(mut self, now: Timestamp) {
+        self.end(|queue| queue.not_before = Some(now + PAUSE));
         self.queues.mark(&self.distribution_id);
     }
 
-    /// Ends with batches that the store has and nobody remembered.
-    pub(in crate::dispatch) fn found(mut self, forgotten: Vec<Unresolved>) {
+    /// Ends the turn with batches that were in the store but not in the queue.
+    pub(in crate::dispatch) fn recovered(mut self, forgotten: Vec<Unresolved>) {
         self.end(|queue| {
             queue.in_doubt = false;
             for unresolved in forgotten {
@@ -111,19 +112,19 @@ impl Turn {
         });
     }
 
-    /// Ends because the plan no longer fits: it is made anew.
-    pub(in crate::dispatch) fn plans_again(mut self) {
+    /// Ends the turn because its plan no longer fits the daily limit. A new one is made.
+    pub(in crate::dispatch) fn replan(mut self) {
         self.end(|_| {});
         self.queues.mark(&self.distribution_id);
     }
 
-    /// Ends because nothing more is to be done.
+    /// Ends the turn successfully, without a call.
     pub(in crate::dispatch) fn done(mut self) {
         self.end(super::queue::DistributionQueue::succeed);
         self.queues.mark(&self.distribution_id);
     }
 
-    /// Ends because the store failed: tried again after `pause`.
+    /// Ends the turn because of a store error; the distribution tries again after a pause.
     pub(in crate::dispatch) fn store_failed(mut self, error: &StoreError, now: Timestamp) {
         let pause = pause_after(error);
         self.end(|queue| {
@@ -155,9 +156,9 @@ impl Drop for Turn {
         if self.ended {
             return;
         }
-        let (calling, rested_at) = (self.calling, self.began + REST);
+        let (calling, not_before) = (self.calling, self.began + PAUSE);
         self.end(|queue| {
-            queue.not_before = Some(rested_at);
+            queue.not_before = Some(not_before);
             if calling && let Some(sent) = queue.unresolved.front_mut() {
                 sent.in_doubt = true;
             }

@@ -1,4 +1,4 @@
-//! SQL of how much waits at each distribution: written with what waits, never counted.
+//! SQL for the backlog of each distribution: counters that are updated with the waiting items.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::{
     ports::StoreError,
 };
 
-/// Waiting items by distribution, as they are added.
+/// Counts added items by distribution.
 #[derive(Default)]
 pub(super) struct Counts(HashMap<String, Count>);
 
@@ -36,7 +36,7 @@ impl Counts {
     }
 }
 
-/// Adds what has begun to wait.
+/// Adds items that now wait.
 pub(super) async fn add(connection: &mut SqliteConnection, counts: &Counts) -> sqlx::Result<()> {
     for (distribution_id, count) in &counts.0 {
         let upsert = "INSERT INTO backlogs \
@@ -58,12 +58,12 @@ pub(super) async fn add(connection: &mut SqliteConnection, counts: &Counts) -> s
     Ok(())
 }
 
-/// Takes out what a batch has just covered.
+/// Subtracts the items that a batch has just covered.
 pub(super) async fn take(connection: &mut SqliteConnection, batch: i64) -> sqlx::Result<()> {
     change_by_batch(connection, batch, -1).await
 }
 
-/// Puts back what a batch covers, before it no longer does.
+/// Adds the items that a batch covers, before it is dissolved.
 pub(super) async fn give_back(connection: &mut SqliteConnection, batch: i64) -> sqlx::Result<()> {
     change_by_batch(connection, batch, 1).await
 }
@@ -95,7 +95,8 @@ pub(super) async fn read(
     readers: &SqlitePool,
     distributions: Option<&[String]>,
 ) -> Result<Vec<DistributionBacklog>, StoreError> {
-    // The ends of the index of waiting items say since when; two each, as people's stand first.
+    // Oldest and newest are the ends of the index of waiting items. There are two of each, because
+    // the index has manual items first.
     let mut select = QueryBuilder::<Sqlite>::new("SELECT *");
     for (name, manual, order) in [
         ("manual_oldest", 1, "ASC"),

@@ -1,4 +1,4 @@
-//! SQL of what waits, of frozen batches, of attempts, and of invalidations to follow.
+//! SQL for waiting items, frozen batches, attempts, and invalidations in progress.
 
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
@@ -30,7 +30,7 @@ pub(super) async fn waiting(
     let select = "SELECT seq, change, item, manual, accepted_at FROM targets \
                   WHERE batch IS NULL AND distribution_id = ? \
                   ORDER BY manual DESC, accepted_at, seq LIMIT ?";
-    // One by one: a row weighs far more than what is kept of it, and there may be many.
+    // Streamed: there may be many rows, and a row is much larger than the value read from it.
     let mut rows = sqlx::query(select)
         .bind(distribution_id)
         .bind(signed(limit))
@@ -65,7 +65,7 @@ pub(super) async fn freeze(
     let seq = insert(connection, &batch, status, None, now).await?;
     let pairs = covered.iter().map(|one| (one.target, one.position));
     let pairs: Vec<_> = pairs.collect();
-    // The row of targets is found by its number, for each element of the list.
+    // For each element of the list, the target is found by its primary key.
     let cover = "UPDATE targets SET batch = ?, position = covering.position \
                  FROM (SELECT value ->> 0 AS seq, value ->> 1 AS position FROM json_each(?)) \
                  AS covering WHERE targets.seq = covering.seq";

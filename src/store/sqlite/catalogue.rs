@@ -1,4 +1,4 @@
-//! SQL of the kept catalogue, and of what it proves to have been mapped wrongly.
+//! SQL for the saved catalogue, and for changes to map again after it has changed.
 
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
@@ -22,7 +22,7 @@ pub(super) async fn read(
     readers: &SqlitePool,
     known: Option<Revision>,
 ) -> Result<Option<KeptCatalogue>, StoreError> {
-    // One snapshot: the distributions have to be those of the revision.
+    // One snapshot, so that the distributions belong to the revision.
     let mut snapshot = readers.begin().await?;
     let kept = sqlx::query("SELECT revision, read_since, cache_policies FROM catalogue")
         .fetch_optional(&mut *snapshot)
@@ -87,7 +87,7 @@ pub(super) async fn keep(
 }
 
 async fn note_late(connection: &mut SqliteConnection, late: &LateDistribution) -> sqlx::Result<()> {
-    // From the end backwards: it stops at the first that is older.
+    // Searches backwards from the end, and stops at the first older one.
     let before = "SELECT seq FROM changes WHERE accepted_at < ? ORDER BY seq DESC LIMIT 1";
     let after: Option<i64> = sqlx::query_scalar(before)
         .bind(micros(late.search_from()))
@@ -145,8 +145,8 @@ pub(super) async fn changes_to_remap(
     read_all("changes", "seq", &rows, journal::change)
 }
 
-/// What the change needs already is left as it is, whatever became of it: it was covered after
-/// the change was accepted.
+/// Items that a change already has stay as they are, whatever their state: if they were covered, it
+/// was after the change was accepted.
 pub(super) async fn record_remap(
     connection: &mut SqliteConnection,
     remap: Remap,
@@ -169,7 +169,7 @@ pub(super) async fn record_remap(
         if mapping == Mapping::default() {
             continue;
         }
-        // It was said to need nothing here, or nothing at all.
+        // The change was recorded as skipped, for this distribution or for all.
         let delete = "DELETE FROM skips WHERE change = ? \
                       AND (distribution_id IS NULL OR distribution_id = ?)";
         sqlx::query(delete)
@@ -187,7 +187,7 @@ pub(super) async fn record_remap(
     Ok(())
 }
 
-/// The items of a change at a distribution, and the whys of its dead letters there.
+/// A change's items at a distribution, and the reasons of its dead letters there.
 async fn known_of(
     connection: &mut SqliteConnection,
     change: i64,

@@ -1,11 +1,11 @@
-//! SQL of the signing certificates that outlive a restart.
+//! SQL for the signing certificates that are kept across restarts.
 
 use jiff::Timestamp;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::columns::micros;
 
-/// As many as are kept in memory.
+/// The same number as in memory.
 const MOST: i64 = 64;
 
 pub(super) async fn read(readers: &SqlitePool, url: &str) -> sqlx::Result<Option<String>> {
@@ -15,7 +15,7 @@ pub(super) async fn read(readers: &SqlitePool, url: &str) -> sqlx::Result<Option
         .await
 }
 
-/// Keeps one; the one that was kept first makes room.
+/// Saves a certificate, and deletes the oldest ones beyond the limit.
 pub(super) async fn keep(
     connection: &mut SqliteConnection,
     url: String,

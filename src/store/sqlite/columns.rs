@@ -1,4 +1,4 @@
-//! How values stand in columns.
+//! Conversions between columns and values.
 
 use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::ports::StoreError;
 
-/// Reads rows of `table`; one that cannot be read is named by its `key` column.
+/// Reads rows of `table`. The error for an unreadable row names it by its `key` column.
 pub(super) fn read_all<T>(
     table: &'static str,
     key: &'static str,
@@ -18,7 +18,7 @@ pub(super) fn read_all<T>(
         .collect()
 }
 
-/// Reads a row of `table`, which is named by its `key` column where it cannot be read.
+/// Reads a row of `table`. The error for an unreadable row names it by its `key` column.
 pub(super) fn read_one<T>(
     table: &'static str,
     key: &'static str,
@@ -45,17 +45,14 @@ pub(super) fn time(micros: i64) -> sqlx::Result<Timestamp> {
     Timestamp::from_microsecond(micros).map_err(decode)
 }
 
-/// A column of microseconds as a time, where there may be none.
 pub(super) fn optional_time(micros: Option<i64>) -> sqlx::Result<Option<Timestamp>> {
     micros.map(time).transpose()
 }
 
-/// A text column as a UUID.
 pub(super) fn uuid(text: &str) -> sqlx::Result<Uuid> {
     text.parse().map_err(decode)
 }
 
-/// A text column as anything that is written as text.
 pub(super) fn parsed<T>(text: &str) -> sqlx::Result<T>
 where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
@@ -63,22 +60,20 @@ where
     text.parse().map_err(decode)
 }
 
-/// A count or a number, which is never negative.
+/// A count, which is never negative.
 pub(super) fn unsigned(number: i64) -> u64 {
     number.try_into().unwrap_or(0)
 }
 
-/// A column that counts something.
 pub(super) fn count(row: &SqliteRow, column: &'static str) -> sqlx::Result<usize> {
     usize::try_from(row.try_get::<i64, _>(column)?).map_err(decode)
 }
 
-/// A limit or a position as `SQLite` takes it.
 pub(super) fn signed(number: usize) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// A column that does not hold what it should.
+/// The error for a column with an unexpected value.
 pub(super) fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::Decode(Box::new(error))
 }

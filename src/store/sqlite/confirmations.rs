@@ -1,4 +1,4 @@
-//! SQL of subscriptions: those to confirm, and those that ended.
+//! SQL for subscriptions: unconfirmed ones and ended ones.
 
 use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
@@ -36,7 +36,7 @@ pub(super) async fn record(
     result: ConfirmationResult,
 ) -> sqlx::Result<()> {
     if matches!(result, ConfirmationResult::Confirmed(_)) {
-        goes_on(connection, &confirmation.topic, confirmation.signed_at).await?;
+        continues(connection, &confirmation.topic, confirmation.signed_at).await?;
     }
     let (state, due_at, detail) = match result {
         ConfirmationResult::Confirmed(arn) => ("confirmed", confirmation.due_at, arn),
@@ -57,7 +57,7 @@ pub(super) async fn record(
     Ok(())
 }
 
-/// Notes that the subscription to a topic ended.
+/// Records that the subscription to a topic has ended.
 pub(super) async fn end(
     connection: &mut SqliteConnection,
     message: &NewMessage,
@@ -72,8 +72,8 @@ pub(super) async fn end(
     Ok(())
 }
 
-/// Notes that something was published to a topic at this time, and came.
-pub(super) async fn goes_on(
+/// Removes a topic's ended subscription if a message was published and received after its end.
+pub(super) async fn continues(
     connection: &mut SqliteConnection,
     topic: &TopicArn,
     signed_at: Timestamp,

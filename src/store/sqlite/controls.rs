@@ -1,4 +1,4 @@
-//! SQL of what holds sending back: pauses, backoffs, and the day's limit.
+//! SQL for pauses, backoffs, and the daily limit.
 
 use jiff::civil::Date;
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
@@ -9,7 +9,7 @@ use crate::{
     ports::StoreError,
 };
 
-/// Stands for all distributions among those that are paused.
+/// Stands for all distributions in the table `paused`.
 const ALL: &str = "";
 
 pub(super) async fn read(readers: &SqlitePool, day: Date) -> Result<Controls, StoreError> {

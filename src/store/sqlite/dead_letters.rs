@@ -1,4 +1,4 @@
-//! SQL of dead letters, and of letting them try again.
+//! SQL for dead letters and their replay.
 
 use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
@@ -49,8 +49,8 @@ fn dead_letter(row: &SqliteRow) -> sqlx::Result<DeadLetter> {
     })
 }
 
-/// An item that `CloudFront` refused waits again with all its changes. One that mapping could
-/// not allow is mapped again with its whole change, unless that went elsewhere already.
+/// If CloudFront rejected the item, it waits again for all its changes. If mapping could not produce
+/// an item, the whole change is mapped again, unless it has items elsewhere.
 pub(super) async fn replay_item(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<bool> {
     let wait_again = "UPDATE targets SET batch = NULL, position = NULL \
                       WHERE (batch, position) IN (SELECT batch_items.batch, batch_items.position \
@@ -79,7 +79,7 @@ pub(super) async fn replay_item(connection: &mut SqliteConnection, id: i64) -> s
         .bind(id)
         .fetch_optional(&mut *connection)
         .await?;
-    // Mapping writes them anew, for every distribution, where nothing has changed.
+    // If nothing has changed, mapping creates them again, for every distribution.
     sqlx::query("DELETE FROM dead_letters WHERE change = ?")
         .bind(change)
         .execute(connection)

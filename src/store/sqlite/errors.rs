@@ -1,4 +1,4 @@
-//! What SQLite's errors mean for whoever asked the store.
+//! Classifies SQLite's errors.
 
 use crate::ports::StoreError;
 
@@ -13,8 +13,8 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Whether the disk, and not a statement, is at fault. By SQLite's primary result codes: readonly,
-/// ioerr, corrupt, full, cantopen, notadb. Without a code the connection itself is gone.
+/// Whether the disk is at fault, not a statement, by SQLite's primary result codes: READONLY, IOERR,
+/// CORRUPT, FULL, CANTOPEN, NOTADB. Without a code, the connection itself is gone.
 pub(super) fn is_disk_fault(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error

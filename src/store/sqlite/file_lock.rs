@@ -1,4 +1,4 @@
-//! The store's file: private to its owner, and held against a second service.
+//! Locks the store's file against a second service, and creates it readable only by its owner.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -11,10 +11,10 @@ use anyhow::Context as _;
 
 use crate::store::OpenError;
 
-/// Holds a store's file for as long as it lives.
+/// Holds the lock until it is dropped.
 ///
-/// The lock is on a file beside the store: SQLite locks the store's own file in a way that any
-/// other opening and closing of it in this process would undo.
+/// The lock is on a file next to the store, because SQLite locks the store's own file with POSIX
+/// locks, which this process would lose as soon as it closed another descriptor of that file.
 #[derive(Debug)]
 pub(super) struct FileLock(
     #[expect(dead_code, reason = "the lock lasts as long as the open file")] File,
@@ -39,8 +39,8 @@ impl FileLock {
     }
 }
 
-/// Opens a file for writing. A new one is readable to its owner alone: it will hold keys and
-/// Tokens. SQLite gives the files beside a store the same mode.
+/// Opens a file for writing. A new one is readable only by its owner, because it will contain object
+/// keys and subscription tokens. SQLite gives the store's other files the same mode.
 pub(super) fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)

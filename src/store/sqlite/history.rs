@@ -1,4 +1,4 @@
-//! SQL of what people ask: requests, invalidations, and why.
+//! SQL for the API's reads: requests, invalidations, and the reasons for their items.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ pub(super) async fn request(
     readers: &SqlitePool,
     id: Uuid,
 ) -> Result<Option<RequestView>, StoreError> {
-    // One snapshot: between two statements a batch may be requeued.
+    // One snapshot, because a batch may be requeued between two statements.
     let mut snapshot = readers.begin().await?;
     let Some(row) = sqlx::query("SELECT seq, accepted_at FROM requests WHERE id = ?")
         .bind(id.to_string())
@@ -99,7 +99,7 @@ async fn skips_of_request(
     rows.iter().map(skipped).collect()
 }
 
-/// Why some of a request can never be done, from mapping or from CloudFront.
+/// Why parts of a request can never be done, according to mapping or CloudFront.
 async fn errors_of_request(
     snapshot: &mut SqliteConnection,
     request: i64,
@@ -123,7 +123,7 @@ pub(super) async fn invalidations(
     readers: &SqlitePool,
     query: &InvalidationQuery,
 ) -> Result<Vec<InvalidationSummary>, StoreError> {
-    // Only the conditions that are asked for, so that the right index serves them.
+    // Only the conditions that apply, so that SQLite can use the right index.
     let mut select = QueryBuilder::<Sqlite>::new("SELECT * FROM batches WHERE true");
     if let Some(distributions) = &query.distributions {
         let mut list = select.push(" AND distribution_id IN (").separated(", ");
@@ -209,7 +209,7 @@ fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
     })
 }
 
-/// The changes behind a batch, by the position of the item that covers them.
+/// The changes behind a batch, by the position of the item that covers each.
 async fn whys(
     snapshot: &mut SqliteConnection,
     batch: i64,

@@ -1,4 +1,4 @@
-//! SQL of the journal: taking in, reading back, and recording what became of changes.
+//! SQL for the journal: adding messages and requests, reading changes, and recording their mapping.
 
 use std::collections::HashMap;
 
@@ -26,16 +26,16 @@ use crate::{
     ports::StoreError,
 };
 
-/// Rows in one INSERT: SQLite takes 32,766 bound values.
+/// The most rows in one INSERT: SQLite permits 32,766 bound values.
 const ROWS: usize = 2_000;
 
-/// Something to take into the journal.
+/// An entry for the journal.
 pub(super) enum Intake {
     Message(NewMessage),
     Request(NewRequest),
 }
 
-/// Takes in all of `intakes`, and says of each whether it was new.
+/// Adds all `intakes`, and returns for each whether it was new.
 pub(super) async fn accept(
     connection: &mut SqliteConnection,
     intakes: &[Intake],
@@ -46,7 +46,7 @@ pub(super) async fn accept(
     let mut requests = insert_requests(connection, intakes).await?.into_iter();
     for intake in intakes {
         acceptances.push(match intake {
-            // Taken out of the map, so that a repeat in the same group is one, too.
+            // Removed from the map, so that a second copy in the same group is a duplicate.
             Intake::Message(message) => match messages.remove(&identity(message)) {
                 Some(seq) => {
                     new.add_message(seq, message);
@@ -56,8 +56,8 @@ pub(super) async fn accept(
             },
             Intake::Request(request) => {
                 if let Some(seq) = requests.next() {
-                    let of = |path| NewChange::Item(seq, request, path);
-                    new.changes.extend(request.items.iter().map(of));
+                    let change = |item| NewChange::Item(seq, request, item);
+                    new.changes.extend(request.items.iter().map(change));
                 }
                 Acceptance::New
             }
@@ -114,7 +114,7 @@ fn kind(content: &Content) -> &'static str {
     }
 }
 
-/// Inserts the requests and returns their numbers, in order. People are few: one by one.
+/// Inserts the requests one by one (there are few), and returns their numbers in order.
 async fn insert_requests(
     connection: &mut SqliteConnection,
     intakes: &[Intake],
@@ -138,7 +138,7 @@ async fn insert_requests(
     Ok(seqs)
 }
 
-/// What the new messages and requests bring with them.
+/// The rows that follow from new messages and requests.
 #[derive(Default)]
 struct NewRows<'a> {
     changes: Vec<NewChange<'a>>,
@@ -200,7 +200,7 @@ impl<'a> NewRows<'a> {
             confirmations::end(connection, message).await?;
         }
         for (topic, signed_at) in &self.newest {
-            confirmations::goes_on(connection, topic, *signed_at).await?;
+            confirmations::continues(connection, topic, *signed_at).await?;
         }
         Ok(())
     }
@@ -226,7 +226,7 @@ async fn insert_changes(
                 .push_bind(None::<&str>)
                 .push_bind(None::<&str>)
                 .push_bind(micros(message.accepted_at)),
-            NewChange::Item(seq, request, path) => row
+            NewChange::Item(seq, request, item) => row
                 .push_bind(None::<i64>)
                 .push_bind(*seq)
                 .push_bind(None::<&str>)
@@ -234,7 +234,7 @@ async fn insert_changes(
                 .push_bind(None::<&str>)
                 .push_bind(None::<i64>)
                 .push_bind(request.distribution_id.as_str())
-                .push_bind(path.as_str())
+                .push_bind(item.as_str())
                 .push_bind(micros(request.accepted_at)),
         };
     });
@@ -242,7 +242,7 @@ async fn insert_changes(
     Ok(())
 }
 
-/// Selects changes with what brought them; the rest of the statement says which.
+/// Selects changes with the ids of their messages and requests. Callers append the conditions.
 pub(super) fn select_changes() -> QueryBuilder<Sqlite> {
     QueryBuilder::new(
         "SELECT changes.seq, changes.accepted_at, bucket, object_key, distribution_id, path, \
@@ -254,7 +254,7 @@ pub(super) fn select_changes() -> QueryBuilder<Sqlite> {
 
 pub(super) async fn unseen(readers: &SqlitePool, limit: usize) -> Result<Vec<Change>, StoreError> {
     let mut select = select_changes();
-    // SQLite uses a partial index only where the query repeats its condition.
+    // SQLite uses a partial index only if the query repeats the index's condition.
     select
         .push("WHERE state = 0 AND state < 2 ORDER BY request IS NULL, changes.seq LIMIT ")
         .push_bind(signed(limit));
@@ -283,7 +283,7 @@ pub(super) async fn unmapped(readers: &SqlitePool) -> Result<Unmapped, StoreErro
     if count == 0 {
         return Ok(Unmapped::default());
     }
-    // The first of each kind: numbers grow with time, within a kind.
+    // The first of each kind: within a kind, numbers grow with time.
     let oldest = "SELECT min(accepted_at) FROM changes WHERE seq IN \
                   (SELECT min(seq) FROM changes WHERE state < 2 GROUP BY state, request IS NULL)";
     let oldest = sqlx::query_scalar(oldest).fetch_one(readers).await?;
@@ -334,7 +334,7 @@ pub(super) async fn record_mapping(
     insert_mapped(connection, &mapped).await
 }
 
-/// Inserts what changes lead to.
+/// Inserts the targets, skips and dead letters of mapped changes.
 pub(super) async fn insert_mapped(
     connection: &mut SqliteConnection,
     mapped: &[(Change, Mapping)],

@@ -1,4 +1,4 @@
-//! The leader's verbs, behind a handle that carries its epoch.
+//! The leader's handle, which carries its epoch.
 
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
@@ -25,10 +25,9 @@ use crate::{
     },
 };
 
-/// A leader's handle to the file.
 pub(super) struct SqliteLeader {
     database: Database,
-    /// One file has one process, whose epoch nothing can end: it is carried, and never checked.
+    /// Never checked: one file has one process, so the leader never changes.
     _epoch: Epoch,
 }
 

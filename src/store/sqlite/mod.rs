@@ -1,4 +1,4 @@
-//! The store in a local SQLite file: writes go through the one writer, reads through a small pool.
+//! The store in a local SQLite file: one connection writes, a small pool reads.
 
 mod backlogs;
 mod batches;
@@ -33,7 +33,7 @@ use self::{
 use super::OpenError;
 use crate::{ports::Clock, shutdown::Tasks, telemetry::Health};
 
-/// Reads run beside the writer and never wait for it.
+/// In WAL mode, readers never wait for the writer.
 const READERS: u32 = 4;
 
 pub struct SqliteStore {
@@ -42,7 +42,7 @@ pub struct SqliteStore {
     _lock: FileLock,
 }
 
-/// The ways to the file. Cheap to clone.
+/// The connections to the file. Cheap to clone.
 #[derive(Clone)]
 struct Database {
     writer: Writer,
@@ -50,9 +50,8 @@ struct Database {
     clock: Arc<dyn Clock>,
 }
 
-/// Opens the store, makes or migrates its schema, and starts its writer.
-///
-/// The writer runs among `tasks` until [`SqliteStore::close`].
+/// Opens the store, creates or migrates its schema, and starts its writer, which runs in `tasks`
+/// until [`SqliteStore::close`].
 pub async fn open(
     path: &Path,
     clock: Arc<dyn Clock>,
@@ -86,7 +85,7 @@ async fn connect(
         // NORMAL may lose acknowledged commits when the power fails.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(false)
-        // Only an operator's own sqlite3 can hold us up; the writer has nothing better to do.
+        // Only an operator's sqlite3 can hold a lock on the file.
         .busy_timeout(Duration::from_mins(1));
     let mut connection = options.connect().await?;
     migrations()
@@ -95,7 +94,7 @@ async fn connect(
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(Duration::from_secs(5))
-        // Not opened read-only: such a connection cannot always join a WAL.
+        // Not opened read-only: a read-only connection cannot always open a WAL.
         .connect_lazy_with(
             options
                 .clone()
@@ -111,7 +110,7 @@ async fn connect(
 }
 
 impl SqliteStore {
-    /// Commits what was handed to the writer and closes the file. Every verb fails afterwards.
+    /// Commits everything that the writer has accepted, and closes the file. Every later call fails.
     pub async fn close(&self) {
         self.tasks.end().await;
         self.database.readers.close().await;

@@ -1,4 +1,4 @@
-//! The verbs that are open to every process: intake, operations, history, catalogue, certificates.
+//! The ports that do not need the leader: intake, operations, history, catalogue, certificates.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl IntakeStore for SqliteStore {
 }
 
 impl LeaderStore for SqliteStore {
-    /// The file serves this process alone, so nobody can take the lead away.
+    /// Only this process uses the file, so it is always the leader.
     fn lead(&self, epoch: Epoch) -> Arc<dyn DispatchStore> {
         Arc::new(SqliteLeader::new(self.database.clone(), epoch))
     }

@@ -1,4 +1,4 @@
-//! SQL of what followed from an attempt: the batch's next step, in one transaction.
+//! SQL for the outcome of an attempt and the batch's next step, in one transaction.
 
 use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection};

@@ -1,15 +1,15 @@
-//! SQL of forgetting: history goes in small steps, and never what is open.
+//! SQL for retention: deletes old history in small steps, but never unfinished work.
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::columns::micros;
 
-/// Rows of a kind in one step: a step must not hold up the intake.
+/// The most rows per table in one step: a step must not delay intake.
 const STEP: i64 = 500;
 
-/// A condition for rows older than `?1`. Numbers grow with time: the first row that is new
-/// enough ends the search, so a look that finds nothing costs nothing.
+/// A condition for rows older than `?1`. Row numbers grow with time, so the search ends at the first
+/// row that is new enough, and is cheap if there is nothing to delete.
 macro_rules! older {
     ($table:literal, $time:literal) => {
         concat!(
@@ -23,9 +23,9 @@ macro_rules! older {
     };
 }
 
-/// Deletes some of what is older than `cutoff`; true where there may be more. Children go
-/// before what they refer to. Dead letters stay until somebody drops them, and with them the
-/// changes that they are about.
+/// Deletes some rows older than `cutoff`, and returns whether there may be more. Rows are deleted
+/// before those that they refer to. Dead letters and their changes stay until an operator drops
+/// them.
 pub(super) async fn prune(
     connection: &mut SqliteConnection,
     cutoff: Timestamp,

@@ -1,4 +1,4 @@
-//! The one writer: everything that arrives while a commit is under way shares the next one.
+//! The only writer. Intakes that arrive during a commit share the next one.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -19,31 +19,31 @@ use crate::{
     telemetry::Health,
 };
 
-/// How many may wait for the next commit; those behind them wait to get in.
+/// How many jobs the queue holds. When it is full, senders wait.
 const QUEUE: usize = 4_096;
-/// How many intakes share a commit at most.
+/// The most jobs that are taken from the queue at once.
 const GROUP: usize = 1_024;
-/// How long to leave a refusing disk alone before trying it again.
+/// How long to wait before a failed disk is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// When a write that does not come back is called stuck: as long as a request waits for it.
+/// When a running write is reported as stuck: after the deadline of a request.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// A write that is a transaction of its own.
-type Work =
+/// A write in a transaction of its own.
+type TransactionBody =
     Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<()>> + Send>;
 
 enum Job {
     Accept(Intake, oneshot::Sender<Result<Acceptance, StoreError>>),
-    Transact(Work, oneshot::Sender<Result<(), StoreError>>),
+    Transact(TransactionBody, oneshot::Sender<Result<(), StoreError>>),
 }
 
-/// The way to the writer. Cheap to clone.
+/// Sends jobs to the writer's task. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Writer(mpsc::Sender<Job>);
 
 impl Writer {
-    /// Starts the writer on a connection that nobody else writes with. When its tasks are told to
-    /// stop, it commits what was handed to it before and ends.
+    /// Starts the writer on its own connection. When its tasks are told to stop, it commits the queued
+    /// jobs and ends.
     pub(super) fn start(
         options: SqliteConnectOptions,
         connection: SqliteConnection,
@@ -65,13 +65,13 @@ impl Writer {
         Self(jobs)
     }
 
-    /// Takes something into the journal, in a commit that it may share with others.
+    /// Adds an entry to the journal, in a commit that it may share with others.
     pub(super) async fn accept(&self, intake: Intake) -> Result<Acceptance, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Accept(intake, reply), answer).await
     }
 
-    /// Runs `work` as one transaction, and returns what it found once that is committed.
+    /// Runs `work` as one transaction, and returns its result once that is committed.
     pub(super) async fn transact<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -81,7 +81,7 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let (give, found) = oneshot::channel();
-        let work: Work = Box::new(move |connection| {
+        let work: TransactionBody = Box::new(move |connection| {
             Box::pin(async move {
                 let _ = give.send(work(connection).await?);
                 Ok(())
@@ -104,7 +104,7 @@ impl Writer {
 struct WriterTask {
     queue: mpsc::Receiver<Job>,
     options: SqliteConnectOptions,
-    /// `None` while the disk refuses.
+    /// `None` while the disk fails.
     connection: Option<SqliteConnection>,
     clock: Arc<dyn Clock>,
     health: Health,
@@ -123,18 +123,18 @@ impl WriterTask {
                     0 => break,
                     _ => self.work(std::mem::take(&mut jobs)).await,
                 },
-                // From here on nothing new is taken, and what is queued is still committed.
+                // From now on nothing new is accepted. Queued jobs are still committed.
                 () = self.stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
         }
         if let Some(connection) = self.connection
             && let Err(error) = connection.close().await
         {
-            tracing::warn!(%error, "the store did not close cleanly; the next start will recover it");
+            tracing::warn!(%error, "the store did not close cleanly; SQLite recovers it at the next start");
         }
     }
 
-    /// Commits all intakes together, then every other write by itself.
+    /// Commits all intakes together, then every other write separately.
     async fn work(&mut self, jobs: Vec<Job>) {
         let mut intakes = Vec::new();
         let mut replies = Vec::new();
@@ -151,7 +151,7 @@ impl WriterTask {
         if !intakes.is_empty() {
             let result = self.commit_intakes(&intakes).await;
             for (at, reply) in replies.into_iter().enumerate() {
-                // Whoever no longer waits was told 503 and may come again.
+                // A caller that no longer waits has been answered with 503 and may retry.
                 let _ = reply.send(result.as_ref().map(|all| all[at]).map_err(Clone::clone));
             }
         }
@@ -172,7 +172,7 @@ impl WriterTask {
         written.map_err(|error| self.failed(error))
     }
 
-    async fn commit(&mut self, work: Work) -> Result<(), StoreError> {
+    async fn commit(&mut self, work: TransactionBody) -> Result<(), StoreError> {
         let connection = self.connection.as_mut().ok_or_else(refuses)?;
         let write = async {
             let mut transaction = connection.begin().await?;
@@ -183,10 +183,10 @@ impl WriterTask {
         written.map_err(|error| self.failed(error))
     }
 
-    /// Tells a disk that refuses from a statement that was wrong: only the first closes the
-    /// store to everybody.
+    /// Reports an error. A disk fault also stops all writes until the disk works again; a faulty
+    /// statement does not.
     fn failed(&mut self, error: sqlx::Error) -> StoreError {
-        tracing::error!(%error, "the store did not take a write");
+        tracing::error!(%error, "a write failed");
         if is_disk_fault(&error) {
             self.connection = None;
             self.health.fail(
@@ -199,7 +199,7 @@ impl WriterTask {
         error.into()
     }
 
-    /// Refuses all that comes, at once, until a write succeeds.
+    /// Refuses all jobs immediately until a write succeeds.
     async fn wait_for_disk(&mut self) {
         let mut probe_at = self.clock.now() + PROBE_EVERY;
         loop {
@@ -216,7 +216,7 @@ impl WriterTask {
                         Ok(connection) => {
                             self.connection = Some(connection);
                             self.health.ok(HEALTH);
-                            tracing::info!("the disk takes writes again");
+                            tracing::info!("the disk accepts writes again");
                             return;
                         }
                         Err(error) => tracing::debug!(%error, "the disk still refuses"),
@@ -227,7 +227,8 @@ impl WriterTask {
         }
     }
 
-    /// Writes as much as a full group might, so that it does not succeed too early.
+    /// Writes as much as a full group might, so that it does not succeed while there is too little
+    /// space.
     async fn probe(&self) -> sqlx::Result<SqliteConnection> {
         let mut connection = self.options.connect().await?;
         sqlx::query("INSERT OR REPLACE INTO probe (only, filler) VALUES (1, randomblob(262144))")
@@ -237,7 +238,7 @@ impl WriterTask {
     }
 }
 
-/// Waits for a write, and says so where it is stuck: readiness must not wait with it.
+/// Waits for a write. If it takes too long, readiness fails until it returns.
 async fn watch<T>(clock: &Arc<dyn Clock>, health: &Health, write: impl Future<Output = T>) -> T {
     let mut write = pin!(write);
     tokio::select! {

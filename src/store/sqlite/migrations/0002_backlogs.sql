@@ -1,4 +1,4 @@
--- Names that the field uses.
+-- Renamed to usual terms.
 ALTER TABLE batches RENAME COLUMN renamed TO has_new_reference;
 
 CREATE TABLE backoffs (
@@ -8,7 +8,7 @@ CREATE TABLE backoffs (
 ) WITHOUT ROWID;
 INSERT INTO backoffs SELECT distribution_id, failures, not_before FROM brakes;
 
--- A row is a pause: of one distribution, or of all where the id is empty.
+-- Each row is a pause of one distribution, or of all if the id is empty.
 CREATE TABLE paused (distribution_id TEXT PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO paused SELECT distribution_id FROM brakes WHERE paused;
 INSERT INTO paused SELECT '' FROM pauses WHERE paused;
@@ -24,16 +24,16 @@ CREATE TABLE day_spending (
 INSERT INTO day_spending SELECT date(day * 86400, 'unixepoch'), items, lifted FROM days;
 DROP TABLE days;
 
--- Whether the item is a wildcard: written by whoever knows the rule, counted here.
+-- Whether the item is a wildcard, as determined by the code that writes it.
 ALTER TABLE targets ADD COLUMN wildcard INTEGER NOT NULL DEFAULT 0;
 UPDATE targets SET wildcard = 1 WHERE item LIKE '/%*';
--- Waiting items in the order in which they are planned: people's first, then the oldest.
+-- Waiting items in planning order: manual ones first, then the oldest.
 DROP INDEX targets_waiting;
 CREATE INDEX targets_waiting ON targets (distribution_id, manual DESC, accepted_at, seq)
     WHERE batch IS NULL;
 
--- How much waits at each distribution, written in the same transaction as what waits: nobody
--- counts rows to know it.
+-- The number of waiting items at each distribution, updated in the same transaction as the items, so
+-- that rows need not be counted.
 CREATE TABLE backlogs (
     distribution_id TEXT PRIMARY KEY,
     items INTEGER NOT NULL,
@@ -46,5 +46,5 @@ INSERT INTO backlogs
         sum(manual AND wildcard)
     FROM targets WHERE batch IS NULL GROUP BY distribution_id;
 
--- Grows with each catalogue that is kept, so that a process sees whether it knows the newest.
+-- Incremented with each saved catalogue, so that a process can tell whether it has the newest.
 ALTER TABLE catalogue ADD COLUMN revision INTEGER NOT NULL DEFAULT 1;
