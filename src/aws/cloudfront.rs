@@ -347,28 +347,35 @@ fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 /// The error and its causes, from the outside in.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |cause| cause.source())
+    let source = |cause: &&'a (dyn Error + 'static)| (*cause).source();
+    std::iter::successors(Some(error), source)
 }
 
 #[cfg(test)]
 mod tests {
     use aws_config::{BehaviorVersion, Region};
+    use aws_credential_types::credential_fn::provide_credentials_fn;
     use aws_sdk_cloudfront::config::{Credentials, SharedCredentialsProvider};
     use tokio::net::TcpListener;
 
     use super::*;
 
     async fn call(endpoint: &str, with_credentials: bool) -> CdnError {
-        let mut sdk = SdkConfig::builder()
+        let credentials = provide_credentials_fn(move || async move {
+            if with_credentials {
+                Ok(Credentials::new("id", "secret", None, None, "test"))
+            } else {
+                Err(CredentialsError::not_loaded("there are none"))
+            }
+        });
+        let sdk = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .endpoint_url(endpoint);
-        if with_credentials {
-            let credentials = Credentials::new("id", "secret", None, None, "test");
-            sdk = sdk.credentials_provider(SharedCredentialsProvider::new(credentials));
-        }
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(endpoint)
+            .build();
         let batch = Batch::new("E1", vec![Item::parse("/a").unwrap()]);
-        let client = CloudFront::new(&sdk.build());
+        let client = CloudFront::new(&sdk);
         client.create_invalidation(&batch).await.unwrap_err()
     }
 
