@@ -9,11 +9,13 @@ use aws_sdk_cloudfront::{
     Client,
     config::Builder,
     error::{ProvideErrorMetadata, SdkError},
+    primitives::DateTime,
     types::{
         CachePolicyQueryStringBehavior, DistributionSummary, EventType, ForwardedValues,
         FunctionAssociations, InvalidationBatch, LambdaFunctionAssociations, Paths,
     },
 };
+use jiff::Timestamp;
 
 use super::with_causes;
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
         batch::Batch,
         catalogue::{Behaviour, CacheKey, Caching, Details, Distribution, Origin, OriginGroup},
         cdn::{
-            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage,
+            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
             ListedInvalidation, Pool, SeenInvalidation,
         },
         path::Item,
@@ -179,28 +181,39 @@ impl Cdn for CloudFront {
     async fn newest_invalidations(
         &self,
         distribution_id: &str,
-    ) -> Result<Vec<ListedInvalidation>, CdnError> {
+        marker: Option<&str>,
+    ) -> Result<InvalidationPage, CdnError> {
         let output = self
             .client
             .list_invalidations()
             .distribution_id(distribution_id)
+            .set_marker(marker.map(str::to_owned))
             .send()
             .await
             .map_err(classify)?;
-        let list = output.invalidation_list.and_then(|list| list.items);
-        let summaries = list.unwrap_or_default().into_iter();
-        Ok(summaries
-            .map(|one| ListedInvalidation {
-                completed: is_completed(&one.status),
-                cloudfront_id: one.id,
-            })
-            .collect())
+        let empty = || CdnError::Unknown("the response has no list".to_owned());
+        let list = output.invalidation_list.ok_or_else(empty)?;
+        let summaries = list.items.unwrap_or_default().into_iter();
+        let invalidations = summaries.map(|one| ListedInvalidation {
+            completed: is_completed(&one.status),
+            cloudfront_id: one.id,
+            created_at: timestamp(one.create_time),
+        });
+        Ok(InvalidationPage {
+            invalidations: invalidations.collect(),
+            next_marker: list.next_marker.filter(|_| list.is_truncated),
+        })
     }
 }
 
 /// AWS returns `InProgress` or `Completed`; emulators differ in case.
 fn is_completed(status: &str) -> bool {
     status.eq_ignore_ascii_case("Completed")
+}
+
+/// A time that is no timestamp counts as the newest: a search does not stop there.
+fn timestamp(time: DateTime) -> Timestamp {
+    Timestamp::from_second(time.secs()).unwrap_or(Timestamp::MAX)
 }
 
 #[expect(deprecated, reason = "behaviours without a cache policy still exist")]

@@ -8,6 +8,7 @@ mod account;
 mod attempt;
 mod catalogue;
 mod confirmer;
+mod conflict;
 mod follower;
 mod mapper;
 mod others;
@@ -29,6 +30,7 @@ pub use self::account::{AccountReader, AccountReading, ReadScope};
 use self::{
     catalogue::CatalogueRefresher,
     confirmer::Confirmer,
+    conflict::ConflictSearch,
     follower::CatalogueFollower,
     mapper::Mapper,
     questions::Questions,
@@ -214,11 +216,16 @@ impl Dispatch {
         ));
         let upkeep = Arc::clone(&store) as _;
         runner.start(Confirmer::new(context, settings, upkeep, board.clone()));
+        let search = ConflictSearch {
+            context: context.clone(),
+            store: Arc::clone(&store) as _,
+            limiter,
+        };
         let parts = Parts {
             store,
             queues,
             questions,
-            limiter,
+            search: Arc::new(search),
             board,
         };
         runner.start(Submitter::new(context, settings, parts));

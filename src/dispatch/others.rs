@@ -101,9 +101,13 @@ impl OthersInvalidations {
     /// The newest invalidations that are not completed; `None` if they could not be listed.
     async fn list_open(&self, id: &str) -> Option<HashSet<String>> {
         self.limiter.turn().await;
-        let listed = self.context.cdn.newest_invalidations(id).await;
+        let listed = self.context.cdn.newest_invalidations(id, None).await;
         self.count("ListInvalidations", &listed);
-        let open = listed.ok()?.into_iter().filter(|one| !one.completed);
+        let open = listed
+            .ok()?
+            .invalidations
+            .into_iter()
+            .filter(|one| !one.completed);
         Some(open.map(|one| one.cloudfront_id).collect())
     }
 

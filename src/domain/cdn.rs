@@ -1,5 +1,7 @@
 //! What CloudFront's API answers: invalidations, pages of distributions, and errors by meaning.
 
+use jiff::Timestamp;
+
 use super::catalogue::Distribution;
 
 /// A page of the account's distributions.
@@ -39,6 +41,16 @@ pub struct SeenInvalidation {
 pub struct ListedInvalidation {
     pub cloudfront_id: String,
     pub completed: bool,
+    /// When CloudFront created it, by its clock.
+    pub created_at: Timestamp,
+}
+
+/// A page of `ListInvalidations`, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InvalidationPage {
+    pub invalidations: Vec<ListedInvalidation>,
+    /// Asks for the next page, of older ones; `None` on the last one.
+    pub next_marker: Option<String>,
 }
 
 /// The pools of items in progress that CloudFront keeps for each distribution.
@@ -67,9 +79,13 @@ pub enum CdnError {
     /// At least one item is refused, and CloudFront does not say which: not done.
     #[error("invalid: {0}")]
     Invalid(String),
-    /// The caller reference stands for another batch: not done.
+    /// The caller reference stands for something else, as a complete search has shown: not done.
     #[error("reference conflict: {0}")]
     ReferenceConflict(String),
+    /// The caller reference is taken, and it is not known by what: the search for an invalidation of
+    /// an earlier attempt did not reach its end.
+    #[error("reference conflict, not yet explained: {0}")]
+    ConflictUnexplained(String),
     /// The distribution does not exist: not done.
     #[error("no such distribution: {0}")]
     NoSuchDistribution(String),
@@ -94,6 +110,7 @@ impl CdnError {
             Self::TooLarge(_) => "too_large",
             Self::Invalid(_) => "invalid",
             Self::ReferenceConflict(_) => "reference_conflict",
+            Self::ConflictUnexplained(_) => "conflict_unexplained",
             Self::NoSuchDistribution(_) => "no_such_distribution",
             Self::Refused(_) => "refused",
             Self::NotSent(_) => "not_sent",

@@ -201,7 +201,9 @@ impl CloudFront {
             ("GET", ["distribution", id, "invalidation", invalidation]) => {
                 self.get(id, invalidation)
             }
-            ("GET", ["distribution", id, "invalidation"]) => self.newest(id),
+            ("GET", ["distribution", id, "invalidation"]) => {
+                self.newest(id, uri.query().unwrap_or_default())
+            }
             ("POST", ["distribution", id, "invalidation"]) => {
                 self.create(id, std::str::from_utf8(body).unwrap()).await
             }
@@ -216,10 +218,7 @@ impl CloudFront {
     fn list(&self, query: &str) -> Response {
         self.count("list".to_owned());
         let state = self.0.lock().unwrap();
-        let marker = query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("Marker="));
-        let begin = marker.map_or(0, |marker| marker.parse::<usize>().unwrap());
+        let begin = begin_of(query);
         let page: Vec<_> = state.distributions.iter().skip(begin).take(PAGE).collect();
         let end = begin + page.len();
         let next = if end < state.distributions.len() {
@@ -299,18 +298,24 @@ impl CloudFront {
         }
     }
 
-    /// The newest first, and of each no more than its id and status.
-    fn newest(&self, distribution_id: &str) -> Response {
+    /// The newest first, and of each no more than its id, time and status.
+    fn newest(&self, distribution_id: &str, query: &str) -> Response {
         self.count(format!("invalidations {distribution_id}"));
         let state = self.0.lock().unwrap();
         let of_it = |one: &&Invalidation| one.distribution_id == distribution_id;
+        let begin = begin_of(query);
         let newest: Vec<_> = state
             .invalidations
             .iter()
             .rev()
             .filter(of_it)
-            .take(PAGE)
+            .skip(begin)
             .collect();
+        let next = match newest.len() {
+            0..=PAGE => String::new(),
+            _ => format!("<NextMarker>{}</NextMarker>", begin + PAGE),
+        };
+        let newest = &newest[..newest.len().min(PAGE)];
         let items: String = newest
             .iter()
             .map(|one| {
@@ -326,9 +331,10 @@ impl CloudFront {
         xml(
             200,
             format!(
-                "<InvalidationList xmlns=\"{NAMESPACE}\"><Marker></Marker>\
-                 <MaxItems>{PAGE}</MaxItems><IsTruncated>false</IsTruncated>\
+                "<InvalidationList xmlns=\"{NAMESPACE}\"><Marker></Marker>{next}\
+                 <MaxItems>{PAGE}</MaxItems><IsTruncated>{}</IsTruncated>\
                  <Quantity>{}</Quantity><Items>{items}</Items></InvalidationList>",
+                !next.is_empty(),
                 newest.len()
             ),
         )
@@ -384,6 +390,13 @@ impl CloudFront {
             (_, Err((status, code, message))) => error(status, code, message),
         }
     }
+}
+
+/// Where a page begins.
+fn begin_of(query: &str) -> usize {
+    let mut pairs = query.split('&');
+    let marker = pairs.find_map(|pair| pair.strip_prefix("Marker="));
+    marker.map_or(0, |marker| marker.parse().unwrap())
 }
 
 type Refusal = (u16, &'static str, &'static str);

@@ -13,7 +13,7 @@ use purgefront::{
         batch::{Batch, Usage},
         catalogue::CacheKey,
         cdn::{
-            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage,
+            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
             ListedInvalidation, Pool, SeenInvalidation,
         },
         limits::{ItemRate, TokenBucket},
@@ -22,6 +22,9 @@ use purgefront::{
 };
 
 use super::{clock::VirtualClock, inside::in_front_of};
+
+/// How many invalidations a page of the list has.
+const PAGE: usize = 100;
 
 /// How often what goes wrong, in parts of one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +46,10 @@ pub struct Nature {
     pub faults: Faults,
     /// From when to when nothing answers, since the beginning.
     pub dark: Vec<(Duration, Duration)>,
+    /// From when to when Get and List calls answer 503, since the beginning.
+    pub blind: Vec<(Duration, Duration)>,
+    /// A batch that is sent again gets a conflict, not the invalidation that it became.
+    pub conflicts: bool,
     /// A distribution that is refused, and until when.
     pub refused: Option<(String, Duration)>,
     /// Paths that no batch may have.
@@ -76,6 +83,7 @@ struct State {
     log: Vec<(Duration, String, usize)>,
     refusals: HashMap<&'static str, usize>,
     granted: bool,
+    reads: usize,
 }
 
 impl Simulated {
@@ -94,6 +102,7 @@ impl Simulated {
                 log: Vec::new(),
                 refusals: HashMap::new(),
                 granted: false,
+                reads: 0,
             }),
             clock,
         }
@@ -130,6 +139,11 @@ impl Simulated {
         state.made.push(made);
     }
 
+    /// How many Get and List calls of invalidations there were.
+    pub fn reads(&self) -> usize {
+        self.state.lock().unwrap().reads
+    }
+
     /// Denies nothing any more.
     pub fn grant(&self) {
         self.state.lock().unwrap().granted = true;
@@ -141,11 +155,22 @@ impl Simulated {
     }
 
     fn is_dark(&self) -> bool {
+        self.is_during(&self.nature.dark)
+    }
+
+    fn is_during(&self, spans: &[(Duration, Duration)]) -> bool {
         let elapsed = self.elapsed();
-        self.nature
-            .dark
-            .iter()
-            .any(|(from, to)| (*from..*to).contains(&elapsed))
+        let mut spans = spans.iter();
+        spans.any(|(from, to)| (*from..*to).contains(&elapsed))
+    }
+
+    /// What every Get and List call of invalidations is subject to.
+    fn read(&self) -> Result<(), CdnError> {
+        self.state.lock().unwrap().reads += 1;
+        if self.is_dark() || self.is_during(&self.nature.blind) {
+            return Err(CdnError::Unknown("503".to_owned()));
+        }
+        Ok(())
     }
 
     async fn travel(&self) {
@@ -231,7 +256,7 @@ impl Simulated {
             made.distribution_id == *id && made.caller_reference == batch.caller_reference
         });
         if let Some(known) = known {
-            if known.items != items {
+            if known.items != items || self.nature.conflicts {
                 return Err(CdnError::ReferenceConflict("used before".to_owned()));
             }
             return Ok(CreatedInvalidation {
@@ -353,9 +378,7 @@ impl Cdn for Simulated {
 
     async fn invalidation(&self, _: &str, id: &str) -> Result<SeenInvalidation, CdnError> {
         self.travel().await;
-        if self.is_dark() {
-            return Err(CdnError::Unknown("dark".to_owned()));
-        }
+        self.read()?;
         let state = self.state.lock().unwrap();
         let made = state.made.iter().find(|made| made.id == id);
         let made = made.ok_or_else(|| CdnError::Refused("NoSuchInvalidation".to_owned()))?;
@@ -366,20 +389,29 @@ impl Cdn for Simulated {
         })
     }
 
-    async fn newest_invalidations(&self, id: &str) -> Result<Vec<ListedInvalidation>, CdnError> {
+    async fn newest_invalidations(
+        &self,
+        id: &str,
+        marker: Option<&str>,
+    ) -> Result<InvalidationPage, CdnError> {
         self.travel().await;
+        self.read()?;
+        let begin: usize = marker.map_or(0, |marker| marker.parse().unwrap());
         let state = self.state.lock().unwrap();
         let of_it = state
             .made
             .iter()
             .rev()
-            .filter(|made| made.distribution_id == id);
-        Ok(of_it
-            .take(100)
-            .map(|made| ListedInvalidation {
-                cloudfront_id: made.id.clone(),
-                completed: self.is_completed(made),
-            })
-            .collect())
+            .filter(|made| made.distribution_id == id)
+            .skip(begin);
+        let invalidations = of_it.clone().take(PAGE).map(|made| ListedInvalidation {
+            cloudfront_id: made.id.clone(),
+            completed: self.is_completed(made),
+            created_at: made.created_at,
+        });
+        Ok(InvalidationPage {
+            invalidations: invalidations.collect(),
+            next_marker: (of_it.count() > PAGE).then(|| (begin + PAGE).to_string()),
+        })
     }
 }

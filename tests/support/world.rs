@@ -39,6 +39,8 @@ pub fn nature(distributions: &[&str]) -> Nature {
         latency: Duration::from_millis(50),
         faults: Faults::default(),
         dark: Vec::new(),
+        blind: Vec::new(),
+        conflicts: false,
         refused: None,
         bad: Vec::new(),
     }
