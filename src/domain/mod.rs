@@ -6,7 +6,7 @@
 //! [`rules`] (whose patterns are [`glob`]s); [`path`] spells the items. [`consolidate`] selects
 //! the items of one call, which are frozen into a [`batch`]. [`limits`] decides when it may be
 //! sent, [`resolution`] what follows from CloudFront's answer ([`cdn`]), and [`tracking`] which
-//! invalidations are followed to completion. [`operations`] is what holds sending back, [`status`]
+//! invalidations are followed to completion, and when ([`due`]). [`operations`] is what holds sending back, [`status`]
 //! what moves and what does not. [`history`] is the view of what happened, [`preview`] the view of
 //! what would happen.
 
@@ -16,6 +16,7 @@ pub mod catalogue;
 pub mod cdn;
 pub mod change;
 pub mod consolidate;
+pub mod due;
 pub mod glob;
 pub mod history;
 pub mod limits;
