@@ -46,6 +46,7 @@ mod simulation;
 mod supervision;
 mod tls;
 mod tokens;
+mod tracking;
 mod upload;
 mod verify;
 mod viewers;

@@ -6,6 +6,7 @@
 
 mod account;
 mod attempt;
+mod blind_spots;
 mod catalogue;
 mod confirmer;
 mod conflict;
@@ -208,6 +209,7 @@ impl Dispatch {
             Arc::clone(&store) as _,
             Arc::clone(&queues),
             Arc::clone(&limiter),
+            board.clone(),
         ));
         runner.start(Retention::new(
             Arc::clone(&store) as _,

@@ -8,6 +8,7 @@ use super::{
     batch::{Backlog, Usage},
     change::Unmapped,
     operations::DayBudget,
+    tracking::TAKEN_AS_COMPLETED,
 };
 
 /// Where the work behind the 2xx stands.
@@ -25,6 +26,8 @@ pub struct Status {
     pub day: Option<DayBudget>,
     /// Wildcards that may be in progress at a distribution.
     pub wildcards_in_progress: usize,
+    /// Distributions whose invalidations cannot be seen, and why.
+    pub unseen: BTreeMap<String, String>,
     /// Subscriptions that wait to be confirmed.
     pub confirmations: usize,
     /// Workers whose last run failed, by name.
@@ -161,6 +164,7 @@ impl Status {
             ),
             Finding::of("rules", denied(&catalogue.rule_faults, str::to_owned)),
             Finding::of("cloudfront", self.refusals()),
+            Finding::of("tracking", self.unseen_invalidations()),
             Finding::of("wildcards", self.too_many_wildcards()),
             Finding::of("daily_limit", self.day_warning()),
             Finding::of("paused", self.pause_warning()),
@@ -218,6 +222,17 @@ impl Status {
             })
         });
         join(refused)
+    }
+
+    fn unseen_invalidations(&self) -> Option<String> {
+        let unseen = self.unseen.iter();
+        let unseen = join(unseen.map(|(id, error)| format!("{id} ({error})")))?;
+        Some(format!(
+            "GetInvalidation does not succeed for {unseen}: what cannot be seen is taken as completed \
+             {} minutes after it was submitted, and until then new items may wait for it; grant \
+             cloudfront:GetInvalidation",
+            TAKEN_AS_COMPLETED.as_mins()
+        ))
     }
 
     /// Wildcards are scarce: where more of them wait than can be in progress, they are a habit.
@@ -386,6 +401,22 @@ mod tests {
             ..Status::default()
         };
         assert!(detail(&shadow, "shadow").contains("nothing is sent"));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_named_with_the_permission() {
+        let mut status = Status::default();
+        assert_eq!(detail(&status, "tracking"), "");
+        let why = "access denied: no".to_owned();
+        status.unseen.insert("E1".to_owned(), why);
+        let text = detail(&status, "tracking");
+        let named = [
+            "E1",
+            "access denied",
+            "cloudfront:GetInvalidation",
+            "30 minutes",
+        ];
+        assert!(named.iter().all(|part| text.contains(part)), "{text}");
     }
 
     #[test]

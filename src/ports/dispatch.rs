@@ -18,7 +18,7 @@ use crate::domain::{
     operations::{Backoff, Controls},
     resolution::{Resolution, Unresolved},
     subscription::{ConfirmationResult, PendingConfirmation},
-    tracking::{DuePolls, StatusPoll},
+    tracking::{StatusPoll, Tracked},
 };
 
 /// The number of a leader's term; each new leader has a higher one.
@@ -129,8 +129,11 @@ pub trait BatchStore: Send + Sync + 'static {
 /// Following invalidations to completion.
 #[async_trait]
 pub trait TrackingStore: Send + Sync + 'static {
-    /// Invalidations whose next poll is due, and when the next of the others is due.
-    async fn due_polls(&self, now: Timestamp, limit: usize) -> Result<DuePolls, StoreError>;
+    /// Our invalidations in progress.
+    async fn in_progress(&self) -> Result<Vec<Tracked>, StoreError>;
+
+    /// When the oldest change that a batch covers was accepted.
+    async fn oldest_change(&self, batch: Uuid) -> Result<Option<Timestamp>, StoreError>;
 
     /// Records the result of a poll.
     async fn record_poll(

@@ -48,6 +48,8 @@ pub struct Nature {
     pub dark: Vec<(Duration, Duration)>,
     /// From when to when Get and List calls answer 503, since the beginning.
     pub blind: Vec<(Duration, Duration)>,
+    /// Distributions whose invalidations may not be read.
+    pub hidden: Vec<String>,
     /// A batch that is sent again gets a conflict, not the invalidation that it became.
     pub conflicts: bool,
     /// A distribution that is refused, and until when.
@@ -376,9 +378,16 @@ impl Cdn for Simulated {
         answer
     }
 
-    async fn invalidation(&self, _: &str, id: &str) -> Result<SeenInvalidation, CdnError> {
+    async fn invalidation(
+        &self,
+        distribution_id: &str,
+        id: &str,
+    ) -> Result<SeenInvalidation, CdnError> {
         self.travel().await;
         self.read()?;
+        if self.nature.hidden.iter().any(|one| one == distribution_id) {
+            return Err(CdnError::Denied("AccessDenied: not authorized".to_owned()));
+        }
         let state = self.state.lock().unwrap();
         let made = state.made.iter().find(|made| made.id == id);
         let made = made.ok_or_else(|| CdnError::Refused("NoSuchInvalidation".to_owned()))?;

@@ -26,7 +26,7 @@ use purgefront::{
         resolution::{Resolution, Unresolved},
         s3_event::ObjectChange,
         subscription::{ConfirmationResult, PendingConfirmation},
-        tracking::{DuePolls, StatusPoll},
+        tracking::{StatusPoll, Tracked},
     },
     ports::{
         Clock, StoreError,
@@ -216,7 +216,8 @@ tapped!(TappedLeader: BatchStore {
 });
 
 tapped!(TappedLeader: TrackingStore {
-    fn due_polls(now: Timestamp, limit: usize) -> DuePolls;
+    fn in_progress() -> Vec<Tracked>;
+    fn oldest_change(batch: Uuid) -> Option<Timestamp>;
     fn record_poll(batch: Uuid, poll: StatusPoll, now: Timestamp) -> ();
     fn is_ours(cloudfront_id: &str) -> bool;
 });
