@@ -147,6 +147,17 @@ pub trait TrackingStore: Send + Sync + 'static {
     async fn is_ours(&self, cloudfront_id: &str) -> Result<bool, StoreError>;
 }
 
+/// How far a sweep through old history has come. The default is its beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// The table, in the store's order,
+    pub table: usize,
+    /// the last number in it that was looked at,
+    pub after: i64,
+    /// and the first number that is too new, once it has been searched.
+    pub before: Option<i64>,
+}
+
 /// Confirming subscriptions and deleting old history.
 #[async_trait]
 pub trait UpkeepStore: Send + Sync + 'static {
@@ -159,7 +170,7 @@ pub trait UpkeepStore: Send + Sync + 'static {
         result: ConfirmationResult,
     ) -> Result<(), StoreError>;
 
-    /// Deletes some history from before `cutoff`, except for unfinished work. Returns whether there is
-    /// more.
-    async fn prune(&self, cutoff: Timestamp) -> Result<bool, StoreError>;
+    /// Deletes some history from before `cutoff`, except for unfinished work, starting where the sweep
+    /// has come to. Returns where it continues, or `None` at its end.
+    async fn prune(&self, cutoff: Timestamp, sweep: Sweep) -> Result<Option<Sweep>, StoreError>;
 }

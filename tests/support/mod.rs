@@ -12,6 +12,7 @@ pub mod service;
 pub mod signer;
 pub mod simulated;
 pub mod sns;
+pub mod stored;
 pub mod tapped;
 pub mod world;
 

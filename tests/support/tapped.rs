@@ -32,7 +32,8 @@ use purgefront::{
         Clock, StoreError,
         catalogue::{CatalogueStore, KeptCatalogue, Revision},
         dispatch::{
-            BatchStore, DispatchStore, Epoch, LeaderStore, MappingStore, TrackingStore, UpkeepStore,
+            BatchStore, DispatchStore, Epoch, LeaderStore, MappingStore, Sweep, TrackingStore,
+            UpkeepStore,
         },
         history::HistoryStore,
         intake::IntakeStore,
@@ -225,5 +226,5 @@ tapped!(TappedLeader: TrackingStore {
 tapped!(TappedLeader: UpkeepStore {
     fn pending_confirmations() -> Vec<PendingConfirmation>;
     fn record_confirmation(confirmation: &PendingConfirmation, result: ConfirmationResult) -> ();
-    fn prune(cutoff: Timestamp) -> bool;
+    fn prune(cutoff: Timestamp, sweep: Sweep) -> Option<Sweep>;
 });

@@ -21,7 +21,7 @@ use crate::{
     },
     ports::{
         StoreError,
-        dispatch::{BatchStore, Epoch, MappingStore, TrackingStore, UpkeepStore},
+        dispatch::{BatchStore, Epoch, MappingStore, Sweep, TrackingStore, UpkeepStore},
     },
 };
 
@@ -221,10 +221,7 @@ impl UpkeepStore for SqliteLeader {
             .await
     }
 
-    async fn prune(&self, cutoff: Timestamp) -> Result<bool, StoreError> {
-        self.database
-            .writer
-            .transact(move |connection| Box::pin(retention::prune(connection, cutoff)))
-            .await
+    async fn prune(&self, cutoff: Timestamp, sweep: Sweep) -> Result<Option<Sweep>, StoreError> {
+        retention::prune(&self.database, cutoff, sweep).await
     }
 }
