@@ -14,8 +14,8 @@ use purgefront::{
         batch::{Batch, BatchStatus},
         catalogue::CacheKey,
         cdn::{
-            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage,
-            ListedInvalidation, Pool, SeenInvalidation,
+            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
+            Pool, SeenInvalidation,
         },
         change::NewRequest,
         history::{InvalidationQuery, RequestState},
@@ -91,8 +91,12 @@ impl Cdn for Scripted {
         })
     }
 
-    async fn newest_invalidations(&self, _: &str) -> Result<Vec<ListedInvalidation>, CdnError> {
-        Ok(Vec::new())
+    async fn newest_invalidations(
+        &self,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<InvalidationPage, CdnError> {
+        Ok(InvalidationPage::default())
     }
 }
 

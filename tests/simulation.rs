@@ -229,3 +229,74 @@ async fn what_others_have_in_progress_is_learnt_from_one_refusal() {
     );
     world.end().await;
 }
+
+/// Answers are lost, and what is sent again meets a conflict, while nothing can be looked up: no
+/// item may be sent under two references.
+#[tokio::test]
+async fn a_conflict_that_cannot_be_explained_waits_until_it_can() {
+    let blind = Duration::from_mins(20);
+    let nature = Nature {
+        faults: Faults {
+            lost_after: 0.5,
+            ..Faults::default()
+        },
+        conflicts: true,
+        blind: vec![(Duration::ZERO, blind)],
+        ..nature(&["E1", "E2"])
+    };
+    for seed in 0..4 {
+        let world = World::start(nature.clone(), seed).await;
+        let inputs: Vec<_> = (0..20)
+            .map(|nth| {
+                let id = if nth % 2 == 0 { "E1" } else { "E2" };
+                let keys = vec![format!("k{nth}")];
+                let input = Input::Events(id.to_owned(), keys);
+                (Duration::from_secs(15 * nth), input)
+            })
+            .collect();
+        world
+            .play_to_the_end(&inputs, Duration::from_hours(3))
+            .await;
+        world.holds().await;
+        let sent: usize = world.cdn.made().iter().map(|made| made.items.len()).sum();
+        assert_eq!(sent, 20, "each item was sent once");
+        world.end().await;
+    }
+}
+
+/// What a lost call made is found by its time, however many others have been made since.
+#[tokio::test]
+async fn a_search_goes_back_as_far_as_the_attempt() {
+    let nature = Nature {
+        faults: Faults {
+            lost_after: 1.0,
+            ..Faults::default()
+        },
+        conflicts: true,
+        ..nature(&["E1"])
+    };
+    let world = World::start(nature, 0).await;
+    // Far older than the attempt: these need not be looked at.
+    for _ in 0..300 {
+        world.cdn.add_foreign("E1", 1);
+    }
+    let inputs = [(
+        Duration::from_hours(1),
+        Input::Events("E1".to_owned(), vec!["a".to_owned()]),
+    )];
+    world
+        .play(&inputs, Duration::from_hours(2), |world| {
+            !world.cdn.made().iter().all(|made| made.id.starts_with('F'))
+        })
+        .await;
+    for _ in 0..150 {
+        world.cdn.add_foreign("E1", 1);
+    }
+    world.play_to_the_end(&[], Duration::from_hours(2)).await;
+    let ours = world.cdn.made();
+    let ours = ours.iter().filter(|made| made.id.starts_with('I'));
+    assert_eq!(ours.count(), 1, "the item was sent once");
+    let reads = world.cdn.reads();
+    assert!((150..180).contains(&reads), "{reads} reads");
+    world.end().await;
+}

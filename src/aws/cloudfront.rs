@@ -4,15 +4,18 @@ use std::{error::Error, time::Duration};
 
 use async_trait::async_trait;
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_cloudfront::{
     Client,
     config::Builder,
     error::{ProvideErrorMetadata, SdkError},
+    primitives::DateTime,
     types::{
         CachePolicyQueryStringBehavior, DistributionSummary, EventType, ForwardedValues,
         FunctionAssociations, InvalidationBatch, LambdaFunctionAssociations, Paths,
     },
 };
+use jiff::Timestamp;
 
 use super::with_causes;
 use crate::{
@@ -20,7 +23,7 @@ use crate::{
         batch::Batch,
         catalogue::{Behaviour, CacheKey, Caching, Details, Distribution, Origin, OriginGroup},
         cdn::{
-            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage,
+            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
             ListedInvalidation, Pool, SeenInvalidation,
         },
         path::Item,
@@ -178,28 +181,39 @@ impl Cdn for CloudFront {
     async fn newest_invalidations(
         &self,
         distribution_id: &str,
-    ) -> Result<Vec<ListedInvalidation>, CdnError> {
+        marker: Option<&str>,
+    ) -> Result<InvalidationPage, CdnError> {
         let output = self
             .client
             .list_invalidations()
             .distribution_id(distribution_id)
+            .set_marker(marker.map(str::to_owned))
             .send()
             .await
             .map_err(classify)?;
-        let list = output.invalidation_list.and_then(|list| list.items);
-        let summaries = list.unwrap_or_default().into_iter();
-        Ok(summaries
-            .map(|one| ListedInvalidation {
-                completed: is_completed(&one.status),
-                cloudfront_id: one.id,
-            })
-            .collect())
+        let empty = || CdnError::Unknown("the response has no list".to_owned());
+        let list = output.invalidation_list.ok_or_else(empty)?;
+        let summaries = list.items.unwrap_or_default().into_iter();
+        let invalidations = summaries.map(|one| ListedInvalidation {
+            completed: is_completed(&one.status),
+            cloudfront_id: one.id,
+            created_at: timestamp(one.create_time),
+        });
+        Ok(InvalidationPage {
+            invalidations: invalidations.collect(),
+            next_marker: list.next_marker.filter(|_| list.is_truncated),
+        })
     }
 }
 
 /// AWS returns `InProgress` or `Completed`; emulators differ in case.
 fn is_completed(status: &str) -> bool {
     status.eq_ignore_ascii_case("Completed")
+}
+
+/// A time that is no timestamp counts as the newest: a search does not stop there.
+fn timestamp(time: DateTime) -> Timestamp {
+    Timestamp::from_second(time.secs()).unwrap_or(Timestamp::MAX)
 }
 
 #[expect(deprecated, reason = "behaviours without a cache policy still exist")]
@@ -290,8 +304,12 @@ where
 {
     let answer = match &error {
         SdkError::ServiceError(answer) => answer,
-        // Nothing was sent: the request could not be built or signed.
-        SdkError::ConstructionFailure(_) => return CdnError::Denied(with_causes(error)),
+        // Nothing was sent: the request could not be built.
+        SdkError::ConstructionFailure(_) => return CdnError::NotSent(with_causes(error)),
+        _ if has_cause::<CredentialsError>(&error) => return CdnError::Denied(with_causes(error)),
+        SdkError::DispatchFailure(_) if never_connected(&error) => {
+            return CdnError::NotSent(with_causes(error));
+        }
         _ => return CdnError::Unknown(with_causes(error)),
     };
     let status = answer.raw().status().as_u16();
@@ -325,5 +343,80 @@ where
         // Expired or unknown credentials are reported as 401 or 403 under many codes.
         _ if status == 401 || status == 403 => CdnError::Denied(text),
         _ => CdnError::Refused(text),
+    }
+}
+
+/// Whether no connection was made, so that nothing of the request can have arrived. A connection
+/// that was kept open and then broke is another matter.
+fn never_connected(error: &(dyn Error + 'static)) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>())
+        .any(hyper_util::client::legacy::Error::is_connect)
+}
+
+fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(<dyn Error>::is::<T>)
+}
+
+/// The error and its causes, from the outside in.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let source = |cause: &&'a (dyn Error + 'static)| (*cause).source();
+    std::iter::successors(Some(error), source)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::{BehaviorVersion, Region};
+    use aws_credential_types::credential_fn::provide_credentials_fn;
+    use aws_sdk_cloudfront::config::{Credentials, SharedCredentialsProvider};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn call(endpoint: &str, with_credentials: bool) -> CdnError {
+        let credentials = provide_credentials_fn(move || async move {
+            if with_credentials {
+                Ok(Credentials::new("id", "secret", None, None, "test"))
+            } else {
+                Err(CredentialsError::not_loaded("there are none"))
+            }
+        });
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(endpoint)
+            .build();
+        let batch = Batch::new("E1", vec![Item::parse("/a").unwrap()]);
+        let client = CloudFront::new(&sdk);
+        client.create_invalidation(&batch).await.unwrap_err()
+    }
+
+    /// An endpoint that takes a connection, reads something, and hangs up.
+    async fn hanging_up() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.readable().await.unwrap();
+            }
+        });
+        endpoint
+    }
+
+    #[tokio::test]
+    async fn what_never_left_the_process_is_not_in_doubt() {
+        // A port that nobody listens on.
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", closed.local_addr().unwrap());
+        drop(closed);
+        let refused = call(&endpoint, true).await;
+        assert!(matches!(refused, CdnError::NotSent(_)), "{refused:?}");
+        let nowhere = call("http://no-such-host.invalid", true).await;
+        assert!(matches!(nowhere, CdnError::NotSent(_)), "{nowhere:?}");
+        let anonymous = call(&endpoint, false).await;
+        assert!(matches!(anonymous, CdnError::Denied(_)), "{anonymous:?}");
+        let lost = call(&hanging_up().await, true).await;
+        assert!(matches!(lost, CdnError::Unknown(_)), "{lost:?}");
     }
 }

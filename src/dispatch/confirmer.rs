@@ -1,23 +1,18 @@
 //! Confirms subscriptions in the background, until it succeeds or the token expires.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Context, Settings, runner::Worker, status_board::StatusBoard};
 use crate::{
-    domain::{
-        limits::backoff,
-        subscription::{ConfirmationResult, PendingConfirmation},
-    },
+    domain::subscription::{ConfirmationResult, PendingConfirmation},
     ports::{ConfirmError, StoreError, Wakeup, dispatch::UpkeepStore},
 };
 
 /// SNS API Reference, Subscribe: "Confirmation tokens are valid for two days."
 const TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(48);
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 pub(super) struct Confirmer {
     context: Context,
@@ -72,9 +67,8 @@ impl Confirmer {
                 ("given_up", ConfirmationResult::GivenUp(why))
             }
             Err(ConfirmError::Retry(why)) => {
-                let failures = pending.failures + 1;
-                let pause = backoff(failures, FIRST_PAUSE, LONGEST_PAUSE, self.random.f64());
-                let due_at = self.context.clock.now() + pause;
+                let now = self.context.clock.now();
+                let due_at = pending.retry_at(now, self.random.f64());
                 tracing::warn!(%topic, %why, retry_at = %due_at, "subscription not confirmed yet");
                 ("retry", ConfirmationResult::Retry { due_at, why })
             }
@@ -98,7 +92,8 @@ impl Worker for Confirmer {
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let mut waiting = Vec::new();
         for pending in self.store.pending_confirmations().await? {
-            let due_at = if pending.due_at > self.context.clock.now() {
+            let now = self.context.clock.now();
+            let due_at = if pending.due_at(now) > now {
                 Some(pending.due_at)
             } else {
                 self.confirm(&pending).await?

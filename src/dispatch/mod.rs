@@ -6,8 +6,10 @@
 
 mod account;
 mod attempt;
+mod blind_spots;
 mod catalogue;
 mod confirmer;
+mod conflict;
 mod follower;
 mod mapper;
 mod others;
@@ -29,6 +31,7 @@ pub use self::account::{AccountReader, AccountReading, ReadScope};
 use self::{
     catalogue::CatalogueRefresher,
     confirmer::Confirmer,
+    conflict::ConflictSearch,
     follower::CatalogueFollower,
     mapper::Mapper,
     questions::Questions,
@@ -206,6 +209,7 @@ impl Dispatch {
             Arc::clone(&store) as _,
             Arc::clone(&queues),
             Arc::clone(&limiter),
+            board.clone(),
         ));
         runner.start(Retention::new(
             Arc::clone(&store) as _,
@@ -214,11 +218,16 @@ impl Dispatch {
         ));
         let upkeep = Arc::clone(&store) as _;
         runner.start(Confirmer::new(context, settings, upkeep, board.clone()));
+        let search = ConflictSearch {
+            context: context.clone(),
+            store: Arc::clone(&store) as _,
+            limiter,
+        };
         let parts = Parts {
             store,
             queues,
             questions,
-            limiter,
+            search: Arc::new(search),
             board,
         };
         runner.start(Submitter::new(context, settings, parts));

@@ -6,13 +6,25 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Context, queues::Queues, read_limiter::ReadLimiter, tracker::AWAITED_PAUSE};
+use super::{Context, blind_spots::BlindSpots, queues::Queues, read_limiter::ReadLimiter};
 use crate::{
-    domain::{batch::Usage, cdn::CdnError},
+    domain::{
+        batch::Usage,
+        cdn::CdnError,
+        due::due_at,
+        tracking::{AWAITED_PAUSE, is_lasting},
+    },
     ports::{Wakeup, dispatch::TrackingStore},
 };
+
+/// How long knowledge about others counts unless it is renewed.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_mins(2);
+/// How soon a read that failed is repeated.
+const RETRY_PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// The most pages of a list that are read. Those in progress are among the newest.
+const MAX_PAGES: usize = 5;
 
 /// Invalidations in progress that purgefront did not create.
 pub(super) struct OthersInvalidations {
@@ -20,13 +32,19 @@ pub(super) struct OthersInvalidations {
     store: Arc<dyn TrackingStore>,
     queues: Arc<Queues>,
     limiter: Arc<ReadLimiter>,
-    by_distribution: HashMap<String, InProgress>,
+    by_distribution: HashMap<String, Others>,
 }
 
-/// Those of one distribution, and when to check them again.
-struct InProgress {
-    invalidations: HashMap<String, Usage>,
-    check_at: Timestamp,
+/// Those of one distribution.
+struct Others {
+    /// Those that are in progress, as far as they have been read.
+    counted: HashMap<String, Usage>,
+    /// Listed as in progress, and still to be read.
+    unread: Vec<String>,
+    /// When the next read is due.
+    due_at: Timestamp,
+    /// When all of this is forgotten if no read succeeds.
+    until: Timestamp,
 }
 
 impl OthersInvalidations {
@@ -45,79 +63,150 @@ impl OthersInvalidations {
         }
     }
 
-    /// When the next check is due.
-    pub(super) fn next_at(&self) -> Option<Timestamp> {
-        self.by_distribution.values().map(|one| one.check_at).min()
+    /// When the next read is due.
+    pub(super) fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let all = self.by_distribution.values();
+        all.map(|others| others.read_at(now)).min()
     }
 
-    /// Checks the distributions whose pool was reported as full, and those whose next check is due.
-    pub(super) async fn check_due(&mut self) {
-        for id in self.queues.take_full_pools() {
-            self.check(&id).await;
-        }
+    /// Makes one read at the distribution that has been due for longest, and returns whether one was
+    /// due.
+    pub(super) async fn look(&mut self, blind_spots: &mut BlindSpots) -> bool {
         let now = self.context.clock.now();
-        let due = self
-            .by_distribution
-            .iter()
-            .filter(|(_, one)| one.check_at <= now);
-        for id in due.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.check(&id).await;
+        for id in self.queues.take_full_pools() {
+            let others = self.by_distribution.entry(id);
+            let others = others.or_insert_with(|| Others::unknown(now));
+            (others.due_at, others.until) = (now, now + KNOWN_FOR);
+        }
+        self.forget_expired(now);
+        let due = self.by_distribution.iter();
+        let due = due.filter(|(_, others)| others.read_at(now) <= now);
+        let Some((id, _)) = due.min_by_key(|(_, others)| others.due_at) else {
+            return false;
+        };
+        let id = id.clone();
+        let Some(mut others) = self.by_distribution.remove(&id) else {
+            return false;
+        };
+        let read = match others.unread.pop() {
+            Some(unread) => self.read(&id, unread, &mut others, blind_spots).await,
+            None => self.list(&id, &mut others).await,
+        };
+        let now = self.context.clock.now();
+        if read.is_err() {
+            others.due_at = now + RETRY_PAUSE;
+        } else {
+            others.until = now + KNOWN_FOR;
+            if others.unread.is_empty() {
+                self.queues.set_others(&id, others.usage(), others.until);
+                self.context.wakeups.wake(Wakeup::ItemsWaiting);
+                if others.counted.is_empty() {
+                    return true;
+                }
+                others.due_at = now + AWAITED_PAUSE;
+            } else {
+                others.due_at = now;
+            }
+        }
+        self.by_distribution.insert(id, others);
+        true
+    }
+
+    /// The distribution is then due, and CloudFront reports again if its pool is full.
+    fn forget_expired(&mut self, now: Timestamp) {
+        for others in self.by_distribution.values_mut() {
+            // The clock may have been set back.
+            others.until = others.until.min(now + KNOWN_FOR);
+        }
+        let ids = self.by_distribution.iter();
+        let ids = ids.filter(|(_, others)| others.until <= now);
+        for id in ids.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.by_distribution.remove(&id);
+            self.queues.set_others(&id, Usage::default(), now);
+            self.context.wakeups.wake(Wakeup::ItemsWaiting);
         }
     }
 
-    async fn check(&mut self, id: &str) {
-        let Some(open) = self.list_open(id).await else {
-            // The queue's assumption about others then expires.
-            self.by_distribution.remove(id);
-            return;
-        };
-        let known = self.by_distribution.remove(id);
-        let mut known = known.map_or_else(HashMap::new, |one| one.invalidations);
-        known.retain(|invalidation, _| open.contains(invalidation));
+    /// Lists the newest invalidations, and notes which of others have to be read.
+    async fn list(&self, id: &str, others: &mut Others) -> Result<(), CdnError> {
+        let mut open = HashSet::new();
+        let mut marker: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            self.limiter.turn().await;
+            let cdn = &self.context.cdn;
+            let page = cdn.newest_invalidations(id, marker.as_deref()).await;
+            self.count("ListInvalidations", &page);
+            let page = page?;
+            let last_is_open = page.invalidations.last().is_some_and(|one| !one.completed);
+            let in_progress = page.invalidations.into_iter().filter(|one| !one.completed);
+            open.extend(in_progress.map(|one| one.cloudfront_id));
+            marker = page.next_marker.filter(|_| last_is_open);
+            if marker.is_none() {
+                break;
+            }
+        }
+        others.counted.retain(|one, _| open.contains(one));
         for invalidation in open {
             // If the store cannot say, it is taken as ours, whose items are counted already.
             let ours = self.store.is_ours(&invalidation).await;
             let ours = matches!(ours, Ok(true) | Err(_));
-            if ours || known.contains_key(&invalidation) {
-                continue;
-            }
-            if let Some(usage) = self.usage_of(id, &invalidation).await {
-                known.insert(invalidation, usage);
+            if !ours && !others.counted.contains_key(&invalidation) {
+                others.unread.push(invalidation);
             }
         }
-        let total = known.values().copied();
-        let total = total.fold(Usage::default(), Usage::plus);
-        self.queues.set_others(id, total);
-        self.context.wakeups.wake(Wakeup::ItemsWaiting);
-        if !known.is_empty() {
-            let in_progress = InProgress {
-                invalidations: known,
-                check_at: self.context.clock.now() + AWAITED_PAUSE,
-            };
-            self.by_distribution.insert(id.to_owned(), in_progress);
-        }
+        Ok(())
     }
 
-    /// The newest invalidations that are not completed; `None` if they could not be listed.
-    async fn list_open(&self, id: &str) -> Option<HashSet<String>> {
+    /// Reads how much of the pools an invalidation occupies.
+    async fn read(
+        &self,
+        id: &str,
+        invalidation: String,
+        others: &mut Others,
+        blind_spots: &mut BlindSpots,
+    ) -> Result<(), CdnError> {
         self.limiter.turn().await;
-        let listed = self.context.cdn.newest_invalidations(id).await;
-        self.count("ListInvalidations", &listed);
-        let open = listed.ok()?.into_iter().filter(|one| !one.completed);
-        Some(open.map(|one| one.cloudfront_id).collect())
-    }
-
-    /// How much of the pools an invalidation occupies; `None` if it has completed.
-    async fn usage_of(&self, id: &str, invalidation: &str) -> Option<Usage> {
-        self.limiter.turn().await;
-        let seen = self.context.cdn.invalidation(id, invalidation).await;
+        let seen = self.context.cdn.invalidation(id, &invalidation).await;
         self.count("GetInvalidation", &seen);
-        let seen = seen.ok().filter(|seen| !seen.completed)?;
-        Some(Usage::of(seen.items.iter().map(String::as_str)))
+        blind_spots.note(id, &seen, self.context.clock.now());
+        match seen {
+            Ok(seen) if seen.completed => {}
+            Ok(seen) => {
+                let usage = Usage::of(seen.items.iter().map(String::as_str));
+                others.counted.insert(invalidation, usage);
+            }
+            // It is not counted, and CloudFront reports again if the pool is full.
+            Err(error) if is_lasting(&error) => {}
+            Err(error) => {
+                others.unread.push(invalidation);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn count<T>(&self, operation: &'static str, result: &Result<T, CdnError>) {
         let outcome = result.as_ref().map_or_else(CdnError::label, |_| "ok");
         self.context.metrics.call(operation, outcome);
+    }
+}
+
+impl Others {
+    fn unknown(now: Timestamp) -> Self {
+        Self {
+            counted: HashMap::new(),
+            unread: Vec::new(),
+            due_at: now,
+            until: now + KNOWN_FOR,
+        }
+    }
+
+    fn read_at(&self, now: Timestamp) -> Timestamp {
+        due_at(self.due_at, AWAITED_PAUSE, now)
+    }
+
+    fn usage(&self) -> Usage {
+        let counted = self.counted.values().copied();
+        counted.fold(Usage::default(), Usage::plus)
     }
 }

@@ -10,10 +10,10 @@ use tokio::task::{JoinError, JoinSet};
 use super::{
     Context, Settings,
     attempt::Attempt,
+    conflict::ConflictSearch,
     planner::{PlanOutcome, Planned, Planner, PlanningEnded},
     questions::Questions,
     queues::{Next, Queues, RateGates, Turn, Work},
-    read_limiter::ReadLimiter,
     runner::{STORE_PAUSE, Worker, error_chain},
     status_board::StatusBoard,
 };
@@ -39,7 +39,7 @@ pub(super) struct Submitter {
     store: Arc<dyn BatchStore>,
     queues: Arc<Queues>,
     questions: Arc<Questions>,
-    limiter: Arc<ReadLimiter>,
+    search: Arc<ConflictSearch>,
     board: StatusBoard,
     planner: Planner,
     calls: CallRate,
@@ -62,7 +62,7 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn BatchStore>,
     pub(super) queues: Arc<Queues>,
     pub(super) questions: Arc<Questions>,
-    pub(super) limiter: Arc<ReadLimiter>,
+    pub(super) search: Arc<ConflictSearch>,
     pub(super) board: StatusBoard,
 }
 
@@ -73,7 +73,7 @@ impl Submitter {
             store,
             queues,
             questions,
-            limiter,
+            search,
             board,
         } = parts;
         Self {
@@ -85,7 +85,7 @@ impl Submitter {
             store,
             queues,
             questions,
-            limiter,
+            search,
             board,
             // Empty: it is not known what was spent just before this start.
             calls: CallRate::empty(settings.calls_per_second, settings.call_burst, now),
@@ -254,9 +254,9 @@ impl Submitter {
     fn call(&mut self, turn: Turn, unresolved: Unresolved) {
         self.spend(&unresolved.batch);
         let cdn = Arc::clone(&self.context.cdn);
-        let limiter = Arc::clone(&self.limiter);
+        let search = Arc::clone(&self.search);
         self.running_calls
-            .spawn(Attempt::make(cdn, limiter, turn, unresolved));
+            .spawn(Attempt::make(cdn, search, turn, unresolved));
     }
 
     /// Deducts a call and its items from the rates.

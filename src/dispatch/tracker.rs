@@ -1,28 +1,25 @@
 //! Tracks our invalidations until CloudFront reports them as completed.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
-    Context, Settings, others::OthersInvalidations, queues::Queues, read_limiter::ReadLimiter,
-    runner::Worker,
+    Context, Settings, blind_spots::BlindSpots, others::OthersInvalidations, queues::Queues,
+    read_limiter::ReadLimiter, runner::Worker, status_board::StatusBoard,
 };
 use crate::{
     domain::{
         cdn::CdnError,
-        tracking::{StatusPoll, Tracked},
+        tracking::{NextPolls, StatusPoll, Tracked},
     },
     ports::{StoreError, Wakeup, dispatch::TrackingStore},
 };
 
-/// The most due invalidations that are read from the store at a time.
-const CHUNK: usize = 100;
-const SHORTEST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
-/// The longest pause while items wait for room in the pool.
-pub(super) const AWAITED_PAUSE: SignedDuration = SignedDuration::from_secs(20);
+/// The most invalidations that are chosen at a time: with the default rate of reads, a few seconds'
+/// worth, so that a pool that fills up meanwhile does not wait long.
+const CHOSEN: usize = 8;
 
 pub(super) struct Tracker {
     context: Context,
@@ -31,6 +28,10 @@ pub(super) struct Tracker {
     limiter: Arc<ReadLimiter>,
     random: fastrand::Rng,
     others: OthersInvalidations,
+    blind_spots: BlindSpots,
+    /// The next to be polled.
+    chosen: VecDeque<Tracked>,
+    choose_at: Option<Timestamp>,
 }
 
 impl Tracker {
@@ -40,6 +41,7 @@ impl Tracker {
         store: Arc<dyn TrackingStore>,
         queues: Arc<Queues>,
         limiter: Arc<ReadLimiter>,
+        board: StatusBoard,
     ) -> Self {
         let others = OthersInvalidations::new(
             context,
@@ -54,21 +56,27 @@ impl Tracker {
             limiter,
             random: fastrand::Rng::with_seed(settings.seed ^ 2),
             others,
+            blind_spots: BlindSpots::new(board),
+            chosen: VecDeque::new(),
+            choose_at: None,
         }
     }
 
-    /// Polls all due invalidations, and returns when the next one is due.
-    async fn poll_due(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        loop {
+    /// Makes one poll, and returns whether one was due.
+    async fn poll_next(&mut self) -> Result<bool, StoreError> {
+        if self.chosen.is_empty() {
+            let in_progress = self.store.in_progress().await?;
             let now = self.context.clock.now();
-            let polls = self.store.due_polls(now, CHUNK).await?;
-            if polls.due.is_empty() {
-                return Ok(polls.next_at);
-            }
-            for tracked in polls.due {
-                self.poll(&tracked).await?;
-            }
+            let awaited = |id: &str| self.queues.is_full(id, now);
+            let polls = NextPolls::choose(in_progress, awaited, now, CHOSEN);
+            self.chosen = polls.due.into();
+            self.choose_at = polls.choose_at;
         }
+        let Some(tracked) = self.chosen.pop_front() else {
+            return Ok(false);
+        };
+        self.poll(&tracked).await?;
+        Ok(true)
     }
 
     async fn poll(&mut self, tracked: &Tracked) -> Result<(), StoreError> {
@@ -80,50 +88,73 @@ impl Tracker {
             .invalidation(id, &tracked.cloudfront_id)
             .await;
         let outcome = seen.as_ref().map_or_else(CdnError::label, |_| "ok");
-        let metrics = &self.context.metrics;
-        metrics.call("GetInvalidation", outcome);
+        self.context.metrics.call("GetInvalidation", outcome);
         let now = self.context.clock.now();
-        let completed = match seen {
+        self.blind_spots.note(id, &seen, now);
+        let completed = match &seen {
             Ok(seen) => seen.completed,
-            Err(error) => {
-                tracing::debug!(cloudfront_id = %tracked.cloudfront_id, %error, "the invalidation could not be read");
-                false
-            }
+            Err(error) => self.is_taken_as_completed(tracked, error, now),
         };
         let poll = if completed {
             StatusPoll::Completed
         } else {
-            StatusPoll::Again(now + self.pause(now, tracked))
+            let awaited = self.queues.is_full(id, now);
+            let pause = tracked.pause(awaited, now, self.random.f64());
+            StatusPoll::Again(now + pause)
         };
         self.store.record_poll(tracked.batch, poll, now).await?;
         if completed {
-            tracing::debug!(
-                distribution_id = %id,
-                invalidation = %tracked.batch,
-                cloudfront_id = %tracked.cloudfront_id,
-                "invalidation completed"
-            );
-            let metrics = &self.context.metrics;
-            let took = now.duration_since(tracked.submitted_at);
-            metrics.propagated(id, took.as_secs_f64());
-            metrics.completed(now.duration_since(tracked.oldest).as_secs_f64());
-            self.queues.release(id, tracked.usage);
-            self.context.wakeups.wake(Wakeup::ItemsWaiting);
+            self.completed(tracked, seen.is_ok(), now).await?;
         }
         Ok(())
     }
 
-    /// The pause until the next poll: it grows with the invalidation's age, with some jitter.
-    fn pause(&mut self, now: Timestamp, tracked: &Tracked) -> SignedDuration {
-        let age = now.duration_since(tracked.submitted_at);
-        let awaited = self.queues.is_full(&tracked.distribution_id, now);
-        let longest = if awaited {
-            AWAITED_PAUSE
-        } else {
-            LONGEST_PAUSE
-        };
-        let pause = (age / 2).clamp(SHORTEST_PAUSE, longest);
-        pause.mul_f64(0.8 + self.random.f64() / 5.0)
+    fn is_taken_as_completed(
+        &mut self,
+        tracked: &Tracked,
+        error: &CdnError,
+        now: Timestamp,
+    ) -> bool {
+        let (id, cloudfront_id) = (&tracked.distribution_id, &tracked.cloudfront_id);
+        if !tracked.is_taken_as_completed(error, now) {
+            tracing::debug!(distribution_id = %id, %cloudfront_id, %error,
+                "the invalidation could not be read");
+            return false;
+        }
+        tracing::warn!(distribution_id = %id, %cloudfront_id, %error,
+            "an invalidation that cannot be read is taken as completed");
+        if !matches!(error, CdnError::Denied(_)) {
+            // What is gone stays gone: nobody can do anything about it.
+            self.blind_spots.remove(id);
+        }
+        true
+    }
+
+    /// Lets what waits for the invalidation's room go.
+    async fn completed(
+        &self,
+        tracked: &Tracked,
+        was_seen: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = &tracked.distribution_id;
+        self.queues.release(id, tracked.usage);
+        self.context.wakeups.wake(Wakeup::ItemsWaiting);
+        tracing::debug!(
+            distribution_id = %id,
+            invalidation = %tracked.batch,
+            cloudfront_id = %tracked.cloudfront_id,
+            "invalidation completed"
+        );
+        if was_seen {
+            let metrics = &self.context.metrics;
+            let took = now.duration_since(tracked.submitted_at);
+            metrics.propagated(id, took.as_secs_f64());
+            let oldest = self.store.oldest_change(tracked.batch).await?;
+            let oldest = oldest.unwrap_or(tracked.submitted_at);
+            metrics.completed(now.duration_since(oldest).as_secs_f64());
+        }
+        Ok(())
     }
 }
 
@@ -133,10 +164,20 @@ impl Worker for Tracker {
         "tracker"
     }
 
+    /// Looks at others' invalidations and polls our own by turns, one read each, so that neither
+    /// has to wait until nothing else is due.
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        self.others.check_due().await;
-        let next_at = self.poll_due().await?;
-        Ok(next_at.into_iter().chain(self.others.next_at()).min())
+        loop {
+            let looked = self.others.look(&mut self.blind_spots).await;
+            let polled = self.poll_next().await?;
+            if !looked && !polled {
+                break;
+            }
+        }
+        let now = self.context.clock.now();
+        self.blind_spots.expire(now);
+        let next_at = self.choose_at.into_iter().chain(self.others.next_at(now));
+        Ok(next_at.min())
     }
 
     async fn woken(&mut self) {

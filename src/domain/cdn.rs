@@ -1,5 +1,7 @@
 //! CloudFront's answers: invalidations, pages of distributions, and errors.
 
+use jiff::Timestamp;
+
 use super::catalogue::Distribution;
 
 /// A page of the account's distributions.
@@ -39,6 +41,16 @@ pub struct SeenInvalidation {
 pub struct ListedInvalidation {
     pub cloudfront_id: String,
     pub completed: bool,
+    /// When CloudFront created it, by its clock.
+    pub created_at: Timestamp,
+}
+
+/// A page of `ListInvalidations`, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InvalidationPage {
+    pub invalidations: Vec<ListedInvalidation>,
+    /// Asks for the next page, of older ones; `None` on the last one.
+    pub next_marker: Option<String>,
 }
 
 /// The pools of items in progress that CloudFront keeps for each distribution.
@@ -67,15 +79,22 @@ pub enum CdnError {
     /// CloudFront rejects at least one item, without saying which. Not done.
     #[error("invalid: {0}")]
     Invalid(String),
-    /// The caller reference was used with other items. Not done.
+    /// The caller reference stands for something else, as a complete search has shown. Not done.
     #[error("reference conflict: {0}")]
     ReferenceConflict(String),
+    /// The caller reference is taken, but it is unknown by what: the search for an invalidation of an
+    /// earlier attempt was incomplete.
+    #[error("reference conflict, not yet explained: {0}")]
+    ConflictUnexplained(String),
     /// The distribution does not exist. Not done.
     #[error("no such distribution: {0}")]
     NoSuchDistribution(String),
     /// Not done, for a reason that this version does not know.
     #[error("refused: {0}")]
     Refused(String),
+    /// The call never left this process: no route, no connection. Not done.
+    #[error("not sent: {0}")]
+    NotSent(String),
     /// The outcome is unknown, after a 5xx response, a timeout or a lost connection.
     #[error("no answer: {0}")]
     Unknown(String),
@@ -91,8 +110,10 @@ impl CdnError {
             Self::TooLarge(_) => "too_large",
             Self::Invalid(_) => "invalid",
             Self::ReferenceConflict(_) => "reference_conflict",
+            Self::ConflictUnexplained(_) => "conflict_unexplained",
             Self::NoSuchDistribution(_) => "no_such_distribution",
             Self::Refused(_) => "refused",
+            Self::NotSent(_) => "not_sent",
             Self::Unknown(_) => OUTCOME_UNKNOWN,
         }
     }

@@ -160,8 +160,10 @@ pub struct Remap {
     pub distribution_id: String,
     /// Only changes accepted at this time or later.
     pub since: Timestamp,
-    /// Only changes after this number.
+    /// Only changes after this number,
     pub after: i64,
+    /// up to and including this one.
+    pub through: i64,
     /// The saved catalogue. Mapping again with an older one could miss what is new about the
     /// distribution.
     pub revision: Revision,

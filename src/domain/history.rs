@@ -81,6 +81,46 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// How many errors of a request are shown, and how many items of each.
+pub const MAX_ERRORS: usize = 100;
+pub const MAX_EXAMPLES: usize = 3;
+
+/// Why some of a request's items could not be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestError {
+    pub why: String,
+    /// How many items it is about.
+    pub items: u64,
+    /// The first of them.
+    pub examples: Vec<String>,
+}
+
+impl RequestError {
+    /// One line each, at most [`MAX_ERRORS`] of them.
+    pub fn list(errors: &[Self]) -> Vec<String> {
+        let mut lines: Vec<_> = errors.iter().take(MAX_ERRORS).map(Self::line).collect();
+        if errors.len() > MAX_ERRORS {
+            lines.push("and further errors: the dead letters have all of them".to_owned());
+        }
+        lines
+    }
+
+    fn line(&self) -> String {
+        let Self {
+            why,
+            items,
+            examples,
+        } = self;
+        match examples.as_slice() {
+            [item] if *items == 1 => format!("{item}: {why}"),
+            items_shown => format!(
+                "{why} ({items} items, for example {})",
+                items_shown.join(", ")
+            ),
+        }
+    }
+}
+
 /// Selects invalidations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InvalidationQuery {
@@ -194,6 +234,23 @@ mod tests {
     use super::*;
 
     use BatchStatus::{Completed, Failed, InProgress, Pending, Shadowed};
+
+    #[test]
+    fn equal_errors_are_one_line_and_the_lines_are_bounded() {
+        let error = |items: u64, examples: &[&str]| RequestError {
+            why: "invalid".to_owned(),
+            items,
+            examples: examples.iter().map(ToString::to_string).collect(),
+        };
+        let lines = RequestError::list(&[error(1, &["/a"]), error(9, &["/a", "/b", "/c"])]);
+        assert_eq!(
+            lines,
+            ["/a: invalid", "invalid (9 items, for example /a, /b, /c)"]
+        );
+        let lines = RequestError::list(&vec![error(1, &["/a"]); 101]);
+        assert_eq!(lines.len(), 101);
+        assert!(lines[100].starts_with("and further"));
+    }
 
     #[test]
     fn a_request_has_the_state_of_its_slowest_change() {

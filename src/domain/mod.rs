@@ -5,10 +5,10 @@
 //! turns a key into items, using the cache [`behaviour`] of each path and the configured
 //! [`rules`] (whose patterns are [`glob`]s); [`path`] spells the items. [`consolidate`] selects
 //! the items of one call, which are frozen into a [`batch`]. [`limits`] decides when it may be
-//! sent, and [`resolution`] what follows from CloudFront's answer ([`cdn`]). [`tracking`] describes
-//! the invalidations that are polled until they complete, and [`subscription`] those of a [`topic`].
-//! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
-//! what happened, [`preview`] what would happen.
+//! sent, and [`resolution`] what follows from CloudFront's answer ([`cdn`]). [`tracking`] selects the
+//! invalidations that are polled until they complete, at the times that are [`due`], and
+//! [`subscription`] describes those of a [`topic`]. [`operations`] is what holds back sending, and
+//! [`status`] the state of the work. [`history`] shows what happened, [`preview`] what would happen.
 
 pub mod batch;
 pub mod behaviour;
@@ -16,6 +16,7 @@ pub mod catalogue;
 pub mod cdn;
 pub mod change;
 pub mod consolidate;
+pub mod due;
 pub mod glob;
 pub mod history;
 pub mod limits;
@@ -32,3 +33,4 @@ pub mod status;
 pub mod subscription;
 pub mod topic;
 pub mod tracking;
+pub mod turn_order;

@@ -1,15 +1,16 @@
 //! Decides what follows from CloudFront's answer to an attempt. The store records the decision, and the
 //! distribution's queue applies it.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{
     batch::Batch,
-    cdn::{CdnError, CreatedInvalidation},
+    cdn::{CdnError, CreatedInvalidation, SeenInvalidation},
     limits::backoff,
+    path::Item,
 };
 
 /// According to AWS, most invalidations take effect within 5 s and complete within 25 s.
@@ -17,6 +18,8 @@ const FIRST_POLL: Duration = Duration::from_secs(10);
 /// How long a distribution pauses after failures in a row: the first and the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(15);
+/// How far CloudFront's clock may differ from ours.
+const CLOCK_MARGIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// A frozen batch without a definite answer from CloudFront.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,51 @@ impl Unresolved {
             missing_since: None,
             due_at: frozen_at,
         }
+    }
+}
+
+/// The result of a search for the invalidation that an earlier attempt may have created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Search {
+    Found(CreatedInvalidation),
+    /// Everything that an attempt can have created was looked at.
+    NotFound,
+    /// Not everything could be looked at, and why.
+    Incomplete(String),
+}
+
+/// How an invalidation that was found in a search relates to the batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Candidate {
+    /// An attempt with the batch created it.
+    Ours(CreatedInvalidation),
+    /// It has the batch's caller reference, but other items.
+    OtherItems,
+    Unrelated,
+}
+
+impl Unresolved {
+    /// No attempt can have created an invalidation whose creation time is before this.
+    pub fn search_since(&self, now: Timestamp) -> Timestamp {
+        // The clock may have been set back since the batch was frozen.
+        let since = self.frozen_at.min(now).checked_sub(CLOCK_MARGIN);
+        since.unwrap_or(Timestamp::MIN)
+    }
+
+    pub fn compare(&self, cloudfront_id: &str, seen: &SeenInvalidation) -> Candidate {
+        if seen.caller_reference != self.batch.caller_reference {
+            return Candidate::Unrelated;
+        }
+        // The order does not matter: it is the same invalidation.
+        let sent: HashSet<_> = self.batch.items.iter().map(Item::as_str).collect();
+        let seen_items: HashSet<_> = seen.items.iter().map(String::as_str).collect();
+        if sent != seen_items {
+            return Candidate::OtherItems;
+        }
+        Candidate::Ours(CreatedInvalidation {
+            cloudfront_id: cloudfront_id.to_owned(),
+            completed: seen.completed,
+        })
     }
 }
 
@@ -165,6 +213,7 @@ fn next_step(
         CdnError::Throttled(_)
         | CdnError::TooManyInProgress { .. }
         | CdnError::Denied(_)
+        | CdnError::NotSent(_)
         | CdnError::Refused(_) => {
             if unresolved.in_doubt {
                 retry(unresolved, error, now, pause_until)
@@ -188,9 +237,9 @@ fn next_step(
             NextStep::NewReference(Box::new(again))
         }
         CdnError::NoSuchDistribution(_) if distribution_is_gone => NextStep::DeadLetter,
-        CdnError::Unknown(_) | CdnError::NoSuchDistribution(_) => {
-            retry(unresolved, error, now, pause_until)
-        }
+        CdnError::Unknown(_)
+        | CdnError::ConflictUnexplained(_)
+        | CdnError::NoSuchDistribution(_) => retry(unresolved, error, now, pause_until),
     }
 }
 
@@ -262,9 +311,11 @@ mod tests {
                 "new reference",
                 "new reference",
             ),
+            (CdnError::ConflictUnexplained(text()), "retry", "retry"),
             (CdnError::Denied(text()), "requeue", "retry"),
             (CdnError::NoSuchDistribution(text()), "retry", "retry"),
             (CdnError::Refused(text()), "requeue", "retry"),
+            (CdnError::NotSent(text()), "requeue", "retry"),
         ] {
             let mut batch = unresolved(9);
             let next = failure(&batch, error.clone(), false).next;
@@ -330,6 +381,53 @@ mod tests {
         );
         assert_ne!(new.batch.caller_reference, old.batch.caller_reference);
         assert_eq!(failure(&new, conflict, false).next.name(), "retry");
+    }
+
+    /// Whatever has the reference may be an invalidation of this batch, so its pair is kept, and the
+    /// next answer may explain it.
+    #[test]
+    fn a_conflict_that_is_not_explained_costs_no_reference() {
+        let old = unresolved(2);
+        let error = CdnError::ConflictUnexplained(text());
+        let failure = failure(&old, error, true);
+        assert!(failure.not_before > now(), "it waits");
+        let NextStep::Retry(again) = failure.next else {
+            panic!("a retry");
+        };
+        assert_eq!(again.batch, old.batch);
+        assert!(!again.has_new_reference);
+        let explained = CdnError::ReferenceConflict(text());
+        let next = self::failure(&again, explained, false).next;
+        assert_eq!(next.name(), "new reference");
+    }
+
+    #[test]
+    fn a_search_goes_back_to_before_the_batch_was_frozen_by_any_clock() {
+        let batch = unresolved(1);
+        let margin = SignedDuration::from_mins(15);
+        let later = now() + SignedDuration::from_hours(5);
+        assert_eq!(batch.search_since(later), now() - margin);
+        let set_back = now() - SignedDuration::from_hours(1);
+        assert_eq!(batch.search_since(set_back), set_back - margin);
+    }
+
+    #[test]
+    fn an_invalidation_is_recognized_by_its_reference_and_its_items_in_any_order() {
+        let batch = unresolved(3);
+        let mut seen = SeenInvalidation {
+            completed: true,
+            caller_reference: batch.batch.caller_reference.clone(),
+            items: ["/2", "/0", "/1"].map(str::to_owned).to_vec(),
+        };
+        let ours = CreatedInvalidation {
+            cloudfront_id: "I1".to_owned(),
+            completed: true,
+        };
+        assert_eq!(batch.compare("I1", &seen), Candidate::Ours(ours));
+        seen.items.pop();
+        assert_eq!(batch.compare("I1", &seen), Candidate::OtherItems);
+        seen.caller_reference = "another".to_owned();
+        assert_eq!(batch.compare("I1", &seen), Candidate::Unrelated);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{
     batch::{Backlog, Usage},
     change::Unmapped,
     operations::DayBudget,
+    tracking::TAKEN_AS_COMPLETED,
 };
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Status {
     pub day: Option<DayBudget>,
     /// The most wildcards in progress per distribution.
     pub wildcards_in_progress: usize,
+    /// Distributions whose invalidations cannot be read, and why.
+    pub unseen: BTreeMap<String, String>,
     /// The number of unconfirmed subscriptions.
     pub confirmations: usize,
     /// Workers whose last run failed, by name.
@@ -153,6 +156,7 @@ impl Status {
             ),
             Finding::of("rules", denied(&catalogue.rule_faults, str::to_owned)),
             Finding::of("cloudfront", self.refusals()),
+            Finding::of("tracking", self.unseen_invalidations()),
             Finding::of("wildcards", self.too_many_wildcards()),
             Finding::of("daily_limit", self.day_warning()),
             Finding::of("paused", self.pause_warning()),
@@ -210,6 +214,17 @@ impl Status {
             })
         });
         join(refused)
+    }
+
+    fn unseen_invalidations(&self) -> Option<String> {
+        let unseen = self.unseen.iter();
+        let unseen = join(unseen.map(|(id, error)| format!("{id} ({error})")))?;
+        Some(format!(
+            "GetInvalidation does not succeed for {unseen}: what cannot be seen is taken as completed \
+             {} minutes after it was submitted, and until then new items may wait for it; grant \
+             cloudfront:GetInvalidation",
+            TAKEN_AS_COMPLETED.as_mins()
+        ))
     }
 
     /// Warns if more wildcards wait than may be in progress: then they are not occasional.
@@ -379,6 +394,22 @@ mod tests {
             ..Status::default()
         };
         assert!(detail(&shadow, "shadow").contains("nothing is sent"));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_named_with_the_permission() {
+        let mut status = Status::default();
+        assert_eq!(detail(&status, "tracking"), "");
+        let why = "access denied: no".to_owned();
+        status.unseen.insert("E1".to_owned(), why);
+        let text = detail(&status, "tracking");
+        let named = [
+            "E1",
+            "access denied",
+            "cloudfront:GetInvalidation",
+            "30 minutes",
+        ];
+        assert!(named.iter().all(|part| text.contains(part)), "{text}");
     }
 
     #[test]

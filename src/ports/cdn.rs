@@ -6,7 +6,7 @@ use crate::domain::{
     batch::Batch,
     catalogue::CacheKey,
     cdn::{
-        CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, ListedInvalidation,
+        CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
         SeenInvalidation,
     },
 };
@@ -30,9 +30,11 @@ pub trait Cdn: Send + Sync + 'static {
         cloudfront_id: &str,
     ) -> Result<SeenInvalidation, CdnError>;
 
-    /// One page of a distribution's invalidations, including those of others, newest first.
+    /// One page of a distribution's invalidations, including those of others, newest first; `marker`
+    /// comes from the page before.
     async fn newest_invalidations(
         &self,
         distribution_id: &str,
-    ) -> Result<Vec<ListedInvalidation>, CdnError>;
+        marker: Option<&str>,
+    ) -> Result<InvalidationPage, CdnError>;
 }

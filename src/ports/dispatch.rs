@@ -18,7 +18,7 @@ use crate::domain::{
     operations::{Backoff, Controls},
     resolution::{Resolution, Unresolved},
     subscription::{ConfirmationResult, PendingConfirmation},
-    tracking::{DuePolls, StatusPoll},
+    tracking::{StatusPoll, Tracked},
 };
 
 /// The number of a leader's term; each new leader has a higher one.
@@ -129,8 +129,11 @@ pub trait BatchStore: Send + Sync + 'static {
 /// Following invalidations to completion.
 #[async_trait]
 pub trait TrackingStore: Send + Sync + 'static {
-    /// Invalidations whose next poll is due, and when the next of the others is due.
-    async fn due_polls(&self, now: Timestamp, limit: usize) -> Result<DuePolls, StoreError>;
+    /// Our invalidations in progress.
+    async fn in_progress(&self) -> Result<Vec<Tracked>, StoreError>;
+
+    /// When the oldest change that a batch covers was accepted.
+    async fn oldest_change(&self, batch: Uuid) -> Result<Option<Timestamp>, StoreError>;
 
     /// Records the result of a poll.
     async fn record_poll(
@@ -142,6 +145,17 @@ pub trait TrackingStore: Send + Sync + 'static {
 
     /// Whether purgefront created this invalidation.
     async fn is_ours(&self, cloudfront_id: &str) -> Result<bool, StoreError>;
+}
+
+/// How far a sweep through old history has come. The default is its beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// The table, in the store's order,
+    pub table: usize,
+    /// the last number in it that was looked at,
+    pub after: i64,
+    /// and the first number that is too new, once it has been searched.
+    pub before: Option<i64>,
 }
 
 /// Confirming subscriptions and deleting old history.
@@ -156,7 +170,7 @@ pub trait UpkeepStore: Send + Sync + 'static {
         result: ConfirmationResult,
     ) -> Result<(), StoreError>;
 
-    /// Deletes some history from before `cutoff`, except for unfinished work. Returns whether there is
-    /// more.
-    async fn prune(&self, cutoff: Timestamp) -> Result<bool, StoreError>;
+    /// Deletes some history from before `cutoff`, except for unfinished work, starting where the sweep
+    /// has come to. Returns where it continues, or `None` at its end.
+    async fn prune(&self, cutoff: Timestamp, sweep: Sweep) -> Result<Option<Sweep>, StoreError>;
 }

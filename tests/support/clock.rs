@@ -40,6 +40,16 @@ impl VirtualClock {
         }
     }
 
+    /// Sets the clock back. Nobody sleeps longer for it.
+    pub fn set_back(&self, span: Duration) {
+        let mut state = self.state();
+        state.now -= span;
+        let sleepers = std::mem::take(&mut state.sleepers);
+        let earlier = sleepers.into_iter();
+        let earlier = earlier.map(|((at, nth), wake)| ((at - span, nth), wake));
+        state.sleepers = earlier.collect();
+    }
+
     /// Lets time pass until the first sleeper wakes, but no further than `at`.
     pub fn advance_until(&self, at: Timestamp) {
         let (first, now) = {

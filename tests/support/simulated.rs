@@ -14,7 +14,7 @@ use purgefront::{
         batch::Batch,
         catalogue::CacheKey,
         cdn::{
-            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage,
+            CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
             ListedInvalidation, Pool, SeenInvalidation,
         },
     },
@@ -26,6 +26,9 @@ use super::{
     inside::in_front_of,
     model::{CloudFrontModel, Fault, Invalidation, Order, Outcome, Refusal},
 };
+
+/// How many invalidations a page of the list has.
+const PAGE: usize = 100;
 
 /// How often what goes wrong, in parts of one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,6 +50,12 @@ pub struct Nature {
     pub faults: Faults,
     /// From when to when nothing answers, since the beginning.
     pub dark: Vec<(Duration, Duration)>,
+    /// From when to when Get and List calls answer 503, since the beginning.
+    pub blind: Vec<(Duration, Duration)>,
+    /// Distributions whose invalidations may not be read.
+    pub hidden: Vec<String>,
+    /// A batch that is sent again gets a conflict, not the invalidation that it became.
+    pub conflicts: bool,
     /// A distribution that is refused, and until when.
     pub refused: Option<(String, Duration)>,
     /// Paths that no batch may have.
@@ -67,6 +76,7 @@ struct State {
     /// Calls that were refused because a fault said so.
     injected: usize,
     granted: bool,
+    reads: usize,
 }
 
 impl Simulated {
@@ -92,6 +102,7 @@ impl Simulated {
                 random: fastrand::Rng::with_seed(seed),
                 injected: 0,
                 granted: false,
+                reads: 0,
             }),
             clock,
         }
@@ -146,17 +157,33 @@ impl Simulated {
         self.state().model.add_foreign(now, order);
     }
 
+    /// How many Get and List calls of invalidations there were.
+    pub fn reads(&self) -> usize {
+        self.state().reads
+    }
+
     /// Denies nothing any more.
     pub fn grant(&self) {
         self.state().granted = true;
     }
 
     fn is_dark(&self) -> bool {
+        self.is_during(&self.nature.dark)
+    }
+
+    fn is_during(&self, spans: &[(Duration, Duration)]) -> bool {
         let elapsed = self.elapsed();
-        self.nature
-            .dark
-            .iter()
-            .any(|(from, to)| (*from..*to).contains(&elapsed))
+        let mut spans = spans.iter();
+        spans.any(|(from, to)| (*from..*to).contains(&elapsed))
+    }
+
+    /// What every Get and List call of invalidations is subject to.
+    fn read(&self) -> Result<(), CdnError> {
+        self.state().reads += 1;
+        if self.is_dark() || self.is_during(&self.nature.blind) {
+            return Err(CdnError::Unknown("503".to_owned()));
+        }
+        Ok(())
     }
 
     /// The way to CloudFront, or back.
@@ -183,6 +210,9 @@ impl Simulated {
             (self.next_fault(&mut state, &order.distribution_id), "lost")
         };
         match state.model.call(now, order, fault) {
+            Outcome::Repeated(_) if self.nature.conflicts => {
+                Err(CdnError::ReferenceConflict("used before".to_owned()))
+            }
             Outcome::Created(one) | Outcome::Repeated(one) => Ok(Made {
                 completed: state.model.is_completed(&one, now),
                 id: one.id,
@@ -294,7 +324,11 @@ impl Cdn for Simulated {
     }
 
     async fn invalidation(&self, of: &str, id: &str) -> Result<SeenInvalidation, CdnError> {
-        self.reach().await?;
+        self.travel().await;
+        self.read()?;
+        if self.nature.hidden.iter().any(|hidden| hidden == of) {
+            return Err(CdnError::Denied("AccessDenied: not authorized".to_owned()));
+        }
         let state = self.state();
         let one = state.model.invalidation(of, id);
         let one = one.ok_or_else(|| CdnError::Refused("NoSuchInvalidation".to_owned()))?;
@@ -305,14 +339,24 @@ impl Cdn for Simulated {
         })
     }
 
-    async fn newest_invalidations(&self, id: &str) -> Result<Vec<ListedInvalidation>, CdnError> {
+    async fn newest_invalidations(
+        &self,
+        id: &str,
+        marker: Option<&str>,
+    ) -> Result<InvalidationPage, CdnError> {
         self.travel().await;
+        self.read()?;
+        let begin: usize = marker.map_or(0, |marker| marker.parse().unwrap());
         let (state, now) = (self.state(), self.clock.now());
-        let newest = state.model.newest(id).take(100);
-        let shown = newest.map(|one| ListedInvalidation {
+        let mut newest = state.model.newest(id).skip(begin);
+        let page = newest.by_ref().take(PAGE).map(|one| ListedInvalidation {
             cloudfront_id: one.id.clone(),
             completed: state.model.is_completed(one, now),
+            created_at: one.created_at,
         });
-        Ok(shown.collect())
+        Ok(InvalidationPage {
+            invalidations: page.collect(),
+            next_marker: newest.next().map(|_| (begin + PAGE).to_string()),
+        })
     }
 }

@@ -8,7 +8,6 @@ use purgefront::{
         change::{Content, NewMessage, NewRequest},
         path::Item,
         s3_event::ObjectChange,
-        tracking::DuePolls,
     },
     ports::{Clock as _, intake::IntakeStore as _},
 };
@@ -39,6 +38,9 @@ pub fn nature(distributions: &[&str]) -> Nature {
         latency: Duration::from_millis(50),
         faults: Faults::default(),
         dark: Vec::new(),
+        blind: Vec::new(),
+        hidden: Vec::new(),
+        conflicts: false,
         refused: None,
         bad: Vec::new(),
     }
@@ -130,13 +132,12 @@ impl World {
 
     /// Whether every batch is settled and nothing waits.
     async fn is_over(&self) -> bool {
-        let now = self.clock.now();
         let store = &self.inside.leader;
         store.unseen_changes(1).await.unwrap().is_empty()
             && store.parked_changes(i64::MIN, 1).await.unwrap().is_empty()
             && store.backlogs(None).await.unwrap().is_empty()
             && store.unresolved().await.unwrap().is_empty()
-            && store.due_polls(now, 1).await.unwrap() == DuePolls::default()
+            && store.in_progress().await.unwrap().is_empty()
     }
 
     pub async fn play_to_the_end(&self, inputs: &[(Duration, Input)], most: Duration) {

@@ -26,13 +26,14 @@ use purgefront::{
         resolution::{Resolution, Unresolved},
         s3_event::ObjectChange,
         subscription::{ConfirmationResult, PendingConfirmation},
-        tracking::{DuePolls, StatusPoll},
+        tracking::{StatusPoll, Tracked},
     },
     ports::{
         Clock, StoreError,
         catalogue::{CatalogueStore, KeptCatalogue},
         dispatch::{
-            BatchStore, DispatchStore, Epoch, LeaderStore, MappingStore, TrackingStore, UpkeepStore,
+            BatchStore, DispatchStore, Epoch, LeaderStore, MappingStore, Sweep, TrackingStore,
+            UpkeepStore,
         },
         history::HistoryStore,
         intake::IntakeStore,
@@ -216,7 +217,8 @@ tapped!(TappedLeader: BatchStore {
 });
 
 tapped!(TappedLeader: TrackingStore {
-    fn due_polls(now: Timestamp, limit: usize) -> DuePolls;
+    fn in_progress() -> Vec<Tracked>;
+    fn oldest_change(batch: Uuid) -> Option<Timestamp>;
     fn record_poll(batch: Uuid, poll: StatusPoll, now: Timestamp) -> ();
     fn is_ours(cloudfront_id: &str) -> bool;
 });
@@ -224,5 +226,5 @@ tapped!(TappedLeader: TrackingStore {
 tapped!(TappedLeader: UpkeepStore {
     fn pending_confirmations() -> Vec<PendingConfirmation>;
     fn record_confirmation(confirmation: &PendingConfirmation, result: ConfirmationResult) -> ();
-    fn prune(cutoff: Timestamp) -> bool;
+    fn prune(cutoff: Timestamp, sweep: Sweep) -> Option<Sweep>;
 });

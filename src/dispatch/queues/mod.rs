@@ -180,9 +180,9 @@ impl Queues {
         mem::take(&mut self.lock().full_pools)
     }
 
-    /// Sets what others have in progress.
-    pub(super) fn set_others(&self, distribution_id: &str, usage: Usage) {
-        self.with(distribution_id, |queue| queue.set_others(usage));
+    /// Sets what others have in progress, until it is checked again or this time has come.
+    pub(super) fn set_others(&self, distribution_id: &str, usage: Usage, until: Timestamp) {
+        self.with(distribution_id, |queue| queue.set_others(usage, until));
     }
 
     /// Whether a distribution waits for its invalidations to complete.

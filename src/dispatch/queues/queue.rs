@@ -197,18 +197,15 @@ impl DistributionQueue {
         self.others.until = until;
     }
 
-    /// Sets what others have in progress, until it is checked again.
-    pub(super) fn set_others(&mut self, usage: Usage) {
-        self.others = Others {
-            usage,
-            until: Timestamp::MAX,
-        };
+    /// Sets what others have in progress, until it is checked again or this time has come.
+    pub(super) fn set_others(&mut self, usage: Usage, until: Timestamp) {
+        self.others = Others { usage, until };
     }
 
     /// When the assumption that others fill a pool expires.
     fn others_until(&self, now: Timestamp) -> Option<Timestamp> {
         let until = self.others.until;
-        (now < until && until < Timestamp::MAX).then_some(until)
+        (now < until).then_some(until)
     }
 
     fn others_at(&self, now: Timestamp) -> Usage {

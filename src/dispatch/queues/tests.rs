@@ -250,10 +250,11 @@ fn a_pool_that_cloudfront_reports_full_is_full_until_checked_or_until_the_pause_
     assert_eq!(next(&queues, 60_000), ready("E1"));
     queues.pool_is_full("E1");
     assert_eq!(queues.take_full_pools().len(), 1);
-    queues.set_others("E1", usage(1, 0));
+    queues.set_others("E1", usage(1, 0), at(90_000));
     assert_eq!(next(&queues, 60_000), ready("E1"));
-    queues.set_others("E1", usage(5, 0));
-    assert_eq!(next(&queues, 60_000), Next::Idle);
+    queues.set_others("E1", usage(5, 0), at(90_000));
+    assert_eq!(next(&queues, 60_000), Next::At(at(90_000)));
+    assert_eq!(next(&queues, 90_000), ready("E1"), "it expires");
 }
 
 #[test]

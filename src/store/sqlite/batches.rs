@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     backlogs,
-    columns::{count, decode, micros, read_all, read_one, signed, time, uuid},
+    columns::{count, decode, micros, optional_time, read_all, read_one, signed, time, uuid},
     controls,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         operations::day_of,
         path::Item,
         resolution::Unresolved,
-        tracking::{DuePolls, StatusPoll, Tracked},
+        tracking::{StatusPoll, Tracked},
     },
     ports::StoreError,
 };
@@ -200,33 +200,13 @@ pub(super) async fn record_attempt(
     Ok(())
 }
 
-pub(super) async fn due_polls(
-    readers: &SqlitePool,
-    now: Timestamp,
-    limit: usize,
-) -> Result<DuePolls, StoreError> {
-    let select = "SELECT id, distribution_id, cloudfront_id, submitted_at, \
-                  item_count - wildcard_count AS paths, wildcard_count AS wildcards, \
-                  coalesce((SELECT min(accepted_at) FROM targets \
-                  WHERE targets.batch = batches.seq), submitted_at) AS oldest FROM batches \
-                  WHERE status = 'in_progress' AND status IN ('pending', 'in_progress') \
-                  AND due_at <= ? ORDER BY due_at LIMIT ?";
-    let rows = sqlx::query(select)
-        .bind(micros(now))
-        .bind(signed(limit))
-        .fetch_all(readers)
-        .await?;
-    let next = "SELECT min(due_at) FROM batches \
-                WHERE status = 'in_progress' AND status IN ('pending', 'in_progress') \
-                AND due_at > ?";
-    let next_at: Option<i64> = sqlx::query_scalar(next)
-        .bind(micros(now))
-        .fetch_one(readers)
-        .await?;
-    Ok(DuePolls {
-        due: read_all("batches", "id", &rows, tracked)?,
-        next_at: next_at.map(time).transpose()?,
-    })
+pub(super) async fn in_progress(readers: &SqlitePool) -> Result<Vec<Tracked>, StoreError> {
+    // The second condition repeats that of the partial index.
+    let select = "SELECT id, distribution_id, cloudfront_id, submitted_at, due_at, \
+                  item_count - wildcard_count AS paths, wildcard_count AS wildcards FROM batches \
+                  WHERE status = 'in_progress' AND status IN ('pending', 'in_progress')";
+    let rows = sqlx::query(select).fetch_all(readers).await?;
+    read_all("batches", "id", &rows, tracked)
 }
 
 fn tracked(row: &SqliteRow) -> sqlx::Result<Tracked> {
@@ -235,9 +215,19 @@ fn tracked(row: &SqliteRow) -> sqlx::Result<Tracked> {
         distribution_id: row.try_get("distribution_id")?,
         cloudfront_id: row.try_get("cloudfront_id")?,
         submitted_at: time(row.try_get("submitted_at")?)?,
+        due_at: time(row.try_get("due_at")?)?,
         usage: usage(row)?,
-        oldest: time(row.try_get("oldest")?)?,
     })
+}
+
+pub(super) async fn oldest_change(
+    readers: &SqlitePool,
+    batch: Uuid,
+) -> Result<Option<Timestamp>, StoreError> {
+    let select = "SELECT min(accepted_at) FROM targets \
+                  WHERE batch = (SELECT seq FROM batches WHERE id = ?)";
+    let oldest = sqlx::query_scalar(select).bind(batch.to_string());
+    Ok(optional_time(oldest.fetch_one(readers).await?)?)
 }
 
 pub(super) async fn is_ours(readers: &SqlitePool, cloudfront_id: &str) -> sqlx::Result<bool> {

@@ -90,18 +90,21 @@ async fn note_late(connection: &mut SqliteConnection, late: &LateDistribution) -
         .bind(micros(late.search_from()))
         .fetch_optional(&mut *connection)
         .await?;
-    let insert = "INSERT INTO remaps (distribution_id, since, after) VALUES (?, ?, ?)";
+    let insert = "INSERT INTO remaps (distribution_id, since, after, through) VALUES (?, ?, ?, ?)";
     sqlx::query(insert)
         .bind(&late.distribution_id)
         .bind(micros(late.since))
         .bind(after.unwrap_or(i64::MIN))
+        // Up to the journal's end: what is accepted from now on may be mapped before the new catalogue
+        // is in use.
+        .bind(i64::MAX)
         .execute(connection)
         .await?;
     Ok(())
 }
 
 pub(super) async fn next_remap(readers: &SqlitePool) -> Result<Option<Remap>, StoreError> {
-    let select = "SELECT seq, distribution_id, since, after, revision \
+    let select = "SELECT seq, distribution_id, since, after, through, revision \
                   FROM remaps, catalogue ORDER BY seq LIMIT 1";
     let row = sqlx::query(select).fetch_optional(readers).await?;
     let read = |row: &SqliteRow| {
@@ -109,6 +112,7 @@ pub(super) async fn next_remap(readers: &SqlitePool) -> Result<Option<Remap>, St
             distribution_id: row.try_get("distribution_id")?,
             since: time(row.try_get("since")?)?,
             after: row.try_get("after")?,
+            through: row.try_get("through")?,
             revision: Revision(row.try_get("revision")?),
         })
     };
@@ -125,6 +129,8 @@ pub(super) async fn changes_to_remap(
     select
         .push("WHERE changes.seq > ")
         .push_bind(remap.after)
+        .push(" AND changes.seq <= ")
+        .push_bind(remap.through)
         .push(" AND state = 2 AND request IS NULL AND changes.accepted_at >= ")
         .push_bind(micros(remap.since))
         .push(" ORDER BY changes.seq LIMIT ")

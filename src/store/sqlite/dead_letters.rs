@@ -50,41 +50,110 @@ fn dead_letter(row: &SqliteRow) -> sqlx::Result<DeadLetter> {
 }
 
 /// If CloudFront rejected the item, it waits again for all its changes. If mapping could not produce
-/// an item, the whole change is mapped again, unless it has items elsewhere.
+/// an item, the change is mapped again.
 pub(super) async fn replay_item(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<bool> {
-    let wait_again = "UPDATE targets SET batch = NULL, position = NULL \
-                      WHERE (batch, position) IN (SELECT batch_items.batch, batch_items.position \
-                      FROM dead_letters JOIN batch_items ON batch_items.batch = dead_letters.batch \
-                      AND batch_items.item = dead_letters.content \
-                      WHERE dead_letters.seq = ? AND kind = 'item') \
-                      RETURNING distribution_id, wildcard, manual";
-    let waiting = sqlx::query(wait_again)
-        .bind(id)
-        .fetch_all(&mut *connection)
-        .await?;
-    if !waiting.is_empty() {
-        let mut counts = Counts::default();
-        for row in &waiting {
-            let id: String = row.try_get("distribution_id")?;
-            counts.count(&id, row.try_get("wildcard")?, row.try_get("manual")?);
-        }
-        backlogs::add(connection, &counts).await?;
-        return drop_one(connection, id).await;
-    }
-    let map_again = "UPDATE changes SET state = 0 WHERE seq = (SELECT change FROM dead_letters \
-                     WHERE seq = ? AND kind = 'item') \
-                     AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
-                     RETURNING seq";
-    let change: Option<i64> = sqlx::query_scalar(map_again)
+    let select = "SELECT content, change, distribution_id, batch FROM dead_letters \
+                  WHERE seq = ? AND kind = 'item'";
+    let Some(letter) = sqlx::query(select)
         .bind(id)
         .fetch_optional(&mut *connection)
+        .await?
+    else {
+        return Ok(false);
+    };
+    match (letter.try_get("batch")?, letter.try_get("change")?) {
+        (Some(batch), _) => {
+            let item = letter.try_get("content")?;
+            wait_again(connection, id, batch, item).await
+        }
+        (None, Some(change)) => {
+            let distribution_id = letter.try_get("distribution_id")?;
+            map_again(connection, id, change, distribution_id).await
+        }
+        (None, None) => Ok(false),
+    }
+}
+
+const WAIT_AGAIN: &str = "UPDATE targets SET batch = NULL, position = NULL WHERE batch = ?1 \
+                          AND position IN (SELECT position FROM batch_items \
+                          WHERE batch_items.batch = ?1 AND item = ?2) \
+                          RETURNING distribution_id, wildcard, manual";
+
+async fn wait_again(
+    connection: &mut SqliteConnection,
+    id: i64,
+    batch: i64,
+    item: Option<String>,
+) -> sqlx::Result<bool> {
+    let waiting = sqlx::query(WAIT_AGAIN)
+        .bind(batch)
+        .bind(item)
+        .fetch_all(&mut *connection)
         .await?;
-    // If nothing has changed, mapping creates them again, for every distribution.
-    sqlx::query("DELETE FROM dead_letters WHERE change = ?")
+    if waiting.is_empty() {
+        return Ok(false);
+    }
+    let mut counts = Counts::default();
+    for row in &waiting {
+        let id: String = row.try_get("distribution_id")?;
+        counts.count(&id, row.try_get("wildcard")?, row.try_get("manual")?);
+    }
+    backlogs::add(connection, &counts).await?;
+    drop_one(connection, id).await
+}
+
+/// A change without items is mapped again for every distribution. If it has some, it is mapped again
+/// only for the distribution of the dead letter.
+async fn map_again(
+    connection: &mut SqliteConnection,
+    id: i64,
+    change: i64,
+    distribution_id: Option<String>,
+) -> sqlx::Result<bool> {
+    let select = "SELECT request IS NULL, \
+                  EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
+                  FROM changes WHERE seq = ?";
+    let found = sqlx::query_as(select)
+        .bind(change)
+        .fetch_optional(&mut *connection)
+        .await?;
+    match (found, distribution_id) {
+        (Some((_, false)), _) => {
+            // If nothing has changed, mapping creates dead letters and skips again.
+            for statement in [
+                "DELETE FROM dead_letters WHERE change = ?",
+                "DELETE FROM skips WHERE change = ?",
+                "UPDATE changes SET state = 0 WHERE seq = ?",
+            ] {
+                sqlx::query(statement)
+                    .bind(change)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(true)
+        }
+        (Some((true, true)), Some(distribution_id)) => {
+            remap_one(connection, change, &distribution_id).await?;
+            drop_one(connection, id).await
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Notes that a change has to be mapped again for a distribution.
+async fn remap_one(
+    connection: &mut SqliteConnection,
+    change: i64,
+    distribution_id: &str,
+) -> sqlx::Result<()> {
+    let insert = "INSERT INTO remaps (distribution_id, since, after, through) \
+                  SELECT ?, accepted_at, seq - 1, seq FROM changes WHERE seq = ?";
+    sqlx::query(insert)
+        .bind(distribution_id)
         .bind(change)
         .execute(connection)
         .await?;
-    Ok(change.is_some())
+    Ok(())
 }
 
 pub(super) async fn replay_record(

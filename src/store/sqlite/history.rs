@@ -10,8 +10,9 @@ use super::columns::{
 };
 use crate::{
     domain::history::{
-        InvalidationDetail, InvalidationQuery, InvalidationSummary, ItemDetail, MAX_WHYS,
-        RequestInvalidation, RequestState, RequestView, Skipped, Why,
+        InvalidationDetail, InvalidationQuery, InvalidationSummary, ItemDetail, MAX_ERRORS,
+        MAX_EXAMPLES, MAX_WHYS, RequestError, RequestInvalidation, RequestState, RequestView,
+        Skipped, Why,
     },
     ports::StoreError,
 };
@@ -104,19 +105,37 @@ async fn errors_of_request(
     snapshot: &mut SqliteConnection,
     request: i64,
 ) -> sqlx::Result<Vec<String>> {
-    let select = "SELECT DISTINCT why FROM changes \
-                  JOIN dead_letters ON dead_letters.change = changes.seq \
+    let select = "SELECT why, count(*) AS items, \
+                  json_group_array(item) FILTER (WHERE nth <= ?3) AS examples \
+                  FROM (SELECT seq, why, item, \
+                  row_number() OVER (PARTITION BY why ORDER BY seq) AS nth FROM ( \
+                  SELECT dead_letters.seq, why, coalesce(content, path, object_key) AS item \
+                  FROM changes JOIN dead_letters ON dead_letters.change = changes.seq \
                   WHERE changes.request = ?1 \
-                  UNION SELECT DISTINCT content || ': ' || why FROM changes \
+                  UNION SELECT dead_letters.seq, why, content FROM changes \
                   JOIN targets ON targets.change = changes.seq \
                   JOIN batch_items ON batch_items.batch = targets.batch \
                   AND batch_items.position = targets.position \
                   JOIN dead_letters ON dead_letters.batch = targets.batch \
-                  AND dead_letters.content = batch_items.item WHERE changes.request = ?1";
-    sqlx::query_scalar(select)
+                  AND dead_letters.content = batch_items.item WHERE changes.request = ?1)) \
+                  GROUP BY why ORDER BY min(seq) LIMIT ?2";
+    let rows = sqlx::query(select)
         .bind(request)
+        .bind(signed(MAX_ERRORS + 1))
+        .bind(signed(MAX_EXAMPLES))
         .fetch_all(snapshot)
-        .await
+        .await?;
+    let error = |row: &SqliteRow| {
+        let examples: Vec<String> =
+            serde_json::from_str(row.try_get("examples")?).map_err(decode)?;
+        Ok(RequestError {
+            why: row.try_get("why")?,
+            items: unsigned(row.try_get("items")?),
+            examples,
+        })
+    };
+    let errors = rows.iter().map(error).collect::<sqlx::Result<Vec<_>>>()?;
+    Ok(RequestError::list(&errors))
 }
 
 pub(super) async fn invalidations(
@@ -126,7 +145,10 @@ pub(super) async fn invalidations(
     // Only the conditions that apply, so that SQLite can use the right index.
     let mut select = QueryBuilder::<Sqlite>::new("SELECT * FROM batches WHERE true");
     if let Some(distributions) = &query.distributions {
-        let mut list = select.push(" AND distribution_id IN (").separated(", ");
+        // With a status, the rows are found by it: the plus rules out the other index.
+        let plus = if query.status.is_some() { "+" } else { "" };
+        let condition = format_args!(" AND {plus}distribution_id IN (");
+        let mut list = select.push(condition).separated(", ");
         for id in distributions {
             list.push_bind(id);
         }

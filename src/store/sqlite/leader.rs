@@ -17,11 +17,11 @@ use crate::{
         operations::{Backoff, Controls},
         resolution::{Resolution, Unresolved},
         subscription::{ConfirmationResult, PendingConfirmation},
-        tracking::{DuePolls, StatusPoll},
+        tracking::{StatusPoll, Tracked},
     },
     ports::{
         StoreError,
-        dispatch::{BatchStore, Epoch, MappingStore, TrackingStore, UpkeepStore},
+        dispatch::{BatchStore, Epoch, MappingStore, Sweep, TrackingStore, UpkeepStore},
     },
 };
 
@@ -174,8 +174,12 @@ impl BatchStore for SqliteLeader {
 
 #[async_trait]
 impl TrackingStore for SqliteLeader {
-    async fn due_polls(&self, now: Timestamp, limit: usize) -> Result<DuePolls, StoreError> {
-        batches::due_polls(&self.database.readers, now, limit).await
+    async fn in_progress(&self) -> Result<Vec<Tracked>, StoreError> {
+        batches::in_progress(&self.database.readers).await
+    }
+
+    async fn oldest_change(&self, batch: Uuid) -> Result<Option<Timestamp>, StoreError> {
+        batches::oldest_change(&self.database.readers, batch).await
     }
 
     async fn record_poll(
@@ -217,10 +221,7 @@ impl UpkeepStore for SqliteLeader {
             .await
     }
 
-    async fn prune(&self, cutoff: Timestamp) -> Result<bool, StoreError> {
-        self.database
-            .writer
-            .transact(move |connection| Box::pin(retention::prune(connection, cutoff)))
-            .await
+    async fn prune(&self, cutoff: Timestamp, sweep: Sweep) -> Result<Option<Sweep>, StoreError> {
+        retention::prune(&self.database, cutoff, sweep).await
     }
 }

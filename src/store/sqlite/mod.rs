@@ -125,5 +125,6 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "journal", include_str!("migrations/0001_journal.sql")),
         migration(2, "backlogs", include_str!("migrations/0002_backlogs.sql")),
+        migration(3, "letters", include_str!("migrations/0003_letters.sql")),
     ])
 }

@@ -1,92 +1,332 @@
 //! SQL for retention: deletes old history in small steps, but never unfinished work.
+//!
+//! What may go is found through the readers. The writer gets the numbers of the rows and checks them
+//! again, so a step is short however much there is, and rows that stay hold up no others.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
+use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
-use super::columns::micros;
+use super::{
+    Database,
+    columns::{decode, micros},
+};
+use crate::ports::{StoreError, dispatch::Sweep};
 
-/// The most rows per table in one step: a step must not delay intake.
-const STEP: i64 = 500;
+/// About how many rows are deleted in one step: a step must not delay intake.
+const STEP: usize = 1_000;
+/// How many pages of rows a step reads at most while it finds none that may go.
+const PAGES: usize = 10;
+/// How many places are probed to find out whether there are old rows in a range, and how many rows
+/// at each: a few rows with a wrong time must not hide the others.
+const PLACES: i64 = 9;
+const ROWS: i64 = 5;
 
-/// A condition for rows older than `?1`. Row numbers grow with time, so the search ends at the first
-/// row that is new enough, and is cheap if there is nothing to delete.
-macro_rules! older {
-    ($table:literal, $time:literal) => {
-        concat!(
-            $time,
-            " < ?1 AND seq < coalesce((SELECT seq FROM ",
-            $table,
-            " WHERE ",
-            $time,
-            " >= ?1 ORDER BY seq LIMIT 1), 9223372036854775807) "
-        )
+/// A table with history.
+struct Table {
+    /// The range of its numbers.
+    range: &'static str,
+    /// The earliest of the times of a few rows, starting at a number.
+    earliest: &'static str,
+    /// Rows in a range, and which of them may go.
+    page: &'static str,
+}
+
+macro_rules! table {
+    ($name:literal, $time:literal, $may_go:literal) => {
+        Table {
+            range: concat!(
+                "SELECT coalesce((SELECT min(seq) FROM ",
+                $name,
+                "), 0), \
+                 coalesce((SELECT max(seq) FROM ",
+                $name,
+                "), 0)"
+            ),
+            earliest: concat!(
+                "SELECT min(time) FROM (SELECT ",
+                $time,
+                " AS time FROM ",
+                $name,
+                " WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3)"
+            ),
+            page: concat!(
+                "SELECT seq, (",
+                $time,
+                " < ?1 AND ",
+                $may_go,
+                ") AS may_go FROM ",
+                $name,
+                " WHERE seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4"
+            ),
+        }
     };
 }
 
-/// Deletes some rows older than `cutoff`, and returns whether there may be more. Rows are deleted
-/// before those that they refer to. Dead letters and their changes stay until an operator drops
-/// them.
+/// Rows are deleted before those that they refer to. Dead letters and their changes stay until an
+/// operator drops them.
+const TABLES: [Table; 4] = [
+    table!(
+        "batches",
+        "created_at",
+        "status NOT IN ('pending', 'in_progress') \
+         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.batch = batches.seq)"
+    ),
+    table!(
+        "changes",
+        "accepted_at",
+        "state = 2 \
+         AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
+         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq)"
+    ),
+    table!(
+        "messages",
+        "accepted_at",
+        "NOT EXISTS (SELECT 1 FROM changes WHERE changes.message = messages.seq) \
+         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.message = messages.seq)"
+    ),
+    table!(
+        "requests",
+        "accepted_at",
+        "NOT EXISTS (SELECT 1 FROM changes WHERE changes.request = requests.seq)"
+    ),
+];
+const BATCHES: usize = 0;
+const CHANGES: usize = 1;
+const MESSAGES: usize = 2;
+
+/// Deletes the next old rows of a sweep, and returns where it continues.
 pub(super) async fn prune(
-    connection: &mut SqliteConnection,
+    database: &Database,
     cutoff: Timestamp,
-) -> sqlx::Result<bool> {
-    let old_batches = concat!(
-        "SELECT seq FROM batches WHERE ",
-        older!("batches", "created_at"),
-        "AND status NOT IN ('pending', 'in_progress') \
-         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE batch = batches.seq) \
-         ORDER BY seq LIMIT ?2"
-    );
-    let batches: Vec<i64> = sqlx::query_scalar(old_batches)
-        .bind(micros(cutoff))
-        .bind(STEP / 10)
+    sweep: Sweep,
+) -> Result<Option<Sweep>, StoreError> {
+    let Some(table) = TABLES.get(sweep.table) else {
+        return Ok(None);
+    };
+    let readers = &database.readers;
+    let before = match sweep.before {
+        Some(before) => before,
+        None => first_new(readers, table, cutoff).await?,
+    };
+    let found = find(readers, table, cutoff, sweep.after, before).await?;
+    let mut next = if found.at_end {
+        Sweep {
+            table: sweep.table + 1,
+            ..Sweep::default()
+        }
+    } else {
+        Sweep {
+            after: found.through,
+            before: Some(before),
+            ..sweep
+        }
+    };
+    if !found.rows.is_empty() {
+        let (cutoff, rows, number) = (micros(cutoff), found.rows, sweep.table);
+        let delete = database.writer.transact(move |connection| {
+            Box::pin(async move {
+                match number {
+                    BATCHES => delete_batches(connection, &rows).await,
+                    _ => delete(connection, number, cutoff, &rows)
+                        .await
+                        .map(|()| None),
+                }
+            })
+        });
+        if let Some(through) = delete.await? {
+            next = Sweep {
+                after: through,
+                before: Some(before),
+                ..sweep
+            };
+        }
+    }
+    Ok(Some(next).filter(|next| next.table < TABLES.len()))
+}
+
+/// The number of about the first row that is new enough to stay, by binary search: numbers grow with
+/// time, except for a few rows.
+async fn first_new(readers: &SqlitePool, table: &Table, cutoff: Timestamp) -> sqlx::Result<i64> {
+    let (mut low, last): (i64, i64) = sqlx::query_as(table.range).fetch_one(readers).await?;
+    let mut high = last.saturating_add(1);
+    let step = i64::try_from(STEP).unwrap_or(i64::MAX);
+    while high - low > step {
+        let middle = low + (high - low) / 2;
+        match old_place(readers, table, cutoff, middle, high).await? {
+            Some(place) => low = place,
+            None => high = middle,
+        }
+    }
+    Ok(high)
+}
+
+/// A place in a range, as far to the left as possible, with an old row.
+async fn old_place(
+    readers: &SqlitePool,
+    table: &Table,
+    cutoff: Timestamp,
+    from: i64,
+    to: i64,
+) -> sqlx::Result<Option<i64>> {
+    for nth in 0..PLACES {
+        let place = from + (to - from) / PLACES * nth;
+        let earliest: Option<i64> = sqlx::query_scalar(table.earliest)
+            .bind(place)
+            .bind(to)
+            .bind(ROWS)
+            .fetch_one(readers)
+            .await?;
+        if earliest.is_some_and(|earliest| earliest < micros(cutoff)) {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+/// Rows that may go.
+#[derive(Default)]
+struct Found {
+    rows: Vec<i64>,
+    /// The last row that was looked at.
+    through: i64,
+    at_end: bool,
+}
+
+async fn find(
+    readers: &SqlitePool,
+    table: &Table,
+    cutoff: Timestamp,
+    after: i64,
+    before: i64,
+) -> sqlx::Result<Found> {
+    let mut found = Found {
+        through: after,
+        ..Found::default()
+    };
+    for _ in 0..PAGES {
+        let page = sqlx::query(table.page)
+            .bind(micros(cutoff))
+            .bind(found.through)
+            .bind(before)
+            .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
+            .fetch_all(readers)
+            .await?;
+        found.at_end = page.len() < STEP;
+        for row in &page {
+            let seq = row.try_get("seq")?;
+            if found.rows.len() == STEP {
+                found.at_end = false;
+                return Ok(found);
+            }
+            if row.try_get("may_go")? {
+                found.rows.push(seq);
+            }
+            found.through = seq;
+        }
+        if found.at_end || found.rows.len() == STEP {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Deletes rows unless something has begun to need them, and what belongs to them.
+async fn delete(
+    connection: &mut SqliteConnection,
+    table: usize,
+    cutoff: i64,
+    rows: &[i64],
+) -> sqlx::Result<()> {
+    macro_rules! delete_from {
+        ($name:literal, $keep:literal) => {
+            concat!(
+                "DELETE FROM ",
+                $name,
+                " WHERE seq IN (SELECT value FROM json_each(?1)) \
+                 AND accepted_at < ?2 AND NOT EXISTS (",
+                $keep,
+                ") RETURNING seq"
+            )
+        };
+    }
+    let rows = serde_json::to_string(rows).map_err(decode)?;
+    let statement = match table {
+        CHANGES => delete_from!(
+            "changes",
+            "SELECT 1 FROM targets WHERE targets.change = changes.seq \
+             UNION ALL SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq \
+             UNION ALL SELECT 1 WHERE changes.state < 2"
+        ),
+        MESSAGES => delete_from!(
+            "messages",
+            "SELECT 1 FROM changes WHERE changes.message = messages.seq \
+             UNION ALL SELECT 1 FROM dead_letters WHERE dead_letters.message = messages.seq"
+        ),
+        _ => delete_from!(
+            "requests",
+            "SELECT 1 FROM changes WHERE changes.request = requests.seq"
+        ),
+    };
+    let deleted: Vec<i64> = sqlx::query_scalar(statement)
+        .bind(rows)
+        .bind(cutoff)
         .fetch_all(&mut *connection)
         .await?;
-    for batch in &batches {
+    if table == CHANGES {
+        let skips = "DELETE FROM skips WHERE change IN (SELECT value FROM json_each(?))";
+        sqlx::query(skips)
+            .bind(serde_json::to_string(&deleted).map_err(decode)?)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Deletes batches with all that belongs to them. Returns the last one that is finished with, if not
+/// all are: one batch can have more rows than a step.
+async fn delete_batches(
+    connection: &mut SqliteConnection,
+    batches: &[i64],
+) -> sqlx::Result<Option<i64>> {
+    let mut left = STEP;
+    for batch in batches {
+        let before = Some(batch - 1);
+        if left == 0 {
+            return Ok(before);
+        }
+        let may_go = "SELECT EXISTS (SELECT 1 FROM batches WHERE seq = ?1 \
+                      AND status NOT IN ('pending', 'in_progress') \
+                      AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE batch = ?1))";
+        let may_go: bool = sqlx::query_scalar(may_go)
+            .bind(batch)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !may_go {
+            continue;
+        }
+        let targets = "DELETE FROM targets WHERE seq IN \
+                       (SELECT seq FROM targets WHERE batch = ? LIMIT ?)";
+        let deleted = sqlx::query(targets)
+            .bind(batch)
+            .bind(i64::try_from(left).unwrap_or(i64::MAX))
+            .execute(&mut *connection)
+            .await?;
+        left = left.saturating_sub(usize::try_from(deleted.rows_affected()).unwrap_or(STEP));
+        if left == 0 {
+            return Ok(before);
+        }
         for delete in [
-            "DELETE FROM targets WHERE batch = ?",
-            "DELETE FROM attempts WHERE batch = ?",
             "DELETE FROM batch_items WHERE batch = ?",
+            "DELETE FROM attempts WHERE batch = ?",
             "UPDATE batches SET parent = NULL WHERE parent = ?",
             "DELETE FROM batches WHERE seq = ?",
         ] {
-            sqlx::query(delete)
+            let changed = sqlx::query(delete)
                 .bind(batch)
                 .execute(&mut *connection)
                 .await?;
+            left = left.saturating_sub(usize::try_from(changed.rows_affected()).unwrap_or(STEP));
         }
     }
-    let mut deleted = batches.len() as u64;
-    for delete in [
-        // By the skips, not by their changes: old changes that stay must not use up the step.
-        "DELETE FROM skips WHERE seq IN (SELECT seq FROM skips WHERE change < coalesce(\
-         (SELECT seq FROM changes WHERE accepted_at >= ?1 ORDER BY seq LIMIT 1), \
-         9223372036854775807) ORDER BY change LIMIT ?2)",
-        concat!(
-            "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE ",
-            older!("changes", "accepted_at"),
-            "AND state = 2 \
-             AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
-             AND NOT EXISTS (SELECT 1 FROM skips WHERE skips.change = changes.seq) \
-             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq) \
-             ORDER BY seq LIMIT ?2)"
-        ),
-        concat!(
-            "DELETE FROM messages WHERE seq IN (SELECT seq FROM messages WHERE ",
-            older!("messages", "accepted_at"),
-            "AND NOT EXISTS (SELECT 1 FROM changes WHERE changes.message = messages.seq) \
-             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.message = messages.seq) \
-             ORDER BY seq LIMIT ?2)"
-        ),
-        concat!(
-            "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests WHERE ",
-            older!("requests", "accepted_at"),
-            "AND NOT EXISTS (SELECT 1 FROM changes WHERE changes.request = requests.seq) \
-             ORDER BY seq LIMIT ?2)"
-        ),
-    ] {
-        let done = sqlx::query(delete).bind(micros(cutoff)).bind(STEP);
-        deleted += done.execute(&mut *connection).await?.rows_affected();
-    }
-    Ok(deleted > 0)
+    Ok(None)
 }

@@ -159,7 +159,9 @@ impl CloudFront {
             ("GET", ["distribution", id, "invalidation", invalidation]) => {
                 self.get(id, invalidation)
             }
-            ("GET", ["distribution", id, "invalidation"]) => self.newest(id),
+            ("GET", ["distribution", id, "invalidation"]) => {
+                self.newest(id, uri.query().unwrap_or_default())
+            }
             ("POST", ["distribution", id, "invalidation"]) => {
                 let order = order(id, std::str::from_utf8(body).unwrap());
                 self.create(&order).await
@@ -177,10 +179,7 @@ impl CloudFront {
 
     fn list(&self, query: &str) -> Response {
         let state = self.read("list".to_owned());
-        let marker = query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("Marker="));
-        let begin = marker.map_or(0, |marker| marker.parse().unwrap());
+        let begin = begin_of(query);
         let rest = &state.distributions[begin..];
         let page = &rest[..rest.len().min(PAGE)];
         let next = (page.len() < rest.len()).then(|| begin + page.len());
@@ -215,10 +214,15 @@ impl CloudFront {
         }
     }
 
-    fn newest(&self, distribution_id: &str) -> Response {
+    fn newest(&self, distribution_id: &str, query: &str) -> Response {
         let state = self.read(format!("invalidations {distribution_id}"));
-        let newest = state.model.newest(distribution_id).take(PAGE);
-        views::invalidations(newest.map(|one| (one, state.model.is_completed(one, now()))))
+        let begin = begin_of(query);
+        let mut newest = state.model.newest(distribution_id).skip(begin);
+        let page: Vec<_> = newest.by_ref().take(PAGE).collect();
+        let next = newest.next().map(|_| begin + PAGE);
+        let page = page.into_iter();
+        let page = page.map(|one| (one, state.model.is_completed(one, now())));
+        views::invalidations(page, next)
     }
 
     async fn create(&self, order: &Order) -> Response {
@@ -243,6 +247,13 @@ impl State {
         let fault = self.faults.pop_front().or(drawn);
         (self.model.call(now(), order, fault), fault)
     }
+}
+
+/// Where a page begins.
+fn begin_of(query: &str) -> usize {
+    let mut pairs = query.split('&');
+    let marker = pairs.find_map(|pair| pair.strip_prefix("Marker="));
+    marker.map_or(0, |marker| marker.parse().unwrap())
 }
 
 /// What a CreateInvalidation body asks for.

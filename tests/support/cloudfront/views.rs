@@ -89,7 +89,11 @@ fn shown(one: &Invalidation, completed: bool) -> String {
 }
 
 /// Of each no more than its id, its time and its status.
-pub(super) fn invalidations<'a>(page: impl Iterator<Item = (&'a Invalidation, bool)>) -> Response {
+pub(super) fn invalidations<'a>(
+    page: impl Iterator<Item = (&'a Invalidation, bool)>,
+    next: Option<usize>,
+) -> Response {
+    let marker = next.map(|next| format!("<NextMarker>{next}</NextMarker>"));
     let items: Vec<_> = page
         .map(|(one, completed)| {
             format!(
@@ -104,9 +108,11 @@ pub(super) fn invalidations<'a>(page: impl Iterator<Item = (&'a Invalidation, bo
     xml(
         200,
         format!(
-            "<InvalidationList xmlns=\"{NAMESPACE}\"><Marker></Marker>\
-             <MaxItems>{PAGE}</MaxItems><IsTruncated>false</IsTruncated>\
+            "<InvalidationList xmlns=\"{NAMESPACE}\"><Marker></Marker>{}\
+             <MaxItems>{PAGE}</MaxItems><IsTruncated>{}</IsTruncated>\
              <Quantity>{}</Quantity><Items>{}</Items></InvalidationList>",
+            marker.unwrap_or_default(),
+            next.is_some(),
             items.len(),
             items.concat()
         ),

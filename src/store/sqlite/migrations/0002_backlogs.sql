@@ -1,10 +1,6 @@
 -- Renamed to usual terms.
 ALTER TABLE batches RENAME COLUMN renamed TO has_new_reference;
 
--- Ends where the journal does: what was accepted after the reading may have been mapped before the
--- new catalogue was in use.
-ALTER TABLE remaps DROP COLUMN through;
-
 CREATE TABLE backoffs (
     distribution_id TEXT PRIMARY KEY,
     failures INTEGER NOT NULL,
