@@ -42,7 +42,7 @@ const WORKERS: [(&str, &str); 7] = [
     ("catalogue refresher", "keep_catalogue"),
     ("catalogue follower", "kept_catalogue"),
     ("submitter", "controls"),
-    ("tracker", "due_polls"),
+    ("tracker", "in_progress"),
     ("retention", "prune"),
     ("confirmer", "pending_confirmations"),
 ];

@@ -7,7 +7,7 @@ use purgefront::ports::Clock as _;
 
 use crate::support::{
     simulated::Nature,
-    world::{Input, World, nature},
+    simulation::{Input, World, nature},
 };
 
 fn keys(id: &str, count: usize) -> Input {

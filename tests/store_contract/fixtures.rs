@@ -16,8 +16,9 @@ use purgefront::{
         path::Item,
         resolution::{Failure, NextStep, Resolution, Unresolved},
         s3_event::ObjectChange,
+        tracking::Tracked,
     },
-    ports::Clock as _,
+    ports::{Clock as _, dispatch::Sweep},
 };
 use uuid::Uuid;
 
@@ -301,6 +302,33 @@ impl Store {
         let usages = self.leader.usages().await.unwrap();
         let pair = |one: DistributionUsage| (one.distribution_id, one.usage);
         usages.into_iter().map(pair).collect()
+    }
+
+    /// Invalidations in progress, by the times of their next polls.
+    pub(super) async fn in_progress(&self) -> Vec<Tracked> {
+        let mut in_progress = self.leader.in_progress().await.unwrap();
+        in_progress.sort_by_key(|one| one.due_at);
+        in_progress
+    }
+}
+
+/// Forgetting.
+impl Store {
+    /// One step of a sweep; says where the next one begins.
+    pub(super) async fn prune(&self, cutoff: Timestamp, sweep: Sweep) -> Option<Sweep> {
+        self.leader.prune(cutoff, sweep).await.unwrap()
+    }
+
+    /// Plays a sweep from where it has come to, to its end.
+    pub(super) async fn sweep(&self, cutoff: Timestamp, begin: Sweep) {
+        let mut next = Some(begin);
+        for _ in 0..1_000 {
+            let Some(sweep) = next else {
+                return;
+            };
+            next = self.prune(cutoff, sweep).await;
+        }
+        panic!("the sweep does not end");
     }
 }
 

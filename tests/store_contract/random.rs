@@ -3,14 +3,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fastrand::Rng;
-use jiff::Timestamp;
-use purgefront::domain::{
-    batch::Usage,
-    cdn::CdnError,
-    change::{Change, LateDistribution, MappedChange, MappingOutcome, RemappedChange, Subject},
-    mapping::Mapping,
-    resolution::{NextStep, Unresolved},
-    tracking::StatusPoll,
+use purgefront::{
+    domain::{
+        batch::Usage,
+        cdn::CdnError,
+        change::{Change, LateDistribution, MappedChange, MappingOutcome, RemappedChange, Subject},
+        mapping::Mapping,
+        resolution::{NextStep, Unresolved},
+        tracking::StatusPoll,
+    },
+    ports::dispatch::Sweep,
 };
 
 use super::{
@@ -55,8 +57,7 @@ async fn agrees(store: &Store, told: &str) {
 
     let pending = store.unresolved().await.into_iter();
     let pending = pending.map(|one| (one.batch.distribution_id.clone(), one.batch.usage()));
-    let polls = store.leader.due_polls(Timestamp::MAX, ALL).await.unwrap();
-    let in_progress = polls.due.into_iter();
+    let in_progress = store.in_progress().await.into_iter();
     let in_progress = in_progress.map(|one| (one.distribution_id, one.usage));
     let mut occupied: BTreeMap<String, Usage> = BTreeMap::new();
     for (id, usage) in pending.chain(in_progress) {
@@ -210,8 +211,9 @@ async fn resolve(store: &Store, random: &mut Rng) -> &'static str {
 }
 
 async fn poll(store: &Store, random: &mut Rng) -> &'static str {
-    let polls = store.leader.due_polls(store.now(), ALL).await.unwrap();
-    for one in polls.due {
+    let mut due = store.in_progress().await;
+    due.retain(|one| one.due_at <= store.now());
+    for one in due {
         let poll = if random.bool() {
             StatusPoll::Completed
         } else {
@@ -267,6 +269,6 @@ async fn remap(store: &Store, random: &mut Rng) -> &'static str {
 
 async fn prune(store: &Store, random: &mut Rng) -> &'static str {
     let cutoff = store.now() - Duration::from_secs(random.u64(0..300));
-    while store.leader.prune(cutoff).await.unwrap() {}
+    store.sweep(cutoff, Sweep::default()).await;
     "prune"
 }

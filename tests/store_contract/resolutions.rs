@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use purgefront::domain::{
     batch::{BatchStatus, Usage},
     cdn::CdnError,
@@ -85,9 +84,10 @@ async fn a_created_invalidation_is_in_progress(store: Store) {
     assert_eq!(summary.created_at, frozen_at);
     assert_eq!(summary.submitted_at, Some(submitted_at));
     assert_eq!(summary.completed_at, None);
-    let polls = store.leader.due_polls(store.now(), 10).await.unwrap();
-    assert!(polls.due.is_empty());
-    assert_eq!(polls.next_at, Some(submitted_at + Duration::from_secs(10)));
+    let in_progress = store.in_progress().await;
+    assert_eq!(in_progress.len(), 1);
+    let first_poll = submitted_at + Duration::from_secs(10);
+    assert_eq!(in_progress[0].due_at, first_poll);
 }
 
 async fn an_invalidation_may_be_completed_at_once(store: Store) {
@@ -100,8 +100,7 @@ async fn an_invalidation_may_be_completed_at_once(store: Store) {
     assert_eq!(summary.cloudfront_id.as_deref(), Some("I1"));
     assert_eq!(summary.submitted_at, Some(store.now()));
     assert_eq!(summary.completed_at, Some(store.now()));
-    let polls = store.leader.due_polls(Timestamp::MAX, 10).await.unwrap();
-    assert_eq!((polls.due.len(), polls.next_at), (0, None));
+    assert!(store.in_progress().await.is_empty());
 }
 
 async fn success_ends_the_backoff(store: Store) {

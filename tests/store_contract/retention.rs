@@ -1,13 +1,14 @@
 //! The contract of the verb `prune`: it never takes unfinished work, and takes the rest.
 
-use std::time::Duration;
-
-use purgefront::domain::{
-    batch::BatchStatus,
-    cdn::CdnError,
-    change::{Acceptance, MappedChange, MappingOutcome, NewMessage},
-    mapping::Mapping,
-    resolution::{NextStep, Unresolved},
+use purgefront::{
+    domain::{
+        batch::BatchStatus,
+        cdn::CdnError,
+        change::{Acceptance, MappedChange, MappingOutcome, NewMessage},
+        mapping::Mapping,
+        resolution::{NextStep, Unresolved},
+    },
+    ports::dispatch::Sweep,
 };
 
 use super::{
@@ -28,15 +29,10 @@ stories!(
     what_stays_does_not_keep_what_came_after_it,
 );
 
-/// Prunes everything from before now until there is no more.
+/// Prunes everything from before now, in one sweep.
 async fn prune(store: &Store) {
     store.pass(1);
-    for _ in 0..1_000 {
-        if !store.leader.prune(store.now()).await.unwrap() {
-            return;
-        }
-    }
-    panic!("there is always more to prune");
+    store.sweep(store.now(), Sweep::default()).await;
 }
 
 /// Accepts these keys, and returns the message.
@@ -75,7 +71,7 @@ async fn nothing_newer_than_the_cutoff_is_taken(store: Store) {
     store.created(batch.id, "I1", true).await;
     let before = store.invalidation(batch.id).await;
     let cutoff = message.accepted_at;
-    assert!(!store.leader.prune(cutoff).await.unwrap());
+    store.sweep(cutoff, Sweep::default()).await;
     let store = store.reopened().await;
     assert_eq!(store.invalidation(batch.id).await, before);
     assert!(store.ports.request(request).await.unwrap().is_some());
@@ -183,9 +179,7 @@ async fn open_batches_stay(store: Store) {
     assert_eq!(store.invalidations(None).await, all);
     let detail = store.invalidation(pending.id).await;
     assert_eq!(because_of(&detail.items[1].why), ["b*"]);
-    let later = store.now() + Duration::from_hours(1);
-    let polls = store.leader.due_polls(later, 10).await.unwrap();
-    assert_eq!(polls.due.len(), 1);
+    assert_eq!(store.in_progress().await.len(), 1);
     assert!(store.leader.is_ours("I1").await.unwrap());
 }
 
@@ -253,9 +247,11 @@ async fn much_history_is_taken_in_steps(store: Store) {
     let skipped = accepted(&store, &names).await;
     skip_all(&store).await;
     store.pass(1);
-    assert!(store.leader.prune(store.now()).await.unwrap());
-    assert!(!store.invalidations(None).await.is_empty(), "a small step");
-    prune(&store).await;
+    let all = store.invalidations(None).await.len();
+    let next = store.prune(store.now(), Sweep::default()).await;
+    let left = store.invalidations(None).await.len();
+    assert!(0 < left && left < all, "a small step: {left} of {all} left");
+    store.sweep(store.now(), next.expect("there is more")).await;
     assert!(store.invalidations(None).await.is_empty());
     assert!(!is_kept(&store, &sent).await);
     assert!(!is_kept(&store, &skipped).await);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use purgefront::domain::{
     batch::{Batch, BatchStatus, Usage},
-    tracking::{StatusPoll, Tracked},
+    tracking::{NextPolls, StatusPoll, Tracked},
 };
 use uuid::Uuid;
 
-use super::{Store, fixtures::ALL};
+use super::Store;
 
 stories!(
     an_invalidation_is_due_at_its_time,
@@ -27,14 +27,18 @@ async fn submitted(store: &Store, distribution_id: &str, cloudfront_id: &str) ->
     batch
 }
 
+/// What is due, the most overdue first.
 async fn due(store: &Store) -> Vec<String> {
-    let polls = store.leader.due_polls(store.now(), ALL).await.unwrap();
-    polls.due.into_iter().map(|one| one.cloudfront_id).collect()
+    let mut due = store.in_progress().await;
+    due.retain(|one| one.due_at <= store.now());
+    due.into_iter().map(|one| one.cloudfront_id).collect()
 }
 
+/// When the next of the others is due.
 async fn next_at(store: &Store) -> Option<Timestamp> {
-    let polls = store.leader.due_polls(store.now(), ALL).await.unwrap();
-    polls.next_at
+    let in_progress = store.in_progress().await.into_iter();
+    let mut later = in_progress.map(|one| one.due_at);
+    later.find(|at| *at > store.now())
 }
 
 async fn polled(store: &Store, batch: Uuid, poll: StatusPoll) {
@@ -60,7 +64,7 @@ async fn the_most_overdue_are_polled_first(store: Store) {
     let second = submitted(&store, "E2", "I2").await;
     submitted(&store, "E1", "I3").await;
     store.pass(5);
-    let last = store.now() + Duration::from_hours(1);
+    let last = store.now() + Duration::from_mins(4);
     polled(&store, second.id, StatusPoll::Again(last)).await;
     submitted(&store, "E1", "I4").await;
     let fourth = store.now() + Duration::from_secs(10);
@@ -68,10 +72,11 @@ async fn the_most_overdue_are_polled_first(store: Store) {
     assert_eq!(due(&store).await, ["I1", "I3"]);
     assert_eq!(next_at(&store).await, Some(fourth));
     // The next time is that of an invalidation which is not due, not of one beyond the limit.
-    let polls = store.leader.due_polls(store.now(), 1).await.unwrap();
+    let in_progress = store.leader.in_progress().await.unwrap();
+    let polls = NextPolls::choose(in_progress, |_| false, store.now(), 1);
     assert_eq!(polls.due.len(), 1);
     assert_eq!(polls.due[0].cloudfront_id, "I1");
-    assert_eq!(polls.next_at, Some(fourth));
+    assert_eq!(polls.choose_at, Some(fourth));
 }
 
 async fn an_invalidation_in_progress_is_polled_again(store: Store) {
@@ -114,19 +119,22 @@ async fn a_tracked_invalidation_says_what_it_occupies_and_since_when(store: Stor
     store.pass(2);
     store.created(batch.id, "I1", false).await;
     let submitted_at = store.now();
-    let polls = store.leader.due_polls(Timestamp::MAX, 10).await.unwrap();
     let expected = Tracked {
         batch: batch.id,
         distribution_id: "E1".to_owned(),
         cloudfront_id: "I1".to_owned(),
         submitted_at,
+        due_at: submitted_at + Duration::from_secs(10),
         usage: Usage {
             paths: 2,
             wildcards: 1,
         },
-        oldest,
     };
-    assert_eq!(polls.due, [expected]);
+    assert_eq!(store.in_progress().await, [expected]);
+    let since = store.leader.oldest_change(batch.id).await.unwrap();
+    assert_eq!(since, Some(oldest));
+    let unknown = store.leader.oldest_change(Uuid::now_v7()).await.unwrap();
+    assert_eq!(unknown, None);
 }
 
 async fn only_our_invalidations_are_ours(store: Store) {
