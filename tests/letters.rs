@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use purgefront::{
     domain::{
         batch::BatchStatus,
+        catalogue::Snapshot,
         change::{
             Change, Content, DeadContent, MappedChange, MappingOutcome, NewMessage, RemappedChange,
         },
@@ -91,6 +92,9 @@ async fn a_number_is_given_once() {
 #[tokio::test]
 async fn a_letter_is_replayed_for_its_distribution_alone() {
     let stored = Stored::open().await;
+    let catalogue = Snapshot::default();
+    let kept = stored.leader.keep_catalogue(&catalogue, &[]).await;
+    kept.unwrap();
     stored.accepts(&["other", "key"], &[]).await;
     let change = stored.change().await;
     let other = MappedChange {

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use purgefront::domain::{
-    change::{Content, DeadContent, Source},
+    change::{Content, DeadContent, RemappedChange, Source},
     history::{DeadLetter, RequestState},
     mapping::Mapping,
     s3_event::ObjectChange,
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Store,
-    fixtures::{ALL, because_of, keys, object_change, skip, to_items},
+    fixtures::{ALL, because_of, keys, object_change, skip, snapshot, to_items},
 };
 
 stories!(
@@ -22,7 +22,8 @@ stories!(
     a_rejected_item_waits_again_for_all_its_changes,
     a_replayed_item_is_sent_under_a_new_reference,
     a_change_without_items_is_mapped_again,
-    a_change_with_items_elsewhere_is_not_mapped_again,
+    a_change_with_items_elsewhere_is_mapped_again_for_one_distribution,
+    a_request_with_items_is_not_mapped_again,
     a_record_becomes_the_change_that_it_now_reads_as,
     each_replay_is_for_its_own_kind,
     a_dropped_dead_letter_is_gone,
@@ -57,6 +58,13 @@ async fn cannot_be_mapped(store: &Store, targets: &[(&str, &str)]) {
         ..to_items(targets)
     };
     store.record(change, mapping).await;
+}
+
+/// Changes are mapped again only with a catalogue.
+async fn keep_catalogue(store: &Store) {
+    let snapshot = snapshot(&["E1", "E2", "E3"], store.now());
+    let kept = store.leader.keep_catalogue(&snapshot, &[]).await;
+    kept.unwrap();
 }
 
 async fn dead_letters_come_in_pages_newest_first(store: Store) {
@@ -164,11 +172,56 @@ async fn a_change_without_items_is_mapped_again(store: Store) {
     assert_eq!(letters(&store).await.len(), 1);
 }
 
-async fn a_change_with_items_elsewhere_is_not_mapped_again(store: Store) {
+/// Only for that of the dead letter, and no other change with it.
+async fn a_change_with_items_elsewhere_is_mapped_again_for_one_distribution(store: Store) {
+    keep_catalogue(&store).await;
+    store.wait_at("E2", &["before"]).await;
     store.events(&["a"]).await;
+    let change = store.unseen().await.remove(0);
+    let mapping = Mapping {
+        dead: vec![
+            skip(Some("E1"), "no wildcard allowed"),
+            skip(Some("E3"), "no wildcard allowed"),
+        ],
+        ..to_items(&[("E2", "/a")])
+    };
+    store.record(change.clone(), mapping).await;
+    store.wait_at("E2", &["after"]).await;
+    let [of_e3, of_e1]: [DeadLetter; 2] = letters(&store).await.try_into().unwrap();
+    assert_eq!(of_e1.distribution_id.as_deref(), Some("E1"));
+    assert!(store.ports.replay_item(of_e1.id).await.unwrap());
+    let store = store.reopened().await;
+    assert!(!store.ports.replay_item(of_e1.id).await.unwrap());
+    assert!(store.unseen().await.is_empty());
+    assert_eq!(letters(&store).await, [of_e3.clone()]);
+    assert_eq!(store.waiting_items("E2").await, ["/before", "/a", "/after"]);
+    let remap = store.leader.next_remap().await.unwrap().unwrap();
+    assert_eq!(remap.distribution_id, "E1");
+    let changes = store.leader.changes_to_remap(&remap, ALL).await.unwrap();
+    assert_eq!(changes, [change.clone()]);
+    // It has items there now, and the rest of what it maps to is known already.
+    let mapping = Mapping {
+        dead: vec![skip(Some("E3"), "no wildcard allowed")],
+        ..to_items(&[("E1", "/a*"), ("E2", "/a")])
+    };
+    let remapped = vec![RemappedChange { change, mapping }];
+    store.leader.record_remap(&remap, remapped).await.unwrap();
+    assert_eq!(store.waiting_items("E1").await, ["/a*"]);
+    assert_eq!(store.waiting_items("E2").await, ["/before", "/a", "/after"]);
+    assert_eq!(letters(&store).await, [of_e3]);
+    store.assert_backlogs(&["E1", "E2"]).await;
+    let remap = store.leader.next_remap().await.unwrap().unwrap();
+    let changes = store.leader.changes_to_remap(&remap, ALL).await.unwrap();
+    assert!(changes.is_empty());
+}
+
+async fn a_request_with_items_is_not_mapped_again(store: Store) {
+    keep_catalogue(&store).await;
+    store.manual("E2", &["/a"]).await;
     cannot_be_mapped(&store, &[("E2", "/a")]).await;
     let letter = letters(&store).await.remove(0);
     assert!(!store.ports.replay_item(letter.id).await.unwrap());
+    assert_eq!(store.leader.next_remap().await.unwrap(), None);
     assert!(store.unseen().await.is_empty());
     assert_eq!(letters(&store).await, [letter]);
     assert_eq!(store.waiting_items("E2").await, ["/a"]);
