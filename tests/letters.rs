@@ -21,9 +21,9 @@ use purgefront::{
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use crate::support::{signer::TOPIC, stored::Stored};
+use crate::support::{signer::TOPIC, sqlite::direct::DirectStore};
 
-impl Stored {
+impl DirectStore {
     async fn accepts(&self, changes: &[&str], dead: &[&str]) {
         let change = |key: &&str| ObjectChange {
             bucket: "site".to_owned(),
@@ -76,7 +76,7 @@ fn dead(distribution_id: &str) -> Skip {
 
 #[tokio::test]
 async fn a_number_is_given_once() {
-    let stored = Stored::open().await;
+    let stored = DirectStore::open().await;
     stored.accepts(&[], &["first", "second"]).await;
     let ids = stored.letter_ids().await;
     for id in &ids {
@@ -91,7 +91,7 @@ async fn a_number_is_given_once() {
 /// The change has an item at one distribution and a dead letter at another.
 #[tokio::test]
 async fn a_letter_is_replayed_for_its_distribution_alone() {
-    let stored = Stored::open().await;
+    let stored = DirectStore::open().await;
     let catalogue = Snapshot::default();
     let kept = stored.leader.keep_catalogue(&catalogue, &[]).await;
     kept.unwrap();
@@ -142,7 +142,7 @@ async fn a_letter_is_replayed_for_its_distribution_alone() {
 }
 
 /// A request of 10,000 items that all failed, among many batches of other requests.
-async fn failed_request(stored: &mut Stored) -> Uuid {
+async fn failed_request(stored: &mut DirectStore) -> Uuid {
     let id = Uuid::now_v7();
     let at = stored.now.as_microsecond();
     stored
@@ -176,7 +176,7 @@ async fn failed_request(stored: &mut Stored) -> Uuid {
 
 #[tokio::test]
 async fn many_failures_are_told_in_few_words_and_soon() {
-    let mut stored = Stored::open().await;
+    let mut stored = DirectStore::open().await;
     let id = failed_request(&mut stored).await;
     let mut best = Duration::MAX;
     for _ in 0..3 {
@@ -212,7 +212,7 @@ async fn many_failures_are_told_in_few_words_and_soon() {
 /// The statements of a replay and of a list by status find their rows by indexes.
 #[tokio::test]
 async fn a_replay_and_a_list_by_status_scan_no_table() {
-    let mut stored = Stored::open().await;
+    let mut stored = DirectStore::open().await;
     for explain in [
         "EXPLAIN QUERY PLAN UPDATE targets SET batch = NULL, position = NULL WHERE batch = ?1 \
          AND position IN (SELECT position FROM batch_items \

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use purgefront::ports::dispatch::Sweep;
 
-use crate::support::{number, stored::Stored};
+use crate::support::{number, sqlite::direct::DirectStore};
 
 const DAY: i64 = 24 * 3_600 * 1_000_000;
 
 /// Messages with a change each: old ones, then as many new ones.
-async fn add_changes(stored: &mut Stored, old: i64) {
+async fn add_changes(stored: &mut DirectStore, old: i64) {
     let now = stored.now.as_microsecond();
     let (long_ago, recently) = (now - 40 * DAY, now - DAY);
     let numbers = format!(
@@ -31,7 +31,7 @@ async fn add_changes(stored: &mut Stored, old: i64) {
 }
 
 /// Plays one sweep; says how long each step took.
-async fn sweep(stored: &Stored) -> Vec<Duration> {
+async fn sweep(stored: &DirectStore) -> Vec<Duration> {
     let cutoff = stored.now - SignedDuration::from_hours(30 * 24);
     let mut next = Some(Sweep::default());
     let mut steps = Vec::new();
@@ -46,7 +46,7 @@ async fn sweep(stored: &Stored) -> Vec<Duration> {
 
 #[tokio::test]
 async fn what_stays_stops_nothing_that_may_go() {
-    let mut stored = Stored::open().await;
+    let mut stored = DirectStore::open().await;
     add_changes(&mut stored, 20_000).await;
     let now = stored.now.as_microsecond();
     // Dead letters, parked changes, open batches, and rows of a clock that was wrong.
@@ -92,7 +92,7 @@ async fn what_stays_stops_nothing_that_may_go() {
 #[tokio::test]
 async fn a_large_backlog_of_old_rows_goes_in_short_steps() {
     let old = number("RETENTION_ROWS").unwrap_or(50_000);
-    let mut stored = Stored::open().await;
+    let mut stored = DirectStore::open().await;
     add_changes(&mut stored, i64::try_from(old).unwrap()).await;
     let mut steps = sweep(&stored).await;
     assert_eq!(stored.count("changes").await, i64::try_from(old).unwrap());

@@ -24,7 +24,6 @@ pub mod simulated;
 pub mod simulation;
 pub mod sns;
 pub mod sqlite;
-pub mod stored;
 pub mod tapped;
 pub mod world;
 

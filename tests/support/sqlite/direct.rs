@@ -14,9 +14,9 @@ use purgefront::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::clock::VirtualClock;
+use crate::support::clock::VirtualClock;
 
-pub struct Stored {
+pub struct DirectStore {
     pub store: SqliteStore,
     pub leader: Arc<dyn DispatchStore>,
     /// Writes what a long life would have left.
@@ -25,7 +25,7 @@ pub struct Stored {
     _home: tempfile::TempDir,
 }
 
-impl Stored {
+impl DirectStore {
     pub async fn open() -> Self {
         let home = tempfile::tempdir_in("/dev/shm")
             .or_else(|_| tempfile::tempdir())
