@@ -2,6 +2,10 @@
 //! were refused with what the healthy ones leave.
 
 /// A distribution that could use a call now.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent: all combinations occur"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate<'a> {
     pub distribution_id: &'a str,
@@ -23,7 +27,7 @@ pub struct Candidate<'a> {
 const CALLS_PER_PROBE: u32 = 5;
 
 /// What the last calls were made for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub struct TurnOrder {
     calls_since_probe: u32,
     served_a_person: bool,
