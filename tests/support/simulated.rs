@@ -204,15 +204,16 @@ impl Simulated {
     fn create(&self, order: &Order) -> Result<Made, CdnError> {
         let now = self.clock.now();
         let mut state = self.state();
+        let reference = |one: &Invalidation| one.caller_reference == order.caller_reference;
+        if self.nature.conflicts && state.model.newest(&order.distribution_id).any(reference) {
+            return Err(CdnError::ReferenceConflict("used before".to_owned()));
+        }
         let (fault, lost) = if self.is_dark() {
             (Some(Fault::LostBefore), "dark")
         } else {
             (self.next_fault(&mut state, &order.distribution_id), "lost")
         };
         match state.model.call(now, order, fault) {
-            Outcome::Repeated(_) if self.nature.conflicts => {
-                Err(CdnError::ReferenceConflict("used before".to_owned()))
-            }
             Outcome::Created(one) | Outcome::Repeated(one) => Ok(Made {
                 completed: state.model.is_completed(&one, now),
                 id: one.id,
