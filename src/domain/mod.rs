@@ -33,4 +33,3 @@ pub mod status;
 pub mod subscription;
 pub mod topic;
 pub mod tracking;
-pub mod turn_order;
