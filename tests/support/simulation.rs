@@ -173,10 +173,8 @@ impl World {
             items: made.items,
             created_at: made.created_at,
         });
-        audit(
-            &self.inside.home.path().join("purgefront.db"),
-            made.collect(),
-        )
-        .await;
+        let store = self.inside.home.path().join("purgefront.db");
+        let kept = audit(&store, made.collect()).await;
+        assert_eq!(kept.targeted, kept.changes, "no change came to nothing");
     }
 }
