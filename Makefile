@@ -28,7 +28,7 @@ $(VENV)/installed: deploy/demo/requirements.txt
 test: ## Run all tests but soak's, however busy the machine is
 	cargo test --locked
 
-soak: ## Run load for minutes: a crowd, 20,000 messages, a million changes (needs a quiet machine)
+soak: ## Run load for minutes: a crowd, 20,000 messages, a million changes (before a release; needs a quiet machine)
 	cargo test --locked --test it -- --ignored --nocapture --test-threads=1 soak::
 
 check: .tools/deny lint-docker ## Check formatting, lints, docs and dependencies

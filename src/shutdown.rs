@@ -56,7 +56,12 @@ impl Tasks {
                 task = name,
                 "{how} before it was told to stop: the service stops"
             );
-            ended_early.send_replace(Some(name));
+            // The first one is the cause; others may follow from it.
+            ended_early.send_if_modified(|first| {
+                let is_first = first.is_none();
+                first.get_or_insert(name);
+                is_first
+            });
             drop(counted);
         };
         self.running.spawn(watched);

@@ -182,6 +182,20 @@ async fn a_page_in_a_browser_may_not_operate() {
     assert_eq!(with_host.send().await.unwrap().status(), 403);
 }
 
+/// An unset variable in `purgefront pause "$ID"` must not stop the whole account.
+#[tokio::test]
+async fn an_empty_distribution_does_not_mean_all() {
+    let (_aws, _, setup, service) = prepared().await;
+    let (code, _, complaint) = types(&setup, &service, &["pause", ""]);
+    assert_ne!(code, Some(0));
+    assert!(
+        complaint.contains("distribution_id is empty"),
+        "{complaint}"
+    );
+    let (_, ready) = service.ready().await;
+    assert_eq!(ready["checks"]["paused"]["state"], "ok");
+}
+
 #[tokio::test]
 async fn shadow_mode_plans_and_sends_nothing() {
     let aws = FakeAws::start().await;

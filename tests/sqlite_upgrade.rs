@@ -9,13 +9,16 @@ use jiff::{Timestamp, civil::date};
 use purgefront::{
     domain::{
         batch::{Backlog, DistributionBacklog, Usage},
+        cdn::CdnError,
         change::Subject,
         operations::{Backoff, DaySpending},
         path::Item,
+        resolution::{Failure, NextStep, Resolution},
     },
     ports::{
         catalogue::CatalogueStore as _,
         dispatch::{DispatchStore, Epoch, LeaderStore as _},
+        operations::OperationsStore as _,
     },
     shutdown::Tasks,
     store::{self, SqliteStore},
@@ -55,9 +58,13 @@ const CONTENT: &str = "
     INSERT INTO batches (seq, id, distribution_id, caller_reference, status, renamed, item_count,
                          wildcard_count, change_count, created_at, failures, due_at) VALUES
         (1, '0198a5b0-0000-7000-8000-000000000002', 'E1', 'reference', 'pending', 1, 2, 1, 1,
-         1800000003000000, 2, 1800000004000000);
-    INSERT INTO batch_items (batch, position, item) VALUES (1, 0, '/sent'), (1, 1, '/sent/*');
-    INSERT INTO attempts (batch, started_at) VALUES (1, 1800000003000000);
+         1800000003000000, 2, 1800000004000000),
+        -- Nothing else waits at its distribution.
+        (2, '0198a5b0-0000-7000-8000-000000000003', 'E4', 'another', 'pending', 0, 1, 1, 1,
+         1800000003000000, 0, 1800000004000000);
+    INSERT INTO batch_items (batch, position, item) VALUES (1, 0, '/sent'), (1, 1, '/sent/*'),
+        (2, 0, '/all/*');
+    INSERT INTO attempts (batch, started_at) VALUES (1, 1800000003000000), (2, 1800000003000000);
     INSERT INTO targets (change, distribution_id, item, because, manual, accepted_at, batch,
                          position) VALUES
         (1, 'E1', '/a', 'key', 0, 1800000001000000, NULL, NULL),
@@ -66,9 +73,14 @@ const CONTENT: &str = "
         (2, 'E1', '/b*', 'key', 0, 1800000001000000, NULL, NULL),
         (2, 'E1', '/*', 'key', 0, 1800000001000000, NULL, NULL),
         (3, 'E1', '/sent', 'key', 0, 1800000001000000, 1, 0),
+        (3, 'E4', '/all/*', 'key', 0, 1800000001000000, 2, 0),
         (5, 'E1', '/m', 'asked for', 1, 1800000002000000, NULL, NULL),
         (6, 'E1', '/m/*', 'asked for', 1, 1800000002000000, NULL, NULL),
         (7, 'E1', '#tag*', 'asked for', 1, 1800000002000000, NULL, NULL);
+    INSERT INTO dead_letters (seq, kind, why, content, message, change, distribution_id, batch,
+                              created_at) VALUES
+        (4, 'record', 'no key', '{}', 1, NULL, NULL, NULL, 1800000005000000),
+        (9, 'item', 'only /* would do', NULL, NULL, 3, 'E5', NULL, 1800000006000000);
     INSERT INTO catalogue (only, read_since, cache_policies) VALUES (1, 1800000000000000, '{}');
 ";
 
@@ -113,8 +125,38 @@ async fn a_store_of_the_first_release_is_opened() {
         backlogs_came_over(&*leader).await;
         the_batch_came_over(&*leader).await;
         the_catalogue_came_over(&store).await;
+        the_dead_letters_came_over(&store).await;
         store.close().await;
     }
+}
+
+/// A distribution that had only a batch when the store was opened has no counted backlog.
+#[tokio::test]
+async fn a_batch_of_the_first_release_is_requeued() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("purgefront.db");
+    make_first_release(&path).await;
+    let clock = Arc::new(VirtualClock::new());
+    let opened = store::open(&path, clock, Health::default(), Tasks::default()).await;
+    let store = opened.unwrap();
+    let leader = store.lead(Epoch(1));
+    let unresolved = leader.unresolved().await.unwrap();
+    let batch = &unresolved[1].batch;
+    assert_eq!(batch.distribution_id, "E4");
+    let now = second(1_800_000_010);
+    let requeued = Resolution::Failed(Failure {
+        error: CdnError::Throttled("slow down".to_owned()),
+        next: NextStep::Requeue,
+        failures: 1,
+        not_before: second(1_800_000_020),
+    });
+    let recorded = leader.record_resolution(batch.id, &requeued, now);
+    recorded.await.unwrap();
+    let backlogs = leader.backlogs(None).await.unwrap();
+    let backlog = backlogs.iter().find(|one| one.distribution_id == "E4");
+    let backlog = backlog.and_then(|one| one.backlog).unwrap();
+    assert_eq!((backlog.items, backlog.wildcards), (1, 1));
+    store.close().await;
 }
 
 async fn controls_came_over(leader: &dyn DispatchStore) {
@@ -177,21 +219,34 @@ async fn backlogs_came_over(leader: &dyn DispatchStore) {
 
 async fn the_batch_came_over(leader: &dyn DispatchStore) {
     let unresolved = leader.unresolved().await.unwrap();
-    let [one] = &unresolved[..] else {
-        panic!("one batch, not {unresolved:?}");
+    let [one, other] = &unresolved[..] else {
+        panic!("two batches, not {unresolved:?}");
     };
+    assert_eq!(other.batch.caller_reference, "another");
     assert!(one.has_new_reference && one.in_doubt);
     assert_eq!(one.batch.caller_reference, "reference");
     let items: Vec<_> = one.batch.items.iter().map(Item::as_str).collect();
     assert_eq!(items, ["/sent", "/sent/*"]);
     assert_eq!(one.failures, 2);
     assert_eq!(one.due_at, second(1_800_000_004));
-    let usages = leader.usages().await.unwrap();
+    let mut usages = leader.usages().await.unwrap();
+    usages.retain(|one| one.distribution_id == "E1");
     let usage = Usage {
         paths: 1,
         wildcards: 1,
     };
     assert_eq!((usages.len(), usages[0].usage), (1, usage));
+}
+
+async fn the_dead_letters_came_over(store: &SqliteStore) {
+    let letters = store.dead_letters(None, 10).await.unwrap();
+    let [item, record] = &letters[..] else {
+        panic!("two dead letters, not {letters:?}");
+    };
+    assert_eq!((item.id, item.why.as_str()), (9, "only /* would do"));
+    assert_eq!(item.distribution_id.as_deref(), Some("E5"));
+    assert_eq!(item.key.as_deref(), Some("sent"));
+    assert_eq!((record.id, record.content.as_deref()), (4, Some("{}")));
 }
 
 async fn the_catalogue_came_over(store: &SqliteStore) {

@@ -13,7 +13,7 @@ use super::{
     Context, Settings,
     account::AccountReader,
     questions::{Question, Questions},
-    runner::{STORE_PAUSE, Worker},
+    runner::Worker,
     status_board::StatusBoard,
 };
 use crate::{
@@ -123,9 +123,9 @@ impl CatalogueRefresher {
         open.fold(self.list.at, Timestamp::min)
     }
 
-    async fn answer_due(&mut self) {
+    async fn answer_due(&mut self) -> Result<(), StoreError> {
         if self.list.at <= self.clock.now() {
-            self.read_list().await;
+            self.read_list().await?;
         }
         let now = self.clock.now();
         let due = self.open.iter().filter(|(_, retry)| retry.at <= now);
@@ -133,12 +133,18 @@ impl CatalogueRefresher {
             .map(|(question, retry)| (question.clone(), *retry))
             .collect();
         for (question, retry) in due {
-            let answered = match &question {
+            let answer = match &question {
                 Question::Details(id) => self.read_details(id).await,
                 Question::Policy(id) => self.read_policy(id).await,
             };
-            match answered {
-                Ok(()) => drop(self.open.remove(&question)),
+            match answer {
+                Ok(updated) => {
+                    // The question stays open until its answer is in the store.
+                    if let Some(updated) = updated {
+                        self.keep(updated).await?;
+                    }
+                    self.open.remove(&question);
+                }
                 Err(error) => {
                     let retry = self.later(retry);
                     tracing::warn!(?question, %error, again_at = %retry.at,
@@ -147,12 +153,16 @@ impl CatalogueRefresher {
                 }
             }
         }
+        Ok(())
     }
 
-    async fn read_list(&mut self) {
+    async fn read_list(&mut self) -> Result<(), StoreError> {
         let listing = match self.reader.list().await {
             Ok(listing) => listing,
-            Err(error) => return self.list_failed(&error),
+            Err(error) => {
+                self.list_failed(&error);
+                return Ok(());
+            }
         };
         let count = listing.distributions.len();
         let none = || Catalogue::new(Snapshot::default(), Arc::clone(&self.origins));
@@ -168,17 +178,14 @@ impl CatalogueRefresher {
         for id in mapping::tagged(&catalogue, &self.policy).unread {
             self.ask(Question::Details(id));
         }
-        if self.keep(catalogue).await.is_err() {
-            // Read again soon: only what is in the store counts.
-            self.list.at = self.clock.now() + STORE_PAUSE;
-            return;
-        }
+        self.keep(catalogue).await?;
         self.list = Retry {
             at: listing.began + self.refresh,
             failures: 0,
         };
         self.board.update(|status| status.catalogue.failure = None);
         tracing::info!(distributions = count, "catalogue read");
+        Ok(())
     }
 
     fn list_failed(&mut self, error: &CdnError) {
@@ -197,31 +204,30 @@ impl CatalogueRefresher {
         Retry { at, failures }
     }
 
-    async fn read_details(&mut self, id: &str) -> Result<(), CdnError> {
+    /// The catalogue with a distribution's details; `None` if nothing needs them any more.
+    async fn read_details(&mut self, id: &str) -> Result<Option<Catalogue>, CdnError> {
         let Some(kept) = &self.kept else {
-            return Ok(());
+            return Ok(None);
         };
         let Some(distribution) = kept.get(id).filter(|one| one.needs_details()) else {
-            return Ok(());
+            return Ok(None);
         };
         let details = self.reader.details(distribution).await?;
         let updated = kept.with_details(id, &details);
         if details == Details::Denied {
             self.details_denied.insert(id.to_owned());
         }
-        self.keep(updated).await.map_err(|error| not_kept(&error))
+        Ok(Some(updated))
     }
 
-    async fn read_policy(&mut self, id: &str) -> Result<(), CdnError> {
+    /// The catalogue with a cache policy.
+    async fn read_policy(&mut self, id: &str) -> Result<Option<Catalogue>, CdnError> {
         let policy = self.reader.policy(id).await?;
         if policy == CachePolicy::Denied {
             self.policies_denied.insert(id.to_owned());
         }
-        let Some(kept) = &self.kept else {
-            return Ok(());
-        };
-        let updated = kept.with_policy(id, &policy);
-        self.keep(updated).await.map_err(|error| not_kept(&error))
+        let kept = self.kept.as_ref();
+        Ok(kept.map(|kept| kept.with_policy(id, &policy)))
     }
 
     /// Saves a catalogue in the store, and notes the distributions that are new or have changed
@@ -238,11 +244,9 @@ impl CatalogueRefresher {
                 .collect(),
             None => Vec::new(),
         };
-        let kept = self.store.keep_catalogue(catalogue.snapshot(), &late).await;
-        if let Err(error) = kept {
-            tracing::warn!(%error, "the catalogue was read but could not be saved");
-            return Err(error);
-        }
+        self.store
+            .keep_catalogue(catalogue.snapshot(), &late)
+            .await?;
         self.wakeups.wake(Wakeup::CatalogueKept);
         if !late.is_empty() {
             let ids: Vec<_> = late.iter().map(|one| &one.distribution_id).collect();
@@ -272,11 +276,6 @@ impl CatalogueRefresher {
     }
 }
 
-/// If the store does not accept an answer, CloudFront is asked again.
-fn not_kept(error: &StoreError) -> CdnError {
-    CdnError::Unknown(error.to_string())
-}
-
 #[async_trait]
 impl Worker for CatalogueRefresher {
     fn name(&self) -> &'static str {
@@ -285,7 +284,7 @@ impl Worker for CatalogueRefresher {
 
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
         self.take_questions();
-        self.answer_due().await;
+        self.answer_due().await?;
         Ok(Some(self.next_at()))
     }
 

@@ -232,17 +232,18 @@ impl Mapper {
         MappingOutcome::Mapped(Mapping::left_alone(NO_DISTRIBUTION))
     }
 
-    /// Counts the unmapped changes, for the status.
-    async fn count_unmapped(&mut self) -> Result<(), StoreError> {
+    /// Counts the unmapped changes, for the status. If they were counted just now, returns when they
+    /// are to be counted again.
+    async fn count_unmapped(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let now = self.clock.now();
-        let recent = |at: Timestamp| at <= now && now < at + COUNT_EVERY;
-        if self.counted_at.is_some_and(recent) {
-            return Ok(());
+        let recent = |at: &Timestamp| *at <= now && now < *at + COUNT_EVERY;
+        if let Some(counted_at) = self.counted_at.filter(recent) {
+            return Ok(Some(counted_at + COUNT_EVERY));
         }
         self.counted_at = Some(now);
         let unmapped = self.store.unmapped().await?;
         self.board.update(|status| status.unmapped = unmapped);
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -274,8 +275,7 @@ impl Worker for Mapper {
             self.queues.mark_all();
         }
         mapped?;
-        self.count_unmapped().await?;
-        Ok(None)
+        self.count_unmapped().await
     }
 
     async fn woken(&mut self) {

@@ -59,6 +59,8 @@ pub(super) struct Planner {
     pub(super) store: Arc<dyn BatchStore>,
     /// The most waiting changes that are read for a plan.
     pub(super) window: usize,
+    /// In shadow mode, batches from live mode are left alone.
+    pub(super) shadow: bool,
 }
 
 impl Planner {
@@ -69,7 +71,7 @@ impl Planner {
 
     async fn try_plan(&self, turn: &Turn, caps: &Caps) -> Result<PlanOutcome, StoreError> {
         let id = turn.distribution_id();
-        if turn.is_in_doubt() {
+        if !self.shadow && turn.is_in_doubt() {
             let mut forgotten = self.store.unresolved().await?;
             forgotten.retain(|one| one.batch.distribution_id == id);
             if !forgotten.is_empty() {

@@ -81,6 +81,7 @@ impl Submitter {
             planner: Planner {
                 store: Arc::clone(&store),
                 window: settings.window,
+                shadow: settings.shadow,
             },
             store,
             queues,
@@ -286,7 +287,8 @@ impl Submitter {
                 Err(error) => fail(turn, &error, now),
             }
         }
-        for attempt in std::mem::take(&mut self.calls_ended) {
+        // One at a time: what a stop leaves here is recorded by `finish`.
+        while let Some(attempt) = self.calls_ended.pop() {
             self.conclude(attempt).await;
         }
     }

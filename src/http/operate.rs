@@ -36,10 +36,19 @@ impl PauseScope {
         if body.is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_slice(body).map_err(|error| {
+        let scope: Self = serde_json::from_slice(body).map_err(|error| {
             let detail = format!("send no body, or {{\"distribution_id\": \"...\"}}: {error}");
             Problem::new(StatusCode::BAD_REQUEST, "not-json", detail)
-        })
+        })?;
+        if scope.distribution_id.as_deref() == Some("") {
+            let detail = "the distribution_id is empty: leave it out to mean all distributions";
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                detail,
+            ));
+        }
+        Ok(scope)
     }
 }
 

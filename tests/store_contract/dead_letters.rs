@@ -27,6 +27,7 @@ stories!(
     a_record_becomes_the_change_that_it_now_reads_as,
     each_replay_is_for_its_own_kind,
     a_dropped_dead_letter_is_gone,
+    a_number_is_never_given_again,
     a_dead_letter_that_is_gone_cannot_be_replayed_or_dropped,
 );
 
@@ -272,6 +273,18 @@ async fn a_dropped_dead_letter_is_gone(store: Store) {
     assert_eq!(letters(&store).await, all[1..2]);
     assert!(store.backlogs(None).await.is_empty());
     assert!(store.unseen().await.is_empty());
+}
+
+async fn a_number_is_never_given_again(store: Store) {
+    unreadable(&store, &["1", "2"]).await;
+    let dropped = letters(&store).await;
+    for letter in &dropped {
+        assert!(store.ports.drop_dead_letter(letter.id).await.unwrap());
+    }
+    let store = store.reopened().await;
+    unreadable(&store, &["3"]).await;
+    let newer = letters(&store).await;
+    assert!(newer[0].id > dropped[0].id, "{newer:?} after {dropped:?}");
 }
 
 async fn a_dead_letter_that_is_gone_cannot_be_replayed_or_dropped(store: Store) {

@@ -4,7 +4,7 @@ use purgefront::{
     domain::{
         batch::BatchStatus,
         cdn::CdnError,
-        change::{Acceptance, MappedChange, MappingOutcome, NewMessage},
+        change::{Acceptance, LateDistribution, MappedChange, MappingOutcome, NewMessage},
         mapping::Mapping,
         resolution::{NextStep, Unresolved},
     },
@@ -13,7 +13,7 @@ use purgefront::{
 
 use super::{
     Store,
-    fixtures::{ALL, because_of, keys, no_answer, notification, skip, to_items},
+    fixtures::{ALL, because_of, keys, no_answer, notification, skip, snapshot, to_items},
 };
 
 stories!(
@@ -27,6 +27,7 @@ stories!(
     the_halves_of_a_taken_batch_stay,
     much_history_is_taken_in_steps,
     what_stays_does_not_keep_what_came_after_it,
+    what_is_to_be_mapped_again_stays_until_then,
 );
 
 /// Prunes everything from before now, in one sweep.
@@ -276,4 +277,23 @@ async fn what_stays_does_not_keep_what_came_after_it(store: Store) {
     assert_eq!(store.ports.invalidation("I1").await.unwrap(), None);
     assert!(is_kept(&store, &waiting).await);
     assert!(!is_kept(&store, &skipped).await, "it is finished");
+}
+
+async fn what_is_to_be_mapped_again_stays_until_then(store: Store) {
+    let message = accepted(&store, &["a"]).await;
+    skip_all(&store).await;
+    let late = LateDistribution {
+        distribution_id: "E2".to_owned(),
+        since: message.accepted_at,
+    };
+    let catalogue = snapshot(&["E2"], store.now());
+    let kept = store.leader.keep_catalogue(&catalogue, &[late]).await;
+    kept.unwrap();
+    prune(&store).await;
+    let remap = store.leader.next_remap().await.unwrap().unwrap();
+    let changes = store.leader.changes_to_remap(&remap, ALL).await.unwrap();
+    assert_eq!(keys(&changes), ["a"]);
+    store.leader.record_remap(&remap, Vec::new()).await.unwrap();
+    prune(&store).await;
+    assert!(!is_kept(&store, &message).await);
 }

@@ -12,18 +12,14 @@ use purgefront::{
 use tempfile::TempDir;
 
 use super::{OpenStore, Place};
+use crate::support::quick_directory;
 
 pub(super) struct TemporaryFile(TempDir);
 
 #[async_trait]
 impl Place for TemporaryFile {
     async fn new() -> Self {
-        // Where memory is a disk, syncing costs nothing.
-        Self(
-            tempfile::tempdir_in("/dev/shm")
-                .or_else(|_| tempfile::tempdir())
-                .unwrap(),
-        )
+        Self(quick_directory())
     }
 
     async fn another(&self) -> Box<dyn Place> {

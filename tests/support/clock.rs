@@ -52,28 +52,25 @@ impl VirtualClock {
 
     /// Lets time pass until the first sleeper wakes, but no further than `at`.
     pub fn advance_until(&self, at: Timestamp) {
-        let (first, now) = {
-            let mut state = self.state();
-            state.sleepers.retain(|_, wake| !wake.is_closed());
-            (state.sleepers.keys().next().map(|(at, _)| *at), state.now)
-        };
-        let at = first.map_or(at, |first| first.min(at));
-        self.advance(at.duration_since(now).unsigned_abs());
+        let first = self.first_sleeper();
+        self.advance_to(first.map_or(at, |first| first.min(at)));
     }
 
     /// Lets time pass until the first sleeper wakes; false where nobody sleeps.
     pub fn advance_to_next(&self) -> bool {
-        let (at, now) = {
-            let mut state = self.state();
-            // Whoever no longer waits wakes nobody.
-            state.sleepers.retain(|_, wake| !wake.is_closed());
-            (state.sleepers.keys().next().map(|(at, _)| *at), state.now)
-        };
-        let Some(at) = at else {
-            return false;
-        };
-        self.advance(at.duration_since(now).unsigned_abs());
-        true
+        let first = self.first_sleeper();
+        first.map(|at| self.advance_to(at)).is_some()
+    }
+
+    fn advance_to(&self, at: Timestamp) {
+        self.advance(at.duration_since(self.now()).unsigned_abs());
+    }
+
+    /// When the first sleeper wakes. Whoever no longer waits wakes nobody.
+    fn first_sleeper(&self) -> Option<Timestamp> {
+        let mut state = self.state();
+        state.sleepers.retain(|_, wake| !wake.is_closed());
+        state.sleepers.keys().next().map(|(at, _)| *at)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -24,7 +24,7 @@ use purgefront::{
 };
 use tokio::sync::watch;
 
-use super::tapped::Tapped;
+use super::{quick_directory, tapped::Tapped};
 
 /// The work behind the 2xx, in this process, with the real store.
 pub struct Inside {
@@ -42,10 +42,7 @@ pub struct Inside {
 
 impl Inside {
     pub async fn start(clock: Arc<dyn Clock>, cdn: Arc<dyn Cdn>, settings: Settings) -> Self {
-        // Where memory is a disk, syncing costs nothing.
-        let home = tempfile::tempdir_in("/dev/shm")
-            .or_else(|_| tempfile::tempdir())
-            .unwrap();
+        let home = quick_directory();
         let tasks = Tasks::default();
         let path = home.path().join("purgefront.db");
         let health = Health::default();

@@ -29,6 +29,12 @@ pub mod world;
 
 use std::time::{Duration, Instant};
 
+/// A directory for a store. Where memory is a disk, syncing costs nothing.
+pub fn quick_directory() -> tempfile::TempDir {
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// Waits until something is there; fails the test when it does not come.
 pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let patience = Patience::new();

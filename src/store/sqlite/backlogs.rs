@@ -36,17 +36,25 @@ impl Counts {
     }
 }
 
+/// Adds rows of counts, which may be negative. A distribution has a row once it has had a backlog.
+macro_rules! add_rows {
+    ($rows:literal) => {
+        concat!(
+            "INSERT INTO backlogs \
+             (distribution_id, items, wildcards, manual_paths, manual_wildcards) ",
+            $rows,
+            " ON CONFLICT DO UPDATE SET items = items + excluded.items, \
+             wildcards = wildcards + excluded.wildcards, \
+             manual_paths = manual_paths + excluded.manual_paths, \
+             manual_wildcards = manual_wildcards + excluded.manual_wildcards"
+        )
+    };
+}
+
 /// Adds items that now wait.
 pub(super) async fn add(connection: &mut SqliteConnection, counts: &Counts) -> sqlx::Result<()> {
     for (distribution_id, count) in &counts.0 {
-        let upsert = "INSERT INTO backlogs \
-                      (distribution_id, items, wildcards, manual_paths, manual_wildcards) \
-                      VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET \
-                      items = items + excluded.items, \
-                      wildcards = wildcards + excluded.wildcards, \
-                      manual_paths = manual_paths + excluded.manual_paths, \
-                      manual_wildcards = manual_wildcards + excluded.manual_wildcards";
-        sqlx::query(upsert)
+        sqlx::query(add_rows!("VALUES (?, ?, ?, ?, ?)"))
             .bind(distribution_id)
             .bind(signed(count.items))
             .bind(signed(count.wildcards))
@@ -73,17 +81,12 @@ async fn change_by_batch(
     batch: i64,
     sign: i64,
 ) -> sqlx::Result<()> {
-    let update = "UPDATE backlogs SET items = items + ?1 * covered.n_items, \
-                  wildcards = wildcards + ?1 * covered.n_wildcards, \
-                  manual_paths = manual_paths + ?1 * covered.n_manual_paths, \
-                  manual_wildcards = manual_wildcards + ?1 * covered.n_manual_wildcards \
-                  FROM (SELECT distribution_id AS id, count(*) AS n_items, \
-                        sum(wildcard) AS n_wildcards, \
-                        sum(manual AND NOT wildcard) AS n_manual_paths, \
-                        sum(manual AND wildcard) AS n_manual_wildcards \
-                        FROM targets WHERE batch = ?2 GROUP BY distribution_id) AS covered \
-                  WHERE backlogs.distribution_id = covered.id";
-    sqlx::query(update)
+    let covered = add_rows!(
+        "SELECT distribution_id, ?1 * count(*), ?1 * sum(wildcard), \
+         ?1 * sum(manual AND NOT wildcard), ?1 * sum(manual AND wildcard) \
+         FROM targets WHERE batch = ?2 GROUP BY distribution_id"
+    );
+    sqlx::query(covered)
         .bind(sign)
         .bind(batch)
         .execute(connection)

@@ -74,7 +74,7 @@ pub(super) async fn replay_item(connection: &mut SqliteConnection, id: i64) -> s
     }
 }
 
-const WAIT_AGAIN: &str = "UPDATE targets SET batch = NULL, position = NULL WHERE batch = ?1 \
+pub(super) const WAIT_AGAIN: &str = "UPDATE targets SET batch = NULL, position = NULL WHERE batch = ?1 \
                           AND position IN (SELECT position FROM batch_items \
                           WHERE batch_items.batch = ?1 AND item = ?2) \
                           RETURNING distribution_id, wildcard, manual";

@@ -142,7 +142,15 @@ pub(super) async fn invalidations(
     readers: &SqlitePool,
     query: &InvalidationQuery,
 ) -> Result<Vec<InvalidationSummary>, StoreError> {
-    // Only the conditions that apply, so that SQLite can use the right index.
+    let rows = select_invalidations(query)
+        .build()
+        .fetch_all(readers)
+        .await?;
+    read_all("batches", "seq", &rows, summary)
+}
+
+/// Has only the conditions that apply, so that SQLite can use the right index.
+pub(super) fn select_invalidations(query: &InvalidationQuery) -> QueryBuilder<Sqlite> {
     let mut select = QueryBuilder::<Sqlite>::new("SELECT * FROM batches WHERE true");
     if let Some(distributions) = &query.distributions {
         // With a status, the rows are found by it: the plus rules out the other index.
@@ -163,8 +171,7 @@ pub(super) async fn invalidations(
     select
         .push(" ORDER BY seq DESC LIMIT ")
         .push_bind(signed(query.limit));
-    let rows = select.build().fetch_all(readers).await?;
-    read_all("batches", "seq", &rows, summary)
+    select
 }
 
 pub(super) async fn invalidation(

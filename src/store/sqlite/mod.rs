@@ -14,6 +14,8 @@ mod history;
 mod journal;
 mod leader;
 mod open_verbs;
+#[cfg(test)]
+mod plans;
 mod resolutions;
 mod retention;
 mod writer;

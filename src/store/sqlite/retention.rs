@@ -29,6 +29,9 @@ struct Table {
     earliest: &'static str,
     /// Rows in a range, and which of them may go.
     page: &'static str,
+    /// Which rows of a list may still go.
+    still: &'static str,
+    delete: &'static str,
 }
 
 macro_rules! table {
@@ -58,6 +61,20 @@ macro_rules! table {
                 $name,
                 " WHERE seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4"
             ),
+            still: concat!(
+                "SELECT seq FROM ",
+                $name,
+                " WHERE seq IN (SELECT value FROM json_each(?1)) AND ",
+                $time,
+                " < ?2 AND ",
+                $may_go,
+                " ORDER BY seq"
+            ),
+            delete: concat!(
+                "DELETE FROM ",
+                $name,
+                " WHERE seq IN (SELECT value FROM json_each(?))"
+            ),
         }
     };
 }
@@ -76,7 +93,9 @@ const TABLES: [Table; 4] = [
         "accepted_at",
         "state = 2 \
          AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
-         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq)"
+         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq) \
+         AND NOT EXISTS (SELECT 1 FROM remaps WHERE changes.seq > remaps.after \
+         AND changes.seq <= remaps.through AND changes.accepted_at >= remaps.since)"
     ),
     table!(
         "messages",
@@ -92,7 +111,6 @@ const TABLES: [Table; 4] = [
 ];
 const BATCHES: usize = 0;
 const CHANGES: usize = 1;
-const MESSAGES: usize = 2;
 
 /// Deletes the next old rows of a sweep, and returns where it continues.
 pub(super) async fn prune(
@@ -124,14 +142,7 @@ pub(super) async fn prune(
     if !found.rows.is_empty() {
         let (cutoff, rows, number) = (micros(cutoff), found.rows, sweep.table);
         let delete = database.writer.transact(move |connection| {
-            Box::pin(async move {
-                match number {
-                    BATCHES => delete_batches(connection, &rows).await,
-                    _ => delete(connection, number, cutoff, &rows)
-                        .await
-                        .map(|()| None),
-                }
-            })
+            Box::pin(async move { delete(connection, number, cutoff, &rows).await })
         });
         if let Some(through) = delete.await? {
             next = Sweep {
@@ -230,56 +241,34 @@ async fn find(
     Ok(found)
 }
 
-/// Deletes rows unless something has begun to need them, and what belongs to them.
+/// Deletes rows with what belongs to them, unless something has begun to need them. Returns the last
+/// batch that is finished with, if not all are.
 async fn delete(
     connection: &mut SqliteConnection,
     table: usize,
     cutoff: i64,
     rows: &[i64],
-) -> sqlx::Result<()> {
-    macro_rules! delete_from {
-        ($name:literal, $keep:literal) => {
-            concat!(
-                "DELETE FROM ",
-                $name,
-                " WHERE seq IN (SELECT value FROM json_each(?1)) \
-                 AND accepted_at < ?2 AND NOT EXISTS (",
-                $keep,
-                ") RETURNING seq"
-            )
-        };
-    }
-    let rows = serde_json::to_string(rows).map_err(decode)?;
-    let statement = match table {
-        CHANGES => delete_from!(
-            "changes",
-            "SELECT 1 FROM targets WHERE targets.change = changes.seq \
-             UNION ALL SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq \
-             UNION ALL SELECT 1 WHERE changes.state < 2"
-        ),
-        MESSAGES => delete_from!(
-            "messages",
-            "SELECT 1 FROM changes WHERE changes.message = messages.seq \
-             UNION ALL SELECT 1 FROM dead_letters WHERE dead_letters.message = messages.seq"
-        ),
-        _ => delete_from!(
-            "requests",
-            "SELECT 1 FROM changes WHERE changes.request = requests.seq"
-        ),
-    };
-    let deleted: Vec<i64> = sqlx::query_scalar(statement)
-        .bind(rows)
+) -> sqlx::Result<Option<i64>> {
+    let rows: Vec<i64> = sqlx::query_scalar(TABLES[table].still)
+        .bind(serde_json::to_string(rows).map_err(decode)?)
         .bind(cutoff)
         .fetch_all(&mut *connection)
         .await?;
+    if table == BATCHES {
+        return delete_batches(connection, &rows).await;
+    }
+    let rows = serde_json::to_string(&rows).map_err(decode)?;
     if table == CHANGES {
-        let skips = "DELETE FROM skips WHERE change IN (SELECT value FROM json_each(?))";
-        sqlx::query(skips)
-            .bind(serde_json::to_string(&deleted).map_err(decode)?)
-            .execute(connection)
+        sqlx::query("DELETE FROM skips WHERE change IN (SELECT value FROM json_each(?))")
+            .bind(&rows)
+            .execute(&mut *connection)
             .await?;
     }
-    Ok(())
+    sqlx::query(TABLES[table].delete)
+        .bind(&rows)
+        .execute(connection)
+        .await?;
+    Ok(None)
 }
 
 /// Deletes batches with all that belongs to them. Returns the last one that is finished with, if not
@@ -293,16 +282,6 @@ async fn delete_batches(
         let before = Some(batch - 1);
         if left == 0 {
             return Ok(before);
-        }
-        let may_go = "SELECT EXISTS (SELECT 1 FROM batches WHERE seq = ?1 \
-                      AND status NOT IN ('pending', 'in_progress') \
-                      AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE batch = ?1))";
-        let may_go: bool = sqlx::query_scalar(may_go)
-            .bind(batch)
-            .fetch_one(&mut *connection)
-            .await?;
-        if !may_go {
-            continue;
         }
         let targets = "DELETE FROM targets WHERE seq IN \
                        (SELECT seq FROM targets WHERE batch = ? LIMIT ?)";

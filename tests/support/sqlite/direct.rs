@@ -14,7 +14,7 @@ use purgefront::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::support::clock::VirtualClock;
+use crate::support::{clock::VirtualClock, quick_directory};
 
 pub struct DirectStore {
     pub store: SqliteStore,
@@ -27,9 +27,7 @@ pub struct DirectStore {
 
 impl DirectStore {
     pub async fn open() -> Self {
-        let home = tempfile::tempdir_in("/dev/shm")
-            .or_else(|_| tempfile::tempdir())
-            .unwrap();
+        let home = quick_directory();
         let clock = Arc::new(VirtualClock::new());
         let now = clock.now();
         let path = home.path().join("purgefront.db");

@@ -10,7 +10,7 @@ INSERT INTO backoffs SELECT distribution_id, failures, not_before FROM brakes;
 
 -- Each row is a pause of one distribution, or of all if the id is empty.
 CREATE TABLE paused (distribution_id TEXT PRIMARY KEY) WITHOUT ROWID;
-INSERT INTO paused SELECT distribution_id FROM brakes WHERE paused;
+INSERT INTO paused SELECT distribution_id FROM brakes WHERE paused AND distribution_id <> '';
 INSERT INTO paused SELECT '' FROM pauses WHERE paused;
 DROP TABLE brakes;
 DROP TABLE pauses;

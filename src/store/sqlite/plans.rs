@@ -1,0 +1,42 @@
+//! Tests that statements find their rows by indexes, however much history there is.
+
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+
+use super::{dead_letters::WAIT_AGAIN, history::select_invalidations, migrations};
+use crate::domain::{batch::BatchStatus, history::InvalidationQuery};
+
+/// Checks that a statement neither scans a table nor sorts.
+async fn uses_indexes(statement: &str) {
+    let mut store = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    let schema = migrations();
+    schema.run_direct(None, &mut store, false).await.unwrap();
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    let plan = sqlx::query(explain).fetch_all(&mut store).await.unwrap();
+    assert!(!plan.is_empty());
+    for row in plan {
+        let step: String = row.get("detail");
+        let slow = step.starts_with("SCAN") || step.contains("TEMP B-TREE");
+        assert!(!slow, "{statement}: {step}");
+    }
+}
+
+#[tokio::test]
+async fn an_item_is_replayed_by_indexes() {
+    uses_indexes(WAIT_AGAIN).await;
+}
+
+#[tokio::test]
+async fn invalidations_are_listed_by_indexes() {
+    // Several distributions without a status are merged by sorting.
+    let ids = vec!["E1".to_owned(), "E2".to_owned()];
+    let failed = Some(BatchStatus::Failed);
+    for (distributions, status) in [(None, None), (None, failed), (Some(ids), failed)] {
+        let query = InvalidationQuery {
+            distributions,
+            status,
+            before: Some(7),
+            limit: 10,
+        };
+        uses_indexes(select_invalidations(&query).sql().as_str()).await;
+    }
+}
