@@ -98,7 +98,8 @@ impl AccountReader {
                 listing.began = self.clock.now();
             }
             let read = self.cdn.list_distributions(marker.as_deref()).await;
-            let read = self.counted("ListDistributions", read)?;
+            self.metrics.call("ListDistributions", &read);
+            let read = read?;
             listing.distributions.extend(read.distributions);
             match read.next_marker {
                 Some(next) => marker = Some(next),
@@ -114,7 +115,8 @@ impl AccountReader {
     pub(super) async fn details(&self, distribution: &Distribution) -> Result<Details, CdnError> {
         self.limiter.turn().await;
         let read = self.cdn.details(&distribution.id).await;
-        match self.counted("GetDistributionConfig", read) {
+        self.metrics.call("GetDistributionConfig", &read);
+        match read {
             Ok(read) => Ok(Details::Read {
                 revision: distribution.revision.clone(),
                 root: read.default_root_object,
@@ -134,7 +136,8 @@ impl AccountReader {
     pub(super) async fn policy(&self, id: &str) -> Result<CachePolicy, CdnError> {
         self.limiter.turn().await;
         let read = self.cdn.cache_policy(id).await;
-        match self.counted("GetCachePolicy", read) {
+        self.metrics.call("GetCachePolicy", &read);
+        match read {
             Ok(key) => Ok(CachePolicy::Read(key)),
             Err(CdnError::Denied(why) | CdnError::Refused(why)) => {
                 tracing::warn!(cache_policy_id = %id, %why, "GetCachePolicy is denied or fails");
@@ -207,16 +210,6 @@ impl AccountReader {
                 result => return result,
             }
         }
-    }
-
-    fn counted<T>(
-        &self,
-        operation: &'static str,
-        result: Result<T, CdnError>,
-    ) -> Result<T, CdnError> {
-        let outcome = result.as_ref().map_or_else(CdnError::label, |_| "ok");
-        self.metrics.call(operation, outcome);
-        result
     }
 }
 

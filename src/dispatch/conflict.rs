@@ -79,8 +79,7 @@ impl ConflictSearch {
         for _ in 0..TRIES {
             self.limiter.turn().await;
             let result = read().await;
-            let outcome = result.as_ref().map_or_else(CdnError::label, |_| "ok");
-            self.context.metrics.call(operation, outcome);
+            self.context.metrics.call(operation, &result);
             match result {
                 Ok(value) => return Ok(value),
                 Err(error) => failure = format!("{operation}: {error}"),

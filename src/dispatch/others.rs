@@ -135,7 +135,7 @@ impl OthersInvalidations {
             self.limiter.turn().await;
             let cdn = &self.context.cdn;
             let page = cdn.newest_invalidations(id, marker.as_deref()).await;
-            self.count("ListInvalidations", &page);
+            self.context.metrics.call("ListInvalidations", &page);
             let page = page?;
             let last_is_open = page.invalidations.last().is_some_and(|one| !one.completed);
             let in_progress = page.invalidations.into_iter().filter(|one| !one.completed);
@@ -167,7 +167,7 @@ impl OthersInvalidations {
     ) -> Result<(), CdnError> {
         self.limiter.turn().await;
         let seen = self.context.cdn.invalidation(id, &invalidation).await;
-        self.count("GetInvalidation", &seen);
+        self.context.metrics.call("GetInvalidation", &seen);
         blind_spots.note(id, &seen, self.context.clock.now());
         match seen {
             Ok(seen) if seen.completed => {}
@@ -183,11 +183,6 @@ impl OthersInvalidations {
             }
         }
         Ok(())
-    }
-
-    fn count<T>(&self, operation: &'static str, result: &Result<T, CdnError>) {
-        let outcome = result.as_ref().map_or_else(CdnError::label, |_| "ok");
-        self.context.metrics.call(operation, outcome);
     }
 }
 

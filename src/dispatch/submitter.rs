@@ -301,8 +301,7 @@ impl Submitter {
             answer,
         } = attempt;
         let now = self.context.clock.now();
-        let outcome = answer.as_ref().map_or_else(CdnError::label, |_| "ok");
-        self.context.metrics.call("CreateInvalidation", outcome);
+        self.context.metrics.call("CreateInvalidation", &answer);
         match &answer {
             Ok(_) => self.calls.accepted(now),
             Err(CdnError::Throttled(_)) => self.calls.refused(now),

@@ -87,8 +87,7 @@ impl Tracker {
             .cdn
             .invalidation(id, &tracked.cloudfront_id)
             .await;
-        let outcome = seen.as_ref().map_or_else(CdnError::label, |_| "ok");
-        self.context.metrics.call("GetInvalidation", outcome);
+        self.context.metrics.call("GetInvalidation", &seen);
         let now = self.context.clock.now();
         self.blind_spots.note(id, &seen, now);
         let completed = match &seen {

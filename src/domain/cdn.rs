@@ -114,10 +114,7 @@ impl CdnError {
             Self::NoSuchDistribution(_) => "no_such_distribution",
             Self::Refused(_) => "refused",
             Self::NotSent(_) => "not_sent",
-            Self::Unknown(_) => OUTCOME_UNKNOWN,
+            Self::Unknown(_) => "unknown",
         }
     }
 }
-
-/// The label of an attempt with an unknown outcome.
-pub const OUTCOME_UNKNOWN: &str = "unknown";

@@ -12,7 +12,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::domain::status::{DistributionStatus, Status};
+use crate::domain::{
+    cdn::CdnError,
+    status::{DistributionStatus, Status},
+};
 
 /// All metrics. Cheap to clone; clones share their counts.
 #[derive(Debug, Clone)]
@@ -75,9 +78,6 @@ const WAITS: [f64; 12] = [
 fn waits() -> Histogram {
     Histogram::new(WAITS)
 }
-
-/// The outcome of an AWS call, as a label value.
-pub type CallOutcome = &'static str;
 
 impl Default for Metrics {
     #[expect(
@@ -219,7 +219,9 @@ impl Metrics {
             .inc_by(count as u64);
     }
 
-    pub fn call(&self, operation: &'static str, outcome: CallOutcome) {
+    /// Counts a call to CloudFront, by its outcome.
+    pub fn call<T>(&self, operation: &'static str, result: &Result<T, CdnError>) {
+        let outcome = result.as_ref().map_or_else(CdnError::label, |_| "ok");
         self.calls
             .get_or_create(&CallLabel { operation, outcome })
             .inc();

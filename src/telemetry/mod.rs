@@ -7,5 +7,5 @@ mod metrics;
 pub use self::{
     health::{Check, CheckState, Health},
     logs::init,
-    metrics::{CallOutcome, Metrics},
+    metrics::Metrics,
 };
