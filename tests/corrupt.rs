@@ -132,7 +132,7 @@ async fn shadow_mode_sends_nothing_after_a_store_error_either() {
     let waits = |world: &World| {
         let status = world.inside.status.borrow();
         let one = status.distributions.get("E1");
-        one.is_some_and(|one| one.waiting.is_some())
+        one.is_some_and(|one| !one.waiting.is_empty())
     };
     let hour = Duration::from_hours(1);
     world.play(&[(Duration::ZERO, input)], hour, waits).await;

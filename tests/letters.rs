@@ -6,7 +6,7 @@ use purgefront::{
 };
 use uuid::Uuid;
 
-use crate::support::sqlite::direct::DirectStore;
+use crate::support::sqlite::{WINDOW, direct::DirectStore};
 
 /// A request of 10,000 items that all failed, among many batches of other requests.
 async fn failed_request(stored: &mut DirectStore) -> Uuid {
@@ -62,7 +62,7 @@ async fn many_failures_are_told_in_few_words() {
     }
     let letters = stored.store.dead_letters(None, 1).await.unwrap();
     assert!(stored.store.replay_item(letters[0].id).await.unwrap());
-    let waiting = stored.leader.waiting("E1", 10).await.unwrap();
+    let waiting = stored.leader.waiting("E1", WINDOW).await.unwrap();
     assert_eq!(waiting.len(), 1);
     stored.store.close().await;
 }

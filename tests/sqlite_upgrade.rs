@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use jiff::{Timestamp, civil::date};
 use purgefront::{
     domain::{
-        batch::{Backlog, DistributionBacklog, Usage},
+        batch::{Backlog, DistributionBacklog, Group, Usage},
         cdn::CdnError,
         change::Subject,
         operations::{Backoff, DaySpending},
@@ -30,7 +30,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 
-use crate::support::{clock::VirtualClock, inside::in_front_of};
+use crate::support::{clock::VirtualClock, inside::in_front_of, sqlite::WINDOW};
 
 /// The schema of the first release.
 const SCHEMA: &str = include_str!("../src/store/sqlite/migrations/0001_journal.sql");
@@ -154,8 +154,8 @@ async fn a_batch_of_the_first_release_is_requeued() {
     recorded.await.unwrap();
     let backlogs = leader.backlogs(None).await.unwrap();
     let backlog = backlogs.iter().find(|one| one.distribution_id == "E4");
-    let backlog = backlog.and_then(|one| one.backlog).unwrap();
-    assert_eq!((backlog.items, backlog.wildcards), (1, 1));
+    let backlog = backlog.unwrap().backlog;
+    assert_eq!((backlog.items(), backlog.wildcards()), (1, 1));
     store.close().await;
 }
 
@@ -189,27 +189,29 @@ async fn backlogs_came_over(leader: &dyn DispatchStore) {
     backlogs.sort_by(|one, other| one.distribution_id.cmp(&other.distribution_id));
     let backlog = |id: &str, backlog| DistributionBacklog {
         distribution_id: id.to_owned(),
-        backlog: Some(backlog),
+        backlog,
     };
+    let group = |items, oldest, newest| {
+        Some(Group {
+            items,
+            oldest: second(oldest),
+            newest: second(newest),
+        })
+    };
+    let (one, two) = (1_800_000_001, 1_800_000_002);
     let first = Backlog {
-        items: 6,
-        wildcards: 3,
         // A tag that ends in `*` is no wildcard.
-        manual_paths: 2,
-        manual_wildcards: 1,
-        oldest: second(1_800_000_001),
-        newest: second(1_800_000_002),
+        manual_paths: group(2, two, two),
+        manual_wildcards: group(1, two, two),
+        paths: group(1, one, one),
+        wildcards: group(2, one, one),
     };
     let other = Backlog {
-        items: 2,
-        wildcards: 0,
-        manual_paths: 0,
-        manual_wildcards: 0,
-        oldest: second(1_800_000_001),
-        newest: second(1_800_000_001),
+        paths: group(2, one, one),
+        ..Backlog::default()
     };
     assert_eq!(backlogs, [backlog("E1", first), backlog("E2", other)]);
-    let waiting = leader.waiting("E1", 10).await.unwrap();
+    let waiting = leader.waiting("E1", WINDOW).await.unwrap();
     let items: Vec<_> = waiting.iter().map(|one| one.item.as_str()).collect();
     assert_eq!(items, ["/m", "/m/*", "#tag*", "/a", "/b*", "/*"]);
     let unseen = leader.unseen_changes(10).await.unwrap();

@@ -33,8 +33,8 @@ impl Attempt {
         mut turn: Turn,
         unresolved: Unresolved,
     ) -> Self {
-        turn.call_begins();
         let batch = &unresolved.batch;
+        turn.call_begins(batch.id);
         let span = tracing::info_span!(
             "attempt",
             distribution_id = %batch.distribution_id,

@@ -12,17 +12,24 @@ use crate::{
         path::Item,
         resolution::Unresolved,
     },
-    ports::{StoreError, dispatch::BatchStore},
+    ports::{
+        StoreError,
+        dispatch::{BatchStore, Window},
+    },
 };
+
+/// The most bytes that the waiting items of a kind may have in a plan's window.
+const MOST_BYTES: usize = 16 << 20;
 
 /// A plan that waits until its call may be made. Nothing is frozen yet.
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) items: Vec<Item>,
     pub(super) covered: Vec<CoveredChange>,
-    /// Items that no manual request asks for.
-    pub(super) automatic_items: usize,
-    pub(super) has_manual: bool,
+    /// How many of the items, from the first, manual requests ask for.
+    pub(super) manual_items: usize,
+    /// When the oldest automatic change that it covers was accepted.
+    pub(super) oldest: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -37,6 +44,14 @@ impl Planned {
     pub(super) fn usage(&self) -> Usage {
         Usage::of(self.items.iter().map(Item::as_str))
     }
+
+    pub(super) fn is_manual(&self) -> bool {
+        self.manual_items > 0
+    }
+
+    pub(super) fn automatic_items(&self) -> usize {
+        self.items.len() - self.manual_items
+    }
 }
 
 /// A turn whose planning has finished.
@@ -47,8 +62,8 @@ pub(super) struct PlanningEnded {
 
 pub(super) enum PlanOutcome {
     Planned(Planned),
-    /// There is no room for anything that waits.
-    NoRoom,
+    /// Nothing that waits may be sent now.
+    Nothing,
     /// The store has frozen batches that the queue does not know of. They are sent first.
     Forgotten(Vec<Unresolved>),
 }
@@ -57,7 +72,7 @@ pub(super) enum PlanOutcome {
 #[derive(Clone)]
 pub(super) struct Planner {
     pub(super) store: Arc<dyn BatchStore>,
-    /// The most waiting changes that are read for a plan.
+    /// The most waiting items of each kind that are read for a plan.
     pub(super) window: usize,
     /// In shadow mode, batches from live mode are left alone.
     pub(super) shadow: bool,
@@ -78,10 +93,14 @@ impl Planner {
                 return Ok(PlanOutcome::Forgotten(forgotten));
             }
         }
-        let waiting = self.store.waiting(id, self.window).await?;
+        let window = Window {
+            items: self.window,
+            bytes: MOST_BYTES,
+        };
+        let waiting = self.store.waiting(id, window).await?;
         let plan = consolidate::plan(&waiting, caps);
         if plan.items.is_empty() {
-            return Ok(PlanOutcome::NoRoom);
+            return Ok(PlanOutcome::Nothing);
         }
         Ok(PlanOutcome::Planned(planned(&waiting, plan)))
     }
@@ -99,14 +118,12 @@ fn planned(waiting: &[Waiting], plan: Plan) -> Planned {
             accepted_at: entry.accepted_at,
         }
     });
-    let has_manual = plan
-        .covers
-        .iter()
-        .any(|cover| waiting[cover.waiting].manual);
+    let automatic = plan.covers.iter().map(|cover| &waiting[cover.waiting]);
+    let oldest = automatic.filter(|entry| !entry.manual);
     Planned {
         covered: covered.collect(),
-        automatic_items: plan.automatic_items,
-        has_manual,
+        manual_items: plan.items.len() - plan.automatic_items,
+        oldest: oldest.map(|entry| entry.accepted_at).min(),
         items: plan.items,
     }
 }

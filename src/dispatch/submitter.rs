@@ -1,7 +1,7 @@
 //! Gives distributions their turns, freezes their plans into batches, and sends them: at most one
 //! call per distribution at a time.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -20,10 +20,11 @@ use super::{
 use crate::{
     domain::{
         batch::Batch,
-        cdn::CdnError,
-        consolidate::{Allowance, Caps, Headroom},
+        cdn::{CdnError, CreatedInvalidation},
+        consolidate::{Allowance, Caps, Open},
         limits::{CallRate, ItemRate},
         operations::{DayBudget, DaySpending, day_of, next_day},
+        path::Item,
         resolution::{self, Circumstances, Failure, NextStep, Resolution, Unresolved},
     },
     ports::{StoreError, Wakeup, dispatch::BatchStore},
@@ -114,29 +115,33 @@ impl Submitter {
             let now = self.context.clock.now();
             let gates = self.gates(now);
             let call_at = self.calls.next(now);
-            // If no call may be made yet, it only matters whether a distribution waits for one.
-            let calls = if call_at > now {
-                usize::MAX
-            } else {
-                self.calls.available(now)
-            };
-            let id = match self.queues.next(now, &gates, calls) {
+            let calls = self.calls.available(now);
+            let ready = match self.next(now, &gates, calls) {
                 Next::Ready(_) if call_at > now => {
                     self.context.metrics.limited("calls");
                     return Ok(Some(call_at));
                 }
-                Next::Ready(id) => id,
+                Next::Ready(ready) => ready,
                 Next::At(at) | Next::Planning(at) => return Ok(Some(at)),
                 // What the daily limit holds may be sent on the next day.
                 Next::Idle => return Ok((gates.automatic == 0).then(|| next_day(now))),
             };
-            match self.queues.begin(&id, now, &gates) {
+            match self.queues.begin(&ready, now, &gates) {
                 Some((turn, Work::Plan(allowance))) => self.plan(turn, allowance, &gates, now),
                 Some((turn, Work::Send(plan))) => self.send(turn, plan).await,
                 Some((turn, Work::Resend(unresolved))) => self.resend(turn, unresolved).await,
                 None => {}
             }
         }
+    }
+
+    fn next(&self, now: Timestamp, gates: &RateGates, calls: usize) -> Next {
+        let catalogue = self.context.catalogue.get();
+        let is_listed = |id: &str| {
+            let catalogue = catalogue.as_ref();
+            catalogue.is_none_or(|catalogue| catalogue.get(id).is_some())
+        };
+        self.queues.next(now, gates, calls, is_listed)
     }
 
     fn gates(&mut self, now: Timestamp) -> RateGates {
@@ -181,26 +186,14 @@ impl Submitter {
 
     /// Starts to plan one call, in a task of its own.
     fn plan(&mut self, turn: Turn, allowance: Allowance, gates: &RateGates, now: Timestamp) {
-        // Kinds of items that the rates hold back now have no room in this call.
-        let open = |headroom: Headroom| Headroom {
-            paths: if gates.paths_at > now {
-                0
-            } else {
-                headroom.paths
-            },
-            wildcards: if gates.wildcards_at > now {
-                0
-            } else {
-                headroom.wildcards
-            },
-        };
         let caps = Caps {
             items: self.items_per_call,
-            allowance: Allowance {
-                manual: open(allowance.manual),
-                automatic: open(allowance.automatic),
-            },
+            allowance,
             automatic_items: self.day.left(),
+            open: Open {
+                paths: gates.paths_at <= now,
+                wildcards: gates.wildcards_at <= now,
+            },
         };
         self.running_plans
             .spawn(self.planner.clone().plan(turn, caps));
@@ -209,12 +202,20 @@ impl Submitter {
     /// Freezes a plan and sends it. The rates are spent last, so a plan that cannot be frozen costs
     /// no call.
     async fn send(&mut self, turn: Turn, plan: Planned) {
-        if plan.automatic_items > self.day.left() {
+        if plan.automatic_items() > self.day.left() {
             return turn.replan();
         }
         let now = self.context.clock.now();
-        let Planned { items, covered, .. } = plan;
-        let batch = Batch::new(turn.distribution_id(), items);
+        let Planned {
+            items,
+            covered,
+            manual_items,
+            ..
+        } = plan;
+        let batch = Batch {
+            manual_items,
+            ..Batch::new(turn.distribution_id(), items)
+        };
         let pairs = covered.iter().map(|one| one.covered).collect();
         let frozen = self.store.freeze(&batch, pairs, self.shadow, now).await;
         if let Err(error) = frozen {
@@ -270,6 +271,35 @@ impl Submitter {
         self.wildcards.spend(usage.wildcards, now);
     }
 
+    /// Returns the items of a call that CloudFront has certainly not taken to the rates.
+    fn give_back(
+        &mut self,
+        batch: &Batch,
+        answer: &Result<CreatedInvalidation, CdnError>,
+        now: Timestamp,
+    ) {
+        if matches!(answer, Ok(_) | Err(CdnError::Unknown(_))) {
+            return;
+        }
+        let usage = batch.usage();
+        self.paths.give_back(usage.paths, now);
+        self.wildcards.give_back(usage.wildcards, now);
+    }
+
+    /// The items that are above suspicion, if the batch was rejected for some of its items. Its parts
+    /// have been told apart already.
+    async fn taken_before(
+        &self,
+        unresolved: &Unresolved,
+        answer: &Result<CreatedInvalidation, CdnError>,
+    ) -> Result<HashSet<Item>, StoreError> {
+        let rejected = matches!(answer, Err(CdnError::Invalid(_)));
+        if !rejected || unresolved.is_part || unresolved.batch.items.len() < 2 {
+            return Ok(HashSet::new());
+        }
+        self.store.taken_before(unresolved.batch.id).await
+    }
+
     /// Handles the results of finished plans and calls.
     async fn settle(&mut self) {
         while let Some(ended) = self.running_plans.try_join_next() {
@@ -282,7 +312,7 @@ impl Submitter {
         for PlanningEnded { turn, result } in std::mem::take(&mut self.plans_ended) {
             match result {
                 Ok(PlanOutcome::Planned(plan)) => turn.planned(plan),
-                Ok(PlanOutcome::NoRoom) => turn.no_room(now),
+                Ok(PlanOutcome::Nothing) => turn.nothing_fits(now),
                 Ok(PlanOutcome::Forgotten(batches)) => turn.recovered(batches),
                 Err(error) => fail(turn, &error, now),
             }
@@ -308,10 +338,16 @@ impl Submitter {
             Err(CdnError::NoSuchDistribution(_)) => self.questions.refresh(),
             Err(_) => {}
         }
+        self.give_back(&unresolved.batch, &answer, now);
+        let taken = match self.taken_before(&unresolved, &answer).await {
+            Ok(taken) => taken,
+            Err(error) => return answer_not_recorded(turn, unresolved, &error, now),
+        };
         let circumstances = Circumstances {
             now,
             distribution_is_gone: self.is_gone(&unresolved),
             jitter: self.random.f64(),
+            taken: &taken,
         };
         let resolution = resolution::resolve(&unresolved, answer, circumstances);
         log(&unresolved, &resolution);
@@ -335,7 +371,7 @@ impl Submitter {
                 ..
             })
         );
-        turn.resolved(resolution);
+        turn.resolved(batch.id, resolution, now);
         if full {
             self.queues.pool_is_full(&batch.distribution_id);
         }
@@ -386,18 +422,19 @@ fn answer_not_recorded(turn: Turn, unresolved: Unresolved, error: &StoreError, n
     let id = &unresolved.batch.distribution_id;
     tracing::warn!(distribution_id = %id, %error, "an answer from CloudFront could not be recorded");
     let not_before = now + STORE_PAUSE;
-    let failures = unresolved.failures;
+    let (batch, failures) = (unresolved.batch.id, unresolved.failures);
     let again = Unresolved {
         in_doubt: true,
         due_at: not_before,
         ..unresolved
     };
-    turn.resolved(Resolution::Failed(Failure {
+    let failure = Failure {
         error: CdnError::Unknown(error_chain(error)),
         next: NextStep::Retry(Box::new(again)),
         failures,
         not_before,
-    }));
+    };
+    turn.resolved(batch, Resolution::Failed(failure), now);
 }
 
 /// The result of a task. If it panicked, its turn has already been given back.

@@ -1,6 +1,6 @@
 //! Batches: the frozen items of one `CreateInvalidation` call, and the backlogs they are made from.
 
-use std::{fmt, str::FromStr};
+use std::{collections::HashSet, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -20,6 +20,8 @@ pub struct Batch {
     pub caller_reference: String,
     /// The items in sending order.
     pub items: Vec<Item>,
+    /// How many of the items, from the first, manual requests ask for.
+    pub manual_items: usize,
 }
 
 impl Batch {
@@ -30,13 +32,36 @@ impl Batch {
             distribution_id: distribution_id.to_owned(),
             caller_reference: Uuid::new_v4().to_string(),
             items,
+            manual_items: 0,
         }
     }
 
-    /// Two new batches with half of the items each.
-    pub fn halves(&self) -> [Self; 2] {
-        let (first, second) = self.items.split_at(self.items.len() / 2);
-        [first, second].map(|items| Self::new(&self.distribution_id, items.to_vec()))
+    /// Two new batches that share out the items. Items of manual requests and those that CloudFront has
+    /// `taken` before are kept apart from the others; if that is no difference, each gets a half.
+    pub fn parts(&self, taken: &HashSet<Item>) -> [Self; 2] {
+        let is_trusted = |at: usize| at < self.manual_items || taken.contains(&self.items[at]);
+        let all = 0..self.items.len();
+        let trusted = all.clone().filter(|at| is_trusted(*at)).count();
+        if trusted == 0 || trusted == self.items.len() {
+            let half = self.items.len() / 2;
+            return [self.part(|at| at < half), self.part(|at| at >= half)];
+        }
+        [self.part(is_trusted), self.part(|at| !is_trusted(at))]
+    }
+
+    fn part(&self, has: impl Fn(usize) -> bool) -> Self {
+        let positions = (0..self.items.len()).filter(|at| has(*at));
+        let items = positions.clone().map(|at| self.items[at].clone());
+        let manual_items = positions.filter(|at| *at < self.manual_items).count();
+        Self {
+            manual_items,
+            ..Self::new(&self.distribution_id, items.collect())
+        }
+    }
+
+    /// Whether a manual request asks for any of the items.
+    pub fn is_manual(&self) -> bool {
+        self.manual_items > 0
     }
 
     /// What the batch occupies of the pools while it is in progress.
@@ -147,63 +172,126 @@ impl FromStr for BatchStatus {
 #[error("a status is one of: pending, in_progress, completed, failed, replaced, shadowed")]
 pub struct UnknownStatus;
 
-/// The items that wait to be planned at one distribution.
+/// What a group of waiting items has in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backlog {
-    /// The number of items, including wildcards and duplicates from several changes.
+pub struct Kind {
+    /// Whether a manual request asks for it.
+    pub manual: bool,
+    pub wildcard: bool,
+}
+
+/// Waiting items of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// How many, including duplicates from several changes.
     pub items: usize,
-    pub wildcards: usize,
-    /// Exact paths and tags of manual requests.
-    pub manual_paths: usize,
-    /// Wildcards of manual requests.
-    pub manual_wildcards: usize,
     /// When the oldest waiting change was accepted.
     pub oldest: Timestamp,
     /// When the newest was.
     pub newest: Timestamp,
 }
 
-impl Backlog {
-    /// The backlog of a single item.
-    pub fn of_one(item: &Item, manual: bool, accepted_at: Timestamp) -> Self {
-        let wildcard = item.is_wildcard();
-        Self {
-            items: 1,
-            wildcards: usize::from(wildcard),
-            manual_paths: usize::from(manual && !wildcard),
-            manual_wildcards: usize::from(manual && wildcard),
-            oldest: accepted_at,
-            newest: accepted_at,
-        }
-    }
-
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
+impl Group {
+    fn and(self, other: Self) -> Self {
         Self {
             items: self.items + other.items,
-            wildcards: self.wildcards + other.wildcards,
-            manual_paths: self.manual_paths + other.manual_paths,
-            manual_wildcards: self.manual_wildcards + other.manual_wildcards,
             oldest: self.oldest.min(other.oldest),
             newest: self.newest.max(other.newest),
         }
     }
+}
 
-    /// The number of items of manual requests.
-    pub fn manual(&self) -> usize {
-        self.manual_paths + self.manual_wildcards
+/// The items that wait to be planned at one distribution, in four groups: those of manual requests and
+/// those of events, each by the pool that they need. `None` if nothing of a group waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Exact paths and tags of manual requests.
+    pub manual_paths: Option<Group>,
+    pub manual_wildcards: Option<Group>,
+    /// Exact paths and tags of events.
+    pub paths: Option<Group>,
+    pub wildcards: Option<Group>,
+}
+
+impl Backlog {
+    /// The backlog of a single item.
+    pub fn of_one(item: &Item, manual: bool, accepted_at: Timestamp) -> Self {
+        let group = Some(Group {
+            items: 1,
+            oldest: accepted_at,
+            newest: accepted_at,
+        });
+        let mut backlog = Self::default();
+        match (manual, item.is_wildcard()) {
+            (true, false) => backlog.manual_paths = group,
+            (true, true) => backlog.manual_wildcards = group,
+            (false, false) => backlog.paths = group,
+            (false, true) => backlog.wildcards = group,
+        }
+        backlog
     }
 
-    pub fn has_manual(&self) -> bool {
-        self.manual() > 0
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let both = |one: Option<Group>, other: Option<Group>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.and(other)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            manual_paths: both(self.manual_paths, other.manual_paths),
+            manual_wildcards: both(self.manual_wildcards, other.manual_wildcards),
+            paths: both(self.paths, other.paths),
+            wildcards: both(self.wildcards, other.wildcards),
+        }
+    }
+
+    /// The groups that anything waits in.
+    pub fn groups(&self) -> impl Iterator<Item = (Kind, Group)> {
+        let groups = [
+            (true, false, self.manual_paths),
+            (true, true, self.manual_wildcards),
+            (false, false, self.paths),
+            (false, true, self.wildcards),
+        ];
+        groups
+            .into_iter()
+            .filter_map(|(manual, wildcard, group)| Some((Kind { manual, wildcard }, group?)))
+    }
+
+    /// The number of items.
+    pub fn items(&self) -> usize {
+        self.count(|_| true)
+    }
+
+    /// When the oldest waiting change was accepted; `None` if nothing waits.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.groups().map(|(_, group)| group.oldest).min()
+    }
+
+    /// The number of items that no manual request asks for.
+    pub fn automatic(&self) -> usize {
+        self.count(|kind| !kind.manual)
+    }
+
+    /// The number of wildcards.
+    pub fn wildcards(&self) -> usize {
+        self.count(|kind| kind.wildcard)
+    }
+
+    fn count(&self, of: impl Fn(Kind) -> bool) -> usize {
+        let groups = self.groups().filter(|(kind, _)| of(*kind));
+        groups.map(|(_, group)| group.items).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.groups().next().is_none()
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DistributionBacklog {
     pub distribution_id: String,
-    /// `None` if nothing waits.
-    pub backlog: Option<Backlog>,
+    pub backlog: Backlog,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,4 +307,41 @@ pub struct Covered {
     pub target: i64,
     /// The position of the covering item in the batch.
     pub position: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(manual_items: usize, items: &[&str], taken: &[&str]) -> [(Vec<String>, usize); 2] {
+        let parse = |text: &&str| Item::parse(text).unwrap();
+        let batch = Batch {
+            manual_items,
+            ..Batch::new("E1", items.iter().map(parse).collect())
+        };
+        let parts = batch.parts(&taken.iter().map(parse).collect());
+        assert_ne!(parts[0].caller_reference, parts[1].caller_reference);
+        parts.map(|part| {
+            let items = part.items.into_iter().map(String::from);
+            (items.collect(), part.manual_items)
+        })
+    }
+
+    #[test]
+    fn manual_items_and_those_taken_before_are_apart_from_the_others() {
+        let [trusted, others] = parts(2, &["/m", "/n", "/a", "/b"], &["/b", "/z"]);
+        assert_eq!(trusted, (["/m", "/n", "/b"].map(String::from).to_vec(), 2));
+        assert_eq!(others, (vec!["/a".to_owned()], 0));
+    }
+
+    #[test]
+    fn items_of_one_sort_are_halved() {
+        let items = ["/a", "/b", "/c"];
+        for (manual, taken) in [(0, &[][..]), (3, &[]), (0, &items), (1, &["/b", "/c"])] {
+            let [first, second] = parts(manual, &items, taken);
+            assert_eq!(first, (vec!["/a".to_owned()], manual.min(1)));
+            let left = manual.saturating_sub(1);
+            assert_eq!(second, (["/b", "/c"].map(String::from).to_vec(), left));
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! Planning: selects the fewest items that cover the waiting ones, without widening any.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
-use super::path::Item;
+use super::{batch::Kind, path::Item};
 
 /// An item that a change needs at a distribution and that is in no batch yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,40 @@ pub struct Allowance {
     pub automatic: Headroom,
 }
 
+impl Allowance {
+    /// How many items of a kind may be sent.
+    pub fn of(&self, kind: Kind) -> usize {
+        let headroom = if kind.manual {
+            self.manual
+        } else {
+            self.automatic
+        };
+        if kind.wildcard {
+            headroom.wildcards
+        } else {
+            headroom.paths
+        }
+    }
+}
+
+/// The kinds of items whose rate permits a call now. The others have to wait for seconds, while a full
+/// pool may take minutes to empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Open {
+    pub paths: bool,
+    pub wildcards: bool,
+}
+
+impl Open {
+    fn is_to(self, item: &Item) -> bool {
+        if item.is_wildcard() {
+            self.wildcards
+        } else {
+            self.paths
+        }
+    }
+}
+
 /// Limits on one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
@@ -60,6 +94,7 @@ pub struct Caps {
     pub allowance: Allowance,
     /// Automatic items, paths and wildcards together.
     pub automatic_items: usize,
+    pub open: Open,
 }
 
 /// The items of one call, and the waiting items that they cover.
@@ -82,47 +117,87 @@ pub struct Cover {
 }
 
 /// Plans one call for `waiting`, which is ordered: manual items first, then the oldest. Equal items are
-/// merged, and a waiting wildcard replaces the items that it covers. Items that do not fit keep
-/// waiting.
+/// merged, and a waiting wildcard replaces the items that it covers, unless the pool has no room for it:
+/// then they do not wait for it. Items that do not fit keep waiting.
 pub fn plan(waiting: &[Waiting], caps: &Caps) -> Plan {
     // A manual item never waits for an automatic wildcard.
     let manual = outermost_wildcards(waiting.iter().filter(|one| one.manual));
     let all = outermost_wildcards(waiting.iter());
-    let mut positions: HashMap<&Item, usize> = HashMap::new();
-    let mut plan = Plan::default();
-    let mut used = Headroom::NONE;
+    let mut draft = Draft {
+        caps,
+        positions: HashMap::new(),
+        used: Headroom::NONE,
+        plan: Plan::default(),
+    };
     for (index, one) in waiting.iter().enumerate() {
-        let (wildcards, room) = if one.manual {
-            (&manual, &caps.allowance.manual)
-        } else {
-            (&all, &caps.allowance.automatic)
-        };
-        let item = covering(wildcards, &one.item).unwrap_or(&one.item);
-        let position = match positions.entry(item) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => {
-                let full = plan.items.len() >= caps.items
-                    || used.of(item) >= room.of(item)
-                    || (!one.manual && plan.automatic_items >= caps.automatic_items);
-                if full {
-                    continue;
-                }
-                plan.automatic_items += usize::from(!one.manual);
-                if item.is_wildcard() {
-                    used.wildcards += 1;
-                } else {
-                    used.paths += 1;
-                }
-                plan.items.push(item.clone());
-                *new.insert(plan.items.len() - 1)
+        let wildcards = if one.manual { &manual } else { &all };
+        let wildcard = covering(wildcards, &one.item);
+        let position = match wildcard {
+            Some(wildcard) if draft.has_room(wildcard, one.manual) => {
+                draft.place(wildcard, one.manual)
             }
+            // A narrower wildcard may be in the plan already.
+            _ => match covering(&manual, &one.item).and_then(|narrower| draft.position(narrower)) {
+                Some(position) => Some(position),
+                None => draft.place(&one.item, one.manual),
+            },
         };
-        plan.covers.push(Cover {
-            waiting: index,
-            position,
-        });
+        if let Some(position) = position {
+            draft.plan.covers.push(Cover {
+                waiting: index,
+                position,
+            });
+        }
     }
-    plan
+    draft.plan
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    caps: &'a Caps,
+    positions: HashMap<&'a Item, usize>,
+    used: Headroom,
+    plan: Plan,
+}
+
+impl<'a> Draft<'a> {
+    fn position(&self, item: &Item) -> Option<usize> {
+        self.positions.get(item).copied()
+    }
+
+    /// Whether the item's pool has room for it, or it is in the plan.
+    fn has_room(&self, item: &Item, manual: bool) -> bool {
+        let Allowance {
+            manual: of_manual,
+            automatic,
+        } = &self.caps.allowance;
+        let room = if manual { of_manual } else { automatic };
+        self.positions.contains_key(item) || self.used.of(item) < room.of(item)
+    }
+
+    /// The position of an item, which is added if it fits.
+    fn place(&mut self, item: &'a Item, manual: bool) -> Option<usize> {
+        if let Some(position) = self.position(item) {
+            return Some(position);
+        }
+        let fits = self.plan.items.len() < self.caps.items
+            && self.caps.open.is_to(item)
+            && self.has_room(item, manual)
+            && (manual || self.plan.automatic_items < self.caps.automatic_items);
+        if !fits {
+            return None;
+        }
+        self.plan.automatic_items += usize::from(!manual);
+        if item.is_wildcard() {
+            self.used.wildcards += 1;
+        } else {
+            self.used.paths += 1;
+        }
+        let position = self.plan.items.len();
+        self.plan.items.push(item.clone());
+        self.positions.insert(item, position);
+        Some(position)
+    }
 }
 
 /// The waiting wildcards that are not covered by others, by stem.
@@ -182,6 +257,10 @@ mod tests {
                 automatic: room,
             },
             automatic_items: items,
+            open: Open {
+                paths: true,
+                wildcards: true,
+            },
         }
     }
 
@@ -231,6 +310,37 @@ mod tests {
         let (items, covered) = planned(&all, &caps);
         assert_eq!(items, ["/a", "/c*"]);
         assert_eq!(covered, [(0, 0), (2, 1), (4, 1)]);
+    }
+
+    #[test]
+    fn nothing_waits_for_a_wildcard_that_has_no_room() {
+        let mut caps = caps(10);
+        caps.allowance.automatic.wildcards = 1;
+        let all = ["/a/*", "/b/*", "/b/c*", "/b/d", "/a/b"];
+        let (items, covered) = planned(&all, &caps);
+        assert_eq!(items, ["/a/*", "/b/d"]);
+        assert_eq!(covered, [(0, 0), (3, 1), (4, 0)]);
+        // A manual wildcard that is narrower covers what the automatic one cannot.
+        let all = ["!/b/c*", "/b/*", "/b/cc", "/b/d"];
+        let (items, covered) = planned(&all, &caps);
+        assert_eq!(items, ["/b/c*", "/b/d"]);
+        assert_eq!(covered, [(0, 0), (2, 0), (3, 1)]);
+    }
+
+    #[test]
+    fn a_wildcard_that_waits_for_its_rate_still_replaces_what_it_covers() {
+        let mut caps = caps(10);
+        caps.open.wildcards = false;
+        let all = ["/a/*", "/a/b", "/c"];
+        let (items, covered) = planned(&all, &caps);
+        assert_eq!((items, covered), (vec!["/c".to_owned()], vec![(2, 0)]));
+        caps.open = Open {
+            paths: false,
+            wildcards: true,
+        };
+        let (items, covered) = planned(&all, &caps);
+        assert_eq!(items, ["/a/*"]);
+        assert_eq!(covered, [(0, 0), (1, 0)]);
     }
 
     #[test]

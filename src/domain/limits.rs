@@ -182,6 +182,12 @@ impl ItemRate {
         self.next(now);
         self.balance -= as_f64(items);
     }
+
+    /// Records that a call with `items` items has turned out not to count.
+    pub fn give_back(&mut self, items: usize, now: Timestamp) {
+        self.next(now);
+        self.balance = (self.balance + as_f64(items)).min(self.per_second);
+    }
 }
 
 #[expect(
@@ -288,6 +294,18 @@ mod tests {
         assert_eq!(rate.next(at(3_600_000)), at(3_600_000));
         rate.spend(150, at(3_600_000));
         assert_eq!(rate.next(at(3_600_000)), at(3_601_000));
+    }
+
+    #[test]
+    fn what_a_refused_call_spent_is_given_back() {
+        let mut rate = ItemRate::empty(150.0, at(0));
+        rate.spend(1_000, at(0));
+        rate.give_back(1_000, at(1_000));
+        assert_eq!(rate.next(at(1_000)), at(1_000));
+        // Never more than one second's worth, whatever is given back.
+        rate.give_back(1_000, at(1_000));
+        rate.spend(300, at(1_000));
+        assert_eq!(rate.next(at(1_000)), at(2_000));
     }
 
     #[test]

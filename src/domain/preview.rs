@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     catalogue::{Catalogue, Distribution},
-    consolidate::{Allowance, Caps, Headroom, Waiting, plan},
+    consolidate::{Allowance, Caps, Headroom, Open, Waiting, plan},
     mapping::{self, Mapping, MappingPolicy, Missing},
     path::Item,
 };
@@ -132,6 +132,10 @@ fn conclude(found: BTreeMap<String, Collected>) -> Preview {
             automatic: all,
         },
         automatic_items: usize::MAX,
+        open: Open {
+            paths: true,
+            wildcards: true,
+        },
     };
     let mut preview = Preview::default();
     for (distribution_id, found) in found {

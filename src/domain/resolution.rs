@@ -18,6 +18,8 @@ const FIRST_POLL: Duration = Duration::from_secs(10);
 /// How long a distribution pauses after failures in a row: the first and the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(15);
+/// [`LONGEST_PAUSE`], for due times.
+pub const LONGEST_RETRY: SignedDuration = SignedDuration::from_mins(15);
 /// How far CloudFront's clock may differ from ours.
 const CLOCK_MARGIN: SignedDuration = SignedDuration::from_mins(15);
 
@@ -30,6 +32,8 @@ pub struct Unresolved {
     pub failures: u32,
     /// The outcome of an earlier attempt is unknown: CloudFront may have created the invalidation.
     pub in_doubt: bool,
+    /// Part of a batch that CloudFront rejected for some of its items.
+    pub is_part: bool,
     /// The caller reference was replaced after a conflict. This is done once.
     pub has_new_reference: bool,
     /// Since when CloudFront has reported the distribution as missing.
@@ -46,6 +50,7 @@ impl Unresolved {
             frozen_at,
             failures: 0,
             in_doubt: false,
+            is_part: false,
             has_new_reference: false,
             missing_since: None,
             due_at: frozen_at,
@@ -100,13 +105,15 @@ impl Unresolved {
 
 /// Other inputs of the decision, besides the batch and the answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances {
+pub struct Circumstances<'a> {
     pub now: Timestamp,
     /// The distribution is also missing from a catalogue that was read after CloudFront first reported
     /// it missing.
     pub distribution_is_gone: bool,
     /// In `0.0..1.0`: the factor of the pause ("full jitter").
     pub jitter: f64,
+    /// Items of the batch that CloudFront has taken before.
+    pub taken: &'a HashSet<Item>,
 }
 
 /// The decision.
@@ -143,10 +150,28 @@ pub enum NextStep {
     /// No attempt can have succeeded: its changes wait again and are planned again. The reference is
     /// never used again.
     Requeue,
-    /// Two halves replace it, each with its own reference.
+    /// Two parts replace it, each with its own reference.
     Bisect(Box<[Unresolved; 2]>),
     /// Its items can never be sent.
     DeadLetter,
+}
+
+impl Failure {
+    /// Whether CloudFront has certainly created nothing from the batch, in this attempt or an earlier
+    /// one.
+    pub fn created_nothing(&self) -> bool {
+        match &self.next {
+            NextStep::Retry(again) => {
+                // Something has the reference, perhaps an invalidation of this batch.
+                let unexplained = matches!(self.error, CdnError::ConflictUnexplained(_));
+                !again.in_doubt && !unexplained
+            }
+            NextStep::NewReference(_)
+            | NextStep::Requeue
+            | NextStep::Bisect(_)
+            | NextStep::DeadLetter => true,
+        }
+    }
 }
 
 impl NextStep {
@@ -166,7 +191,7 @@ impl NextStep {
 pub fn resolve(
     unresolved: &Unresolved,
     answer: Result<CreatedInvalidation, CdnError>,
-    circumstances: Circumstances,
+    circumstances: Circumstances<'_>,
 ) -> Resolution {
     let now = circumstances.now;
     match answer {
@@ -178,7 +203,7 @@ pub fn resolve(
     }
 }
 
-fn fail(unresolved: &Unresolved, error: CdnError, circumstances: Circumstances) -> Failure {
+fn fail(unresolved: &Unresolved, error: CdnError, circumstances: Circumstances<'_>) -> Failure {
     let Circumstances { now, jitter, .. } = circumstances;
     let failures = unresolved.failures + 1;
     let pause_until = now + backoff(failures, FIRST_PAUSE, LONGEST_PAUSE, jitter);
@@ -200,12 +225,13 @@ fn fail(unresolved: &Unresolved, error: CdnError, circumstances: Circumstances) 
 fn next_step(
     unresolved: &Unresolved,
     error: &CdnError,
-    circumstances: Circumstances,
+    circumstances: Circumstances<'_>,
     pause_until: Timestamp,
 ) -> NextStep {
     let Circumstances {
         now,
         distribution_is_gone,
+        taken,
         ..
     } = circumstances;
     match error {
@@ -222,8 +248,11 @@ fn next_step(
             }
         }
         CdnError::TooLarge(_) | CdnError::Invalid(_) if unresolved.batch.items.len() > 1 => {
-            let halves = unresolved.batch.halves();
-            NextStep::Bisect(Box::new(halves.map(|half| Unresolved::new(half, now))))
+            let parts = unresolved.batch.parts(taken);
+            NextStep::Bisect(Box::new(parts.map(|part| Unresolved {
+                is_part: true,
+                ..Unresolved::new(part, now)
+            })))
         }
         CdnError::TooLarge(_) | CdnError::Invalid(_) => NextStep::DeadLetter,
         CdnError::ReferenceConflict(_) if unresolved.has_new_reference => {
@@ -281,6 +310,7 @@ mod tests {
             now: now(),
             distribution_is_gone: gone,
             jitter: 1.0,
+            taken: &HashSet::new(),
         };
         match resolve(unresolved, Err(error), circumstances) {
             Resolution::Failed(failure) => failure,
@@ -362,6 +392,7 @@ mod tests {
             panic!("two halves");
         };
         let [first, second] = *halves;
+        assert!(first.is_part && second.is_part);
         let items = [first.batch.items.clone(), second.batch.items.clone()].concat();
         assert_eq!(items, whole.batch.items);
         assert_ne!(first.batch.caller_reference, second.batch.caller_reference);

@@ -35,7 +35,7 @@ pub struct Status {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DistributionStatus {
-    pub waiting: Option<Backlog>,
+    pub waiting: Backlog,
     pub unresolved: UnresolvedBatches,
     /// Our items, frozen or in progress at CloudFront.
     pub in_progress: Usage,
@@ -231,7 +231,7 @@ impl Status {
     fn too_many_wildcards(&self) -> Option<String> {
         let most = self.wildcards_in_progress;
         let busy = self.distributions.iter().filter_map(|(id, one)| {
-            let wildcards = one.waiting?.wildcards;
+            let wildcards = one.waiting.wildcards();
             (wildcards > most).then(|| format!("{id} ({wildcards})"))
         });
         let busy: Vec<_> = busy.collect();
@@ -258,8 +258,8 @@ impl Status {
             ));
         }
         let held = self.distributions.iter().filter_map(|(id, one)| {
-            let waiting = one.waiting?;
-            Some(format!("{id}: {}", waiting.items))
+            let items = one.waiting.automatic();
+            (items > 0).then(|| format!("{id}: {items}"))
         });
         let held: Vec<_> = held.collect();
         Some(format!(

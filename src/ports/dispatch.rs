@@ -3,7 +3,7 @@
 //! Only the process that leads planning and dispatch writes here. Its handle carries its epoch, so
 //! that a store shared by several processes can refuse the writes of a former leader.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
@@ -16,6 +16,7 @@ use crate::domain::{
     change::{Change, LateDistribution, MappedChange, Remap, RemappedChange, Unmapped},
     consolidate::Waiting,
     operations::{Backoff, Controls},
+    path::Item,
     resolution::{Resolution, Unresolved},
     subscription::{ConfirmationResult, PendingConfirmation},
     tracking::{StatusPoll, Tracked},
@@ -76,6 +77,14 @@ pub trait MappingStore: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
 }
 
+/// How many waiting items are read: exact paths and wildcards each up to these limits, and at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub items: usize,
+    /// Of their text.
+    pub bytes: usize,
+}
+
 /// Freezing waiting items into batches and recording CloudFront's answers.
 #[async_trait]
 pub trait BatchStore: Send + Sync + 'static {
@@ -89,11 +98,14 @@ pub trait BatchStore: Send + Sync + 'static {
     async fn waiting(
         &self,
         distribution_id: &str,
-        limit: usize,
+        window: Window,
     ) -> Result<Vec<Waiting>, StoreError>;
 
-    /// Freezes a batch, marks the waiting items that it covers, counts its items toward the daily
-    /// limit, and records its first attempt. In shadow mode, the last two do not apply.
+    /// Those of a batch's items that recent invalidations of its distribution have.
+    async fn taken_before(&self, batch: Uuid) -> Result<HashSet<Item>, StoreError>;
+
+    /// Freezes a batch, marks the waiting items that it covers, and records its first attempt. In
+    /// shadow mode, the last does not apply.
     async fn freeze(
         &self,
         batch: &Batch,
@@ -108,7 +120,8 @@ pub trait BatchStore: Send + Sync + 'static {
     /// Our items in progress by distribution.
     async fn usages(&self) -> Result<Vec<DistributionUsage>, StoreError>;
 
-    /// Records another attempt before it is made.
+    /// Records another attempt before it is made. The batch counts toward the daily limit from its first
+    /// attempt until CloudFront has certainly created nothing from it.
     async fn record_attempt(&self, batch: Uuid, now: Timestamp) -> Result<(), StoreError>;
 
     /// Records the outcome of an attempt.

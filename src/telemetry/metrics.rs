@@ -286,9 +286,9 @@ impl Metrics {
         let label = DistributionLabel {
             distribution_id: id.to_owned(),
         };
-        let items = status.waiting.map_or(0, |backlog| backlog.items);
+        let items = status.waiting.items();
         self.waiting.get_or_create(&label).set(gauge(items));
-        let oldest = status.waiting.map_or(now, |backlog| backlog.oldest);
+        let oldest = status.waiting.oldest().unwrap_or(now);
         let age = now.duration_since(oldest).as_secs_f64().max(0.0);
         self.oldest_age.get_or_create(&label).set(age);
         let usage = status.in_progress;

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use purgefront::domain::{
-    batch::Backlog,
+    batch::{Backlog, Group},
     cdn::CdnError,
     mapping::Mapping,
-    resolution::{NextStep, Unresolved},
+    resolution::NextStep,
 };
 
 use super::{
     Store,
-    fixtures::{skip, to_items},
+    fixtures::{parts, skip, to_items},
 };
 
 stories!(
@@ -41,17 +41,24 @@ async fn a_backlog_counts_wildcards_and_manual_items(store: Store) {
     let before = store.now();
     mixed(&store).await;
     let backlogs = store.backlogs(None).await;
+    let group = |items, after| {
+        let accepted_at = before + Duration::from_secs(after);
+        Some(Group {
+            items,
+            oldest: accepted_at,
+            newest: accepted_at,
+        })
+    };
     let expected = Backlog {
-        items: 7,
         // A tag that ends in `*` is no wildcard.
-        wildcards: 2,
-        manual_paths: 3,
-        manual_wildcards: 1,
-        oldest: before + Duration::from_secs(1),
-        newest: before + Duration::from_secs(2),
+        manual_paths: group(3, 2),
+        manual_wildcards: group(1, 2),
+        paths: group(2, 1),
+        wildcards: group(1, 1),
     };
     assert_eq!(backlogs["E1"], expected);
-    assert_eq!((backlogs["E2"].items, backlogs["E2"].wildcards), (1, 0));
+    assert_eq!((backlogs["E1"].items(), backlogs["E1"].wildcards()), (7, 2));
+    assert_eq!((backlogs["E2"].items(), backlogs["E2"].wildcards()), (1, 0));
     store.assert_backlogs(IDS).await;
 }
 
@@ -62,14 +69,16 @@ async fn a_backlog_has_the_oldest_and_the_newest_time(store: Store) {
     store.manual("E1", &["/m"]).await;
     store.map_all(&[]).await;
     let backlog = store.backlogs(None).await["E1"];
-    assert_eq!((backlog.oldest, backlog.newest), (first, store.now()));
+    let paths = backlog.paths.unwrap();
+    assert_eq!((paths.oldest, paths.newest), (first, first));
+    assert_eq!(backlog.manual_paths.unwrap().newest, store.now());
     let waiting = store.waiting("E1").await;
-    store.freeze("E1", &waiting[1..], false).await;
+    store.freeze("E1", &waiting[..2], false).await;
     store.assert_backlogs(IDS).await;
-    let manual = store.now();
     store.wait_at("E1", &["c"]).await;
     let backlog = store.backlogs(None).await["E1"];
-    assert_eq!((backlog.oldest, backlog.newest), (manual, store.now()));
+    let paths = backlog.paths.unwrap();
+    assert_eq!((paths.oldest, paths.newest), (first, store.now()));
     // Changes may be mapped in another order than they were accepted in.
     store.events(&["d", "e"]).await;
     let mut changes = store.unseen().await;
@@ -144,8 +153,7 @@ async fn a_bisected_batch_gives_nothing_back(store: Store) {
     mixed(&store).await;
     let batch = store.freeze_all("E1").await;
     let before = store.backlogs(None).await;
-    let now = store.now();
-    let halves = batch.halves().map(|half| Unresolved::new(half, now));
+    let halves = parts(&batch, store.now());
     let too_large = CdnError::TooLarge("split it".to_owned());
     let next = NextStep::Bisect(Box::new(halves.clone()));
     store.failed(batch.id, too_large.clone(), next).await;

@@ -3,26 +3,32 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use purgefront::domain::{
-    batch::{Batch, BatchStatus, Covered, Usage},
-    cdn::CdnError,
-    operations::{DaySpending, day_of},
-    resolution::{NextStep, Unresolved},
+use purgefront::{
+    domain::{
+        batch::{Batch, BatchStatus, Covered, Usage},
+        cdn::CdnError,
+        operations::DaySpending,
+        resolution::{NextStep, Unresolved},
+    },
+    ports::dispatch::Window,
 };
 
 use super::{
     Store,
-    fixtures::{because_of, items, to_items},
+    fixtures::{because_of, items, no_answer, parts, to_items, window},
 };
 
 stories!(
     manual_items_wait_first_then_the_oldest,
+    paths_and_wildcards_have_windows_of_their_own,
+    a_window_has_at_least_one_item_of_each_kind,
     what_was_accepted_first_waits_first_however_late_it_was_mapped,
     freezing_covers_exactly_what_it_says,
     one_item_covers_several,
     a_batch_may_have_thousands_of_items,
     freezing_counts_toward_the_day,
+    a_batch_counts_once_until_nothing_came_of_it,
+    items_that_were_taken_before_are_known,
     a_day_ends_at_midnight_utc,
     shadow_mode_sends_nothing_and_counts_nothing,
     freezing_records_the_first_attempt,
@@ -30,11 +36,6 @@ stories!(
     an_unresolved_batch_is_the_same_after_a_restart,
     usage_is_the_sum_of_the_open_batches,
 );
-
-async fn spent(store: &Store, at: Timestamp) -> u64 {
-    let controls = store.leader.controls(day_of(at)).await.unwrap();
-    controls.spending.items
-}
 
 async fn manual_items_wait_first_then_the_oldest(store: Store) {
     store.wait_at("E1", &["a", "b"]).await;
@@ -50,9 +51,86 @@ async fn manual_items_wait_first_then_the_oldest(store: Store) {
         ["/m", "/n", "/a", "/b", "/c"]
     );
     for limit in 0..=all.len() {
-        let first = store.leader.waiting("E1", limit).await.unwrap();
+        let first = store.leader.waiting("E1", window(limit)).await.unwrap();
         assert_eq!(first, all[..limit]);
     }
+}
+
+async fn paths_and_wildcards_have_windows_of_their_own(store: Store) {
+    store
+        .wait_at("E1", &["a*", "b*", "c*", "d", "e", "f"])
+        .await;
+    let waiting = store.leader.waiting("E1", window(2)).await.unwrap();
+    let waiting: Vec<_> = waiting.iter().map(|one| one.item.as_str()).collect();
+    assert_eq!(waiting, ["/a*", "/b*", "/d", "/e"]);
+}
+
+async fn a_window_has_at_least_one_item_of_each_kind(store: Store) {
+    let long = "x".repeat(500);
+    let keys = [format!("a{long}"), format!("b{long}"), format!("c{long}*")];
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    store.wait_at("E1", &keys).await;
+    for (bytes, items) in [(1, 2), (502, 2), (503, 3)] {
+        let window = Window { items: 10, bytes };
+        let waiting = store.leader.waiting("E1", window).await.unwrap();
+        assert_eq!(waiting.len(), items, "{bytes} bytes");
+    }
+}
+
+async fn a_batch_counts_once_until_nothing_came_of_it(store: Store) {
+    let day = store.now();
+    let batch = store.frozen("E1", &["a", "b", "c"]).await;
+    assert_eq!(store.spent(day).await, 3);
+    // It may have been taken: it counts, however often it is sent again, on the day of its first
+    // attempt.
+    store
+        .failed(batch.id, no_answer(), retry(&batch, &store, true))
+        .await;
+    store.pass(24 * 60 * 60);
+    let again = store.leader.record_attempt(batch.id, store.now());
+    again.await.unwrap();
+    assert_eq!(
+        (store.spent(day).await, store.spent(store.now()).await),
+        (3, 0)
+    );
+    // CloudFront rejects it, so the attempt before it came to nothing as well.
+    let invalid = CdnError::Invalid("a bad path".to_owned());
+    let parts = parts(&batch, store.now());
+    let [first, second] = parts.clone().map(|part| part.batch);
+    let next = NextStep::Bisect(Box::new(parts));
+    store.failed(batch.id, invalid, next).await;
+    assert_eq!(store.spent(day).await, 0);
+    // What is sent later counts then.
+    let sent = store.leader.record_attempt(first.id, store.now());
+    sent.await.unwrap();
+    assert_eq!(store.spent(store.now()).await, first.items.len() as u64);
+    store.created(first.id, "I1", false).await;
+    let sent = store.leader.record_attempt(second.id, store.now());
+    sent.await.unwrap();
+    let missing = CdnError::NoSuchDistribution("gone".to_owned());
+    store
+        .failed(second.id, missing, retry(&second, &store, false))
+        .await;
+    assert_eq!(store.spent(store.now()).await, first.items.len() as u64);
+}
+
+fn retry(batch: &Batch, store: &Store, in_doubt: bool) -> NextStep {
+    NextStep::Retry(Box::new(Unresolved {
+        in_doubt,
+        ..Unresolved::new(batch.clone(), store.now())
+    }))
+}
+
+async fn items_that_were_taken_before_are_known(store: Store) {
+    let taken = store.frozen("E1", &["a", "b"]).await;
+    store.created(taken.id, "I1", true).await;
+    let refused = store.frozen("E1", &["c"]).await;
+    store.rejected(refused.id).await;
+    let other = store.frozen("E2", &["d"]).await;
+    store.created(other.id, "I2", true).await;
+    let batch = store.frozen("E1", &["a", "c", "d", "e"]).await;
+    let before = store.leader.taken_before(batch.id).await.unwrap();
+    assert_eq!(before.into_iter().collect::<Vec<_>>(), items(&["/a"]));
 }
 
 async fn what_was_accepted_first_waits_first_however_late_it_was_mapped(store: Store) {
@@ -135,13 +213,13 @@ async fn a_batch_may_have_thousands_of_items(store: Store) {
 }
 
 async fn freezing_counts_toward_the_day(store: Store) {
-    assert_eq!(spent(&store, store.now()).await, 0);
+    assert_eq!(store.spent(store.now()).await, 0);
     // The items of the batch count, not the waiting ones that they cover.
     let batch = store.frozen("E1", &["a", "b", "a*", "a"]).await;
     assert_eq!(batch.items.len(), 3);
-    assert_eq!(spent(&store, store.now()).await, 3);
+    assert_eq!(store.spent(store.now()).await, 3);
     store.frozen("E2", &["a"]).await;
-    assert_eq!(spent(&store, store.now()).await, 4);
+    assert_eq!(store.spent(store.now()).await, 4);
     // Sending again counts nothing.
     store
         .leader
@@ -149,9 +227,9 @@ async fn freezing_counts_toward_the_day(store: Store) {
         .await
         .unwrap();
     store.created(batch.id, "I1", true).await;
-    assert_eq!(spent(&store, store.now()).await, 4);
+    assert_eq!(store.spent(store.now()).await, 4);
     let store = store.reopened().await;
-    assert_eq!(spent(&store, store.now()).await, 4);
+    assert_eq!(store.spent(store.now()).await, 4);
 }
 
 async fn a_day_ends_at_midnight_utc(store: Store) {
@@ -173,8 +251,8 @@ async fn a_day_ends_at_midnight_utc(store: Store) {
             .await
             .unwrap();
     }
-    assert_eq!(spent(&store, late).await, 2);
-    assert_eq!(spent(&store, midnight).await, 1);
+    assert_eq!(store.spent(late).await, 2);
+    assert_eq!(store.spent(midnight).await, 1);
 }
 
 async fn shadow_mode_sends_nothing_and_counts_nothing(store: Store) {

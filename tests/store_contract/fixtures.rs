@@ -1,6 +1,10 @@
 //! What the stories have in common: changes to put in, and shorthands for looking and moving on.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{Timestamp, civil::Date};
 use purgefront::{
@@ -18,7 +22,10 @@ use purgefront::{
         s3_event::ObjectChange,
         tracking::Tracked,
     },
-    ports::{Clock as _, dispatch::Sweep},
+    ports::{
+        Clock as _,
+        dispatch::{Sweep, Window},
+    },
 };
 use uuid::Uuid;
 
@@ -97,10 +104,27 @@ pub(super) fn keys(changes: &[Change]) -> Vec<String> {
     changes.iter().map(key).collect()
 }
 
+/// The parts of a batch of items that are all alike.
+pub(super) fn parts(batch: &Batch, now: Timestamp) -> [Unresolved; 2] {
+    let parts = batch.parts(&HashSet::new());
+    parts.map(|part| Unresolved {
+        is_part: true,
+        ..Unresolved::new(part, now)
+    })
+}
+
 /// The backlog as it follows from the waiting items.
 pub(super) fn recount(waiting: &[Waiting]) -> Option<Backlog> {
     let one = |one: &Waiting| Backlog::of_one(&one.item, one.manual, one.accepted_at);
     waiting.iter().map(one).reduce(Backlog::and)
+}
+
+/// So many items of each kind, whatever their size.
+pub(super) fn window(items: usize) -> Window {
+    Window {
+        items,
+        bytes: usize::MAX,
+    }
 }
 
 /// The keys or items of the changes behind an item.
@@ -208,8 +232,14 @@ impl Store {
 
 /// Freezing and sending.
 impl Store {
+    /// What counts toward the limit of a day.
+    pub(super) async fn spent(&self, at: Timestamp) -> u64 {
+        let controls = self.leader.controls(day_of(at)).await.unwrap();
+        controls.spending.items
+    }
+
     pub(super) async fn waiting(&self, distribution_id: &str) -> Vec<Waiting> {
-        let waiting = self.leader.waiting(distribution_id, ALL).await;
+        let waiting = self.leader.waiting(distribution_id, window(ALL)).await;
         waiting.unwrap()
     }
 
@@ -337,11 +367,11 @@ impl Store {
     pub(super) async fn backlogs(&self, ids: Option<&[String]>) -> BTreeMap<String, Backlog> {
         let mut backlogs = BTreeMap::new();
         for one in self.leader.backlogs(ids).await.unwrap() {
-            let Some(backlog) = one.backlog else {
+            if one.backlog.is_empty() {
                 assert!(ids.is_some(), "only distributions with a backlog");
                 continue;
-            };
-            let twice = backlogs.insert(one.distribution_id, backlog);
+            }
+            let twice = backlogs.insert(one.distribution_id, one.backlog);
             assert_eq!(twice, None, "each distribution once");
         }
         backlogs

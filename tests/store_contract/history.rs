@@ -6,13 +6,16 @@ use purgefront::domain::{
     cdn::CdnError,
     change::Content,
     history::{InvalidationQuery, MAX_WHYS, RequestState, RequestView, Why},
-    resolution::{NextStep, Unresolved},
+    resolution::NextStep,
     s3_event::ObjectChange,
     tracking::StatusPoll,
 };
 use uuid::Uuid;
 
-use super::{Store, fixtures::object_change};
+use super::{
+    Store,
+    fixtures::{object_change, parts},
+};
 
 stories!(
     a_request_is_followed_to_its_completion,
@@ -77,7 +80,7 @@ async fn a_request_is_as_far_as_its_slowest_item(store: Store) {
     assert_eq!(request(&store, id).await.state, RequestState::Planned);
     // Halves take the place of the batch that they replace.
     let now = store.now();
-    let halves = second.halves().map(|half| Unresolved::new(half, now));
+    let halves = parts(&second, now);
     let [third, fourth] = halves.clone().map(|half| half.batch.id);
     let next = NextStep::Bisect(Box::new(halves));
     let too_large = CdnError::TooLarge("split it".to_owned());

@@ -17,7 +17,9 @@ use purgefront::{
 
 use super::{
     Store,
-    fixtures::{ALL, no_answer, notification, object_change, recount, skip, snapshot, target},
+    fixtures::{
+        ALL, no_answer, notification, object_change, parts, recount, skip, snapshot, target,
+    },
 };
 
 stories!(counts_agree_whatever_happens);
@@ -198,7 +200,7 @@ async fn resolve(store: &Store, random: &mut Rng) -> &'static str {
             "requeue"
         }
         _ if one.batch.items.len() > 1 => {
-            let halves = one.batch.halves().map(|half| Unresolved::new(half, now));
+            let halves = parts(&one.batch, now);
             let next = NextStep::Bisect(Box::new(halves));
             store.failed(id, refused(), next).await;
             "bisect"

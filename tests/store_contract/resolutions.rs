@@ -1,6 +1,6 @@
 //! The contract of the verb `record_resolution`: what each outcome and next step leaves behind.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use purgefront::domain::{
     batch::{BatchStatus, Usage},
@@ -11,7 +11,7 @@ use purgefront::domain::{
 
 use super::{
     Store,
-    fixtures::{because_of, no_answer},
+    fixtures::{because_of, no_answer, parts},
 };
 
 stories!(
@@ -24,6 +24,7 @@ stories!(
     a_batch_may_get_a_new_reference,
     a_requeued_batch_dissolves,
     a_bisected_batch_is_replaced_by_its_halves,
+    parts_keep_the_reasons_of_their_items,
     halves_are_split_again,
     a_rejected_batch_becomes_dead_letters,
     a_failure_backs_off_its_distribution_only,
@@ -200,7 +201,7 @@ async fn a_bisected_batch_is_replaced_by_its_halves(store: Store) {
     let batch = store.frozen("E1", &["a", "b*", "c", "a", "d", "e"]).await;
     store.pass(5);
     let now = store.now();
-    let halves = batch.halves().map(|half| Unresolved::new(half, now));
+    let halves = parts(&batch, now);
     let [first, second] = halves.clone();
     assert_eq!((first.batch.items.len(), second.batch.items.len()), (2, 3));
     let next = NextStep::Bisect(Box::new(halves.clone()));
@@ -214,7 +215,7 @@ async fn a_bisected_batch_is_replaced_by_its_halves(store: Store) {
     let parent = store.invalidation(batch.id).await;
     assert_eq!(parent.summary.status, BatchStatus::Replaced);
     assert_eq!(parent.replaced_by, [first.batch.id, second.batch.id]);
-    assert!(parent.items.iter().all(|one| one.why_total == 0));
+    assert!(parent.items.is_empty(), "the parts have them");
     for (half, keys, changes) in [
         (&first, &[&["a", "a"][..], &["b*"]][..], 3),
         (&second, &[&["c"], &["d"], &["e"]], 3),
@@ -225,9 +226,28 @@ async fn a_bisected_batch_is_replaced_by_its_halves(store: Store) {
         let whys = detail.items.iter().map(|one| because_of(&one.why));
         assert_eq!(whys.collect::<Vec<_>>(), keys);
     }
-    // The halves were sent for the first time as a whole.
-    let controls = store.leader.controls(store.today()).await.unwrap();
-    assert_eq!(controls.spending.items, 5);
+    // Nothing was created from the whole, and no half has been sent.
+    assert_eq!(store.spent(now).await, 0);
+}
+
+async fn parts_keep_the_reasons_of_their_items(store: Store) {
+    let batch = store.frozen("E1", &["a", "b", "a", "c", "d"]).await;
+    let taken = HashSet::from([batch.items[0].clone(), batch.items[2].clone()]);
+    let parts = batch.parts(&taken).map(|part| Unresolved {
+        is_part: true,
+        ..Unresolved::new(part, store.now())
+    });
+    let next = NextStep::Bisect(Box::new(parts.clone()));
+    let invalid = CdnError::Invalid("a bad path".to_owned());
+    store.failed(batch.id, invalid, next).await;
+    let store = store.reopened().await;
+    assert_eq!(store.unresolved().await, parts);
+    let keys = [&[&["a", "a"][..], &["c"]][..], &[&["b"], &["d"]]];
+    for (part, keys) in parts.iter().zip(keys) {
+        let detail = store.invalidation(part.batch.id).await;
+        let whys = detail.items.iter().map(|one| because_of(&one.why));
+        assert_eq!(whys.collect::<Vec<_>>(), keys);
+    }
 }
 
 async fn halves_are_split_again(store: Store) {
@@ -246,7 +266,7 @@ async fn halves_are_split_again(store: Store) {
             }
             continue;
         }
-        let halves = batch.halves().map(|half| Unresolved::new(half, now));
+        let halves = parts(&batch, now);
         open.extend(halves.clone().map(|half| half.batch));
         let next = NextStep::Bisect(Box::new(halves));
         store.failed(batch.id, invalid.clone(), next).await;

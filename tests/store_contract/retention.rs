@@ -6,14 +6,14 @@ use purgefront::{
         cdn::CdnError,
         change::{Acceptance, LateDistribution, MappedChange, MappingOutcome, NewMessage},
         mapping::Mapping,
-        resolution::{NextStep, Unresolved},
+        resolution::NextStep,
     },
     ports::dispatch::Sweep,
 };
 
 use super::{
     Store,
-    fixtures::{ALL, because_of, keys, no_answer, notification, skip, snapshot, to_items},
+    fixtures::{ALL, because_of, keys, no_answer, notification, parts, skip, snapshot, to_items},
 };
 
 stories!(
@@ -219,7 +219,7 @@ async fn dead_letters_stay_until_they_are_dropped(store: Store) {
 async fn the_halves_of_a_taken_batch_stay(store: Store) {
     let batch = store.frozen("E1", &["a", "b", "c"]).await;
     let now = store.now();
-    let halves = batch.halves().map(|half| Unresolved::new(half, now));
+    let halves = parts(&batch, now);
     let [first, second] = halves.clone().map(|half| half.batch.id);
     let next = NextStep::Bisect(Box::new(halves));
     let too_large = CdnError::TooLarge("split it".to_owned());

@@ -1,6 +1,7 @@
 //! A store that tells how many of its calls are under way, and that fails or dawdles on demand.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -23,6 +24,7 @@ use purgefront::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
         operations::{Backoff, Controls},
+        path::Item,
         resolution::{Resolution, Unresolved},
         s3_event::ObjectChange,
         subscription::{ConfirmationResult, PendingConfirmation},
@@ -33,7 +35,7 @@ use purgefront::{
         catalogue::{CatalogueStore, KeptCatalogue},
         dispatch::{
             BatchStore, DispatchStore, Epoch, LeaderStore, MappingStore, Sweep, TrackingStore,
-            UpkeepStore,
+            UpkeepStore, Window,
         },
         history::HistoryStore,
         intake::IntakeStore,
@@ -206,7 +208,8 @@ tapped!(TappedLeader: MappingStore {
 
 tapped!(TappedLeader: BatchStore {
     fn backlogs(distributions: Option<&[String]>) -> Vec<DistributionBacklog>;
-    fn waiting(distribution_id: &str, limit: usize) -> Vec<Waiting>, slow at distribution_id;
+    fn waiting(distribution_id: &str, window: Window) -> Vec<Waiting>, slow at distribution_id;
+    fn taken_before(batch: Uuid) -> HashSet<Item>;
     fn freeze(batch: &Batch, covered: Vec<Covered>, shadow: bool, now: Timestamp) -> ();
     fn unresolved() -> Vec<Unresolved>;
     fn usages() -> Vec<DistributionUsage>;

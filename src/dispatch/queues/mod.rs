@@ -1,6 +1,8 @@
 //! Schedules the distributions: what waits at each, what it may send, and which has its turn next.
 
+mod order;
 mod queue;
+mod streak;
 mod turn;
 
 use std::{
@@ -12,15 +14,19 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::queue::{DistributionQueue, Step};
+use self::{
+    order::{Candidate, Claim, Lane, TurnOrder},
+    queue::{Conditions, DistributionQueue},
+    streak::Streak,
+};
 pub(super) use self::{
     queue::{BatchingWindows, PoolLimits, RateGates},
     turn::{Turn, Work},
 };
 use crate::domain::{
-    batch::{DistributionBacklog, Usage},
+    batch::{Backlog, DistributionBacklog, Usage},
     operations::{Backoff, Pauses},
-    resolution::Unresolved,
+    resolution::{Resolution, Unresolved},
     status::DistributionStatus,
 };
 
@@ -40,6 +46,8 @@ pub(super) struct Queues {
 struct QueuesState {
     by_distribution: HashMap<String, DistributionQueue>,
     turns: u64,
+    order: TurnOrder,
+    streak: Streak,
     all_paused: bool,
     /// Distributions whose pool CloudFront reported as full, until the tracker takes them.
     full_pools: BTreeSet<String>,
@@ -53,11 +61,19 @@ pub(super) struct StaleBacklogs {
     pub(super) distributions: BTreeSet<String>,
 }
 
+/// A distribution that may begin its turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ready {
+    distribution_id: String,
+    lane: Lane,
+    claim: Claim,
+}
+
 /// Which distribution has its turn next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// This one, now.
-    Ready(String),
+    Ready(Ready),
     /// None before this time.
     At(Timestamp),
     /// A distribution waits to be planned, but running plans have reserved all available calls. The
@@ -111,7 +127,7 @@ impl Queues {
         let mut state = self.lock();
         if all {
             for queue in state.by_distribution.values_mut() {
-                queue.backlog = None;
+                queue.backlog = Backlog::default();
             }
         }
         for one in read {
@@ -124,8 +140,7 @@ impl Queues {
     pub(super) fn set_backoffs(&self, backoffs: Vec<Backoff>) {
         for one in backoffs {
             self.with(&one.distribution_id, |queue| {
-                queue.failures = one.failures;
-                queue.not_before = Some(one.not_before);
+                queue.set_backoff(one.failures, one.not_before);
             });
         }
     }
@@ -152,7 +167,7 @@ impl Queues {
     /// Restores a batch without a definite answer at a start.
     pub(super) fn reopen(&self, unresolved: Unresolved) {
         let id = unresolved.batch.distribution_id.clone();
-        self.with(&id, |queue| queue.unresolved.push_back(unresolved));
+        self.with(&id, |queue| queue.reopen(unresolved));
     }
 
     /// Adds items in progress.
@@ -192,74 +207,129 @@ impl Queues {
         queue.is_some_and(|queue| queue.is_full(&self.pools, now))
     }
 
-    /// Which distribution has its turn next: one with manual requests first, then the one whose last
-    /// turn is longest ago. `calls` is the number of calls that could be made now, and limits the
-    /// number of running plans.
-    pub(super) fn next(&self, now: Timestamp, gates: &RateGates, calls: usize) -> Next {
+    /// Which distribution has its turn next: see [`TurnOrder`]. `calls` is the number of calls that could
+    /// be made now, and limits the number of running plans; `is_listed` says whether the account still
+    /// has a distribution.
+    pub(super) fn next(
+        &self,
+        now: Timestamp,
+        gates: &RateGates,
+        calls: usize,
+        is_listed: impl Fn(&str) -> bool,
+    ) -> Next {
         let state = self.lock();
         if state.all_paused {
             return Next::Idle;
         }
         let claims = state.claims(now);
-        let may_plan = claims.len() < calls;
-        let mut ready: Option<(bool, u64, &String)> = None;
+        // While the running plans need all calls, nobody else takes one.
+        if calls > 0 && claims.len() >= calls {
+            let first = claims.into_iter().min();
+            return Next::Planning(first.map_or(now, |since| since + PLAN_CLAIM));
+        }
+        let conditions = self.conditions(now, gates);
+        let is_trying = state.is_trying();
+        let mut ready = Vec::new();
         let mut first_at: Option<Timestamp> = None;
-        let mut plan_waits = false;
+        let mut others_wait = false;
         for (id, queue) in &state.by_distribution {
-            let next = queue.next_step(now, &self.windows, &self.pools, gates);
-            let Some((step, due_at)) = next else {
-                continue;
-            };
-            if due_at > now {
-                first_at = Some(first_at.map_or(due_at, |first| first.min(due_at)));
-            } else if step == Step::Plan && !may_plan {
-                plan_waits = true;
-            } else {
-                let candidate = (!queue.has_manual(), queue.last_turn, id);
-                ready = Some(ready.map_or(candidate, |best| best.min(candidate)));
+            let retry_at = state.streak.retry_at(id, is_trying, now);
+            for mut call in queue.wanted(retry_at, &conditions) {
+                call.claim.probe |= !is_listed(id);
+                if call.open_at > now {
+                    first_at = Some(first_at.map_or(call.open_at, |at| at.min(call.open_at)));
+                    others_wait |= !call.claim.probe && call.due_at <= now;
+                    continue;
+                }
+                ready.push(Candidate {
+                    distribution_id: id,
+                    lane: call.lane,
+                    claim: call.claim,
+                    last_turn: queue.last_turn(call.lane),
+                });
             }
         }
-        match (ready, first_at) {
-            (Some((_, _, id)), _) => Next::Ready(id.clone()),
-            (None, _) if plan_waits => {
-                let first = claims.into_iter().min();
-                Next::Planning(first.map_or(now, |since| since + PLAN_CLAIM))
-            }
+        // A second call that is available now is not missing later.
+        let chosen = state.order.choose(&ready, others_wait && calls < 2);
+        match (chosen, first_at) {
+            (Some(chosen), _) => Next::Ready(Ready {
+                distribution_id: chosen.distribution_id.to_owned(),
+                lane: chosen.lane,
+                claim: chosen.claim,
+            }),
             (None, Some(at)) => Next::At(at),
             (None, None) => Next::Idle,
+        }
+    }
+
+    fn conditions<'a>(&'a self, now: Timestamp, gates: &'a RateGates) -> Conditions<'a> {
+        Conditions {
+            now,
+            windows: &self.windows,
+            pools: &self.pools,
+            gates,
         }
     }
 
     /// Begins a distribution's turn. It has no other turn until this one ends.
     pub(super) fn begin(
         self: &Arc<Self>,
-        distribution_id: &str,
+        ready: &Ready,
         now: Timestamp,
         gates: &RateGates,
     ) -> Option<(Turn, Work)> {
-        let mut state = self.lock();
-        state.turns += 1;
-        let number = state.turns;
+        let Ready {
+            distribution_id,
+            lane,
+            claim,
+        } = ready;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let conditions = self.conditions(now, gates);
+        let is_trying = state.is_trying();
+        let retry_at = state.streak.retry_at(distribution_id, is_trying, now);
+        let failures = state.streak.failures(distribution_id);
         let queue = state.by_distribution.get_mut(distribution_id)?;
-        let work = if let Some(unresolved) = queue.unresolved.front() {
-            Work::Resend(unresolved.clone())
-        } else if let Some(plan) = queue.plan.take() {
-            Work::Send(plan)
-        } else {
-            queue.backlog?;
+        let mut calls = queue.wanted(retry_at, &conditions);
+        let needs_plan = calls.find(|call| call.lane == *lane)?.needs_plan;
+        drop(calls);
+        let work = if needs_plan {
+            queue.plan = None;
             queue.planning_since = Some(now);
             Work::Plan(queue.allowance(&self.pools, gates, now))
+        } else {
+            let work = queue.next_batch(*lane, failures)?;
+            state.turns += 1;
+            queue.had_turn(*lane, state.turns);
+            state.order.called(*claim);
+            work
         };
         queue.busy = true;
-        queue.last_turn = number;
         Some((Turn::new(Arc::clone(self), distribution_id, now), work))
     }
 
-    /// A distribution's failures in a row.
+    /// A distribution's failures in a row, or those of all that are answered alike.
     pub(super) fn failures(&self, distribution_id: &str) -> u32 {
         let state = self.lock();
         let queue = state.by_distribution.get(distribution_id);
-        queue.map_or(0, |queue| queue.failures)
+        let shared = state.streak.failures(distribution_id);
+        shared.unwrap_or_else(|| queue.map_or(0, |queue| queue.failures))
+    }
+
+    /// Notes a call's answer for those that were answered alike.
+    fn note_answer(&self, distribution_id: &str, resolution: &Resolution, now: Timestamp) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        match resolution {
+            Resolution::Created { .. } => {
+                for id in state.streak.succeeded() {
+                    if let Some(queue) = state.by_distribution.get_mut(&id) {
+                        queue.end_backoff(now);
+                    }
+                }
+            }
+            Resolution::Failed(failure) => state.streak.failed(distribution_id, failure, now),
+        }
     }
 
     pub(super) fn statuses(
@@ -295,8 +365,15 @@ impl QueuesState {
         let planning = self.by_distribution.values();
         planning
             .filter_map(|queue| queue.planning_since)
-            .filter(|since| now < *since + PLAN_CLAIM)
+            // A plan that begins in the future began before the clock was set back.
+            .filter(|since| *since <= now && now < *since + PLAN_CLAIM)
             .collect()
+    }
+
+    /// Whether one of the distributions that were answered alike has its turn now.
+    fn is_trying(&self) -> bool {
+        let mut all = self.by_distribution.iter();
+        all.any(|(id, queue)| queue.busy && self.streak.has(id))
     }
 }
 

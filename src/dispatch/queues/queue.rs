@@ -1,16 +1,23 @@
-//! One distribution's queue: its next step, when that is due, and how many items it has room for.
+//! One distribution's queue: the calls that it wants, when they are due, and how many items it has room
+//! for.
 
 use std::{collections::VecDeque, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
+use super::{
+    order::{Claim, Lane},
+    turn::Work,
+};
 use crate::{
     dispatch::planner::Planned,
     domain::{
-        batch::{Backlog, Usage},
+        batch::{Backlog, Group, Kind, Usage},
         cdn::{CdnError, Pool},
         consolidate::{Allowance, Headroom},
-        resolution::{Failure, NextStep, Resolution, Unresolved},
+        due::due_at,
+        resolution::{Failure, LONGEST_RETRY, NextStep, Resolution, Unresolved},
         status::{DistributionStatus, Hold, Refused, UnresolvedBatches},
     },
 };
@@ -43,13 +50,26 @@ pub(in crate::dispatch) struct RateGates {
     pub(in crate::dispatch) automatic: usize,
 }
 
-/// What a distribution does in its next turn.
+/// What decides when calls are due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conditions<'a> {
+    pub(super) now: Timestamp,
+    pub(super) windows: &'a BatchingWindows,
+    pub(super) pools: &'a PoolLimits,
+    pub(super) gates: &'a RateGates,
+}
+
+/// A call that a distribution wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Plans the waiting items.
-    Plan,
-    /// Sends an unresolved batch again, or freezes and sends a plan.
-    Send,
+pub(super) struct WantedCall {
+    pub(super) lane: Lane,
+    /// Whether its items have to be planned first.
+    pub(super) needs_plan: bool,
+    pub(super) claim: Claim,
+    /// When it would be due if rates had no limits,
+    pub(super) due_at: Timestamp,
+    /// and when it may be made.
+    pub(super) open_at: Timestamp,
 }
 
 /// What others are known or assumed to have in progress, and until when that counts.
@@ -59,12 +79,29 @@ struct Others {
     until: Timestamp,
 }
 
+/// What CloudFront has refused since the last success.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Trouble {
+    /// Nothing, or what passes by itself.
+    #[default]
+    None,
+    /// Items: other ones may be accepted.
+    Items,
+    /// The distribution.
+    Distribution,
+}
+
+/// From so many failures in a row on, it is up to the distribution, whatever they are.
+const MANY_FAILURES: u32 = 3;
+
 #[derive(Default)]
 pub(super) struct DistributionQueue {
     /// The waiting items, as last read from the store.
-    pub(super) backlog: Option<Backlog>,
+    pub(super) backlog: Backlog,
     /// Batches without a definite answer, in sending order. They are sent before anything new.
     pub(super) unresolved: VecDeque<Unresolved>,
+    /// Parts of batches that CloudFront rejected. New items do not wait for them.
+    pub(super) suspects: VecDeque<Unresolved>,
     /// A plan that waits until its call may be made.
     pub(super) plan: Option<Planned>,
     /// Whether it has a turn now.
@@ -78,76 +115,186 @@ pub(super) struct DistributionQueue {
     pub(super) failures: u32,
     /// The last failure, until a success.
     pub(super) refused: Option<Refused>,
+    trouble: Trouble,
     /// A write had an unknown outcome: the store may have a batch that is missing here.
     pub(super) in_doubt: bool,
-    /// The number of its last turn; the lowest has the next turn.
-    pub(super) last_turn: u64,
+    /// The number of each lane's last turn; the lowest has the next turn.
+    main_turn: u64,
+    suspects_turn: u64,
     /// Our items that have no definite answer or are not completed.
     pub(super) in_progress: Usage,
     others: Others,
 }
 
 impl DistributionQueue {
-    /// Whether a manual request waits, in the backlog or in the plan.
-    pub(super) fn has_manual(&self) -> bool {
-        self.backlog.is_some_and(|backlog| backlog.has_manual())
-            || self.plan.as_ref().is_some_and(|plan| plan.has_manual)
+    /// The calls that it wants, at most one in each lane. `retry_at` is when it may be tried again, if
+    /// that depends on other distributions.
+    pub(super) fn wanted(
+        &self,
+        retry_at: Option<Timestamp>,
+        on: &Conditions<'_>,
+    ) -> impl Iterator<Item = WantedCall> {
+        let idle = !self.busy && !self.paused;
+        let main = idle
+            .then(|| self.main_call(retry_at.is_some(), on))
+            .flatten();
+        let suspects = idle.then(|| self.suspects_call(on)).flatten();
+        let own = self.not_before.map(|at| due_at(at, LONGEST_RETRY, on.now));
+        let not_before = retry_at.or(own).unwrap_or(Timestamp::MIN);
+        main.into_iter()
+            .chain(suspects)
+            .map(move |call| WantedCall {
+                due_at: call.due_at.max(not_before),
+                open_at: call.open_at.max(not_before),
+                ..call
+            })
     }
 
-    /// The next step and when it is due; `None` if nothing waits, or nothing may be sent until
-    /// something else changes.
-    pub(super) fn next_step(
-        &self,
-        now: Timestamp,
-        windows: &BatchingWindows,
-        pools: &PoolLimits,
-        gates: &RateGates,
-    ) -> Option<(Step, Timestamp)> {
-        if self.busy || self.paused {
+    fn main_call(&self, is_put_off: bool, on: &Conditions<'_>) -> Option<WantedCall> {
+        let call = |needs_plan, claim: Claim, due_at: Timestamp, open_at: Timestamp| WantedCall {
+            lane: Lane::Main,
+            needs_plan,
+            claim: Claim {
+                probe: self.is_probe(claim.manual),
+                ..claim
+            },
+            due_at,
+            open_at: open_at.max(due_at),
+        };
+        if let Some(unresolved) = self.unresolved.front() {
+            let claim = Claim {
+                manual: unresolved.batch.is_manual(),
+                overdue: on.is_overdue(unresolved.frozen_at),
+                probe: false,
+            };
+            let due_at = if is_put_off {
+                on.now
+            } else {
+                due_at(unresolved.due_at, LONGEST_RETRY, on.now)
+            };
+            let open_at = on.gates.open_at(unresolved.batch.usage());
+            return Some(call(false, claim, due_at, open_at));
+        }
+        let waiting = self.waiting_call(on);
+        match &self.plan {
+            // A manual request does not wait for a plan that was made before it.
+            Some(plan) if plan.is_manual() || !waiting.is_some_and(|call| call.claim.manual) => {
+                let claim = Claim {
+                    manual: plan.is_manual(),
+                    overdue: plan.oldest.is_some_and(|oldest| on.is_overdue(oldest)),
+                    probe: false,
+                };
+                Some(call(false, claim, on.now, on.gates.open_at(plan.usage())))
+            }
+            _ => {
+                let WaitingCall {
+                    claim,
+                    due_at,
+                    open_at,
+                } = waiting?;
+                Some(call(true, claim, due_at, open_at))
+            }
+        }
+    }
+
+    fn suspects_call(&self, on: &Conditions<'_>) -> Option<WantedCall> {
+        let part = self.suspects.front()?;
+        let batch = &part.batch;
+        if batch.items.len() - batch.manual_items > on.gates.automatic {
             return None;
         }
-        let (step, at) = if let Some(unresolved) = self.unresolved.front() {
-            let open_at = gates.open_at(unresolved.batch.usage());
-            (Step::Send, unresolved.due_at.max(open_at))
-        } else if let Some(plan) = &self.plan {
-            (Step::Send, gates.open_at(plan.usage()))
-        } else {
-            let backlog = self.backlog?;
-            let open_at = self
-                .room_at(&backlog, pools, gates, now)
-                .or_else(|| self.others_until(now))?;
-            (Step::Plan, windows.due_at(&backlog, now).max(open_at))
-        };
-        Some((step, self.not_before.map_or(at, |limit| at.max(limit))))
+        Some(WantedCall {
+            lane: Lane::Suspects,
+            needs_plan: false,
+            claim: Claim {
+                manual: batch.is_manual(),
+                overdue: false,
+                probe: true,
+            },
+            due_at: on.now,
+            open_at: on.gates.open_at(batch.usage()).max(on.now),
+        })
     }
 
-    /// When the rates and pools permit at least one of the waiting items.
-    fn room_at(
-        &self,
-        backlog: &Backlog,
-        pools: &PoolLimits,
-        gates: &RateGates,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        let Allowance { manual, automatic } = self.allowance(pools, gates, now);
-        let permits = |waiting: usize, requested: usize, manual: usize, automatic: usize| {
-            (requested > 0 && manual > 0) || (waiting > requested && automatic > 0)
+    /// Whether a call is to be made with what other distributions leave.
+    fn is_probe(&self, manual: bool) -> bool {
+        match self.trouble {
+            Trouble::Distribution => true,
+            // Manual requests may well have other items.
+            Trouble::Items => !manual,
+            Trouble::None => !manual && !self.suspects.is_empty(),
+        }
+    }
+
+    /// The call for the waiting items; `None` if none may be sent until something else changes.
+    fn waiting_call(&self, on: &Conditions<'_>) -> Option<WaitingCall> {
+        let allowance = self.allowance(on.pools, on.gates, on.now);
+        let mut wanted: Option<WaitingCall> = None;
+        for (kind, group) in self.backlog.groups() {
+            if allowance.of(kind) == 0 {
+                continue;
+            }
+            let due_at = on.windows.due_at(kind, group, on.now);
+            let open_at = on.gates.open_for(kind).max(due_at);
+            let is_open = open_at <= on.now;
+            let one = WaitingCall {
+                claim: Claim {
+                    manual: kind.manual && is_open,
+                    overdue: !kind.manual && is_open && on.is_overdue(group.oldest),
+                    probe: false,
+                },
+                due_at,
+                open_at,
+            };
+            wanted = Some(wanted.map_or(one, |other| other.or(one)));
+        }
+        if wanted.is_none() && !self.backlog.is_empty() {
+            let until = self.others_until(on.now)?;
+            wanted = Some(WaitingCall {
+                claim: Claim::default(),
+                due_at: until,
+                open_at: until,
+            });
+        }
+        wanted
+    }
+
+    /// Adds a batch without a definite answer that the store has.
+    pub(super) fn reopen(&mut self, unresolved: Unresolved) {
+        if unresolved.is_part && !unresolved.in_doubt {
+            self.suspects.push_back(unresolved);
+        } else {
+            self.unresolved.push_back(unresolved);
+        }
+    }
+
+    /// Takes up the lane's next batch, or the plan. `failures` are those of all distributions that are
+    /// answered alike.
+    pub(super) fn next_batch(&mut self, lane: Lane, failures: Option<u32>) -> Option<Work> {
+        let batches = match lane {
+            Lane::Main => &mut self.unresolved,
+            Lane::Suspects => &mut self.suspects,
         };
-        let paths = permits(
-            backlog.items - backlog.wildcards,
-            backlog.manual_paths,
-            manual.paths,
-            automatic.paths,
-        );
-        let wildcards = permits(
-            backlog.wildcards,
-            backlog.manual_wildcards,
-            manual.wildcards,
-            automatic.wildcards,
-        );
-        let paths_at = paths.then_some(gates.paths_at);
-        let wildcards_at = wildcards.then_some(gates.wildcards_at);
-        paths_at.into_iter().chain(wildcards_at).min()
+        let Some(next) = batches.front_mut() else {
+            return self.plan.take().map(Work::Send);
+        };
+        next.failures = next.failures.max(failures.unwrap_or_default());
+        Some(Work::Resend(next.clone()))
+    }
+
+    /// The number of a lane's last turn.
+    pub(super) fn last_turn(&self, lane: Lane) -> u64 {
+        match lane {
+            Lane::Main => self.main_turn,
+            Lane::Suspects => self.suspects_turn,
+        }
+    }
+
+    pub(super) fn had_turn(&mut self, lane: Lane, number: u64) {
+        match lane {
+            Lane::Main => self.main_turn = number,
+            Lane::Suspects => self.suspects_turn = number,
+        }
     }
 
     /// The headroom in the pools and in the daily limit, for manual and automatic items.
@@ -179,8 +326,27 @@ impl DistributionQueue {
             wildcards_at: now,
             automatic: usize::MAX,
         };
-        let backlog = self.backlog.as_ref();
-        backlog.is_some_and(|backlog| self.room_at(backlog, pools, &open, now).is_none())
+        let allowance = self.allowance(pools, &open, now);
+        let mut groups = self.backlog.groups();
+        !self.backlog.is_empty() && groups.all(|(kind, _)| allowance.of(kind) == 0)
+    }
+
+    /// Ends a backoff that other distributions had as well: its reason has gone for all of them.
+    pub(super) fn end_backoff(&mut self, now: Timestamp) {
+        self.not_before = None;
+        self.trouble = Trouble::None;
+        for unresolved in &mut self.unresolved {
+            unresolved.due_at = now;
+        }
+    }
+
+    /// Restores a backoff at a start.
+    pub(super) fn set_backoff(&mut self, failures: u32, not_before: Timestamp) {
+        self.failures = failures;
+        self.not_before = Some(not_before);
+        if failures > 0 {
+            self.trouble = Trouble::Distribution;
+        }
     }
 
     /// Treats a pool as full until a time: what is not ours in it must be others'.
@@ -204,21 +370,21 @@ impl DistributionQueue {
 
     /// When the assumption that others fill a pool expires.
     fn others_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let until = self.others.until;
+        let until = due_at(self.others.until, LONGEST_RETRY, now);
         (now < until).then_some(until)
     }
 
     fn others_at(&self, now: Timestamp) -> Usage {
-        if now < self.others.until {
+        if self.others_until(now).is_some() {
             self.others.usage
         } else {
             Usage::default()
         }
     }
 
-    /// Applies the answer to the first unresolved batch.
-    pub(super) fn apply(&mut self, resolution: Resolution, limit: Usage) {
-        let Some(answered) = self.unresolved.pop_front() else {
+    /// Applies the answer to a batch.
+    pub(super) fn apply(&mut self, batch: Uuid, resolution: Resolution, limit: Usage) {
+        let Some(answered) = self.take(batch) else {
             return;
         };
         let usage = answered.batch.usage();
@@ -233,6 +399,26 @@ impl DistributionQueue {
         }
     }
 
+    fn take(&mut self, batch: Uuid) -> Option<Unresolved> {
+        let is_it = |one: &Unresolved| one.batch.id == batch;
+        for lane in [&mut self.unresolved, &mut self.suspects] {
+            if let Some(at) = lane.iter().position(is_it) {
+                return lane.remove(at);
+            }
+        }
+        None
+    }
+
+    /// Notes that a batch may have been sent, and that its answer is lost.
+    pub(super) fn lose_answer(&mut self, batch: Uuid) {
+        if let Some(lost) = self.take(batch) {
+            self.unresolved.push_front(Unresolved {
+                in_doubt: true,
+                ..lost
+            });
+        }
+    }
+
     fn apply_failure(&mut self, failure: Failure, usage: Usage, limit: Usage) {
         let Failure {
             error,
@@ -242,6 +428,7 @@ impl DistributionQueue {
         } = failure;
         self.failures = failures;
         self.not_before = Some(not_before);
+        self.trouble = self.trouble.after(&error, failures);
         self.refused = Some(Refused {
             remedy: remedy(&error),
             error: error.to_string(),
@@ -253,10 +440,10 @@ impl DistributionQueue {
             NextStep::Retry(again) | NextStep::NewReference(again) => {
                 self.unresolved.push_front(*again);
             }
-            NextStep::Bisect(halves) => {
-                let [first, second] = *halves;
-                self.unresolved.push_front(second);
-                self.unresolved.push_front(first);
+            NextStep::Bisect(parts) => {
+                let [first, second] = *parts;
+                self.suspects.push_front(second);
+                self.suspects.push_front(first);
             }
             NextStep::Requeue => self.in_progress = self.in_progress.minus(usage),
             NextStep::DeadLetter => {
@@ -274,6 +461,7 @@ impl DistributionQueue {
         self.failures = 0;
         self.not_before = None;
         self.refused = None;
+        self.trouble = Trouble::None;
         self.in_doubt = false;
     }
 
@@ -289,22 +477,57 @@ impl DistributionQueue {
             holds.push(Hold::Paused);
         }
         holds.extend(self.refused.clone().map(Hold::Refused));
-        if let Some(backlog) = &self.backlog {
-            if gates.automatic == 0 && backlog.items > backlog.manual() {
-                holds.push(Hold::DayLimit);
-            }
-            if self.is_full(pools, now) {
-                holds.push(Hold::PoolFull);
-            }
+        if gates.automatic == 0 && self.backlog.automatic() > 0 {
+            holds.push(Hold::DayLimit);
         }
+        if self.is_full(pools, now) {
+            holds.push(Hold::PoolFull);
+        }
+        let unresolved = self.unresolved.iter().chain(&self.suspects);
         DistributionStatus {
             waiting: self.backlog,
             unresolved: UnresolvedBatches {
-                batches: self.unresolved.len(),
-                since: self.unresolved.iter().map(|one| one.frozen_at).min(),
+                batches: unresolved.clone().count(),
+                since: unresolved.map(|one| one.frozen_at).min(),
             },
             in_progress: self.in_progress,
             holds,
+        }
+    }
+}
+
+/// A call for waiting items.
+#[derive(Debug, Clone, Copy)]
+struct WaitingCall {
+    claim: Claim,
+    due_at: Timestamp,
+    open_at: Timestamp,
+}
+
+impl WaitingCall {
+    /// One call for the items of both.
+    fn or(self, other: Self) -> Self {
+        Self {
+            claim: Claim {
+                manual: self.claim.manual || other.claim.manual,
+                overdue: self.claim.overdue || other.claim.overdue,
+                probe: false,
+            },
+            due_at: self.due_at.min(other.due_at),
+            open_at: self.open_at.min(other.open_at),
+        }
+    }
+}
+
+impl Trouble {
+    fn after(self, error: &CdnError, failures: u32) -> Self {
+        match error {
+            CdnError::Denied(_) | CdnError::Refused(_) | CdnError::NoSuchDistribution(_) => {
+                Self::Distribution
+            }
+            CdnError::Invalid(_) | CdnError::TooLarge(_) => Self::Items,
+            _ if failures >= MANY_FAILURES => Self::Distribution,
+            _ => self,
         }
     }
 }
@@ -318,6 +541,14 @@ fn remedy(error: &CdnError) -> Option<&'static str> {
 }
 
 impl RateGates {
+    fn open_for(&self, kind: Kind) -> Timestamp {
+        if kind.wildcard {
+            self.wildcards_at
+        } else {
+            self.paths_at
+        }
+    }
+
     /// When a call with this many items may be made.
     fn open_at(&self, usage: Usage) -> Timestamp {
         let paths_at = (usage.paths > 0).then_some(self.paths_at);
@@ -326,14 +557,20 @@ impl RateGates {
     }
 }
 
+impl Conditions<'_> {
+    /// Whether automatic work that has waited since then is overdue.
+    fn is_overdue(&self, since: Timestamp) -> bool {
+        since + self.windows.max_wait * 2 <= self.now
+    }
+}
+
 impl BatchingWindows {
-    fn due_at(&self, backlog: &Backlog, now: Timestamp) -> Timestamp {
-        if backlog.has_manual() {
-            return backlog.oldest;
+    fn due_at(&self, kind: Kind, group: Group, now: Timestamp) -> Timestamp {
+        if kind.manual {
+            return group.oldest.min(now);
         }
-        // The third term: if the clock is set back, nothing waits longer than `max_wait` from now.
-        (backlog.newest + self.quiet)
-            .min(backlog.oldest + self.max_wait)
-            .min(now + self.max_wait)
+        let waits_until = (group.newest + self.quiet).min(group.oldest + self.max_wait);
+        let longest = SignedDuration::try_from(self.max_wait).unwrap_or(SignedDuration::MAX);
+        due_at(waits_until, longest, now)
     }
 }

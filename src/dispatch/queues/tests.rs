@@ -44,12 +44,32 @@ fn gates(now: Timestamp) -> RateGates {
     }
 }
 
+/// Which distribution has its turn next, whatever its claim to it.
+fn next_with(queues: &Queues, millis: i64, gates: &RateGates, calls: usize) -> Next {
+    match queues.next(at(millis), gates, calls, |_| true) {
+        Next::Ready(ready) => Next::Ready(Ready {
+            claim: Claim::default(),
+            ..ready
+        }),
+        other => other,
+    }
+}
+
 fn next(queues: &Queues, millis: i64) -> Next {
-    queues.next(at(millis), &gates(at(millis)), usize::MAX)
+    next_with(queues, millis, &gates(at(millis)), usize::MAX)
+}
+
+fn turn_of(id: &str, lane: Lane) -> Ready {
+    Ready {
+        distribution_id: id.to_owned(),
+        lane,
+        claim: Claim::default(),
+    }
 }
 
 fn begin(queues: &Arc<Queues>, id: &str, millis: i64) -> Option<(Turn, Work)> {
-    queues.begin(id, at(millis), &gates(at(millis)))
+    let ready = turn_of(id, Lane::Main);
+    queues.begin(&ready, at(millis), &gates(at(millis)))
 }
 
 fn one(path: &str, manual: bool, millis: i64) -> Backlog {
@@ -58,7 +78,11 @@ fn one(path: &str, manual: bool, millis: i64) -> Backlog {
 
 /// Sets a distribution's backlog, as if read from the store.
 fn wait(queues: &Queues, id: &str, waiting: &[Backlog]) {
-    let backlog = waiting.iter().copied().reduce(Backlog::and);
+    let backlog = waiting
+        .iter()
+        .copied()
+        .reduce(Backlog::and)
+        .unwrap_or_default();
     let read = DistributionBacklog {
         distribution_id: id.to_owned(),
         backlog,
@@ -71,7 +95,7 @@ fn event(millis: i64) -> Backlog {
 }
 
 fn ready(id: &str) -> Next {
-    Next::Ready(id.to_owned())
+    Next::Ready(turn_of(id, Lane::Main))
 }
 
 fn batch(id: &str) -> Batch {
@@ -82,8 +106,8 @@ fn planned(path: &str) -> Planned {
     Planned {
         items: vec![Item::parse(path).unwrap()],
         covered: Vec::new(),
-        automatic_items: 1,
-        has_manual: false,
+        manual_items: 0,
+        oldest: None,
     }
 }
 
@@ -109,9 +133,11 @@ fn failed(error: CdnError, next: NextStep, millis: i64) -> Resolution {
 /// Sends a batch in a distribution's turn, which is answered with `resolution`.
 fn sends(queues: &Arc<Queues>, id: &str, millis: i64, resolution: Resolution) {
     let (mut turn, _) = begin(queues, id, millis).expect("a turn");
-    turn.frozen(Unresolved::new(batch(id), at(millis)));
-    turn.call_begins();
-    turn.resolved(resolution);
+    let batch = batch(id);
+    let sent = batch.id;
+    turn.frozen(Unresolved::new(batch, at(millis)));
+    turn.call_begins(sent);
+    turn.resolved(sent, resolution, at(millis));
 }
 
 fn holds(queues: &Queues, id: &str, millis: i64) -> Vec<Hold> {
@@ -156,11 +182,17 @@ fn distributions_take_turns() {
         wait(&queues, id, &[event(0)]);
     }
     for _ in 0..6 {
-        let Next::Ready(id) = next(&queues, 10_000) else {
+        let Next::Ready(Ready {
+            distribution_id: id,
+            ..
+        }) = next(&queues, 10_000)
+        else {
             panic!("a distribution is ready");
         };
         let (turn, work) = begin(&queues, &id, 10_000).unwrap();
         assert!(matches!(work, Work::Plan(_)));
+        turn.planned(planned("/a"));
+        let (turn, _) = begin(&queues, &id, 10_000).unwrap();
         turn.done();
         order.push(id);
     }
@@ -195,10 +227,29 @@ fn a_refused_distribution_does_not_delay_others() {
 }
 
 #[test]
-fn a_clock_set_back_delays_nothing_beyond_max_wait() {
+fn a_clock_set_back_delays_nothing() {
     let queues = queues();
-    wait(&queues, "E1", &[event(3_600_000)]);
-    assert_eq!(next(&queues, 0), Next::At(at(10_000)));
+    let hour = 3_600_000;
+    wait(&queues, "E1", &[event(hour)]);
+    assert_eq!(next(&queues, 0), ready("E1"));
+    // A little is waited for: the changes may go on arriving.
+    wait(&queues, "E1", &[event(5_000)]);
+    assert_eq!(next(&queues, 0), Next::At(at(6_000)));
+    let failed = failed(
+        CdnError::Unknown("lost".to_owned()),
+        NextStep::Requeue,
+        hour,
+    );
+    sends(&queues, "E1", 0, failed);
+    wait(&queues, "E1", &[event(-hour)]);
+    assert_eq!(next(&queues, 0), ready("E1"), "its pause ends");
+    let mut unresolved = Unresolved::new(batch("E1"), at(hour));
+    unresolved.due_at = at(hour);
+    queues.reopen(unresolved);
+    assert_eq!(next(&queues, 0), ready("E1"), "its batch is sent again");
+    queues.set_others("E2", usage(10, 3), at(hour));
+    wait(&queues, "E2", &[event(-hour)]);
+    assert!(!queues.is_full("E2", at(0)));
 }
 
 #[test]
@@ -263,7 +314,7 @@ fn items_wait_for_the_rate_of_their_kind() {
     wait(&queues, "E1", &[one("/w*", false, 0)]);
     let mut closed = gates(at(5_000));
     closed.wildcards_at = at(7_000);
-    let next = |closed: &RateGates| queues.next(at(5_000), closed, usize::MAX);
+    let next = |closed: &RateGates| next_with(&queues, 5_000, closed, usize::MAX);
     assert_eq!(next(&closed), Next::At(at(7_000)));
     wait(&queues, "E1", &[one("/w*", false, 0), event(0)]);
     assert_eq!(next(&closed), ready("E1"));
@@ -316,10 +367,10 @@ fn a_plan_waits_for_a_call_and_for_the_rates_of_its_items() {
     turn.planned(planned("/a"));
     let mut closed = gates(at(1_000));
     closed.paths_at = at(7_000);
-    let next = queues.next(at(1_000), &closed, 0);
+    let next = next_with(&queues, 1_000, &closed, 0);
     assert_eq!(next, Next::At(at(7_000)));
     closed.paths_at = at(1_000);
-    assert_eq!(queues.next(at(1_000), &closed, 0), ready("E1"));
+    assert_eq!(next_with(&queues, 1_000, &closed, 0), ready("E1"));
     let (_, Work::Send(plan)) = begin(&queues, "E1", 1_000).unwrap() else {
         panic!("the plan is sent");
     };
@@ -332,11 +383,11 @@ fn running_plans_are_limited_by_calls_but_a_slow_plan_delays_no_other() {
     for id in ["E1", "E2"] {
         wait(&queues, id, &[event(0)]);
     }
-    let one_call = |millis| queues.next(at(millis), &gates(at(millis)), 1);
+    let one_call = |millis| next_with(&queues, millis, &gates(at(millis)), 1);
     let Next::Ready(first) = one_call(1_000) else {
         panic!("one distribution may plan");
     };
-    let (_slow, _) = begin(&queues, &first, 1_000).unwrap();
+    let (_slow, _) = begin(&queues, &first.distribution_id, 1_000).unwrap();
     assert_eq!(one_call(1_000), Next::Planning(at(1_250)));
     assert!(matches!(one_call(1_250), Next::Ready(other) if other != first));
 }
@@ -349,8 +400,10 @@ fn a_dropped_turn_ends_and_a_batch_it_may_have_sent_is_in_doubt() {
     drop(turn);
     assert_eq!(next(&queues, 1_000), Next::At(at(2_000)), "after a pause");
     let (mut turn, _) = begin(&queues, "E1", 2_000).unwrap();
-    turn.frozen(Unresolved::new(batch("E1"), at(2_000)));
-    turn.call_begins();
+    let batch = batch("E1");
+    let sent = batch.id;
+    turn.frozen(Unresolved::new(batch, at(2_000)));
+    turn.call_begins(sent);
     drop(turn);
     let (_, Work::Resend(unresolved)) = begin(&queues, "E1", 3_000).unwrap() else {
         panic!("it is sent again");
@@ -380,23 +433,146 @@ fn after_a_store_error_a_turn_looks_for_unknown_batches() {
     assert_eq!((sent, turn.is_in_doubt()), (forgotten, false));
 }
 
+/// Has a batch of two items rejected, and returns its parts.
+fn bisected(queues: &Arc<Queues>, id: &str, millis: i64) -> [Unresolved; 2] {
+    let parts = [1, 2].map(|_| Unresolved {
+        is_part: true,
+        ..Unresolved::new(batch(id), at(millis))
+    });
+    let bisect = NextStep::Bisect(Box::new(parts.clone()));
+    sends(queues, id, millis, failed(invalid(), bisect, millis));
+    parts
+}
+
+fn invalid() -> CdnError {
+    CdnError::Invalid("bad".to_owned())
+}
+
 #[test]
-fn halves_are_sent_in_order_and_a_dead_letter_frees_its_room() {
+fn parts_are_sent_in_order_and_a_dead_letter_frees_its_room() {
     let queues = queues();
     wait(&queues, "E1", &[event(0)]);
-    let halves = [1, 2].map(|_| Unresolved::new(batch("E1"), at(0)));
-    let invalid = || CdnError::Invalid("bad".to_owned());
-    let bisect = NextStep::Bisect(Box::new(halves.clone()));
-    sends(&queues, "E1", 1_000, failed(invalid(), bisect, 1_000));
-    for half in halves {
-        let (turn, Work::Resend(sent)) = begin(&queues, "E1", 1_000).unwrap() else {
-            panic!("a half is sent");
+    let parts = bisected(&queues, "E1", 1_000);
+    wait(&queues, "E1", &[]);
+    for part in parts {
+        let Next::Ready(ready) = next(&queues, 1_000) else {
+            panic!("a part is ready");
         };
-        assert_eq!(sent, half);
-        turn.resolved(failed(invalid(), NextStep::DeadLetter, 1_000));
+        assert_eq!(ready.lane, Lane::Suspects);
+        let now = at(1_000);
+        let begun = queues.begin(&ready, now, &gates(now));
+        let (turn, Work::Resend(sent)) = begun.unwrap() else {
+            panic!("a part is sent");
+        };
+        assert_eq!(sent, part);
+        let dead = failed(invalid(), NextStep::DeadLetter, 1_000);
+        turn.resolved(sent.batch.id, dead, now);
     }
     assert_eq!(holds(&queues, "E1", 1_000), []);
     let status = queues.statuses(at(1_000), &gates(at(1_000)));
     assert_eq!(status["E1"].unresolved.batches, 0);
     assert_eq!(status["E1"].in_progress, usage(0, 0));
+}
+
+#[test]
+fn parts_leave_their_calls_to_others_and_to_manual_requests() {
+    let queues = queues();
+    wait(&queues, "E1", &[event(0)]);
+    bisected(&queues, "E1", 5_000);
+    wait(&queues, "E2", &[event(0)]);
+    assert_eq!(next(&queues, 5_000), ready("E2"));
+    wait(&queues, "E2", &[]);
+    wait(&queues, "E1", &[one("/m", true, 0)]);
+    assert_eq!(next(&queues, 5_000), ready("E1"));
+    let status = queues.statuses(at(5_000), &gates(at(5_000)));
+    assert_eq!(status["E1"].unresolved.batches, 2);
+}
+
+#[test]
+fn parts_that_the_daily_limit_does_not_permit_are_held() {
+    let queues = queues();
+    wait(&queues, "E1", &[event(0)]);
+    bisected(&queues, "E1", 5_000);
+    let mut spent = gates(at(5_000));
+    spent.automatic = 0;
+    wait(&queues, "E1", &[]);
+    assert_eq!(next_with(&queues, 5_000, &spent, 5), Next::Idle);
+}
+
+/// Has an automatic change refused.
+fn is_denied(queues: &Arc<Queues>, id: &str, millis: i64, until: i64) {
+    wait(queues, id, &[event(0)]);
+    let denied = CdnError::Denied("no".to_owned());
+    sends(queues, id, millis, failed(denied, NextStep::Requeue, until));
+}
+
+#[test]
+fn what_is_refused_by_itself_has_what_others_leave() {
+    let queues = queues();
+    is_denied(&queues, "E1", 1_000, 2_000);
+    wait(&queues, "E2", &[event(0)]);
+    for _ in 0..4 {
+        assert_eq!(next(&queues, 5_000), ready("E2"));
+        let Next::Ready(two) = next(&queues, 5_000) else {
+            unreachable!()
+        };
+        let (turn, _) = queues.begin(&two, at(5_000), &gates(at(5_000))).unwrap();
+        turn.planned(planned("/a"));
+        let (turn, _) = queues.begin(&two, at(5_000), &gates(at(5_000))).unwrap();
+        turn.done();
+    }
+    assert_eq!(next(&queues, 5_000), ready("E1"));
+    // So has what the account no longer lists.
+    wait(&queues, "E0", &[event(0)]);
+    let gone = queues.next(at(5_000), &gates(at(5_000)), 5, |id| id != "E0");
+    let Next::Ready(gone) = gone else {
+        panic!("one is ready");
+    };
+    assert_ne!(gone.distribution_id, "E2", "it is the probes' turn");
+}
+
+#[test]
+fn of_those_that_are_answered_alike_one_is_tried_for_all() {
+    let queues = queues();
+    is_denied(&queues, "E1", 1_000, 2_000);
+    is_denied(&queues, "E2", 1_000, 60_000);
+    wait(&queues, "E1", &[event(0)]);
+    wait(&queues, "E2", &[event(0)]);
+    assert_eq!(next(&queues, 5_000), Next::At(at(60_000)));
+    assert_eq!(next(&queues, 60_000), ready("E1"), "the first one");
+    let (turn, _) = begin(&queues, "E1", 60_000).unwrap();
+    let hour = 3_600_000;
+    assert_eq!(next(&queues, 60_000), Next::At(at(1_000 + hour)));
+    assert_eq!(queues.failures("E1"), 1);
+    turn.planned(planned("/a"));
+    sends(&queues, "E1", 60_000, created(false));
+    wait(&queues, "E1", &[]);
+    assert_eq!(next(&queues, 60_000), ready("E2"), "its pause is over");
+}
+
+#[test]
+fn a_manual_request_does_not_wait_for_an_automatic_plan() {
+    let queues = queues();
+    wait(&queues, "E1", &[event(0)]);
+    let (turn, _) = begin(&queues, "E1", 1_000).unwrap();
+    turn.planned(planned("/a"));
+    wait(&queues, "E1", &[event(0), one("/m", true, 1_000)]);
+    let (_, work) = begin(&queues, "E1", 1_000).unwrap();
+    assert!(matches!(work, Work::Plan(_)), "{work:?}");
+}
+
+/// A person's wildcards that wait for their pool lend their precedence to nothing else.
+#[test]
+fn precedence_belongs_to_items_that_may_be_sent() {
+    let queues = queues();
+    queues.occupy("E1", usage(0, 3));
+    wait(&queues, "E1", &[event(0), one("/w*", true, 0)]);
+    let (turn, _) = begin(&queues, "E1", 10_000).unwrap();
+    turn.planned(planned("/a"));
+    let (turn, _) = begin(&queues, "E1", 10_000).unwrap();
+    turn.done();
+    wait(&queues, "E2", &[event(0)]);
+    assert_eq!(next(&queues, 10_000), ready("E2"));
+    queues.release("E1", usage(0, 1));
+    assert_eq!(next(&queues, 10_000), ready("E1"));
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::Queues;
 use crate::{
@@ -40,8 +41,8 @@ pub(in crate::dispatch) struct Turn {
     queues: Arc<Queues>,
     distribution_id: String,
     began: Timestamp,
-    /// Whether the call has begun.
-    calling: bool,
+    /// The batch whose call has begun.
+    calling: Option<Uuid>,
     ended: bool,
 }
 
@@ -51,7 +52,7 @@ impl Turn {
             queues,
             distribution_id: distribution_id.to_owned(),
             began,
-            calling: false,
+            calling: None,
             ended: false,
         }
     }
@@ -61,8 +62,8 @@ impl Turn {
     }
 
     /// Notes that from now on the batch may have been sent.
-    pub(in crate::dispatch) fn call_begins(&mut self) {
-        self.calling = true;
+    pub(in crate::dispatch) fn call_begins(&mut self, batch: Uuid) {
+        self.calling = Some(batch);
     }
 
     /// Adds the batch that the plan was frozen into. The turn continues with its call.
@@ -84,9 +85,16 @@ impl Turn {
     }
 
     /// Ends the turn with the answer to its batch.
-    pub(in crate::dispatch) fn resolved(mut self, resolution: Resolution) {
+    pub(in crate::dispatch) fn resolved(
+        mut self,
+        batch: Uuid,
+        resolution: Resolution,
+        now: Timestamp,
+    ) {
         let limit = self.queues.pools.limit;
-        self.end(|queue| queue.apply(resolution, limit));
+        let id = &self.distribution_id;
+        self.queues.note_answer(id, &resolution, now);
+        self.end(|queue| queue.apply(batch, resolution, limit));
         self.queues.mark(&self.distribution_id);
     }
 
@@ -95,8 +103,8 @@ impl Turn {
         self.end(|queue| queue.plan = Some(plan));
     }
 
-    /// Ends the turn without a plan: there is no room for any waiting item at the moment.
-    pub(in crate::dispatch) fn no_room(mut self, now: Timestamp) {
+    /// Ends the turn without a plan: all that waits has to wait for its rate.
+    pub(in crate::dispatch) fn nothing_fits(mut self, now: Timestamp) {
         self.end(|queue| queue.not_before = Some(now + PAUSE));
         self.queues.mark(&self.distribution_id);
     }
@@ -107,7 +115,7 @@ impl Turn {
             queue.in_doubt = false;
             for unresolved in forgotten {
                 queue.in_progress = queue.in_progress.plus(unresolved.batch.usage());
-                queue.unresolved.push_back(unresolved);
+                queue.reopen(unresolved);
             }
         });
     }
@@ -159,8 +167,8 @@ impl Drop for Turn {
         let (calling, not_before) = (self.calling, self.began + PAUSE);
         self.end(|queue| {
             queue.not_before = Some(not_before);
-            if calling && let Some(sent) = queue.unresolved.front_mut() {
-                sent.in_doubt = true;
+            if let Some(batch) = calling {
+                queue.lose_answer(batch);
             }
         });
         self.queues.mark(&self.distribution_id);

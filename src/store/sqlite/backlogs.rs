@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite:
 
 use super::columns::{count, decode, optional_time, read_all, signed};
 use crate::{
-    domain::batch::{Backlog, DistributionBacklog},
+    domain::batch::{Backlog, DistributionBacklog, Group, Kind},
     ports::StoreError,
 };
 
@@ -98,22 +98,29 @@ pub(super) async fn read(
     readers: &SqlitePool,
     distributions: Option<&[String]>,
 ) -> Result<Vec<DistributionBacklog>, StoreError> {
-    // Oldest and newest are the ends of the index of waiting items. There are two of each, because
-    // the index has manual items first.
+    // Oldest and newest are the ends of each kind's range in the index of waiting items.
     let mut select = QueryBuilder::<Sqlite>::new("SELECT *");
-    for (name, manual, order) in [
-        ("manual_oldest", 1, "ASC"),
-        ("manual_newest", 1, "DESC"),
-        ("oldest", 0, "ASC"),
-        ("newest", 0, "DESC"),
-    ] {
-        select.push(format_args!(
-            ", (SELECT accepted_at FROM targets WHERE batch IS NULL \
-             AND targets.distribution_id = backlogs.distribution_id AND manual = {manual} \
-             ORDER BY accepted_at {order} LIMIT 1) AS {name}"
-        ));
+    for Columns {
+        kind,
+        oldest,
+        newest,
+        ..
+    } in KINDS
+    {
+        let Kind { manual, wildcard } = kind;
+        for (name, order) in [(oldest, "ASC"), (newest, "DESC")] {
+            select.push(format_args!(
+                ", (SELECT accepted_at FROM targets WHERE batch IS NULL \
+                 AND targets.distribution_id = backlogs.distribution_id \
+                 AND wildcard = {wildcard} AND manual = {manual} \
+                 ORDER BY accepted_at {order} LIMIT 1) AS {name}"
+            ));
+        }
     }
-    select.push(" FROM backlogs WHERE ");
+    select.push(
+        ", items - wildcards - manual_paths AS paths, \
+         wildcards - manual_wildcards AS automatic_wildcards FROM backlogs WHERE ",
+    );
     match distributions {
         Some(ids) => {
             let ids = serde_json::to_string(ids).map_err(decode)?;
@@ -130,26 +137,75 @@ pub(super) async fn read(
     read_all("backlogs", "distribution_id", &rows, backlog)
 }
 
+/// The columns of a kind of waiting items.
+struct Columns {
+    kind: Kind,
+    items: &'static str,
+    oldest: &'static str,
+    newest: &'static str,
+}
+
+const KINDS: [Columns; 4] = [
+    Columns {
+        kind: Kind {
+            manual: true,
+            wildcard: false,
+        },
+        items: "manual_paths",
+        oldest: "manual_paths_oldest",
+        newest: "manual_paths_newest",
+    },
+    Columns {
+        kind: Kind {
+            manual: true,
+            wildcard: true,
+        },
+        items: "manual_wildcards",
+        oldest: "manual_wildcards_oldest",
+        newest: "manual_wildcards_newest",
+    },
+    Columns {
+        kind: Kind {
+            manual: false,
+            wildcard: false,
+        },
+        items: "paths",
+        oldest: "paths_oldest",
+        newest: "paths_newest",
+    },
+    Columns {
+        kind: Kind {
+            manual: false,
+            wildcard: true,
+        },
+        items: "automatic_wildcards",
+        oldest: "wildcards_oldest",
+        newest: "wildcards_newest",
+    },
+];
+
 fn backlog(row: &SqliteRow) -> sqlx::Result<DistributionBacklog> {
-    let time = |column| optional_time(row.try_get(column)?);
-    let oldest = [time("oldest")?, time("manual_oldest")?];
-    let newest = [time("newest")?, time("manual_newest")?];
-    let oldest = oldest.into_iter().flatten().min();
-    let newest = newest.into_iter().flatten().max();
-    let items = count(row, "items")?;
-    let backlog = match (oldest, newest) {
-        (Some(oldest), Some(newest)) if items > 0 => Some(Backlog {
-            items,
-            wildcards: count(row, "wildcards")?,
-            manual_paths: count(row, "manual_paths")?,
-            manual_wildcards: count(row, "manual_wildcards")?,
-            oldest,
-            newest,
-        }),
-        _ => None,
+    let group = |columns: &Columns| {
+        let oldest = optional_time(row.try_get(columns.oldest)?)?;
+        let newest = optional_time(row.try_get(columns.newest)?)?;
+        let items = count(row, columns.items)?;
+        Ok::<_, sqlx::Error>(match (oldest, newest) {
+            (Some(oldest), Some(newest)) if items > 0 => Some(Group {
+                items,
+                oldest,
+                newest,
+            }),
+            _ => None,
+        })
     };
+    let [manual_paths, manual_wildcards, paths, wildcards] = KINDS;
     Ok(DistributionBacklog {
         distribution_id: row.try_get("distribution_id")?,
-        backlog,
+        backlog: Backlog {
+            manual_paths: group(&manual_paths)?,
+            manual_wildcards: group(&manual_wildcards)?,
+            paths: group(&paths)?,
+            wildcards: group(&wildcards)?,
+        },
     })
 }

@@ -1,5 +1,7 @@
 //! SQL for waiting items, frozen batches, attempts, and invalidations in progress.
 
+use std::collections::HashSet;
+
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
@@ -19,25 +21,44 @@ use crate::{
         resolution::Unresolved,
         tracking::{StatusPoll, Tracked},
     },
-    ports::StoreError,
+    ports::{StoreError, dispatch::Window},
 };
 
 pub(super) async fn waiting(
     readers: &SqlitePool,
     distribution_id: &str,
-    limit: usize,
+    window: Window,
 ) -> Result<Vec<Waiting>, StoreError> {
+    let mut waiting = Vec::new();
+    for wildcard in [false, true] {
+        read_waiting(readers, distribution_id, wildcard, window, &mut waiting).await?;
+    }
+    waiting.sort_by_key(|one| (!one.manual, one.accepted_at, one.target));
+    Ok(waiting)
+}
+
+/// Adds the waiting items of one kind.
+async fn read_waiting(
+    readers: &SqlitePool,
+    distribution_id: &str,
+    wildcard: bool,
+    window: Window,
+    waiting: &mut Vec<Waiting>,
+) -> Result<(), StoreError> {
     let select = "SELECT seq, change, item, manual, accepted_at FROM targets \
-                  WHERE batch IS NULL AND distribution_id = ? \
+                  WHERE batch IS NULL AND distribution_id = ? AND wildcard = ? \
                   ORDER BY manual DESC, accepted_at, seq LIMIT ?";
     // Streamed: there may be many rows, and a row is much larger than the value read from it.
     let mut rows = sqlx::query(select)
         .bind(distribution_id)
-        .bind(signed(limit))
+        .bind(wildcard)
+        .bind(signed(window.items))
         .fetch(readers);
-    let mut waiting = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        waiting.push(read_one("targets", "seq", &row, |row| {
+    let mut bytes = 0;
+    while bytes < window.bytes
+        && let Some(row) = rows.try_next().await?
+    {
+        let one = read_one("targets", "seq", &row, |row| {
             Ok(Waiting {
                 target: row.try_get("seq")?,
                 change: row.try_get("change")?,
@@ -45,9 +66,35 @@ pub(super) async fn waiting(
                 manual: row.try_get("manual")?,
                 accepted_at: time(row.try_get("accepted_at")?)?,
             })
-        })?);
+        })?;
+        bytes += one.item.as_str().len();
+        waiting.push(one);
     }
-    Ok(waiting)
+    Ok(())
+}
+
+/// The most recent invalidations of a distribution whose items count as taken before.
+const RECENT: i64 = 100;
+
+pub(super) async fn taken_before(
+    readers: &SqlitePool,
+    batch: Uuid,
+) -> Result<HashSet<Item>, StoreError> {
+    let select = "SELECT items.batch, items.item FROM batches AS this \
+                  JOIN batch_items AS items ON items.batch = this.seq WHERE this.id = ?1 \
+                  AND items.item IN (SELECT item FROM batch_items WHERE batch IN \
+                  (SELECT seq FROM batches AS recent \
+                  WHERE recent.distribution_id = this.distribution_id \
+                  AND cloudfront_id IS NOT NULL ORDER BY seq DESC LIMIT ?2))";
+    let rows = sqlx::query(select)
+        .bind(batch.to_string())
+        .bind(RECENT)
+        .fetch_all(readers)
+        .await?;
+    let items = read_all("batch_items", "batch", &rows, |row| {
+        item(row.try_get("item")?)
+    })?;
+    Ok(items.into_iter().collect())
 }
 
 fn item(text: String) -> sqlx::Result<Item> {
@@ -79,7 +126,6 @@ pub(super) async fn freeze(
     if shadow {
         return Ok(());
     }
-    controls::spend(connection, day_of(now), signed(batch.items.len())).await?;
     record_attempt(connection, batch.id, now).await
 }
 
@@ -92,8 +138,8 @@ pub(super) async fn insert(
     now: Timestamp,
 ) -> sqlx::Result<i64> {
     let insert = "INSERT INTO batches (id, distribution_id, caller_reference, status, parent, \
-                  item_count, wildcard_count, change_count, created_at, due_at) \
-                  VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?) RETURNING seq";
+                  item_count, wildcard_count, manual_count, change_count, created_at, due_at) \
+                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?) RETURNING seq";
     let seq: i64 = sqlx::query_scalar(insert)
         .bind(batch.id.to_string())
         .bind(&batch.distribution_id)
@@ -102,6 +148,7 @@ pub(super) async fn insert(
         .bind(parent)
         .bind(signed(batch.items.len()))
         .bind(signed(batch.usage().wildcards))
+        .bind(signed(batch.manual_items))
         .bind(micros(now))
         .bind(micros(now))
         .fetch_one(&mut *connection)
@@ -131,7 +178,7 @@ pub(super) async fn count_changes(connection: &mut SqliteConnection, seq: i64) -
 
 pub(super) async fn unresolved(readers: &SqlitePool) -> Result<Vec<Unresolved>, StoreError> {
     let select = "SELECT seq, id, distribution_id, caller_reference, failures, created_at, due_at, \
-                  has_new_reference, EXISTS (SELECT 1 FROM attempts \
+                  has_new_reference, manual_count, parent IS NOT NULL AS is_part, EXISTS (SELECT 1 FROM attempts \
                   WHERE attempts.batch = batches.seq \
                   AND (outcome IS NULL OR outcome = 'unknown')) AS in_doubt FROM batches \
                   WHERE status = 'pending' AND status IN ('pending', 'in_progress') ORDER BY seq";
@@ -152,10 +199,12 @@ pub(super) async fn unresolved(readers: &SqlitePool) -> Result<Vec<Unresolved>, 
                     distribution_id: row.try_get("distribution_id")?,
                     caller_reference: row.try_get("caller_reference")?,
                     items: items.clone(),
+                    manual_items: count(row, "manual_count")?,
                 },
                 frozen_at: time(row.try_get("created_at")?)?,
                 failures: row.try_get("failures")?,
                 in_doubt: row.try_get("in_doubt")?,
+                is_part: row.try_get("is_part")?,
                 has_new_reference: row.try_get("has_new_reference")?,
                 missing_since: None,
                 due_at: time(row.try_get("due_at")?)?,
@@ -190,6 +239,16 @@ pub(super) async fn record_attempt(
     batch: Uuid,
     now: Timestamp,
 ) -> sqlx::Result<()> {
+    let count = "UPDATE batches SET counted_on = ? WHERE id = ? AND counted_on IS NULL \
+                 RETURNING item_count";
+    let counted: Option<i64> = sqlx::query_scalar(count)
+        .bind(day_of(now).to_string())
+        .bind(batch.to_string())
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some(items) = counted {
+        controls::spend(connection, day_of(now), items).await?;
+    }
     let insert = "INSERT INTO attempts (batch, started_at) \
                   SELECT seq, ? FROM batches WHERE id = ?";
     sqlx::query(insert)

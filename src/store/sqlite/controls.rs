@@ -57,7 +57,7 @@ pub(super) async fn set_paused(
     Ok(())
 }
 
-/// Counts items that are sent for the first time.
+/// Counts the items of a batch.
 pub(super) async fn spend(
     connection: &mut SqliteConnection,
     day: Date,
@@ -68,6 +68,21 @@ pub(super) async fn spend(
     sqlx::query(upsert)
         .bind(day.to_string())
         .bind(items)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes back what was counted for a batch from which CloudFront has created nothing.
+pub(super) async fn take_back(connection: &mut SqliteConnection, batch: i64) -> sqlx::Result<()> {
+    let subtract = "UPDATE day_spending SET items = max(0, items - batches.item_count) FROM batches \
+                    WHERE batches.seq = ? AND day = batches.counted_on";
+    sqlx::query(subtract)
+        .bind(batch)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE batches SET counted_on = NULL WHERE seq = ?")
+        .bind(batch)
         .execute(connection)
         .await?;
     Ok(())

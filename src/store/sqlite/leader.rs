@@ -1,5 +1,7 @@
 //! The leader's handle, which carries its epoch.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
@@ -15,13 +17,14 @@ use crate::{
         change::{Change, LateDistribution, MappedChange, Remap, RemappedChange, Unmapped},
         consolidate::Waiting,
         operations::{Backoff, Controls},
+        path::Item,
         resolution::{Resolution, Unresolved},
         subscription::{ConfirmationResult, PendingConfirmation},
         tracking::{StatusPoll, Tracked},
     },
     ports::{
         StoreError,
-        dispatch::{BatchStore, Epoch, MappingStore, Sweep, TrackingStore, UpkeepStore},
+        dispatch::{BatchStore, Epoch, MappingStore, Sweep, TrackingStore, UpkeepStore, Window},
     },
 };
 
@@ -112,9 +115,13 @@ impl BatchStore for SqliteLeader {
     async fn waiting(
         &self,
         distribution_id: &str,
-        limit: usize,
+        window: Window,
     ) -> Result<Vec<Waiting>, StoreError> {
-        batches::waiting(&self.database.readers, distribution_id, limit).await
+        batches::waiting(&self.database.readers, distribution_id, window).await
+    }
+
+    async fn taken_before(&self, batch: Uuid) -> Result<HashSet<Item>, StoreError> {
+        batches::taken_before(&self.database.readers, batch).await
     }
 
     async fn freeze(

@@ -128,5 +128,6 @@ fn migrations() -> Migrator {
         migration(1, "journal", include_str!("migrations/0001_journal.sql")),
         migration(2, "backlogs", include_str!("migrations/0002_backlogs.sql")),
         migration(3, "letters", include_str!("migrations/0003_letters.sql")),
+        migration(5, "turns", include_str!("migrations/0005_turns.sql")),
     ])
 }

@@ -1,12 +1,15 @@
 //! SQL for the outcome of an attempt and the batch's next step, in one transaction.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
     backlogs, batches,
-    columns::{micros, signed},
+    columns::{decode, micros},
+    controls,
 };
 use crate::domain::{
     batch::Batch,
@@ -43,6 +46,9 @@ pub(super) async fn record(
             let error = &failure.error;
             end_attempt(connection, seq, error.label(), &error.to_string(), now).await?;
             back_off(connection, &distribution_id, &failure).await?;
+            if failure.created_nothing() {
+                controls::take_back(connection, seq).await?;
+            }
             take_step(connection, seq, failure.next, &failure.error, now).await?;
         }
     }
@@ -124,11 +130,11 @@ async fn take_step(
                 .bind(batch)
                 .execute(&mut *connection)
                 .await?;
-            set_status(connection, batch, "replaced").await
+            replaced(connection, batch).await
         }
-        NextStep::Bisect(halves) => {
-            let halves = halves.map(|half| half.batch);
-            split(connection, batch, halves, now).await
+        NextStep::Bisect(parts) => {
+            let parts = parts.map(|part| part.batch);
+            split(connection, batch, parts, now).await
         }
         NextStep::DeadLetter => {
             let insert = "INSERT INTO dead_letters \
@@ -168,27 +174,50 @@ async fn send_again(
 async fn split(
     connection: &mut SqliteConnection,
     parent: i64,
-    children: [Batch; 2],
+    parts: [Batch; 2],
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let mut begin = 0;
-    for child in children {
-        let end = begin + child.items.len();
-        let seq = batches::insert(connection, &child, "pending", Some(parent), now).await?;
-        let hand_over = "UPDATE targets SET batch = ?, position = position - ? \
-                         WHERE batch = ? AND position >= ? AND position < ?";
+    let positions = positions(connection, parent).await?;
+    for part in parts {
+        let seq = batches::insert(connection, &part, "pending", Some(parent), now).await?;
+        let items = part.items.iter().enumerate();
+        let moves = items.filter_map(|(to, item)| Some((positions.get(item.as_str())?, to)));
+        let moves: Vec<_> = moves.collect();
+        let hand_over = "UPDATE targets SET batch = ?, position = move.after \
+                         FROM (SELECT value ->> 0 AS before, value ->> 1 AS after \
+                         FROM json_each(?)) AS move \
+                         WHERE targets.batch = ? AND targets.position = move.before";
         sqlx::query(hand_over)
             .bind(seq)
-            .bind(signed(begin))
+            .bind(serde_json::to_string(&moves).map_err(decode)?)
             .bind(parent)
-            .bind(signed(begin))
-            .bind(signed(end))
             .execute(&mut *connection)
             .await?;
         batches::count_changes(connection, seq).await?;
-        begin = end;
     }
-    set_status(connection, parent, "replaced").await
+    replaced(connection, parent).await
+}
+
+/// The positions of a batch's items.
+async fn positions(
+    connection: &mut SqliteConnection,
+    batch: i64,
+) -> sqlx::Result<HashMap<String, i64>> {
+    let items: Vec<(String, i64)> =
+        sqlx::query_as("SELECT item, position FROM batch_items WHERE batch = ?")
+            .bind(batch)
+            .fetch_all(connection)
+            .await?;
+    Ok(items.into_iter().collect())
+}
+
+/// Ends a batch whose items are kept by those that take its place.
+async fn replaced(connection: &mut SqliteConnection, batch: i64) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM batch_items WHERE batch = ?")
+        .bind(batch)
+        .execute(&mut *connection)
+        .await?;
+    set_status(connection, batch, "replaced").await
 }
 
 async fn set_status(

@@ -7,6 +7,14 @@
 //! own version of this folder, and of the few tests that spoil or count rows by themselves; the stories
 //! in `store_contract` need none.
 
+use purgefront::ports::dispatch::Window;
+
+/// More than any of these stores has.
+pub const WINDOW: Window = Window {
+    items: 1_000_000,
+    bytes: usize::MAX,
+};
+
 pub mod audit;
 pub mod direct;
 pub mod stored;
