@@ -322,7 +322,7 @@ impl Queues {
         let state = &mut *guard;
         match resolution {
             Resolution::Created { .. } => {
-                for id in state.streak.succeeded() {
+                for id in state.streak.succeeded(distribution_id) {
                     if let Some(queue) = state.by_distribution.get_mut(&id) {
                         queue.end_backoff(now);
                     }

@@ -44,10 +44,10 @@ impl Streak {
         }
     }
 
-    /// Notes that a call succeeded. Returns the distributions that waited for it.
-    pub(super) fn succeeded(&mut self) -> Vec<String> {
+    /// Notes that a call succeeded. If it was made for all, returns those that waited for it.
+    pub(super) fn succeeded(&mut self, distribution_id: &str) -> Vec<String> {
         let ended = std::mem::take(self);
-        if ended.is_alike() {
+        if ended.has(distribution_id) {
             ended.members.into_keys().collect()
         } else {
             Vec::new()
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(streak.retry_at("E1", false, at(1)), Some(at(9)));
         assert_eq!(streak.retry_at("E1", true, at(1)), Some(at(3_600)));
         assert_eq!(streak.retry_at("E3", false, at(1)), None);
-        assert_eq!(streak.succeeded().len(), 2);
+        assert_eq!(streak.succeeded("E1").len(), 2);
         assert!(!streak.has("E1"));
     }
 
@@ -152,7 +152,11 @@ mod tests {
         streak.failed("E3", &invalid, at(0));
         fails(&mut streak, "E2", 1, 2, 0);
         assert!(!streak.has("E1") && !streak.has("E2"));
-        assert!(streak.succeeded().is_empty());
+        assert!(streak.succeeded("E1").is_empty());
+        fails(&mut streak, "E1", 1, 2, 0);
+        fails(&mut streak, "E2", 1, 2, 0);
+        assert!(streak.succeeded("E3").is_empty(), "it was refused nothing");
+        assert!(!streak.has("E1"));
     }
 
     #[test]
