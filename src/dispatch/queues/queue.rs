@@ -522,9 +522,10 @@ impl WaitingCall {
 impl Trouble {
     fn after(self, error: &CdnError, failures: u32) -> Self {
         match error {
-            CdnError::Denied(_) | CdnError::Refused(_) | CdnError::NoSuchDistribution(_) => {
-                Self::Distribution
-            }
+            CdnError::Denied(_)
+            | CdnError::Refused(_)
+            | CdnError::Throttled(_)
+            | CdnError::NoSuchDistribution(_) => Self::Distribution,
             CdnError::Invalid(_) | CdnError::TooLarge(_) => Self::Items,
             _ if failures >= MANY_FAILURES => Self::Distribution,
             _ => self,
