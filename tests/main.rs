@@ -31,6 +31,7 @@ mod forged;
 mod hostile;
 mod letters;
 mod load;
+mod lost_writes;
 mod manual;
 mod mapping;
 mod memory;

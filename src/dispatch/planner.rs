@@ -64,8 +64,11 @@ pub(super) enum PlanOutcome {
     Planned(Planned),
     /// Nothing that waits may be sent now.
     Nothing,
-    /// The store has frozen batches that the queue does not know of. They are sent first.
-    Forgotten(Vec<Unresolved>),
+    /// A write had an unknown outcome, and this is what the store has.
+    Recovered {
+        unresolved: Vec<Unresolved>,
+        in_progress: Usage,
+    },
 }
 
 /// Plans for one distribution. Clones plan concurrently.
@@ -86,12 +89,8 @@ impl Planner {
 
     async fn try_plan(&self, turn: &Turn, caps: &Caps) -> Result<PlanOutcome, StoreError> {
         let id = turn.distribution_id();
-        if !self.shadow && turn.is_in_doubt() {
-            let mut forgotten = self.store.unresolved().await?;
-            forgotten.retain(|one| one.batch.distribution_id == id);
-            if !forgotten.is_empty() {
-                return Ok(PlanOutcome::Forgotten(forgotten));
-            }
+        if turn.is_in_doubt() {
+            return self.recover(id).await;
         }
         let window = Window {
             items: self.window,
@@ -103,6 +102,23 @@ impl Planner {
             return Ok(PlanOutcome::Nothing);
         }
         Ok(PlanOutcome::Planned(planned(&waiting, plan)))
+    }
+}
+
+impl Planner {
+    async fn recover(&self, id: &str) -> Result<PlanOutcome, StoreError> {
+        let mut unresolved = if self.shadow {
+            Vec::new()
+        } else {
+            self.store.unresolved().await?
+        };
+        unresolved.retain(|one| one.batch.distribution_id == id);
+        let usages = self.store.usages().await?;
+        let usage = usages.into_iter().find(|one| one.distribution_id == id);
+        Ok(PlanOutcome::Recovered {
+            unresolved,
+            in_progress: usage.map(|one| one.usage).unwrap_or_default(),
+        })
     }
 }
 

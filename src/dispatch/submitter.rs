@@ -14,7 +14,7 @@ use super::{
     planner::{PlanOutcome, Planned, Planner, PlanningEnded},
     questions::Questions,
     queues::{Next, Queues, RateGates, Turn, Work},
-    runner::{STORE_PAUSE, Worker, error_chain},
+    runner::{Worker, error_chain},
     status_board::StatusBoard,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
         limits::{CallRate, ItemRate},
         operations::{DayBudget, DaySpending, day_of, next_day},
         path::Item,
-        resolution::{self, Circumstances, Failure, NextStep, Resolution, Unresolved},
+        resolution::{self, Circumstances, Failure, Resolution, Unresolved},
     },
     ports::{StoreError, Wakeup, dispatch::BatchStore},
 };
@@ -313,7 +313,10 @@ impl Submitter {
             match result {
                 Ok(PlanOutcome::Planned(plan)) => turn.planned(plan),
                 Ok(PlanOutcome::Nothing) => turn.nothing_fits(now),
-                Ok(PlanOutcome::Forgotten(batches)) => turn.recovered(batches),
+                Ok(PlanOutcome::Recovered {
+                    unresolved,
+                    in_progress,
+                }) => turn.recovered(unresolved, in_progress),
                 Err(error) => fail(turn, &error, now),
             }
         }
@@ -341,7 +344,7 @@ impl Submitter {
         self.give_back(&unresolved.batch, &answer, now);
         let taken = match self.taken_before(&unresolved, &answer).await {
             Ok(taken) => taken,
-            Err(error) => return answer_not_recorded(turn, unresolved, &error, now),
+            Err(error) => return fail(turn, &error, now),
         };
         let circumstances = Circumstances {
             now,
@@ -357,7 +360,8 @@ impl Submitter {
             .record_resolution(batch.id, &resolution, now)
             .await;
         if let Err(error) = recorded {
-            return answer_not_recorded(turn, unresolved, &error, now);
+            // Whether it is recorded or not, CloudFront repeats its answer to the same batch.
+            return fail(turn, &error, now);
         }
         let created = matches!(resolution, Resolution::Created { .. });
         if created {
@@ -414,27 +418,6 @@ fn fail(turn: Turn, error: &StoreError, now: Timestamp) {
         "the distribution pauses: a store operation failed"
     );
     turn.store_failed(error, now);
-}
-
-/// Treats an answer that could not be recorded as lost: the batch is sent again, and CloudFront
-/// repeats its answer.
-fn answer_not_recorded(turn: Turn, unresolved: Unresolved, error: &StoreError, now: Timestamp) {
-    let id = &unresolved.batch.distribution_id;
-    tracing::warn!(distribution_id = %id, %error, "an answer from CloudFront could not be recorded");
-    let not_before = now + STORE_PAUSE;
-    let (batch, failures) = (unresolved.batch.id, unresolved.failures);
-    let again = Unresolved {
-        in_doubt: true,
-        due_at: not_before,
-        ..unresolved
-    };
-    let failure = Failure {
-        error: CdnError::Unknown(error_chain(error)),
-        next: NextStep::Retry(Box::new(again)),
-        failures,
-        not_before,
-    };
-    turn.resolved(batch, Resolution::Failed(failure), now);
 }
 
 /// The result of a task. If it panicked, its turn has already been given back.

@@ -101,7 +101,12 @@ impl Tracker {
             let pause = tracked.pause(awaited, now, self.random.f64());
             StatusPoll::Again(now + pause)
         };
-        self.store.record_poll(tracked.batch, poll, now).await?;
+        let recorded = self.store.record_poll(tracked.batch, poll, now).await;
+        if recorded.is_err() {
+            // If it was recorded after all, it is never polled again.
+            self.queues.doubt(id);
+        }
+        recorded?;
         if completed {
             self.completed(tracked, seen.is_ok(), now).await?;
         }

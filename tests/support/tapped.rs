@@ -51,6 +51,13 @@ pub struct Tap {
     under_way: AtomicUsize,
     panics_in: Mutex<Option<&'static str>>,
     slow: Mutex<Option<SlowPlan>>,
+    lost: Mutex<Option<LostReplies>>,
+}
+
+/// How many replies to writes of the dispatch are lost, in parts of one.
+struct LostReplies {
+    share: f64,
+    random: fastrand::Rng,
 }
 
 /// A distribution whose waiting items take long to read.
@@ -86,6 +93,27 @@ impl Tap {
             span,
             clock,
         });
+    }
+
+    /// From now on, some writes of the dispatch are made and reported as failed.
+    pub fn lose_replies(&self, share: f64, seed: u64) {
+        let random = fastrand::Rng::with_seed(seed);
+        *self.lost.lock().unwrap() = Some(LostReplies { share, random });
+    }
+
+    fn reply<T>(&self, verb: &'static str, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        let writes = [
+            "freeze",
+            "record_attempt",
+            "record_resolution",
+            "record_poll",
+        ];
+        let mut lost = self.lost.lock().unwrap();
+        let is_lost = |lost: &mut LostReplies| lost.random.f64() < lost.share;
+        if writes.contains(&verb) && lost.as_mut().is_some_and(is_lost) {
+            return Err(StoreError::unavailable("the reply is lost"));
+        }
+        answer
     }
 
     fn enter(&self, verb: &'static str) -> UnderWay<'_> {
@@ -162,7 +190,8 @@ macro_rules! tapped {
             $(async fn $verb(&self, $($argument: $type),*) -> Result<$answer, StoreError> {
                 $(self.tap.dawdle($slowed).await;)?
                 let _under_way = self.tap.enter(stringify!($verb));
-                self.store.$verb($($argument),*).await
+                let answer = self.store.$verb($($argument),*).await;
+                self.tap.reply(stringify!($verb), answer)
             })*
         }
     };

@@ -179,9 +179,12 @@ impl Queues {
 
     /// Removes items in progress.
     pub(super) fn release(&self, distribution_id: &str, usage: Usage) {
-        self.with(distribution_id, |queue| {
-            queue.in_progress = queue.in_progress.minus(usage);
-        });
+        self.with(distribution_id, |queue| queue.release(usage));
+    }
+
+    /// Notes that a write had an unknown outcome: the distribution's batches are read again.
+    pub(super) fn doubt(&self, distribution_id: &str) {
+        self.with(distribution_id, |queue| queue.in_doubt = true);
     }
 
     /// Asks the tracker to count what others have in progress at a distribution.
@@ -294,8 +297,7 @@ impl Queues {
         let needs_plan = calls.find(|call| call.lane == *lane)?.needs_plan;
         drop(calls);
         let work = if needs_plan {
-            queue.plan = None;
-            queue.planning_since = Some(now);
+            queue.begin_plan(now);
             Work::Plan(queue.allowance(&self.pools, gates, now))
         } else {
             let work = queue.next_batch(*lane, failures)?;

@@ -116,8 +116,11 @@ pub(super) struct DistributionQueue {
     /// The last failure, until a success.
     pub(super) refused: Option<Refused>,
     trouble: Trouble,
-    /// A write had an unknown outcome: the store may have a batch that is missing here.
+    /// A write had an unknown outcome: the store may have other batches than the queue. They are read
+    /// again before anything is sent.
     pub(super) in_doubt: bool,
+    /// Whether items have been released since they were last read.
+    released: bool,
     /// The number of each lane's last turn; the lowest has the next turn.
     main_turn: u64,
     suspects_turn: u64,
@@ -135,10 +138,14 @@ impl DistributionQueue {
         on: &Conditions<'_>,
     ) -> impl Iterator<Item = WantedCall> {
         let idle = !self.busy && !self.paused;
-        let main = idle
-            .then(|| self.main_call(retry_at.is_some(), on))
-            .flatten();
-        let suspects = idle.then(|| self.suspects_call(on)).flatten();
+        let (main, suspects) = if !idle {
+            (None, None)
+        } else if self.in_doubt {
+            (Some(WantedCall::to_recover(on.now)), None)
+        } else {
+            let is_put_off = retry_at.is_some();
+            (self.main_call(is_put_off, on), self.suspects_call(on))
+        };
         let own = self.not_before.map(|at| due_at(at, LONGEST_RETRY, on.now));
         let not_before = retry_at.or(own).unwrap_or(Timestamp::MIN);
         main.into_iter()
@@ -462,7 +469,33 @@ impl DistributionQueue {
         self.not_before = None;
         self.refused = None;
         self.trouble = Trouble::None;
+    }
+
+    /// Removes items in progress.
+    pub(super) fn release(&mut self, usage: Usage) {
+        self.in_progress = self.in_progress.minus(usage);
+        self.released = true;
+    }
+
+    pub(super) fn begin_plan(&mut self, now: Timestamp) {
+        self.plan = None;
+        self.planning_since = Some(now);
+        self.released = false;
+    }
+
+    /// Replaces the batches and what is in progress by what the store has.
+    pub(super) fn recover(&mut self, unresolved: Vec<Unresolved>, in_progress: Usage) {
+        if self.released {
+            // It may or may not be accounted for in what was read.
+            return;
+        }
         self.in_doubt = false;
+        self.in_progress = in_progress;
+        self.unresolved.clear();
+        self.suspects.clear();
+        for one in unresolved {
+            self.reopen(one);
+        }
     }
 
     pub(super) fn status(
@@ -502,6 +535,19 @@ struct WaitingCall {
     claim: Claim,
     due_at: Timestamp,
     open_at: Timestamp,
+}
+
+impl WantedCall {
+    /// No call: the batches are read from the store.
+    fn to_recover(now: Timestamp) -> Self {
+        Self {
+            lane: Lane::Main,
+            needs_plan: true,
+            claim: Claim::default(),
+            due_at: now,
+            open_at: now,
+        }
+    }
 }
 
 impl WaitingCall {

@@ -426,11 +426,17 @@ fn after_a_store_error_a_turn_looks_for_unknown_batches() {
     let (turn, _) = begin(&queues, "E1", 2_000).unwrap();
     assert!(turn.is_in_doubt());
     let forgotten = Unresolved::new(batch("E1"), at(1_000));
-    turn.recovered(vec![forgotten.clone()]);
+    queues.release("E1", usage(0, 0));
+    turn.recovered(vec![forgotten.clone()], usage(1, 0));
+    let (turn, _) = begin(&queues, "E1", 2_000).unwrap();
+    assert!(turn.is_in_doubt(), "something changed while it was read");
+    turn.recovered(vec![forgotten.clone()], usage(1, 0));
     let (turn, Work::Resend(sent)) = begin(&queues, "E1", 2_000).unwrap() else {
         panic!("the batch goes first");
     };
     assert_eq!((sent, turn.is_in_doubt()), (forgotten, false));
+    let status = queues.statuses(at(2_000), &gates(at(2_000)));
+    assert_eq!(status["E1"].in_progress, usage(1, 0));
 }
 
 /// Has a batch of two items rejected, and returns its parts.

@@ -12,6 +12,7 @@ use crate::{
         runner::{error_chain, pause_after},
     },
     domain::{
+        batch::Usage,
         consolidate::Allowance,
         resolution::{Resolution, Unresolved},
         status::Refused,
@@ -109,15 +110,13 @@ impl Turn {
         self.queues.mark(&self.distribution_id);
     }
 
-    /// Ends the turn with batches that were in the store but not in the queue.
-    pub(in crate::dispatch) fn recovered(mut self, forgotten: Vec<Unresolved>) {
-        self.end(|queue| {
-            queue.in_doubt = false;
-            for unresolved in forgotten {
-                queue.in_progress = queue.in_progress.plus(unresolved.batch.usage());
-                queue.reopen(unresolved);
-            }
-        });
+    /// Ends the turn with the batches that the store has.
+    pub(in crate::dispatch) fn recovered(
+        mut self,
+        unresolved: Vec<Unresolved>,
+        in_progress: Usage,
+    ) {
+        self.end(|queue| queue.recover(unresolved, in_progress));
     }
 
     /// Ends the turn because its plan no longer fits the daily limit. A new one is made.
