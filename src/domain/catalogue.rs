@@ -132,6 +132,11 @@ pub struct Snapshot {
     /// When the refresh began. The snapshot reflects every change to distributions before then.
     #[serde(default)]
     pub read_since: Timestamp,
+    /// The number of the journal's last change when the refresh began: the snapshot reflects every
+    /// change to distributions before the changes after that one were accepted. Unlike times, numbers
+    /// only grow.
+    #[serde(skip)]
+    pub journal_end: i64,
     pub distributions: Vec<Arc<Distribution>>,
     /// Custom cache policies, by id.
     #[serde(default)]
@@ -289,7 +294,12 @@ impl Catalogue {
     /// policies that are still in use. Forgets what was denied, so that it is requested again:
     /// permissions may have been granted since.
     #[must_use]
-    pub fn refreshed(&self, mut listed: Vec<Distribution>, read_since: Timestamp) -> Self {
+    pub fn refreshed(
+        &self,
+        mut listed: Vec<Distribution>,
+        read_since: Timestamp,
+        journal_end: i64,
+    ) -> Self {
         for distribution in &mut listed {
             if let Some(known) = self.by_id.get(&distribution.id)
                 && known.details != Details::Denied
@@ -308,6 +318,7 @@ impl Catalogue {
         let policies = self.snapshot.cache_policies.iter();
         let snapshot = Snapshot {
             read_since,
+            journal_end,
             distributions: listed.into_iter().map(Arc::new).collect(),
             cache_policies: policies
                 .filter(|(id, policy)| **policy != CachePolicy::Denied && used.contains(*id))

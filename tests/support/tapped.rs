@@ -14,10 +14,7 @@ use purgefront::{
     domain::{
         batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
         catalogue::{Revision, Snapshot},
-        change::{
-            Acceptance, Change, LateDistribution, MappedChange, NewMessage, NewRequest, Remap,
-            RemappedChange, Unmapped,
-        },
+        change::{Acceptance, Change, MappedChange, NewMessage, NewRequest, Remap, Unmapped},
         consolidate::Waiting,
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
@@ -27,6 +24,7 @@ use purgefront::{
         s3_event::ObjectChange,
         subscription::{ConfirmationResult, PendingConfirmation},
         tracking::{StatusPoll, Tracked},
+        wait::{OpenWait, Wait},
     },
     ports::{
         Clock, StoreError,
@@ -195,13 +193,15 @@ tapped!(Tapped: HistoryStore {
 
 tapped!(TappedLeader: MappingStore {
     fn unseen_changes(limit: usize) -> Vec<Change>;
-    fn parked_changes(after: i64, limit: usize) -> Vec<Change>;
+    fn open_waits() -> Vec<OpenWait>;
+    fn waiting_changes(wait: &Wait, through: i64, limit: usize) -> Vec<Change>;
     fn unmapped() -> Unmapped;
-    fn record_mapping(mapped: Vec<MappedChange>) -> ();
-    fn keep_catalogue(snapshot: &Snapshot, late: &[LateDistribution]) -> ();
+    fn record_mapping(by: Revision, mapped: Vec<MappedChange>) -> ();
+    fn journal_end() -> i64;
+    fn keep_catalogue(snapshot: &Snapshot, late: &[String]) -> ();
     fn next_remap() -> Option<Remap>;
     fn changes_to_remap(remap: &Remap, limit: usize) -> Vec<Change>;
-    fn record_remap(remap: &Remap, mapped: Vec<RemappedChange>) -> ();
+    fn record_remap(remap: &Remap, through: Option<i64>, mapped: Vec<MappedChange>) -> ();
 });
 
 tapped!(TappedLeader: BatchStore {
