@@ -33,6 +33,7 @@ mod letters;
 mod load;
 mod manual;
 mod mapping;
+mod mapping_waits;
 mod memory;
 mod model;
 mod openapi;

@@ -26,8 +26,10 @@ use crate::{
     },
 };
 
-/// The most changes that are mapped in one step, which is one transaction.
+/// The most changes that are mapped in one step, which is one transaction,
 const CHUNK: usize = 1_000;
+/// and after how many rows a step ends: a change may need hundreds, one or more for each distribution.
+const ROWS: usize = 5_000;
 /// The shortest interval between two counts of unmapped changes: a count reads all of them.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
@@ -143,11 +145,14 @@ impl Mapper {
         if unseen.is_empty() {
             return Ok(false);
         }
-        let mapped = unseen.into_iter().map(|one| self.map(current, one));
-        let mapped: Vec<_> = mapped.collect();
-        let reached = reached(&mapped);
-        self.store.record_mapping(current.revision, mapped).await?;
-        self.announce(&reached);
+        let mut step = Step::default();
+        for change in unseen {
+            if step.is_full() {
+                break;
+            }
+            step.add([self.map(current, change)]);
+        }
+        self.record(current, step).await?;
         Ok(true)
     }
 
@@ -158,20 +163,26 @@ impl Mapper {
         };
         let through = self.over_through(current, &wait).unwrap_or(i64::MIN);
         let changes = self.store.waiting_changes(&wait, through, CHUNK).await?;
-        let has_more = changes.len() == CHUNK;
-        let mapped = changes.into_iter().map(|one| match wait.distribution_id() {
-            Some(id) => self.map_at(current, one, id),
-            None => self.map(current, one),
-        });
-        let mapped: Vec<_> = mapped.collect();
-        // A change that waits for the same again is not looked at until the catalogue changes.
-        let waits_on = mapped.iter().any(|one| one.mapping.waits.contains(&wait));
+        let mut has_more = changes.len() == CHUNK;
+        let mut waits_on = false;
+        let mut step = Step::default();
+        for change in changes {
+            if step.is_full() {
+                has_more = true;
+                break;
+            }
+            let mapped = match wait.distribution_id() {
+                Some(id) => self.map_at(current, change, id),
+                None => self.map(current, change),
+            };
+            waits_on |= mapped.mapping.waits.contains(&wait);
+            step.add([mapped]);
+        }
+        // Who waits for the same again is not looked at until the catalogue changes.
         if !has_more || waits_on {
             self.over.pop_front();
         }
-        let reached = reached(&mapped);
-        self.store.record_mapping(current.revision, mapped).await?;
-        self.announce(&reached);
+        self.record(current, step).await?;
         Ok(true)
     }
 
@@ -188,18 +199,19 @@ impl Mapper {
         let changes = self.store.changes_to_remap(&remap, CHUNK).await?;
         let mut has_more = changes.len() == CHUNK;
         let mut last = None;
-        let mut mapped = Vec::new();
+        let mut step = Step::default();
         for change in changes {
-            if mapped.len() >= CHUNK {
+            if step.is_full() {
                 has_more = true;
                 break;
             }
             last = Some(change.seq);
-            mapped.extend(self.map_late(current, &remap, &change));
+            step.add(self.map_late(current, &remap, &change));
         }
         let through = last.filter(|_| has_more);
-        let reached = reached(&mapped);
-        self.store.record_remap(&remap, through, mapped).await?;
+        let reached = step.reached();
+        let recorded = self.store.record_remap(&remap, through, step.mapped);
+        recorded.await?;
         self.announce(&reached);
         Ok(true)
     }
@@ -292,6 +304,17 @@ impl Mapper {
         Mapping::left_alone(NO_DISTRIBUTION)
     }
 
+    async fn record(&self, current: &PublishedCatalogue, step: Step) -> Result<(), StoreError> {
+        if step.mapped.is_empty() {
+            return Ok(());
+        }
+        let reached = step.reached();
+        let recorded = self.store.record_mapping(current.revision, step.mapped);
+        recorded.await?;
+        self.announce(&reached);
+        Ok(())
+    }
+
     /// Tells the others that items wait at these distributions.
     fn announce(&self, reached: &BTreeSet<String>) {
         for id in reached {
@@ -315,15 +338,42 @@ impl Mapper {
     }
 }
 
-/// The distributions that get items.
-fn reached(mapped: &[MappedChange]) -> BTreeSet<String> {
-    let mut reached = BTreeSet::new();
-    for target in mapped.iter().flat_map(|one| &one.mapping.targets) {
-        if !reached.contains(&target.distribution_id) {
-            reached.insert(target.distribution_id.clone());
+/// What is recorded in one transaction.
+#[derive(Default)]
+struct Step {
+    mapped: Vec<MappedChange>,
+    /// About how many rows it makes.
+    rows: usize,
+}
+
+impl Step {
+    fn add(&mut self, mapped: impl IntoIterator<Item = MappedChange>) {
+        for one in mapped {
+            let Mapping {
+                targets,
+                skipped,
+                dead,
+                waits,
+            } = &one.mapping;
+            self.rows += targets.len() + skipped.len() + dead.len() + waits.len();
+            self.mapped.push(one);
         }
     }
-    reached
+
+    fn is_full(&self) -> bool {
+        self.rows >= ROWS
+    }
+
+    /// The distributions that get items.
+    fn reached(&self) -> BTreeSet<String> {
+        let mut reached = BTreeSet::new();
+        for target in self.mapped.iter().flat_map(|one| &one.mapping.targets) {
+            if !reached.contains(&target.distribution_id) {
+                reached.insert(target.distribution_id.clone());
+            }
+        }
+        reached
+    }
 }
 
 /// Logs the message or request that a change came from, and the items that it maps to.
