@@ -64,6 +64,20 @@ async fn a_clock_set_back_hides_no_change_from_a_new_distribution() {
 }
 
 #[tokio::test]
+async fn a_new_root_object_reaches_what_came_since_the_reading_before() {
+    let running = Running::start(&["E1", "E2"]).await;
+    running.events("site", &["index.html"]).await;
+    running.pass(5 * SECOND).await;
+    assert_eq!(running.items("E1").await, ["/index.html"]);
+    running.account.set_root("E1", "index.html");
+    running.refresh().await;
+    running.pass(5 * SECOND).await;
+    assert_eq!(running.items("E1").await, ["/", "/index.html"]);
+    assert_eq!(running.items("E2").await, ["/index.html"]);
+    running.end().await;
+}
+
+#[tokio::test]
 async fn what_was_accepted_before_the_reading_before_is_left_alone() {
     let running = Running::start(&["E1"]).await;
     running.events("site", &["old"]).await;

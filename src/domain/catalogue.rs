@@ -388,7 +388,8 @@ impl Catalogue {
         }
     }
 
-    /// The distributions that are new, or serve viewers differently than in `before`.
+    /// The distributions that are new, or may serve viewers differently than in `before`: also those
+    /// of another revision, which can have another default root object.
     pub fn changed_since<'a>(
         &'a self,
         before: &'a Snapshot,
@@ -401,7 +402,7 @@ impl Catalogue {
         let all = self.snapshot.distributions.iter().map(Arc::as_ref);
         all.filter(move |one| {
             let before = known.get(one.id.as_str());
-            before.is_none_or(|known| !one.serves_like(known))
+            before.is_none_or(|known| one.revision != known.revision || !one.serves_like(known))
         })
     }
 }

@@ -40,6 +40,8 @@ struct State {
     distributions: BTreeMap<String, Distribution>,
     /// Distributions whose details cannot be read at the moment.
     failing: BTreeSet<String>,
+    /// Default root objects.
+    roots: BTreeMap<String, String>,
     /// What was read, in words.
     reads: Vec<String>,
     sent: Vec<(String, String)>,
@@ -58,6 +60,14 @@ impl Account {
     /// Puts a distribution in front of a bucket.
     pub fn serve(&self, id: &str, bucket: &str) {
         self.put(in_front_of(id, &format!("{bucket}.s3.amazonaws.com")));
+    }
+
+    /// Changes the default root object of a distribution.
+    pub fn set_root(&self, id: &str, root: &str) {
+        let mut state = self.state();
+        state.roots.insert(id.to_owned(), root.to_owned());
+        let distribution = state.distributions.get_mut(id).unwrap();
+        distribution.revision.push('+');
     }
 
     pub fn delete(&self, id: &str) {
@@ -103,7 +113,10 @@ impl Cdn for Account {
         if !state.distributions.contains_key(id) {
             return Err(CdnError::NoSuchDistribution("not there".to_owned()));
         }
-        Ok(DistributionDetails::default())
+        Ok(DistributionDetails {
+            default_root_object: state.roots.get(id).cloned(),
+            cache_tags: false,
+        })
     }
 
     async fn cache_policy(&self, id: &str) -> Result<CacheKey, CdnError> {

@@ -340,6 +340,10 @@ fn a_new_reading_keeps_what_is_known_and_asks_again_for_what_was_denied() {
         .map(|one| &one.id)
         .collect();
     assert_eq!(changed, ["E3"]);
+    listed[0].revision = "2".to_owned();
+    let newer = new.refreshed(listed.to_vec(), Timestamp::UNIX_EPOCH, 8);
+    let changed = newer.changed_since(new.snapshot());
+    assert_eq!(changed.map(|one| &one.id).collect::<Vec<_>>(), ["E1"]);
 }
 
 #[test]
