@@ -247,6 +247,8 @@ async fn a_request_whose_change_waits_is_not_completed(store: Store) {
     let changes = store.unseen().await;
     park(&store, &changes, &[details("E1")]).await;
     assert_eq!(state().await, RequestState::Accepted);
+    let oldest = Some(store.now());
+    assert_eq!(unmapped(&store).await, Unmapped { changes: 1, oldest });
     let skipped = Mapping {
         skipped: vec![skip(Some("E1"), "disabled")],
         ..Mapping::default()

@@ -83,6 +83,8 @@ pub(super) const OLDEST: &str = "SELECT min(accepted_at) FROM changes WHERE seq 
      ORDER BY seq LIMIT 1), \
     (SELECT seq FROM changes WHERE state = 0 AND state < 2 AND request IS NULL = 1 \
      ORDER BY seq LIMIT 1), \
+    (SELECT seq FROM changes WHERE state = 1 AND state < 2 AND request IS NULL = 0 \
+     ORDER BY seq LIMIT 1), \
     (SELECT seq FROM changes WHERE state = 1 AND state < 2 AND request IS NULL = 1 \
      ORDER BY seq LIMIT 1))";
 
