@@ -48,6 +48,22 @@ async fn changes_that_race_a_reading_reach_a_new_distribution() {
 }
 
 #[tokio::test]
+async fn a_reading_says_nothing_of_changes_that_come_while_it_runs() {
+    let running = Running::start(&["E1"]).await;
+    let gate = running.account.hold_lists();
+    running.refresh().await;
+    assert_eq!(running.account.reads("list"), 2);
+    // The list that is on its way does not have it.
+    running.account.serve("E2", "new");
+    running.events("new", &["a"]).await;
+    gate.close();
+    running.pass(10 * SECOND).await;
+    assert_eq!(running.items("E2").await, ["/a"]);
+    assert_eq!(running.account.reads("list"), 3);
+    running.end().await;
+}
+
+#[tokio::test]
 async fn a_clock_set_back_hides_no_change_from_a_new_distribution() {
     let running = Running::start(&["E1"]).await;
     running.clock.set_back(3 * HOUR);

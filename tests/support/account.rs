@@ -23,6 +23,7 @@ use purgefront::{
     },
     ports::{Cdn, Clock as _, Wakeup, Wakeups as _, intake::IntakeStore as _},
 };
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
@@ -45,6 +46,8 @@ struct State {
     /// What was read, in words.
     reads: Vec<String>,
     sent: Vec<(String, String)>,
+    /// Lists arrive once this is closed.
+    slow_list: Option<Arc<Semaphore>>,
 }
 
 impl Account {
@@ -82,6 +85,13 @@ impl Account {
         self.state().failing.clear();
     }
 
+    /// From now on, lists arrive only once the gate is closed, as they were before.
+    pub fn hold_lists(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.state().slow_list = Some(Arc::clone(&gate));
+        gate
+    }
+
     /// How often this was read: `list`, `details E1`, `policy p`.
     pub fn reads(&self, what: &str) -> usize {
         let state = self.state();
@@ -96,10 +106,18 @@ impl Account {
 #[async_trait]
 impl Cdn for Account {
     async fn list_distributions(&self, _: Option<&str>) -> Result<DistributionPage, CdnError> {
-        let mut state = self.state();
-        state.reads.push("list".to_owned());
+        let (distributions, gate) = {
+            let mut state = self.state();
+            state.reads.push("list".to_owned());
+            let distributions = state.distributions.values().cloned().collect();
+            (distributions, state.slow_list.clone())
+        };
+        if let Some(gate) = gate {
+            let closed = gate.acquire().await.is_err();
+            assert!(closed, "it has no permits");
+        }
         Ok(DistributionPage {
-            distributions: state.distributions.values().cloned().collect(),
+            distributions,
             next_marker: None,
         })
     }
