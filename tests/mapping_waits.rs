@@ -37,11 +37,14 @@ async fn changes_that_race_a_reading_reach_a_new_distribution() {
     running.account.serve("E2", "site");
     running.refresh().await;
     running.events("site", &["after"]).await;
+    // Whatever the clock says.
+    running.clock.set_back(HOUR);
+    running.events("site", &["later"]).await;
     gate.close();
     running.pass(5 * SECOND).await;
     for id in ["E1", "E2"] {
         let items = running.items(id).await;
-        assert_eq!(items, ["/after", "/before"], "{id}");
+        assert_eq!(items, ["/after", "/before", "/later"], "{id}");
     }
     assert_eq!(running.unmapped().await, 0);
     running.end().await;
