@@ -34,6 +34,7 @@ mod load;
 mod lost_writes;
 mod manual;
 mod mapping;
+mod mapping_waits;
 mod memory;
 mod model;
 mod openapi;

@@ -3,7 +3,15 @@
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use purgefront::ports::dispatch::Sweep;
+use purgefront::{
+    domain::{
+        catalogue::Revision,
+        change::{Change, MappedChange},
+        mapping::Mapping,
+        wait::Wait,
+    },
+    ports::dispatch::Sweep,
+};
 
 use crate::support::{number, sqlite::direct::DirectStore};
 
@@ -108,5 +116,47 @@ async fn a_large_backlog_of_old_rows_goes_in_short_steps() {
         steps.len()
     );
     assert!(steps.len() as u64 > old / 600, "{} steps", steps.len());
+    stored.store.close().await;
+}
+
+/// There is one row for each thing that changes wait for, as long as any does.
+#[tokio::test]
+async fn waits_that_are_over_leave_nothing_behind() {
+    let mut stored = DirectStore::open().await;
+    add_changes(&mut stored, 5).await;
+    stored
+        .run(
+            "UPDATE changes SET state = 0; UPDATE messages SET message_id = randomblob(16)"
+                .to_owned(),
+        )
+        .await;
+    let wait = |id: &str| Wait::Details(id.to_owned());
+    let mapped = |change: &Change, only: Option<&str>, waits: &[Wait]| MappedChange {
+        change: change.clone(),
+        only: only.map(str::to_owned),
+        mapping: Mapping {
+            waits: waits.to_vec(),
+            ..Mapping::default()
+        },
+    };
+    let changes = stored.leader.unseen_changes(10).await.unwrap();
+    assert_eq!(changes.len(), 10);
+    let both = [wait("E1"), wait("E2")];
+    for (only, waits, left) in [
+        (None, &both[..], (2, 20)),
+        (Some("E1"), &[][..], (1, 10)),
+        (None, &both[..1], (1, 10)),
+        (Some("E1"), &[][..], (0, 0)),
+    ] {
+        let all = changes.iter().map(|change| mapped(change, only, waits));
+        let recorded = stored.leader.record_mapping(Revision(1), all.collect());
+        recorded.await.unwrap();
+        let counted = (
+            stored.count("waits").await,
+            stored.count("change_waits").await,
+        );
+        assert_eq!(counted, left, "{only:?} {waits:?}");
+    }
+    assert_eq!(stored.count("changes WHERE state = 2").await, 10);
     stored.store.close().await;
 }

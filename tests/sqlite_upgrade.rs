@@ -10,10 +10,11 @@ use purgefront::{
     domain::{
         batch::{Backlog, DistributionBacklog, Group, Usage},
         cdn::CdnError,
-        change::Subject,
+        change::{Change, Remap, Subject},
         operations::{Backoff, DaySpending},
         path::Item,
         resolution::{Failure, NextStep, Resolution},
+        wait::{OpenWait, Wait},
     },
     ports::{
         catalogue::CatalogueStore as _,
@@ -51,7 +52,8 @@ const CONTENT: &str = "
         (1, 1, 'site', 'a', 'ObjectCreated:Put', 1800000001000000, 2),
         (2, 1, 'site', 'b*', 'ObjectCreated:Put', 1800000001000000, 2),
         (3, 1, 'site', 'sent', 'ObjectCreated:Put', 1800000001000000, 2),
-        (4, 1, 'site', 'unseen', 'ObjectCreated:Put', 1800000001000000, 0);
+        (4, 1, 'site', 'unseen', 'ObjectCreated:Put', 1800000001000000, 0),
+        (8, 1, 'site', 'parked', 'ObjectCreated:Put', 1799999989000000, 1);
     INSERT INTO changes (seq, request, distribution_id, path, accepted_at, state) VALUES
         (5, 1, 'E1', '/m', 1800000002000000, 2), (6, 1, 'E1', '/m/*', 1800000002000000, 2),
         (7, 1, 'E1', '#tag*', 1800000002000000, 2);
@@ -81,6 +83,9 @@ const CONTENT: &str = "
                               created_at) VALUES
         (4, 'record', 'no key', '{}', 1, NULL, NULL, NULL, 1800000005000000),
         (9, 'item', 'only /* would do', NULL, NULL, 3, 'E5', NULL, 1800000006000000);
+    -- E3 was late, with a part of its changes mapped again; and a dead letter was replayed.
+    INSERT INTO remaps (distribution_id, since, after, through) VALUES
+        ('E3', 1799999990000000, 1, 9223372036854775807), ('E2', 1800000001000000, 2, 3);
     INSERT INTO catalogue (only, read_since, cache_policies) VALUES (1, 1800000000000000, '{}');
 ";
 
@@ -125,6 +130,7 @@ async fn a_store_of_the_first_release_is_opened() {
         backlogs_came_over(&*leader).await;
         the_batch_came_over(&*leader).await;
         the_catalogue_came_over(&store).await;
+        mapping_came_over(&store, &*leader).await;
         the_dead_letters_came_over(&store).await;
         store.close().await;
     }
@@ -215,8 +221,39 @@ async fn backlogs_came_over(leader: &dyn DispatchStore) {
     let items: Vec<_> = waiting.iter().map(|one| one.item.as_str()).collect();
     assert_eq!(items, ["/m", "/m/*", "#tag*", "/a", "/b*", "/*"]);
     let unseen = leader.unseen_changes(10).await.unwrap();
-    assert_eq!(unseen.len(), 1);
-    assert!(matches!(&unseen[0].subject, Subject::Object { key, .. } if key == "unseen"));
+    assert_eq!(keys(&unseen), ["unseen", "parked"]);
+}
+
+fn keys(changes: &[Change]) -> Vec<&str> {
+    let objects = changes.iter().filter_map(|one| match &one.subject {
+        Subject::Object { key, .. } => Some(key.as_str()),
+        Subject::Item { .. } => None,
+    });
+    objects.collect()
+}
+
+async fn mapping_came_over(store: &SqliteStore, leader: &dyn DispatchStore) {
+    let again = Wait::Again("E2".to_owned());
+    let open = OpenWait {
+        wait: again.clone(),
+        first: 3,
+    };
+    assert_eq!(leader.open_waits().await.unwrap(), [open]);
+    let waiting = leader.waiting_changes(&again, i64::MAX, 10).await.unwrap();
+    assert_eq!(keys(&waiting), ["sent"]);
+    let kept = store.kept_catalogue(None).await.unwrap().unwrap();
+    let remap = Remap {
+        distributions: vec!["E3".to_owned()],
+        after: 1,
+        revision: kept.revision,
+    };
+    assert_eq!(leader.next_remap().await.unwrap().unwrap(), remap);
+    let changes = leader.changes_to_remap(&remap, 10).await.unwrap();
+    assert_eq!(keys(&changes), ["b*", "sent"]);
+    assert_eq!(leader.unmapped().await.unwrap().changes, 3);
+    assert_eq!(leader.journal_end().await.unwrap(), 8);
+    // The last change that is surely older than the reading.
+    assert_eq!(kept.snapshot.journal_end, 8);
 }
 
 async fn the_batch_came_over(leader: &dyn DispatchStore) {

@@ -17,7 +17,6 @@ use crate::{
     dispatch::ReadScope,
     domain::{
         catalogue::{Catalogue, Distribution, Snapshot},
-        mapping::Missing,
         path::Item,
         preview::{self, Preview},
     },
@@ -161,12 +160,11 @@ fn preview_keys(
 ) -> anyhow::Result<Preview> {
     match preview::of_keys(catalogue, &config.mapping.policy, bucket, keys) {
         Ok(preview) => Ok(preview),
-        Err(Missing::Bucket) => Ok(Preview::default()),
-        Err(Missing::Knowledge(wanted)) => bail!(
+        Err(missing) => bail!(
             "the catalogue lacks the details of {:?} and the cache policies {:?}: write it again \
               with `purgefront catalogue`",
-            wanted.details,
-            wanted.policies
+            missing.details,
+            missing.policies
         ),
     }
 }

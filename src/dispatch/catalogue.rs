@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Context, Settings,
@@ -20,7 +20,7 @@ use crate::{
     domain::{
         catalogue::{CachePolicy, Catalogue, Details, Snapshot},
         cdn::CdnError,
-        change::LateDistribution,
+        due::due_at,
         limits::backoff,
         mapping::{self, MappingPolicy},
         origin::OriginOverride,
@@ -60,6 +60,14 @@ struct Retry {
     failures: u32,
 }
 
+impl Retry {
+    /// When it is due, having been put off by `longest` at most.
+    fn due_at(self, longest: Duration, now: Timestamp) -> Timestamp {
+        let longest = SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX);
+        due_at(self.at, longest, now)
+    }
+}
+
 impl CatalogueRefresher {
     pub(super) fn new(
         context: &Context,
@@ -95,8 +103,8 @@ impl CatalogueRefresher {
     /// Schedules new questions for now. What has just failed keeps its retry time.
     fn take_questions(&mut self) {
         let asked = self.questions.take();
-        if asked.refresh && self.list.failures == 0 {
-            self.list.at = self.clock.now();
+        if asked.refresh {
+            self.refresh_now();
         }
         for question in asked.questions {
             // The mapper may have asked with an older catalogue.
@@ -118,38 +126,59 @@ impl CatalogueRefresher {
         self.open.entry(question).or_insert(retry);
     }
 
-    fn next_at(&self) -> Timestamp {
-        let open = self.open.values().map(|retry| retry.at);
-        open.fold(self.list.at, Timestamp::min)
+    fn refresh_now(&mut self) {
+        if self.list.failures == 0 {
+            self.list.at = self.clock.now();
+        }
     }
 
+    /// When the next call is due. All times are limited, because the clock may have been set back.
+    fn next_at(&self) -> Timestamp {
+        let now = self.clock.now();
+        let list = self.list.due_at(self.refresh, now);
+        let open = self.open.values();
+        open.map(|retry| retry.due_at(self.longest_pause(), now))
+            .fold(list, Timestamp::min)
+    }
+
+    /// Reads the list if it is due, and then answers the question that is due longest, but no more, so
+    /// that a reading never waits for many answers.
     async fn answer_due(&mut self) -> Result<(), StoreError> {
-        if self.list.at <= self.clock.now() {
+        if self.list.due_at(self.refresh, self.clock.now()) <= self.clock.now() {
             self.read_list().await?;
         }
-        let now = self.clock.now();
-        let due = self.open.iter().filter(|(_, retry)| retry.at <= now);
-        let due: Vec<_> = due
-            .map(|(question, retry)| (question.clone(), *retry))
-            .collect();
-        for (question, retry) in due {
-            let answer = match &question {
-                Question::Details(id) => self.read_details(id).await,
-                Question::Policy(id) => self.read_policy(id).await,
-            };
-            match answer {
-                Ok(updated) => {
-                    // The question stays open until its answer is in the store.
-                    if let Some(updated) = updated {
-                        self.keep(updated).await?;
-                    }
-                    self.open.remove(&question);
+        let (now, longest) = (self.clock.now(), self.longest_pause());
+        let open = self.open.iter().map(|(question, retry)| {
+            let at = retry.due_at(longest, now);
+            (at, question.clone(), *retry)
+        });
+        match open.min_by_key(|(at, ..)| *at) {
+            Some((at, question, retry)) if at <= now => self.answer(question, retry).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn answer(&mut self, question: Question, retry: Retry) -> Result<(), StoreError> {
+        let answer = match &question {
+            Question::Details(id) => self.read_details(id).await,
+            Question::Policy(id) => self.read_policy(id).await,
+        };
+        match answer {
+            Ok(updated) => {
+                // The question stays open until its answer is in the store.
+                if let Some(updated) = updated {
+                    self.keep(updated).await?;
                 }
-                Err(error) => {
-                    let retry = self.later(retry);
-                    tracing::warn!(?question, %error, again_at = %retry.at,
-                        "CloudFront did not answer a question; the changes that need the answer wait");
-                    self.open.insert(question, retry);
+                self.open.remove(&question);
+            }
+            Err(error) => {
+                let retry = self.later(retry);
+                tracing::warn!(?question, %error, again_at = %retry.at,
+                    "CloudFront did not answer a question; the changes that need the answer wait");
+                self.open.insert(question, retry);
+                if matches!(error, CdnError::NoSuchDistribution(_)) {
+                    // Its changes wait until the list shows that it is gone.
+                    self.refresh_now();
                 }
             }
         }
@@ -157,6 +186,8 @@ impl CatalogueRefresher {
     }
 
     async fn read_list(&mut self) -> Result<(), StoreError> {
+        // Before the list, so that it has everything that was there when these changes were accepted.
+        let journal_end = self.store.journal_end().await?;
         let listing = match self.reader.list().await {
             Ok(listing) => listing,
             Err(error) => {
@@ -167,7 +198,7 @@ impl CatalogueRefresher {
         let count = listing.distributions.len();
         let none = || Catalogue::new(Snapshot::default(), Arc::clone(&self.origins));
         let known = self.kept.clone().unwrap_or_else(none);
-        let catalogue = known.refreshed(listing.distributions, listing.began);
+        let catalogue = known.refreshed(listing.distributions, listing.began, journal_end);
         self.details_denied.clear();
         self.policies_denied.clear();
         // Policies change without notice, so they are read again. Mapping uses the known ones
@@ -198,10 +229,14 @@ impl CatalogueRefresher {
 
     fn later(&mut self, failed: Retry) -> Retry {
         let failures = failed.failures + 1;
-        let longest = LONGEST_PAUSE.min(self.refresh);
-        let pause = backoff(failures, FIRST_PAUSE, longest, self.random.f64());
+        let random = self.random.f64();
+        let pause = backoff(failures, FIRST_PAUSE, self.longest_pause(), random);
         let at = self.clock.now() + pause;
         Retry { at, failures }
+    }
+
+    fn longest_pause(&self) -> Duration {
+        LONGEST_PAUSE.min(self.refresh)
     }
 
     /// The catalogue with a distribution's details; `None` if nothing needs them any more.
@@ -220,27 +255,25 @@ impl CatalogueRefresher {
         Ok(Some(updated))
     }
 
-    /// The catalogue with a cache policy.
+    /// The catalogue with a cache policy; `None` if it has that already.
     async fn read_policy(&mut self, id: &str) -> Result<Option<Catalogue>, CdnError> {
         let policy = self.reader.policy(id).await?;
         if policy == CachePolicy::Denied {
             self.policies_denied.insert(id.to_owned());
         }
         let kept = self.kept.as_ref();
+        let kept = kept.filter(|kept| kept.snapshot().cache_policies.get(id) != Some(&policy));
         Ok(kept.map(|kept| kept.with_policy(id, &policy)))
     }
 
     /// Saves a catalogue in the store, and notes the distributions that are new or have changed
-    /// since the previous one. Changes that were accepted since the previous reading are mapped to
-    /// those distributions again.
+    /// since the previous one. Changes that were accepted since the previous reading, and mapped
+    /// without this catalogue, are mapped to those distributions again.
     async fn keep(&mut self, catalogue: Catalogue) -> Result<(), StoreError> {
         let late: Vec<_> = match &self.kept {
             Some(kept) => catalogue
                 .changed_since(kept.snapshot())
-                .map(|one| LateDistribution {
-                    distribution_id: one.id.clone(),
-                    since: kept.snapshot().read_since,
-                })
+                .map(|one| one.id.clone())
                 .collect(),
             None => Vec::new(),
         };
@@ -249,9 +282,8 @@ impl CatalogueRefresher {
             .await?;
         self.wakeups.wake(Wakeup::CatalogueKept);
         if !late.is_empty() {
-            let ids: Vec<_> = late.iter().map(|one| &one.distribution_id).collect();
             tracing::info!(
-                distributions = ?ids,
+                distributions = ?late,
                 "distributions are new or have changed: changes accepted since the last reading are \
                  mapped to them again"
             );

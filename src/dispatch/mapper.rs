@@ -1,7 +1,7 @@
-//! Maps accepted changes with the catalogue, or parks them until the catalogue knows enough.
+//! Maps accepted changes with the catalogue. Where the catalogue knows too little, changes wait.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -11,13 +11,13 @@ use jiff::Timestamp;
 
 use super::{
     Context, Settings, questions::Questions, queues::Queues, runner::Worker,
-    status_board::StatusBoard,
+    status_board::StatusBoard, unknown_buckets::UnknownBuckets,
 };
 use crate::{
     domain::{
-        catalogue::Catalogue,
-        change::{Change, MappedChange, MappingOutcome, RemappedChange, Subject},
-        mapping::{self, Mapping, MappingPolicy, Missing, NO_DISTRIBUTION},
+        change::{Change, MappedChange, Remap, Subject},
+        mapping::{self, Mapping, MappingPolicy, NO_DISTRIBUTION},
+        wait::{OpenWait, Wait},
     },
     ports::{
         Clock, StoreError, Wakeup, Wakeups,
@@ -26,17 +26,15 @@ use crate::{
     },
 };
 
-/// The most changes that are mapped in one transaction.
+/// The most changes that are mapped in one step, which is one transaction,
 const CHUNK: usize = 1_000;
-/// How long a bucket without a distribution is taken as such before the catalogue is read again for
-/// it. The time doubles from the first to the longest.
-const FIRST_UNKNOWN: Duration = Duration::from_mins(5);
-const LONGEST_UNKNOWN: Duration = Duration::from_hours(1);
-/// The most such buckets that are remembered.
-const MAX_UNKNOWN: usize = 10_000;
+/// and after how many rows a step ends: a change may need hundreds, one or more for each distribution.
+const ROWS: usize = 5_000;
 /// The shortest interval between two counts of unmapped changes: a count reads all of them.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
+/// Only the mapper maps changes, one step after another, so once it has a catalogue, nothing is mapped
+/// with an older one any more.
 pub(super) struct Mapper {
     store: Arc<dyn MappingStore>,
     catalogue: CatalogueHandle,
@@ -46,15 +44,12 @@ pub(super) struct Mapper {
     questions: Arc<Questions>,
     board: StatusBoard,
     policy: Arc<MappingPolicy>,
-    unknown: HashMap<String, UnknownBucket>,
+    /// The catalogue in use; `None` until the account has been read once.
+    current: Option<PublishedCatalogue>,
+    /// Waits that are over with this catalogue, and whose changes have not been mapped yet.
+    over: VecDeque<Wait>,
+    unknown: UnknownBuckets,
     counted_at: Option<Timestamp>,
-}
-
-/// A bucket that no distribution serves, according to the catalogue.
-#[derive(Debug, Clone, Copy)]
-struct UnknownBucket {
-    until: Timestamp,
-    times: u32,
 }
 
 impl Mapper {
@@ -67,7 +62,7 @@ impl Mapper {
         board: StatusBoard,
     ) -> Self {
         let mut catalogue = context.catalogue.clone();
-        // Changes that were parked before a restart are tried again, too.
+        // What changes waited for before a restart is asked again.
         catalogue.forget();
         Self {
             store,
@@ -78,127 +73,213 @@ impl Mapper {
             questions,
             board,
             policy: Arc::clone(&settings.mapping),
-            unknown: HashMap::new(),
+            current: None,
+            over: VecDeque::new(),
+            unknown: UnknownBuckets::default(),
             counted_at: None,
         }
     }
 
-    /// Maps everything that can be mapped now. Parked changes are tried again only when the
-    /// catalogue has changed.
+    /// Maps everything that can be mapped now. New changes, of which manual ones come first, are mapped
+    /// before each step of older work, so that they never wait for more than that step.
     async fn map_all(&mut self) -> Result<(), StoreError> {
-        if let Some(catalogue) = self.catalogue.take_changed() {
-            let mut after = i64::MIN;
-            loop {
-                let parked = self.store.parked_changes(after, CHUNK).await?;
-                let Some(last) = parked.last() else {
-                    break;
-                };
-                after = last.seq;
-                self.map(&catalogue, parked, true).await?;
-            }
-        }
-        self.map_again().await?;
+        let mut looks = true;
         loop {
-            let Some(catalogue) = self.catalogue.get() else {
+            let changed = self.catalogue.take_changed();
+            let has_changed = changed.is_some();
+            if has_changed {
+                self.current = changed;
+            }
+            let Some(current) = self.current.clone() else {
                 return Ok(());
             };
-            let unseen = self.store.unseen_changes(CHUNK).await?;
-            if unseen.is_empty() {
+            if looks || has_changed {
+                self.look_at_waits(&current, has_changed).await?;
+                looks = false;
+            }
+            let mut has_more = self.map_unseen(&current).await?;
+            has_more |= self.map_waiting(&current).await?;
+            has_more |= self.map_unseen(&current).await?;
+            has_more |= self.map_again(&current).await?;
+            if !has_more {
                 return Ok(());
             }
-            self.map(&catalogue, unseen, false).await?;
+            self.count_unmapped().await?;
         }
     }
 
-    /// Maps changes again that were mapped with an outdated catalogue. Stops where the catalogue
-    /// lacks something.
-    async fn map_again(&mut self) -> Result<(), StoreError> {
-        while let Some(remap) = self.store.next_remap().await? {
-            // Otherwise the follower is about to publish the catalogue that the remap is about.
-            let published = self.catalogue.published();
-            let newest = published.filter(|published| published.revision >= remap.revision);
-            let Some(PublishedCatalogue { catalogue, .. }) = newest else {
-                return Ok(());
-            };
-            let mut mapped = Vec::new();
-            for change in self.store.changes_to_remap(&remap, CHUNK).await? {
-                let Subject::Object { bucket, key } = &change.subject else {
-                    continue;
-                };
-                let mapping = match mapping::map_object(&catalogue, &self.policy, bucket, key) {
-                    Ok(mapping) => mapping,
-                    Err(Missing::Bucket) => Mapping::default(),
-                    Err(Missing::Knowledge(missing)) => {
-                        self.questions.ask(missing);
-                        return Ok(());
-                    }
-                };
-                mapped.push(RemappedChange { change, mapping });
-            }
-            self.store.record_remap(&remap, mapped).await?;
-            self.queues.mark(&remap.distribution_id);
-            self.wakeups.wake(Wakeup::ItemsWaiting);
-        }
-        Ok(())
-    }
-
-    async fn map(
+    /// Finds the waits that are over. Asks for the others if the catalogue has changed: it may have
+    /// forgotten what was denied, and after a restart nobody has asked yet.
+    async fn look_at_waits(
         &mut self,
-        catalogue: &Catalogue,
-        changes: Vec<Change>,
-        were_parked: bool,
+        current: &PublishedCatalogue,
+        asks: bool,
     ) -> Result<(), StoreError> {
-        let mut mapped = Vec::with_capacity(changes.len());
-        let mut reached = BTreeSet::new();
-        for change in changes {
-            let outcome = self.map_one(catalogue, &change);
-            match &outcome {
-                MappingOutcome::Parked if were_parked => continue,
-                MappingOutcome::Parked => {}
-                MappingOutcome::Mapped(mapping) => {
-                    log(&change, mapping);
-                    let ids = mapping.targets.iter().map(|target| &target.distribution_id);
-                    for id in ids {
-                        if !reached.contains(id) {
-                            reached.insert(id.clone());
-                        }
-                    }
-                }
+        self.over.clear();
+        for OpenWait { wait, first } in self.store.open_waits().await? {
+            if self.over_through(current, &wait) >= Some(first) {
+                self.over.push_back(wait);
+            } else if asks && wait.distribution_id().is_some() {
+                self.questions.ask(&wait);
             }
-            mapped.push(MappedChange { change, outcome });
         }
-        if !mapped.is_empty() {
-            self.store.record_mapping(mapped).await?;
-        }
-        for id in &reached {
-            self.queues.mark(id);
-        }
-        self.wakeups.wake(Wakeup::ItemsWaiting);
         Ok(())
     }
 
-    fn map_one(&mut self, catalogue: &Catalogue, change: &Change) -> MappingOutcome {
-        match &change.subject {
+    /// The last change for which a wait is over; `None` if it is not over for any.
+    fn over_through(&self, current: &PublishedCatalogue, wait: &Wait) -> Option<i64> {
+        let catalogue = &current.catalogue;
+        if wait.is_over(catalogue, &self.policy) {
+            return Some(i64::MAX);
+        }
+        match wait {
+            Wait::Bucket(bucket) if self.unknown.has(bucket, self.clock.now()) => Some(i64::MAX),
+            Wait::Bucket(_) => Some(catalogue.snapshot().journal_end),
+            _ => None,
+        }
+    }
+
+    /// Maps some changes that nobody has looked at, and returns whether there were any.
+    async fn map_unseen(&mut self, current: &PublishedCatalogue) -> Result<bool, StoreError> {
+        let unseen = self.store.unseen_changes(CHUNK).await?;
+        if unseen.is_empty() {
+            return Ok(false);
+        }
+        let mut step = Step::default();
+        for change in unseen {
+            if step.is_full() {
+                break;
+            }
+            step.add([self.map(current, change)]);
+        }
+        self.record(current, step).await?;
+        Ok(true)
+    }
+
+    /// Maps some changes whose wait is over, and returns whether there may be more.
+    async fn map_waiting(&mut self, current: &PublishedCatalogue) -> Result<bool, StoreError> {
+        let Some(wait) = self.over.front().cloned() else {
+            return Ok(false);
+        };
+        let through = self.over_through(current, &wait).unwrap_or(i64::MIN);
+        let changes = self.store.waiting_changes(&wait, through, CHUNK).await?;
+        let mut has_more = changes.len() == CHUNK;
+        let mut waits_on = false;
+        let mut step = Step::default();
+        for change in changes {
+            if step.is_full() {
+                has_more = true;
+                break;
+            }
+            let mapped = match wait.distribution_id() {
+                Some(id) => self.map_at(current, change, id),
+                None => self.map(current, change),
+            };
+            waits_on |= mapped.mapping.waits.contains(&wait);
+            step.add([mapped]);
+        }
+        // Who waits for the same again is not looked at until the catalogue changes.
+        if !has_more || waits_on {
+            self.over.pop_front();
+        }
+        self.record(current, step).await?;
+        Ok(true)
+    }
+
+    /// Maps some changes again that were mapped with an outdated catalogue, and returns whether there
+    /// may be more.
+    async fn map_again(&mut self, current: &PublishedCatalogue) -> Result<bool, StoreError> {
+        let Some(remap) = self.store.next_remap().await? else {
+            return Ok(false);
+        };
+        if current.revision < remap.revision {
+            // The follower is about to publish the catalogue that the note is about.
+            return Ok(false);
+        }
+        let changes = self.store.changes_to_remap(&remap, CHUNK).await?;
+        let mut has_more = changes.len() == CHUNK;
+        let mut last = None;
+        let mut step = Step::default();
+        for change in changes {
+            if step.is_full() {
+                has_more = true;
+                break;
+            }
+            last = Some(change.seq);
+            step.add(self.map_late(current, &remap, &change));
+        }
+        let through = last.filter(|_| has_more);
+        let reached = step.reached();
+        let recorded = self.store.record_remap(&remap, through, step.mapped);
+        recorded.await?;
+        self.announce(&reached);
+        Ok(true)
+    }
+
+    /// Maps a change to those distributions of a note that serve it.
+    fn map_late(
+        &self,
+        current: &PublishedCatalogue,
+        remap: &Remap,
+        change: &Change,
+    ) -> Vec<MappedChange> {
+        let Subject::Object { bucket, .. } = &change.subject else {
+            return Vec::new();
+        };
+        let serving = current.catalogue.serving(bucket).iter();
+        serving
+            .map(|one| &one.distribution.id)
+            .filter(|id| remap.distributions.contains(id))
+            .map(|id| self.map_at(current, change.clone(), id))
+            .collect()
+    }
+
+    /// Maps a change to all distributions.
+    fn map(&mut self, current: &PublishedCatalogue, change: Change) -> MappedChange {
+        let catalogue = &current.catalogue;
+        let mapping = match &change.subject {
             Subject::Item {
                 distribution_id,
                 item,
-            } => MappingOutcome::Mapped(match catalogue.get(distribution_id) {
+            } => match catalogue.get(distribution_id) {
                 Some(distribution) => mapping::map_item(distribution, item.clone()),
                 None => Mapping::left_alone(format!("distribution {distribution_id} is gone")),
-            }),
+            },
             Subject::Object { bucket, key } => {
                 match mapping::map_object(catalogue, &self.policy, bucket, key) {
-                    Ok(mapping) => {
-                        self.unknown.remove(bucket);
-                        MappingOutcome::Mapped(mapping)
+                    Some(mapping) => {
+                        self.unknown.forget(bucket);
+                        mapping
                     }
-                    Err(Missing::Knowledge(missing)) => {
-                        self.questions.ask(missing);
-                        MappingOutcome::Parked
-                    }
-                    Err(Missing::Bucket) => self.map_unknown_bucket(catalogue, change, bucket),
+                    None => self.map_unknown_bucket(current, &change, bucket),
                 }
             }
+        };
+        self.mapped(change, None, mapping)
+    }
+
+    /// Maps a change to one distribution.
+    fn map_at(&self, current: &PublishedCatalogue, change: Change, id: &str) -> MappedChange {
+        let mapping = match &change.subject {
+            Subject::Object { bucket, key } => {
+                mapping::map_object_at(&current.catalogue, &self.policy, id, bucket, key)
+            }
+            Subject::Item { .. } => None,
+        };
+        let mapping = mapping.unwrap_or_else(|| Mapping::gone(id));
+        self.mapped(change, Some(id), mapping)
+    }
+
+    /// Asks for what is missing.
+    fn mapped(&self, change: Change, only: Option<&str>, mapping: Mapping) -> MappedChange {
+        log(&change, &mapping);
+        for wait in &mapping.waits {
+            self.questions.ask(wait);
+        }
+        MappedChange {
+            change,
+            only: only.map(str::to_owned),
+            mapping,
         }
     }
 
@@ -206,30 +287,40 @@ impl Mapper {
     /// read after the change was accepted, or recently for another change.
     fn map_unknown_bucket(
         &mut self,
-        catalogue: &Catalogue,
+        current: &PublishedCatalogue,
         change: &Change,
         bucket: &str,
-    ) -> MappingOutcome {
+    ) -> Mapping {
         let now = self.clock.now();
-        let known = self.unknown.get(bucket).copied();
-        if known.is_some_and(|unknown| now < unknown.until) {
-            return MappingOutcome::Mapped(Mapping::left_alone(NO_DISTRIBUTION));
+        if !self.unknown.has(bucket, now) {
+            if current.catalogue.snapshot().journal_end < change.seq {
+                return Mapping {
+                    waits: vec![Wait::Bucket(bucket.to_owned())],
+                    ..Mapping::default()
+                };
+            }
+            self.unknown.remember(bucket, now);
         }
-        if catalogue.snapshot().read_since <= change.accepted_at {
-            self.questions.refresh();
-            return MappingOutcome::Parked;
+        Mapping::left_alone(NO_DISTRIBUTION)
+    }
+
+    async fn record(&self, current: &PublishedCatalogue, step: Step) -> Result<(), StoreError> {
+        if step.mapped.is_empty() {
+            return Ok(());
         }
-        if self.unknown.len() >= MAX_UNKNOWN {
-            self.unknown.retain(|_, unknown| now < unknown.until);
+        let reached = step.reached();
+        let recorded = self.store.record_mapping(current.revision, step.mapped);
+        recorded.await?;
+        self.announce(&reached);
+        Ok(())
+    }
+
+    /// Tells the others that items wait at these distributions.
+    fn announce(&self, reached: &BTreeSet<String>) {
+        for id in reached {
+            self.queues.mark(id);
         }
-        let times = known.map_or(0, |unknown| unknown.times + 1);
-        let unknown_for = FIRST_UNKNOWN.saturating_mul(2_u32.saturating_pow(times));
-        let until = now + unknown_for.min(LONGEST_UNKNOWN);
-        if self.unknown.len() < MAX_UNKNOWN {
-            self.unknown
-                .insert(bucket.to_owned(), UnknownBucket { until, times });
-        }
-        MappingOutcome::Mapped(Mapping::left_alone(NO_DISTRIBUTION))
+        self.wakeups.wake(Wakeup::ItemsWaiting);
     }
 
     /// Counts the unmapped changes, for the status. If they were counted just now, returns when they
@@ -244,6 +335,44 @@ impl Mapper {
         let unmapped = self.store.unmapped().await?;
         self.board.update(|status| status.unmapped = unmapped);
         Ok(None)
+    }
+}
+
+/// What is recorded in one transaction.
+#[derive(Default)]
+struct Step {
+    mapped: Vec<MappedChange>,
+    /// About how many rows it makes.
+    rows: usize,
+}
+
+impl Step {
+    fn add(&mut self, mapped: impl IntoIterator<Item = MappedChange>) {
+        for one in mapped {
+            let Mapping {
+                targets,
+                skipped,
+                dead,
+                waits,
+            } = &one.mapping;
+            self.rows += targets.len() + skipped.len() + dead.len() + waits.len();
+            self.mapped.push(one);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows >= ROWS
+    }
+
+    /// The distributions that get items.
+    fn reached(&self) -> BTreeSet<String> {
+        let mut reached = BTreeSet::new();
+        for target in self.mapped.iter().flat_map(|one| &one.mapping.targets) {
+            if !reached.contains(&target.distribution_id) {
+                reached.insert(target.distribution_id.clone());
+            }
+        }
+        reached
     }
 }
 
@@ -269,8 +398,7 @@ impl Worker for Mapper {
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let mapped = self.map_all().await;
         if mapped.is_err() {
-            // The last write may or may not be committed, and some parked changes may not have been
-            // tried.
+            // The last write may or may not be committed, and some waits may not have been looked at.
             self.catalogue.forget();
             self.queues.mark_all();
         }

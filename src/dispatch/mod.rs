@@ -22,6 +22,7 @@ mod runner;
 mod status_board;
 mod submitter;
 mod tracker;
+mod unknown_buckets;
 
 use std::{sync::Arc, time::Duration};
 

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::domain::mapping::MissingKnowledge;
+use crate::domain::wait::Wait;
 
 /// Information that is read from CloudFront only when a change needs it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,8 +19,8 @@ pub(super) enum Question {
     Policy(String),
 }
 
-/// The questions since the last [`Questions::take`]. They are lost in a restart: the changes that
-/// need the answers are still parked, and ask again.
+/// The questions since the last [`Questions::take`]. They are lost in a restart: what changes wait for
+/// is in the store, and is asked again.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     asked: Mutex<Asked>,
@@ -40,10 +40,15 @@ impl Questions {
         self.notify.notify_one();
     }
 
-    pub(super) fn ask(&self, missing: MissingKnowledge) {
-        let details = missing.details.into_iter().map(Question::Details);
-        let policies = missing.policies.into_iter().map(Question::Policy);
-        self.lock().questions.extend(details.chain(policies));
+    /// Asks for what a change waits for.
+    pub(super) fn ask(&self, wait: &Wait) {
+        let question = match wait {
+            Wait::Bucket(_) => return self.refresh(),
+            Wait::Details(id) => Question::Details(id.clone()),
+            Wait::Policy { policy_id, .. } => Question::Policy(policy_id.clone()),
+            Wait::Again(_) => return,
+        };
+        self.lock().questions.insert(question);
         self.notify.notify_one();
     }
 

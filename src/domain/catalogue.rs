@@ -132,6 +132,11 @@ pub struct Snapshot {
     /// When the refresh began. The snapshot reflects every change to distributions before then.
     #[serde(default)]
     pub read_since: Timestamp,
+    /// The number of the journal's last change when the refresh began: the snapshot reflects every
+    /// change to distributions before the changes after that one were accepted. Unlike times, numbers
+    /// only grow.
+    #[serde(skip)]
+    pub journal_end: i64,
     pub distributions: Vec<Arc<Distribution>>,
     /// Custom cache policies, by id.
     #[serde(default)]
@@ -289,7 +294,12 @@ impl Catalogue {
     /// policies that are still in use. Forgets what was denied, so that it is requested again:
     /// permissions may have been granted since.
     #[must_use]
-    pub fn refreshed(&self, mut listed: Vec<Distribution>, read_since: Timestamp) -> Self {
+    pub fn refreshed(
+        &self,
+        mut listed: Vec<Distribution>,
+        read_since: Timestamp,
+        journal_end: i64,
+    ) -> Self {
         for distribution in &mut listed {
             if let Some(known) = self.by_id.get(&distribution.id)
                 && known.details != Details::Denied
@@ -308,6 +318,7 @@ impl Catalogue {
         let policies = self.snapshot.cache_policies.iter();
         let snapshot = Snapshot {
             read_since,
+            journal_end,
             distributions: listed.into_iter().map(Arc::new).collect(),
             cache_policies: policies
                 .filter(|(id, policy)| **policy != CachePolicy::Denied && used.contains(*id))
@@ -377,7 +388,8 @@ impl Catalogue {
         }
     }
 
-    /// The distributions that are new, or serve viewers differently than in `before`.
+    /// The distributions that are new, or may serve viewers differently than in `before`: also those
+    /// of another revision, which can have another default root object.
     pub fn changed_since<'a>(
         &'a self,
         before: &'a Snapshot,
@@ -390,7 +402,7 @@ impl Catalogue {
         let all = self.snapshot.distributions.iter().map(Arc::as_ref);
         all.filter(move |one| {
             let before = known.get(one.id.as_str());
-            before.is_none_or(|known| !one.serves_like(known))
+            before.is_none_or(|known| one.revision != known.revision || !one.serves_like(known))
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
@@ -121,61 +121,26 @@ impl Subject {
 
 /// The result of mapping a change.
 #[derive(Debug, PartialEq, Eq)]
-pub enum MappingOutcome {
-    Mapped(Mapping),
-    /// The catalogue does not know enough yet; the change waits in the journal.
-    Parked,
-}
-
-#[derive(Debug, PartialEq, Eq)]
 pub struct MappedChange {
     pub change: Change,
-    pub outcome: MappingOutcome,
-}
-
-/// A distribution that was missing or outdated in the previous catalogue. Changes that were accepted
-/// since then have to be mapped to it again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LateDistribution {
-    pub distribution_id: String,
-    /// Only changes accepted at this time or later.
-    pub since: Timestamp,
-}
-
-/// Changes enter the journal nearly in the order of `accepted_at`; none is this much out of order.
-const MOST_DISORDER: SignedDuration = SignedDuration::from_secs(10);
-
-impl LateDistribution {
-    /// A backwards search of the journal for the affected changes can stop at the first change that is
-    /// older than this.
-    pub fn search_from(&self) -> Timestamp {
-        let from = self.since.checked_sub(MOST_DISORDER);
-        from.unwrap_or(Timestamp::MIN)
-    }
-}
-
-/// A note of changes to map again to a late distribution.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remap {
-    pub distribution_id: String,
-    /// Only changes accepted at this time or later.
-    pub since: Timestamp,
-    /// Only changes after this number,
-    pub after: i64,
-    /// up to and including this one.
-    pub through: i64,
-    /// The saved catalogue. Mapping again with an older one could miss what is new about the
-    /// distribution.
-    pub revision: Revision,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub struct RemappedChange {
-    pub change: Change,
+    /// The only distribution that it was mapped to; `None` if it was mapped to all.
+    pub only: Option<String>,
     pub mapping: Mapping,
 }
 
-/// The changes that have not been mapped.
+/// A note of changes that have to be mapped again: a reading of the account showed distributions that
+/// were missing or different in the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remap {
+    pub distributions: Vec<String>,
+    /// Only changes after this number: the others were accepted before the earlier reading.
+    pub after: i64,
+    /// Only changes that were mapped with a catalogue before this one, the first that has the
+    /// distributions as they are.
+    pub revision: Revision,
+}
+
+/// The changes that have not been mapped, or not to all their distributions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unmapped {
     pub changes: u64,

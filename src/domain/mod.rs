@@ -3,12 +3,13 @@
 //! A verified [`sns_message`] contains an [`s3_event`], whose records become [`change`]s. The
 //! [`catalogue`] finds the distributions that serve a bucket by their [`origin`]s. [`mapping`]
 //! turns a key into items, using the cache [`behaviour`] of each path and the configured
-//! [`rules`] (whose patterns are [`glob`]s); [`path`] spells the items. [`consolidate`] selects
-//! the items of one call, which are frozen into a [`batch`]. [`limits`] decides when it may be
-//! sent, and [`resolution`] what follows from CloudFront's answer ([`cdn`]). [`tracking`] selects the
-//! invalidations that are polled until they complete, at the times that are [`due`], and
-//! [`subscription`] describes those of a [`topic`]. [`operations`] is what holds back sending, and
-//! [`status`] the state of the work. [`history`] shows what happened, [`preview`] what would happen.
+//! [`rules`] (whose patterns are [`glob`]s); [`path`] spells the items. Where the catalogue knows too
+//! little, the change has to [`wait`]. [`consolidate`] selects the items of one call, which are frozen
+//! into a [`batch`]. [`limits`] decides when it may be sent, and [`resolution`] what follows from
+//! CloudFront's answer ([`cdn`]). [`tracking`] selects the invalidations that are polled until they
+//! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
+//! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
+//! what happened, [`preview`] what would happen.
 
 pub mod batch;
 pub mod behaviour;
@@ -33,3 +34,4 @@ pub mod status;
 pub mod subscription;
 pub mod topic;
 pub mod tracking;
+pub mod wait;

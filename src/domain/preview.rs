@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::{
     catalogue::{Catalogue, Distribution},
     consolidate::{Allowance, Caps, Headroom, Open, Waiting, plan},
-    mapping::{self, Mapping, MappingPolicy, Missing},
+    mapping::{self, Mapping, MappingPolicy},
     path::Item,
+    wait::Wait,
 };
 
 /// What would be sent, by distribution.
@@ -44,6 +45,29 @@ pub struct PreviewedItem {
     pub why: Vec<String>,
 }
 
+/// What the catalogue lacks for a preview.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Ids of distributions.
+    pub details: Vec<String>,
+    /// Ids of cache policies.
+    pub policies: Vec<String>,
+}
+
+impl Missing {
+    fn of(waits: Vec<Wait>) -> Self {
+        let mut missing = Self::default();
+        for wait in waits {
+            match wait {
+                Wait::Details(id) => missing.details.push(id),
+                Wait::Policy { policy_id, .. } => missing.policies.push(policy_id),
+                Wait::Bucket(_) | Wait::Again(_) => {}
+            }
+        }
+        missing
+    }
+}
+
 /// The results for one distribution, before planning.
 #[derive(Default)]
 struct Collected {
@@ -65,12 +89,11 @@ pub fn of_keys(
         found.insert(serving.distribution.id.clone(), Collected::default());
     }
     for key in keys {
-        let mapping = match mapping::map_object(catalogue, policy, bucket, key) {
-            Ok(mapping) => mapping,
-            // No distribution serves the bucket.
-            Err(Missing::Bucket) => Mapping::default(),
-            Err(missing) => return Err(missing),
-        };
+        // Empty if no distribution serves the bucket.
+        let mapping = mapping::map_object(catalogue, policy, bucket, key).unwrap_or_default();
+        if !mapping.waits.is_empty() {
+            return Err(Missing::of(mapping.waits));
+        }
         add(&mut found, key, mapping);
     }
     Ok(conclude(found))

@@ -55,20 +55,16 @@ impl CataloguePublisher {
 impl CatalogueHandle {
     /// The current catalogue; `None` until the account has been read once.
     pub fn get(&self) -> Option<Arc<Catalogue>> {
-        self.published().map(|published| published.catalogue)
-    }
-
-    /// The current catalogue with its revision.
-    pub fn published(&self) -> Option<PublishedCatalogue> {
-        self.0.borrow().clone()
+        let published = self.0.borrow();
+        let catalogue = published.as_ref().map(|published| &published.catalogue);
+        catalogue.map(Arc::clone)
     }
 
     /// The catalogue, if it has changed since the last call on this clone or [`Self::forget`] was
     /// called.
-    pub fn take_changed(&mut self) -> Option<Arc<Catalogue>> {
+    pub fn take_changed(&mut self) -> Option<PublishedCatalogue> {
         if self.0.has_changed().unwrap_or(false) {
-            let published = self.0.borrow_and_update().clone();
-            published.map(|published| published.catalogue)
+            self.0.borrow_and_update().clone()
         } else {
             None
         }

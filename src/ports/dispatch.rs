@@ -12,14 +12,15 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::domain::{
     batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
-    catalogue::Snapshot,
-    change::{Change, LateDistribution, MappedChange, Remap, RemappedChange, Unmapped},
+    catalogue::{Revision, Snapshot},
+    change::{Change, MappedChange, Remap, Unmapped},
     consolidate::Waiting,
     operations::{Backoff, Controls},
     path::Item,
     resolution::{Resolution, Unresolved},
     subscription::{ConfirmationResult, PendingConfirmation},
     tracking::{StatusPoll, Tracked},
+    wait::{OpenWait, Wait},
 };
 
 /// The number of a leader's term; each new leader has a higher one.
@@ -39,41 +40,57 @@ impl<T: MappingStore + BatchStore + TrackingStore + UpkeepStore> DispatchStore f
 /// Mapping changes from the journal to waiting items.
 #[async_trait]
 pub trait MappingStore: Send + Sync + 'static {
-    /// Changes that have not been mapped or parked yet: manual ones first, then the oldest.
+    /// Changes that nobody has looked at yet: manual ones first, then the oldest.
     async fn unseen_changes(&self, limit: usize) -> Result<Vec<Change>, StoreError>;
 
-    /// Changes that wait for the catalogue, oldest first, starting after the number `after`.
-    async fn parked_changes(&self, after: i64, limit: usize) -> Result<Vec<Change>, StoreError>;
+    /// What changes wait for, each once, with the first change that does.
+    async fn open_waits(&self) -> Result<Vec<OpenWait>, StoreError>;
 
-    /// How many changes are unseen or parked.
+    /// The oldest changes that wait for this, up to and including the number `through`.
+    async fn waiting_changes(
+        &self,
+        wait: &Wait,
+        through: i64,
+        limit: usize,
+    ) -> Result<Vec<Change>, StoreError>;
+
+    /// The changes that are unseen or wait.
     async fn unmapped(&self) -> Result<Unmapped, StoreError>;
 
-    /// Records the results of mapping.
-    async fn record_mapping(&self, mapped: Vec<MappedChange>) -> Result<(), StoreError>;
-
-    /// Replaces the saved catalogue, and notes which changes have to be mapped again.
-    async fn keep_catalogue(
+    /// Records the results of mapping with the catalogue `by`: for the distributions that a change was
+    /// mapped to, they replace what it waited for there and why it needed nothing, and add the items
+    /// and dead letters that it does not have yet.
+    async fn record_mapping(
         &self,
-        snapshot: &Snapshot,
-        late: &[LateDistribution],
+        by: Revision,
+        mapped: Vec<MappedChange>,
     ) -> Result<(), StoreError>;
 
-    /// The oldest note of changes that have to be mapped again to a distribution.
+    /// The number of the last change that was accepted.
+    async fn journal_end(&self) -> Result<i64, StoreError>;
+
+    /// Replaces the saved catalogue. Notes that changes have to be mapped again to the distributions
+    /// `late`, which were missing or different in the previous one: those after that one's
+    /// `journal_end` that are mapped with an older catalogue than this.
+    async fn keep_catalogue(&self, snapshot: &Snapshot, late: &[String]) -> Result<(), StoreError>;
+
+    /// The oldest such note.
     async fn next_remap(&self) -> Result<Option<Remap>, StoreError>;
 
-    /// The next changes of such a note.
+    /// The next changes of a note: objects that somebody has looked at.
     async fn changes_to_remap(
         &self,
         remap: &Remap,
         limit: usize,
     ) -> Result<Vec<Change>, StoreError>;
 
-    /// Records the results of mapping these changes again, without items that they already have, and
-    /// advances the note past the last of them. An empty list deletes the note.
+    /// Records the results of mapping changes of a note again, each to one distribution, as
+    /// `record_mapping` does, and advances the note to after the number `through`, or deletes it.
     async fn record_remap(
         &self,
         remap: &Remap,
-        mapped: Vec<RemappedChange>,
+        through: Option<i64>,
+        mapped: Vec<MappedChange>,
     ) -> Result<(), StoreError>;
 }
 

@@ -52,6 +52,7 @@ async fn a_kept_catalogue_is_the_same_after_a_restart(store: Store) {
             ("p1".to_owned(), CachePolicy::Denied),
             ("p2".to_owned(), CachePolicy::Read(key)),
         ]),
+        journal_end: 7,
         ..snapshot(&["E2", "E1", "E3"], store.now())
     };
     let revision = keep(&store, &snapshot).await;

@@ -3,16 +3,17 @@
 
 use jiff::Timestamp;
 use purgefront::domain::{
-    change::{Content, DeadContent, RemappedChange, Source},
+    change::{Content, DeadContent, Source},
     history::{DeadLetter, RequestState},
     mapping::Mapping,
     s3_event::ObjectChange,
+    wait::{OpenWait, Wait},
 };
 use uuid::Uuid;
 
 use super::{
     Store,
-    fixtures::{ALL, because_of, keys, object_change, skip, snapshot, to_items},
+    fixtures::{ALL, because_of, keys, object_change, only, skip, to_items},
 };
 
 stories!(
@@ -23,6 +24,7 @@ stories!(
     a_replayed_item_is_sent_under_a_new_reference,
     a_change_without_items_is_mapped_again,
     a_change_with_items_elsewhere_is_mapped_again_for_one_distribution,
+    a_change_without_items_that_waits_elsewhere_is_mapped_again,
     a_request_with_items_is_not_mapped_again,
     a_record_becomes_the_change_that_it_now_reads_as,
     each_replay_is_for_its_own_kind,
@@ -59,13 +61,6 @@ async fn cannot_be_mapped(store: &Store, targets: &[(&str, &str)]) {
         ..to_items(targets)
     };
     store.record(change, mapping).await;
-}
-
-/// Changes are mapped again only with a catalogue.
-async fn keep_catalogue(store: &Store) {
-    let snapshot = snapshot(&["E1", "E2", "E3"], store.now());
-    let kept = store.leader.keep_catalogue(&snapshot, &[]).await;
-    kept.unwrap();
 }
 
 async fn dead_letters_come_in_pages_newest_first(store: Store) {
@@ -175,7 +170,6 @@ async fn a_change_without_items_is_mapped_again(store: Store) {
 
 /// Only for that of the dead letter, and no other change with it.
 async fn a_change_with_items_elsewhere_is_mapped_again_for_one_distribution(store: Store) {
-    keep_catalogue(&store).await;
     store.wait_at("E2", &["before"]).await;
     store.events(&["a"]).await;
     let change = store.unseen().await.remove(0);
@@ -196,33 +190,53 @@ async fn a_change_with_items_elsewhere_is_mapped_again_for_one_distribution(stor
     assert!(store.unseen().await.is_empty());
     assert_eq!(letters(&store).await, std::slice::from_ref(&of_e3));
     assert_eq!(store.waiting_items("E2").await, ["/before", "/a", "/after"]);
-    let remap = store.leader.next_remap().await.unwrap().unwrap();
-    assert_eq!(remap.distribution_id, "E1");
-    let changes = store.leader.changes_to_remap(&remap, ALL).await.unwrap();
-    assert_eq!(changes, std::slice::from_ref(&change));
-    // It has items there now, and the rest of what it maps to is known already.
-    let mapping = Mapping {
-        dead: vec![skip(Some("E3"), "no wildcard allowed")],
-        ..to_items(&[("E1", "/a*"), ("E2", "/a")])
+    let again = Wait::Again("E1".to_owned());
+    let open = OpenWait {
+        wait: again.clone(),
+        first: change.seq,
     };
-    let remapped = vec![RemappedChange { change, mapping }];
-    store.leader.record_remap(&remap, remapped).await.unwrap();
+    assert_eq!(store.leader.open_waits().await.unwrap(), [open]);
+    let waiting = store.leader.waiting_changes(&again, i64::MAX, ALL);
+    assert_eq!(waiting.await.unwrap(), std::slice::from_ref(&change));
+    assert_eq!(store.leader.unmapped().await.unwrap().changes, 1);
+    // It has items there now.
+    let mapping = to_items(&[("E1", "/a*")]);
+    store.record_all(vec![only("E1", change, mapping)]).await;
     assert_eq!(store.waiting_items("E1").await, ["/a*"]);
     assert_eq!(store.waiting_items("E2").await, ["/before", "/a", "/after"]);
     assert_eq!(letters(&store).await, [of_e3]);
     store.assert_backlogs(&["E1", "E2"]).await;
-    let remap = store.leader.next_remap().await.unwrap().unwrap();
-    let changes = store.leader.changes_to_remap(&remap, ALL).await.unwrap();
-    assert!(changes.is_empty());
+    assert_eq!(store.leader.open_waits().await.unwrap(), []);
+    assert_eq!(store.leader.unmapped().await.unwrap().changes, 0);
+}
+
+/// Also what it waits for, which mapping finds out again.
+async fn a_change_without_items_that_waits_elsewhere_is_mapped_again(store: Store) {
+    store.events(&["a"]).await;
+    let change = store.unseen().await.remove(0);
+    let mapping = Mapping {
+        dead: vec![skip(Some("E1"), "no wildcard allowed")],
+        waits: vec![Wait::Details("E2".to_owned())],
+        ..Mapping::default()
+    };
+    store.record(change.clone(), mapping).await;
+    let letter = letters(&store).await.remove(0);
+    assert!(store.ports.replay_item(letter.id).await.unwrap());
+    assert_eq!(store.leader.open_waits().await.unwrap(), []);
+    assert_eq!(store.unseen().await, std::slice::from_ref(&change));
+    // The answer that it waited for may have been on its way.
+    let late = only("E2", change.clone(), to_items(&[("E2", "/a")]));
+    store.record_all(vec![late]).await;
+    assert_eq!(store.unseen().await, std::slice::from_ref(&change));
+    assert!(store.backlogs(None).await.is_empty());
 }
 
 async fn a_request_with_items_is_not_mapped_again(store: Store) {
-    keep_catalogue(&store).await;
     store.manual("E2", &["/a"]).await;
     cannot_be_mapped(&store, &[("E2", "/a")]).await;
     let letter = letters(&store).await.remove(0);
     assert!(!store.ports.replay_item(letter.id).await.unwrap());
-    assert_eq!(store.leader.next_remap().await.unwrap(), None);
+    assert_eq!(store.leader.open_waits().await.unwrap(), []);
     assert!(store.unseen().await.is_empty());
     assert_eq!(letters(&store).await, [letter]);
     assert_eq!(store.waiting_items("E2").await, ["/a"]);

@@ -10,9 +10,9 @@ use jiff::{Timestamp, civil::Date};
 use purgefront::{
     domain::{
         batch::{Backlog, Batch, BatchStatus, Covered, DistributionUsage, Usage},
-        catalogue::{Distribution, Snapshot},
+        catalogue::{Distribution, Revision, Snapshot},
         cdn::{CdnError, CreatedInvalidation},
-        change::{Change, Content, MappedChange, MappingOutcome, NewMessage, NewRequest, Subject},
+        change::{Change, Content, MappedChange, NewMessage, NewRequest, Subject},
         consolidate::Waiting,
         history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, Why},
         mapping::{Mapping, Skip, Target},
@@ -34,6 +34,9 @@ use crate::support::{inside::in_front_of, signer::TOPIC};
 
 /// More than any story has.
 pub(super) const ALL: usize = 1_000_000;
+
+/// The catalogue that changes are mapped with: the first that is kept.
+pub(super) const FIRST: Revision = Revision(1);
 
 pub(super) fn item(text: &str) -> Item {
     Item::read(text).unwrap()
@@ -79,6 +82,24 @@ pub(super) fn to_items(targets: &[(&str, &str)]) -> Mapping {
     Mapping {
         targets: targets.iter().map(|(id, text)| target(id, text)).collect(),
         ..Mapping::default()
+    }
+}
+
+/// A change that was mapped to all distributions.
+pub(super) fn whole(change: Change, mapping: Mapping) -> MappedChange {
+    MappedChange {
+        change,
+        only: None,
+        mapping,
+    }
+}
+
+/// A change that was mapped to one distribution.
+pub(super) fn only(id: &str, change: Change, mapping: Mapping) -> MappedChange {
+    MappedChange {
+        change,
+        only: Some(id.to_owned()),
+        mapping,
     }
 }
 
@@ -192,9 +213,21 @@ impl Store {
     }
 
     pub(super) async fn record(&self, change: Change, mapping: Mapping) {
-        let outcome = MappingOutcome::Mapped(mapping);
-        let mapped = MappedChange { change, outcome };
-        self.leader.record_mapping(vec![mapped]).await.unwrap();
+        self.record_all(vec![whole(change, mapping)]).await;
+    }
+
+    pub(super) async fn record_all(&self, mapped: Vec<MappedChange>) {
+        self.leader.record_mapping(FIRST, mapped).await.unwrap();
+    }
+
+    /// Keeps a catalogue whose reading began just now, and says which it is.
+    pub(super) async fn keep(&self, late: &[&str]) -> Revision {
+        let mut snapshot = snapshot(&["E1", "E2", "E3"], self.now());
+        snapshot.journal_end = self.leader.journal_end().await.unwrap();
+        let late: Vec<_> = late.iter().map(|id| (*id).to_owned()).collect();
+        self.leader.keep_catalogue(&snapshot, &late).await.unwrap();
+        let kept = self.ports.kept_catalogue(None).await.unwrap();
+        kept.unwrap().revision
     }
 
     /// Maps every unseen change: an object to its path at each of these distributions (as a wildcard
@@ -215,12 +248,9 @@ impl Store {
                 targets,
                 ..Mapping::default()
             };
-            MappedChange {
-                change,
-                outcome: MappingOutcome::Mapped(mapping),
-            }
+            whole(change, mapping)
         });
-        self.leader.record_mapping(mapped.collect()).await.unwrap();
+        self.record_all(mapped.collect()).await;
     }
 
     /// Accepts a message for these keys, and maps it to one distribution.

@@ -1,44 +1,23 @@
 //! The contract of [`MappingStore`](purgefront::ports::dispatch::MappingStore), without the
 //! catalogue.
 
-use purgefront::domain::{
-    change::{Change, MappedChange, MappingOutcome, Unmapped},
-    history::RequestState,
-    mapping::Mapping,
-};
+use purgefront::domain::{change::Unmapped, history::RequestState, mapping::Mapping};
 
 use super::{
     Store,
-    fixtures::{ALL, keys, skip, target, to_items},
+    fixtures::{keys, skip, target, to_items},
 };
 
 stories!(
     manual_changes_come_first_then_the_oldest,
     mapped_changes_wait_at_their_distributions,
     a_change_may_have_several_items,
-    parked_changes_are_no_longer_unseen,
-    parked_changes_come_in_pages,
-    parked_changes_are_mapped_later,
-    unmapped_counts_unseen_and_parked_changes,
     skipped_changes_need_nothing,
     changes_that_can_never_be_mapped_are_dead_letters,
     thousands_of_changes_are_mapped_at_once,
     nothing_to_record_changes_nothing,
     mapping_survives_a_restart,
 );
-
-async fn park(store: &Store, changes: Vec<Change>) {
-    let parked = |change| MappedChange {
-        change,
-        outcome: MappingOutcome::Parked,
-    };
-    let parked = changes.into_iter().map(parked).collect();
-    store.leader.record_mapping(parked).await.unwrap();
-}
-
-async fn parked(store: &Store) -> Vec<Change> {
-    store.leader.parked_changes(i64::MIN, ALL).await.unwrap()
-}
 
 async fn unmapped(store: &Store) -> Unmapped {
     store.leader.unmapped().await.unwrap()
@@ -89,65 +68,6 @@ async fn a_change_may_have_several_items(store: Store) {
     assert!(waiting.iter().all(|one| one.change == seq));
     assert_ne!(waiting[0].target, waiting[1].target);
     store.assert_backlogs(&["E1", "E2"]).await;
-}
-
-async fn parked_changes_are_no_longer_unseen(store: Store) {
-    store.events(&["a", "b", "c"]).await;
-    let changes = store.unseen().await;
-    park(&store, changes[..2].to_vec()).await;
-    assert_eq!(keys(&store.unseen().await), ["c"]);
-    assert_eq!(parked(&store).await, changes[..2]);
-    assert!(store.backlogs(None).await.is_empty());
-    // Parking them again changes nothing.
-    park(&store, changes[..2].to_vec()).await;
-    assert_eq!(parked(&store).await, changes[..2]);
-}
-
-async fn parked_changes_come_in_pages(store: Store) {
-    store.events(&["a", "b", "c", "d"]).await;
-    let changes = store.unseen().await;
-    park(&store, changes.clone()).await;
-    let first = store.leader.parked_changes(i64::MIN, 3).await.unwrap();
-    assert_eq!(first, changes[..3]);
-    let after = first[2].seq;
-    let second = store.leader.parked_changes(after, 3).await.unwrap();
-    assert_eq!(second, changes[3..]);
-    let after = second[0].seq;
-    let third = store.leader.parked_changes(after, 3).await.unwrap();
-    assert!(third.is_empty());
-}
-
-async fn parked_changes_are_mapped_later(store: Store) {
-    store.events(&["a", "b"]).await;
-    park(&store, store.unseen().await).await;
-    let store = store.reopened().await;
-    let [first, second] = <[Change; 2]>::try_from(parked(&store).await).unwrap();
-    store.record(first, to_items(&[("E1", "/a")])).await;
-    assert_eq!(parked(&store).await, [second]);
-    assert_eq!(store.waiting_items("E1").await, ["/a"]);
-    store.assert_backlogs(&["E1"]).await;
-}
-
-async fn unmapped_counts_unseen_and_parked_changes(store: Store) {
-    assert_eq!(unmapped(&store).await, Unmapped::default());
-    store.events(&["a"]).await;
-    let oldest = store.now();
-    store.events(&["b"]).await;
-    store.manual("E1", &["/m"]).await;
-    let expected = |changes, oldest| Unmapped {
-        changes,
-        oldest: Some(oldest),
-    };
-    assert_eq!(unmapped(&store).await, expected(3, oldest));
-    let changes = store.unseen().await;
-    assert_eq!(keys(&changes), ["/m", "a", "b"]);
-    park(&store, vec![changes[1].clone()]).await;
-    assert_eq!(unmapped(&store).await, expected(3, oldest));
-    let (change, next) = (changes[1].clone(), changes[2].accepted_at);
-    store.record(change, to_items(&[("E1", "/a")])).await;
-    assert_eq!(unmapped(&store).await, expected(2, next));
-    store.map_all(&["E1"]).await;
-    assert_eq!(unmapped(&store).await, Unmapped::default());
 }
 
 async fn skipped_changes_need_nothing(store: Store) {
@@ -214,7 +134,7 @@ async fn thousands_of_changes_are_mapped_at_once(store: Store) {
 
 async fn nothing_to_record_changes_nothing(store: Store) {
     store.events(&["a"]).await;
-    store.leader.record_mapping(Vec::new()).await.unwrap();
+    store.record_all(Vec::new()).await;
     assert_eq!(keys(&store.unseen().await), ["a"]);
     let change = store.unseen().await.remove(0);
     store.record(change, Mapping::default()).await;

@@ -38,6 +38,7 @@ mod retention;
 mod sqlite;
 mod tracking;
 mod upkeep;
+mod waits;
 
 use std::sync::Arc;
 

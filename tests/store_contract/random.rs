@@ -1,16 +1,20 @@
 //! Whatever happens in whatever order, the counts agree with what is counted.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use fastrand::Rng;
 use purgefront::{
     domain::{
         batch::Usage,
         cdn::CdnError,
-        change::{Change, LateDistribution, MappedChange, MappingOutcome, RemappedChange, Subject},
+        change::{Change, Subject},
         mapping::Mapping,
         resolution::{NextStep, Unresolved},
         tracking::StatusPoll,
+        wait::Wait,
     },
     ports::dispatch::Sweep,
 };
@@ -18,7 +22,7 @@ use purgefront::{
 use super::{
     Store,
     fixtures::{
-        ALL, no_answer, notification, object_change, parts, recount, skip, snapshot, target,
+        ALL, no_answer, notification, object_change, only, parts, recount, skip, target, whole,
     },
 };
 
@@ -67,6 +71,16 @@ async fn agrees(store: &Store, told: &str) {
         *sum = sum.plus(usage);
     }
     assert_eq!(store.usages().await, occupied, "{told}");
+
+    let mut unmapped: BTreeSet<_> = store.unseen().await.iter().map(|one| one.seq).collect();
+    for open in store.leader.open_waits().await.unwrap() {
+        let waiting = store.leader.waiting_changes(&open.wait, i64::MAX, ALL);
+        let waiting: Vec<_> = waiting.await.unwrap().iter().map(|one| one.seq).collect();
+        assert_eq!(waiting.first(), Some(&open.first), "{told}");
+        unmapped.extend(waiting);
+    }
+    let counted = store.leader.unmapped().await.unwrap();
+    assert_eq!(counted.changes, unmapped.len() as u64, "{told}");
 }
 
 async fn step(store: &Store, random: &mut Rng) -> &'static str {
@@ -109,42 +123,58 @@ fn any_mapping(random: &mut Rng, change: &Change) -> Mapping {
         } => mapping.targets.push(target(distribution_id, item.as_str())),
         Subject::Object { .. } => {
             for id in IDS {
-                let why = "no";
-                match random.u8(0..6) {
-                    0 => mapping.skipped.push(skip(Some(id), why)),
-                    1 => mapping.dead.push(skip(Some(id), why)),
-                    _ => {
-                        let text = random.choice(ITEMS).unwrap();
-                        mapping.targets.push(target(id, text));
-                    }
-                }
+                any_mapping_at(random, id, &mut mapping);
             }
             if random.bool() {
                 mapping.targets.clear();
+            }
+            if random.u8(0..8) == 0 {
+                mapping.waits.push(Wait::Bucket("site".to_owned()));
             }
         }
     }
     mapping
 }
 
+fn any_mapping_at(random: &mut Rng, id: &str, mapping: &mut Mapping) {
+    let why = "no";
+    match random.u8(0..8) {
+        0 => mapping.skipped.push(skip(Some(id), why)),
+        1 => mapping.dead.push(skip(Some(id), why)),
+        2 => mapping.waits.push(Wait::Details(id.to_owned())),
+        3 => mapping.waits.push(Wait::Policy {
+            distribution_id: id.to_owned(),
+            policy_id: "policy".to_owned(),
+        }),
+        _ => {
+            let text = random.choice(ITEMS).unwrap();
+            mapping.targets.push(target(id, text));
+        }
+    }
+}
+
 async fn map(store: &Store, random: &mut Rng) -> &'static str {
     let limit = random.usize(1..8);
-    let changes = if random.bool() {
-        store.leader.unseen_changes(limit).await
+    let open = store.leader.open_waits().await.unwrap();
+    let mapped = if let Some(open) = random.choice(&open).filter(|_| random.bool()) {
+        let changes = store.leader.waiting_changes(&open.wait, i64::MAX, limit);
+        let changes = changes.await.unwrap().into_iter();
+        let mapped = changes.map(|change| match open.wait.distribution_id() {
+            Some(id) => {
+                let mut mapping = Mapping::default();
+                any_mapping_at(random, id, &mut mapping);
+                only(id, change, mapping)
+            }
+            None => whole(change.clone(), any_mapping(random, &change)),
+        });
+        mapped.collect()
     } else {
-        store.leader.parked_changes(i64::MIN, limit).await
+        let unseen = store.leader.unseen_changes(limit).await.unwrap();
+        let unseen = unseen.into_iter();
+        let mapped = unseen.map(|change| whole(change.clone(), any_mapping(random, &change)));
+        mapped.collect()
     };
-    let mapped = changes.unwrap().into_iter().map(|change| {
-        let parked = !change.subject.is_manual() && random.u8(0..4) == 0;
-        let outcome = if parked {
-            MappingOutcome::Parked
-        } else {
-            MappingOutcome::Mapped(any_mapping(random, &change))
-        };
-        MappedChange { change, outcome }
-    });
-    let mapped = mapped.collect();
-    store.leader.record_mapping(mapped).await.unwrap();
+    store.record_all(mapped).await;
     "map"
 }
 
@@ -250,21 +280,19 @@ async fn operate(store: &Store, random: &mut Rng) -> &'static str {
 }
 
 async fn remap(store: &Store, random: &mut Rng) -> &'static str {
-    let late = LateDistribution {
-        distribution_id: random.choice(IDS).unwrap().to_owned(),
-        since: store.now() - Duration::from_secs(random.u64(0..200)),
-    };
-    let snapshot = snapshot(&IDS, store.now());
-    let kept = store.leader.keep_catalogue(&snapshot, &[late]).await;
-    kept.unwrap();
+    let id = random.choice(IDS).unwrap();
+    store.keep(&[id]).await;
     while let Some(remap) = store.leader.next_remap().await.unwrap() {
         let changes = store.leader.changes_to_remap(&remap, 5).await.unwrap();
+        let through = changes.last().map(|one| one.seq);
         let mapped = changes.into_iter().map(|change| {
-            let mapping = any_mapping(random, &change);
-            RemappedChange { change, mapping }
+            let mut mapping = Mapping::default();
+            any_mapping_at(random, id, &mut mapping);
+            only(id, change, mapping)
         });
         let mapped = mapped.collect();
-        store.leader.record_remap(&remap, mapped).await.unwrap();
+        let recorded = store.leader.record_remap(&remap, through, mapped).await;
+        recorded.unwrap();
     }
     "remap"
 }

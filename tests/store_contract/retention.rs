@@ -4,16 +4,19 @@ use purgefront::{
     domain::{
         batch::BatchStatus,
         cdn::CdnError,
-        change::{Acceptance, LateDistribution, MappedChange, MappingOutcome, NewMessage},
+        change::{Acceptance, NewMessage},
         mapping::Mapping,
         resolution::NextStep,
+        wait::Wait,
     },
     ports::dispatch::Sweep,
 };
 
 use super::{
     Store,
-    fixtures::{ALL, because_of, keys, no_answer, notification, parts, skip, snapshot, to_items},
+    fixtures::{
+        ALL, FIRST, because_of, keys, no_answer, notification, parts, skip, to_items, whole,
+    },
 };
 
 stories!(
@@ -28,6 +31,7 @@ stories!(
     much_history_is_taken_in_steps,
     what_stays_does_not_keep_what_came_after_it,
     what_is_to_be_mapped_again_stays_until_then,
+    a_number_of_a_change_is_never_given_again,
 );
 
 /// Prunes everything from before now, in one sweep.
@@ -53,15 +57,15 @@ async fn is_kept(store: &Store, message: &NewMessage) -> bool {
 
 /// Records every unseen change as skipped.
 async fn skip_all(store: &Store) {
-    let skipped = |change| MappedChange {
-        change,
-        outcome: MappingOutcome::Mapped(Mapping {
+    let skipped = |change| {
+        let mapping = Mapping {
             skipped: vec![skip(Some("E1"), "disabled"), skip(None, "ignored")],
             ..Mapping::default()
-        }),
+        };
+        whole(change, mapping)
     };
     let mapped = store.unseen().await.into_iter().map(skipped);
-    store.leader.record_mapping(mapped.collect()).await.unwrap();
+    store.record_all(mapped.collect()).await;
 }
 
 async fn nothing_newer_than_the_cutoff_is_taken(store: Store) {
@@ -125,19 +129,21 @@ async fn a_message_is_taken_with_its_last_change(store: Store) {
 }
 
 async fn changes_that_are_not_mapped_stay(store: Store) {
-    let message = accepted(&store, &["parked", "unseen"]).await;
+    let message = accepted(&store, &["waits", "unseen"]).await;
     let request = store.manual("E1", &["/m"]).await;
-    let unseen = store.unseen().await;
-    let parked = MappedChange {
-        change: unseen[1].clone(),
-        outcome: MappingOutcome::Parked,
+    let waits = store.unseen().await.remove(1);
+    let wait = Wait::Details("E1".to_owned());
+    let mapping = Mapping {
+        skipped: vec![skip(Some("E2"), "disabled")],
+        waits: vec![wait.clone()],
+        ..Mapping::default()
     };
-    store.leader.record_mapping(vec![parked]).await.unwrap();
+    store.record(waits, mapping).await;
     prune(&store).await;
     let store = store.reopened().await;
     assert_eq!(keys(&store.unseen().await), ["/m", "unseen"]);
-    let parked = store.leader.parked_changes(i64::MIN, ALL).await.unwrap();
-    assert_eq!(keys(&parked), ["parked"]);
+    let waiting = store.leader.waiting_changes(&wait, i64::MAX, ALL).await;
+    assert_eq!(keys(&waiting.unwrap()), ["waits"]);
     assert!(store.ports.request(request).await.unwrap().is_some());
     assert!(is_kept(&store, &message).await);
 }
@@ -280,20 +286,39 @@ async fn what_stays_does_not_keep_what_came_after_it(store: Store) {
 }
 
 async fn what_is_to_be_mapped_again_stays_until_then(store: Store) {
+    let before = accepted(&store, &["before"]).await;
+    skip_all(&store).await;
+    assert_eq!(store.keep(&[]).await, FIRST);
     let message = accepted(&store, &["a"]).await;
     skip_all(&store).await;
-    let late = LateDistribution {
-        distribution_id: "E2".to_owned(),
-        since: message.accepted_at,
-    };
-    let catalogue = snapshot(&["E2"], store.now());
-    let kept = store.leader.keep_catalogue(&catalogue, &[late]).await;
-    kept.unwrap();
+    let second = store.keep(&["E2"]).await;
+    let after = accepted(&store, &["after"]).await;
+    let change = store.unseen().await.remove(0);
+    let mapped = vec![whole(change, Mapping::default())];
+    store.leader.record_mapping(second, mapped).await.unwrap();
     prune(&store).await;
     let remap = store.leader.next_remap().await.unwrap().unwrap();
     let changes = store.leader.changes_to_remap(&remap, ALL).await.unwrap();
     assert_eq!(keys(&changes), ["a"]);
-    store.leader.record_remap(&remap, Vec::new()).await.unwrap();
+    assert!(!is_kept(&store, &before).await && !is_kept(&store, &after).await);
+    let recorded = store.leader.record_remap(&remap, None, Vec::new()).await;
+    recorded.unwrap();
     prune(&store).await;
     assert!(!is_kept(&store, &message).await);
+}
+
+/// Otherwise, a new change would seem to be older than a reading that it is newer than.
+async fn a_number_of_a_change_is_never_given_again(store: Store) {
+    assert_eq!(store.leader.journal_end().await.unwrap(), 0);
+    accepted(&store, &["a", "b"]).await;
+    let last = store.unseen().await[1].seq;
+    assert_eq!(store.leader.journal_end().await.unwrap(), last);
+    skip_all(&store).await;
+    prune(&store).await;
+    let store = store.reopened().await;
+    assert_eq!(store.leader.journal_end().await.unwrap(), last);
+    accepted(&store, &["c"]).await;
+    let seq = store.unseen().await[0].seq;
+    assert!(seq > last, "{seq} after {last}");
+    assert_eq!(store.leader.journal_end().await.unwrap(), seq);
 }

@@ -10,6 +10,7 @@ macro_rules! eventually {
     }};
 }
 
+pub mod account;
 pub mod aws;
 pub mod clock;
 pub mod cloudfront;

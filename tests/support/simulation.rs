@@ -133,8 +133,7 @@ impl World {
     /// Whether every batch is settled and nothing waits.
     async fn is_over(&self) -> bool {
         let store = &self.inside.leader;
-        store.unseen_changes(1).await.unwrap().is_empty()
-            && store.parked_changes(i64::MIN, 1).await.unwrap().is_empty()
+        store.unmapped().await.unwrap().changes == 0
             && store.backlogs(None).await.unwrap().is_empty()
             && store.unresolved().await.unwrap().is_empty()
             && store.in_progress().await.unwrap().is_empty()

@@ -1,7 +1,8 @@
-//! A store that tells how many of its calls are under way, and that fails or dawdles on demand.
+//! A store that tells how many of its calls are under way and what was asked for, and that fails or
+//! dawdles on demand.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -15,10 +16,7 @@ use purgefront::{
     domain::{
         batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
         catalogue::{Revision, Snapshot},
-        change::{
-            Acceptance, Change, LateDistribution, MappedChange, NewMessage, NewRequest, Remap,
-            RemappedChange, Unmapped,
-        },
+        change::{Acceptance, Change, MappedChange, NewMessage, NewRequest, Remap, Unmapped},
         consolidate::Waiting,
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
@@ -29,6 +27,7 @@ use purgefront::{
         s3_event::ObjectChange,
         subscription::{ConfirmationResult, PendingConfirmation},
         tracking::{StatusPoll, Tracked},
+        wait::{OpenWait, Wait},
     },
     ports::{
         Clock, StoreError,
@@ -43,6 +42,7 @@ use purgefront::{
     },
     store::SqliteStore,
 };
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// What happens to the calls of a store.
@@ -52,6 +52,10 @@ pub struct Tap {
     panics_in: Mutex<Option<&'static str>>,
     slow: Mutex<Option<SlowPlan>>,
     lost: Mutex<Option<LostReplies>>,
+    held: Mutex<Option<(&'static str, Arc<Semaphore>)>>,
+    calls: Mutex<BTreeMap<&'static str, usize>>,
+    /// The changes that were read, by verb.
+    changes: Mutex<BTreeMap<&'static str, usize>>,
 }
 
 /// How many replies to writes of the dispatch are lost, in parts of one.
@@ -116,7 +120,39 @@ impl Tap {
         answer
     }
 
+    /// Calls of this verb wait, before they are made, until the gate is closed; each permit lets one
+    /// through.
+    pub fn hold(&self, verb: &'static str) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.held.lock().unwrap() = Some((verb, Arc::clone(&gate)));
+        gate
+    }
+
+    async fn pass(&self, verb: &'static str) {
+        let held = self.held.lock().unwrap().clone();
+        if let Some((_, gate)) = held.filter(|(held, _)| *held == verb)
+            && let Ok(permit) = gate.acquire().await
+        {
+            permit.forget();
+        }
+    }
+
+    /// How often this verb was called.
+    pub fn calls(&self, verb: &'static str) -> usize {
+        self.calls.lock().unwrap().get(verb).copied().unwrap_or(0)
+    }
+
+    /// How many changes were read by this verb.
+    pub fn changes_read(&self, verb: &'static str) -> usize {
+        self.changes.lock().unwrap().get(verb).copied().unwrap_or(0)
+    }
+
+    fn count_changes(&self, verb: &'static str, changes: &[Change]) {
+        *self.changes.lock().unwrap().entry(verb).or_default() += changes.len();
+    }
+
     fn enter(&self, verb: &'static str) -> UnderWay<'_> {
+        *self.calls.lock().unwrap().entry(verb).or_default() += 1;
         let panics = self
             .panics_in
             .lock()
@@ -183,14 +219,19 @@ impl LeaderStore for Tapped {
 /// Hands each verb on, through the tap.
 macro_rules! tapped {
     ($wrapper:ty: $port:path {
-        $(fn $verb:ident($($argument:ident: $type:ty),*) -> $answer:ty $(, slow at $slowed:ident)?;)*
+        $(fn $verb:ident($($argument:ident: $type:ty),*) -> $answer:ty
+            $(, slow at $slowed:ident)? $(, counts $counted:ident)?;)*
     }) => {
         #[async_trait]
         impl $port for $wrapper {
             $(async fn $verb(&self, $($argument: $type),*) -> Result<$answer, StoreError> {
                 $(self.tap.dawdle($slowed).await;)?
+                self.tap.pass(stringify!($verb)).await;
                 let _under_way = self.tap.enter(stringify!($verb));
                 let answer = self.store.$verb($($argument),*).await;
+                $(if let Ok($counted) = &answer {
+                    self.tap.count_changes(stringify!($verb), $counted);
+                })?
                 self.tap.reply(stringify!($verb), answer)
             })*
         }
@@ -225,14 +266,16 @@ tapped!(Tapped: HistoryStore {
 });
 
 tapped!(TappedLeader: MappingStore {
-    fn unseen_changes(limit: usize) -> Vec<Change>;
-    fn parked_changes(after: i64, limit: usize) -> Vec<Change>;
+    fn unseen_changes(limit: usize) -> Vec<Change>, counts changes;
+    fn open_waits() -> Vec<OpenWait>;
+    fn waiting_changes(wait: &Wait, through: i64, limit: usize) -> Vec<Change>, counts changes;
     fn unmapped() -> Unmapped;
-    fn record_mapping(mapped: Vec<MappedChange>) -> ();
-    fn keep_catalogue(snapshot: &Snapshot, late: &[LateDistribution]) -> ();
+    fn record_mapping(by: Revision, mapped: Vec<MappedChange>) -> ();
+    fn journal_end() -> i64;
+    fn keep_catalogue(snapshot: &Snapshot, late: &[String]) -> ();
     fn next_remap() -> Option<Remap>;
-    fn changes_to_remap(remap: &Remap, limit: usize) -> Vec<Change>;
-    fn record_remap(remap: &Remap, mapped: Vec<RemappedChange>) -> ();
+    fn changes_to_remap(remap: &Remap, limit: usize) -> Vec<Change>, counts changes;
+    fn record_remap(remap: &Remap, through: Option<i64>, mapped: Vec<MappedChange>) -> ();
 });
 
 tapped!(TappedLeader: BatchStore {

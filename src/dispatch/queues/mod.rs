@@ -184,7 +184,7 @@ impl Queues {
 
     /// Notes that a write had an unknown outcome: the distribution's batches are read again.
     pub(super) fn doubt(&self, distribution_id: &str) {
-        self.with(distribution_id, |queue| queue.in_doubt = true);
+        self.with(distribution_id, DistributionQueue::doubt);
     }
 
     /// Asks the tracker to count what others have in progress at a distribution.

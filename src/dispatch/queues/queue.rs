@@ -79,6 +79,13 @@ struct Others {
     until: Timestamp,
 }
 
+/// An open question about the store.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    /// Whether items have been released since the store was last read.
+    released: bool,
+}
+
 /// What CloudFront has refused since the last success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Trouble {
@@ -118,9 +125,7 @@ pub(super) struct DistributionQueue {
     trouble: Trouble,
     /// A write had an unknown outcome: the store may have other batches than the queue. They are read
     /// again before anything is sent.
-    pub(super) in_doubt: bool,
-    /// Whether items have been released since they were last read.
-    released: bool,
+    doubt: Option<Doubt>,
     /// The number of each lane's last turn; the lowest has the next turn.
     main_turn: u64,
     suspects_turn: u64,
@@ -140,7 +145,7 @@ impl DistributionQueue {
         let idle = !self.busy && !self.paused;
         let (main, suspects) = if !idle {
             (None, None)
-        } else if self.in_doubt {
+        } else if self.doubt.is_some() {
             (Some(WantedCall::to_recover(on.now)), None)
         } else {
             let is_put_off = retry_at.is_some();
@@ -474,22 +479,35 @@ impl DistributionQueue {
     /// Removes items in progress.
     pub(super) fn release(&mut self, usage: Usage) {
         self.in_progress = self.in_progress.minus(usage);
-        self.released = true;
+        if let Some(doubt) = &mut self.doubt {
+            doubt.released = true;
+        }
+    }
+
+    /// Notes that a write had an unknown outcome.
+    pub(super) fn doubt(&mut self) {
+        self.doubt = Some(Doubt { released: false });
+    }
+
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
     }
 
     pub(super) fn begin_plan(&mut self, now: Timestamp) {
         self.plan = None;
         self.planning_since = Some(now);
-        self.released = false;
+        if let Some(doubt) = &mut self.doubt {
+            doubt.released = false;
+        }
     }
 
     /// Replaces the batches and what is in progress by what the store has.
     pub(super) fn recover(&mut self, unresolved: Vec<Unresolved>, in_progress: Usage) {
-        if self.released {
+        if self.doubt.is_some_and(|doubt| doubt.released) {
             // It may or may not be accounted for in what was read.
             return;
         }
-        self.in_doubt = false;
+        self.doubt = None;
         self.in_progress = in_progress;
         self.unresolved.clear();
         self.suspects.clear();

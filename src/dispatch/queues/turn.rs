@@ -80,8 +80,9 @@ impl Turn {
     /// Whether an earlier write had an unknown outcome.
     pub(in crate::dispatch) fn is_in_doubt(&self) -> bool {
         let mut in_doubt = false;
-        self.queues
-            .with(&self.distribution_id, |queue| in_doubt = queue.in_doubt);
+        self.queues.with(&self.distribution_id, |queue| {
+            in_doubt = queue.is_in_doubt();
+        });
         in_doubt
     }
 
@@ -136,7 +137,7 @@ impl Turn {
         let pause = pause_after(error);
         self.end(|queue| {
             queue.not_before = Some(now + pause);
-            queue.in_doubt = true;
+            queue.doubt();
             queue.refused = Some(Refused {
                 error: error_chain(error),
                 remedy: None,

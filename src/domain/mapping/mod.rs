@@ -8,6 +8,7 @@ mod tests;
 use super::{
     catalogue::{Catalogue, Details, Distribution, Serving},
     path::Item,
+    wait::Wait,
 };
 use object::ChangedObject;
 
@@ -21,6 +22,9 @@ pub struct Mapping {
     pub skipped: Vec<Skip>,
     /// What should be invalidated but may not be: these become dead letters.
     pub dead: Vec<Skip>,
+    /// What the catalogue lacks to map the change to the other distributions. It is not requested from
+    /// CloudFront until a change needs it.
+    pub waits: Vec<Wait>,
 }
 
 /// One item that one distribution needs for a change.
@@ -40,46 +44,26 @@ pub struct Skip {
     pub why: String,
 }
 
-/// What the catalogue lacks to map a change.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// No known distribution serves the bucket.
-    Bucket,
-    /// Details of the distributions that serve it.
-    Knowledge(MissingKnowledge),
-}
-
-/// What has to be requested from CloudFront. It is not requested until a change needs it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MissingKnowledge {
-    /// Ids of distributions.
-    pub details: Vec<String>,
-    /// Ids of cache policies.
-    pub policies: Vec<String>,
-}
-
 pub const NO_DISTRIBUTION: &str = "no distribution has this bucket as an origin";
 const DISABLED: &str = "the distribution is disabled";
 const LEFT_OUT: &str = "the configuration excludes this distribution";
 const OUTSIDE: &str = "the key is outside every origin path";
+const GONE: &str = "the distribution is gone, or no longer has this bucket as an origin";
 
-/// Maps a changed object, or returns what the catalogue lacks to do so. The kind of change does
-/// not matter: the cache may hold the old object, or an error in its place.
+/// Maps a changed object to every distribution that serves it; `None` if no known one does. The kind
+/// of change does not matter: the cache may hold the old object, or an error in its place.
 pub fn map_object(
     catalogue: &Catalogue,
     policy: &MappingPolicy,
     bucket: &str,
     key: &str,
-) -> Result<Mapping, Missing> {
-    if let Some(ignore) = policy.ignores.iter().find(|one| one.is_about(bucket, key)) {
-        return Ok(Mapping::left_alone(format!(
-            "ignored by the configuration: match = {:?}",
-            ignore.glob()
-        )));
+) -> Option<Mapping> {
+    if let Some(why) = ignored(policy, bucket, key) {
+        return Some(Mapping::left_alone(why));
     }
     let serving = catalogue.serving(bucket);
     if serving.is_empty() {
-        return Err(Missing::Bucket);
+        return None;
     }
     let object = ChangedObject {
         catalogue,
@@ -88,15 +72,40 @@ pub fn map_object(
         matches: policy.matches(bucket, key),
     };
     let mut mapping = Mapping::default();
-    let mut wanted = MissingKnowledge::default();
     for one in serving {
-        object.map(one, &mut mapping, &mut wanted);
+        object.map(one, &mut mapping);
     }
-    if wanted == MissingKnowledge::default() {
-        Ok(mapping)
-    } else {
-        Err(Missing::Knowledge(wanted))
+    Some(mapping)
+}
+
+/// Maps a changed object to one distribution; `None` if that does not serve it.
+pub fn map_object_at(
+    catalogue: &Catalogue,
+    policy: &MappingPolicy,
+    distribution_id: &str,
+    bucket: &str,
+    key: &str,
+) -> Option<Mapping> {
+    let mut serving = catalogue.serving(bucket).iter();
+    let serving = serving.find(|one| one.distribution.id == distribution_id)?;
+    let mut mapping = Mapping::default();
+    if let Some(why) = ignored(policy, bucket, key) {
+        mapping.skip(&serving.distribution, why);
+        return Some(mapping);
     }
+    let object = ChangedObject {
+        catalogue,
+        policy,
+        key,
+        matches: policy.matches(bucket, key),
+    };
+    object.map(serving, &mut mapping);
+    Some(mapping)
+}
+
+fn ignored(policy: &MappingPolicy, bucket: &str, key: &str) -> Option<String> {
+    let ignore = policy.ignores.iter().find(|one| one.is_about(bucket, key));
+    ignore.map(|one| format!("ignored by the configuration: match = {:?}", one.glob()))
 }
 
 /// Distributions for which rules have cache tags, but that may not store any.
@@ -113,8 +122,7 @@ pub fn tagged(catalogue: &Catalogue, policy: &MappingPolicy) -> Tagged {
     let mut tagged = Tagged::default();
     for rule in policy.rules.iter().filter(|rule| rule.has_tags()) {
         for Serving { distribution, .. } in catalogue.serving(rule.bucket()) {
-            let own = policy.distributions.get(&distribution.id);
-            if !distribution.enabled || own.is_some_and(|own| !own.enabled) {
+            if !policy.is_invalidated(distribution) {
                 continue;
             }
             if distribution.needs_details() {
@@ -174,17 +182,36 @@ impl Mapping {
         }
     }
 
-    /// Keeps only the items and dead letters of one distribution that are not in `known`, which has
-    /// items and the reasons of dead letters.
-    pub fn retain_new(&mut self, distribution_id: &str, known: &[String]) {
-        self.targets.retain(|target| {
-            target.distribution_id == distribution_id
-                && !known.iter().any(|known| known == target.item.as_str())
+    /// The mapping of a change to a distribution that has gone since, or does not serve it any more.
+    pub fn gone(distribution_id: &str) -> Self {
+        let skip = Skip {
+            distribution_id: Some(distribution_id.to_owned()),
+            why: GONE.to_owned(),
+        };
+        Self {
+            skipped: vec![skip],
+            ..Self::default()
+        }
+    }
+
+    /// Keeps what is new of a change that was mapped before. `known` has its items and the reasons of
+    /// its dead letters, each after the id of the distribution.
+    pub fn retain_new(&mut self, known: &[(String, String)]) {
+        let is_known = |id: &str, text: &str| {
+            let mut known = known.iter();
+            known.any(|(known_id, known)| known_id == id && known == text)
+        };
+        let targets = &mut self.targets;
+        targets.retain(|one| !is_known(&one.distribution_id, one.item.as_str()));
+        self.dead.retain(|one| {
+            let id = one.distribution_id.as_deref().unwrap_or_default();
+            !is_known(id, &one.why)
         });
-        self.dead.retain(|dead| {
-            dead.distribution_id.as_deref() == Some(distribution_id) && !known.contains(&dead.why)
+        // Where it has something, there is no reason why it has nothing.
+        self.skipped.retain(|one| match &one.distribution_id {
+            Some(id) => known.iter().all(|(known_id, _)| known_id != id),
+            None => known.is_empty(),
         });
-        self.skipped.clear();
     }
 
     fn skip(&mut self, distribution: &Distribution, why: impl Into<String>) {

@@ -1,8 +1,7 @@
 //! Finds the URLs under which one distribution serves an object, and their items.
 
 use super::{
-    DISABLED, DistributionPolicy, LEFT_OUT, Mapping, MappingPolicy, MissingKnowledge, OUTSIDE,
-    Skip, Target,
+    DISABLED, DistributionPolicy, LEFT_OUT, Mapping, MappingPolicy, OUTSIDE, Skip, Target,
 };
 use crate::domain::{
     catalogue::{
@@ -11,6 +10,7 @@ use crate::domain::{
     origin::Address,
     path::{Item, Spelling, Unnameable, spell, spell_as},
     rules::RuleMatch,
+    wait::Wait,
 };
 
 /// A changed object, and the rules that match it.
@@ -29,7 +29,8 @@ struct Found<'a> {
     dead: Vec<String>,
     /// Why possible URLs have no item. Only used if there are no targets.
     notes: Vec<String>,
-    wanted: &'a mut MissingKnowledge,
+    /// Ids of cache policies that have never been read.
+    unread: Vec<String>,
 }
 
 /// An origin through which a distribution serves the object.
@@ -48,12 +49,8 @@ enum Reason {
 }
 
 impl ChangedObject<'_> {
-    pub(super) fn map(
-        &self,
-        serving: &Serving,
-        mapping: &mut Mapping,
-        wanted: &mut MissingKnowledge,
-    ) {
+    /// Adds what one distribution needs, or what the catalogue lacks to know that.
+    pub(super) fn map(&self, serving: &Serving, mapping: &mut Mapping) {
         let distribution = &*serving.distribution;
         let usual = DistributionPolicy::default();
         let own = self
@@ -68,7 +65,8 @@ impl ChangedObject<'_> {
             return mapping.skip(distribution, DISABLED);
         }
         if distribution.needs_details() {
-            return wanted.details.push(distribution.id.clone());
+            let wait = Wait::Details(distribution.id.clone());
+            return mapping.waits.push(wait);
         }
         let mut found = Found {
             distribution,
@@ -76,7 +74,7 @@ impl ChangedObject<'_> {
             targets: Vec::new(),
             dead: Vec::new(),
             notes: Vec::new(),
-            wanted,
+            unread: Vec::new(),
         };
         if self.matches.iter().any(|one| one.rule.is_instead()) {
             found
@@ -97,8 +95,16 @@ impl ChangedObject<'_> {
             targets,
             dead,
             notes,
+            unread,
             ..
         } = found;
+        if !unread.is_empty() {
+            let waits = unread.into_iter().map(|policy_id| Wait::Policy {
+                distribution_id: distribution.id.clone(),
+                policy_id,
+            });
+            return mapping.waits.extend(waits);
+        }
         if targets.is_empty() && dead.is_empty() {
             let why = if notes.is_empty() {
                 OUTSIDE.to_owned()
@@ -327,7 +333,7 @@ impl Found<'_> {
         }
     }
 
-    /// What a behaviour caches. If its policy has never been read, adds it to `wanted`.
+    /// What a behaviour caches. If its policy has never been read, takes note of that.
     fn cache_key(&mut self, catalogue: &Catalogue, behaviour: &Behaviour) -> Option<CacheKey> {
         match catalogue.cache_policy(behaviour) {
             Some(CachePolicy::Read(key)) => Some(key),
@@ -336,8 +342,10 @@ impl Found<'_> {
                 query_strings: false,
             }),
             None => {
-                if let Caching::Policy(id) = &behaviour.caching {
-                    self.wanted.policies.push(id.clone());
+                if let Caching::Policy(id) = &behaviour.caching
+                    && !self.unread.contains(id)
+                {
+                    self.unread.push(id.clone());
                 }
                 None
             }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::domain::{
+    catalogue::Distribution,
     path::{Item, Respelling},
     rules::{Ignore, Rule, RuleMatch},
 };
@@ -81,6 +82,12 @@ impl Default for WildcardPolicy {
 }
 
 impl MappingPolicy {
+    /// Whether changes may need items at a distribution at all.
+    pub fn is_invalidated(&self, distribution: &Distribution) -> bool {
+        let own = self.distributions.get(&distribution.id);
+        distribution.enabled && own.is_none_or(|own| own.enabled)
+    }
+
     /// The rules that match a key, in order of configuration.
     pub(super) fn matches(&self, bucket: &str, key: &str) -> Vec<RuleMatch<'_>> {
         let rules = self.rules.iter();

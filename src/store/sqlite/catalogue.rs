@@ -1,16 +1,15 @@
 //! SQL for the saved catalogue, and for changes to map again after it has changed.
 
-use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::{
     columns::{decode, micros, read_all, read_one, signed, time},
-    journal,
+    mapping,
 };
 use crate::{
     domain::{
         catalogue::{Revision, Snapshot},
-        change::{Change, LateDistribution, Remap, RemappedChange},
-        mapping::Mapping,
+        change::{Change, MappedChange, Remap},
     },
     ports::{StoreError, catalogue::KeptCatalogue},
 };
@@ -21,7 +20,7 @@ pub(super) async fn read(
 ) -> Result<Option<KeptCatalogue>, StoreError> {
     // One snapshot, so that the distributions belong to the revision.
     let mut snapshot = readers.begin().await?;
-    let kept = sqlx::query("SELECT revision, read_since, cache_policies FROM catalogue")
+    let kept = sqlx::query("SELECT * FROM catalogue")
         .fetch_optional(&mut *snapshot)
         .await?;
     let Some(kept) = kept else {
@@ -40,6 +39,7 @@ pub(super) async fn read(
     let snapshot = read_one("catalogue", "revision", &kept, |kept| {
         Ok(Snapshot {
             read_since: time(kept.try_get("read_since")?)?,
+            journal_end: kept.try_get("journal_end")?,
             distributions: Vec::new(),
             cache_policies: serde_json::from_str(kept.try_get("cache_policies")?)
                 .map_err(decode)?,
@@ -57,19 +57,34 @@ pub(super) async fn read(
 pub(super) async fn keep(
     connection: &mut SqliteConnection,
     snapshot: Snapshot,
-    late: Vec<LateDistribution>,
+    late: Vec<String>,
 ) -> sqlx::Result<()> {
-    for one in &late {
-        note_late(connection, one).await?;
-    }
-    let upsert = "INSERT INTO catalogue (only, read_since, cache_policies) VALUES (1, ?, ?) \
-                  ON CONFLICT DO UPDATE SET read_since = excluded.read_since, \
-                  cache_policies = excluded.cache_policies, revision = revision + 1";
-    sqlx::query(upsert)
-        .bind(micros(snapshot.read_since))
-        .bind(serde_json::to_string(&snapshot.cache_policies).map_err(decode)?)
-        .execute(&mut *connection)
+    let before: Option<i64> = sqlx::query_scalar("SELECT journal_end FROM catalogue")
+        .fetch_optional(&mut *connection)
         .await?;
+    let upsert = "INSERT INTO catalogue (only, read_since, journal_end, cache_policies) \
+                  VALUES (1, ?, ?, ?) \
+                  ON CONFLICT DO UPDATE SET read_since = excluded.read_since, \
+                  journal_end = excluded.journal_end, cache_policies = excluded.cache_policies, \
+                  revision = revision + 1 RETURNING revision";
+    let revision: i64 = sqlx::query_scalar(upsert)
+        .bind(micros(snapshot.read_since))
+        .bind(snapshot.journal_end)
+        .bind(serde_json::to_string(&snapshot.cache_policies).map_err(decode)?)
+        .fetch_one(&mut *connection)
+        .await?;
+    for distribution_id in late {
+        // What was accepted before the earlier reading began, before anything at the distribution was
+        // new, needs nothing there.
+        let insert = "INSERT INTO late_distributions (distribution_id, after, revision) \
+                      VALUES (?, ?, ?)";
+        sqlx::query(insert)
+            .bind(distribution_id)
+            .bind(before.unwrap_or(0))
+            .bind(revision)
+            .execute(&mut *connection)
+            .await?;
+    }
     sqlx::query("DELETE FROM distributions")
         .execute(&mut *connection)
         .await?;
@@ -83,41 +98,23 @@ pub(super) async fn keep(
     Ok(())
 }
 
-async fn note_late(connection: &mut SqliteConnection, late: &LateDistribution) -> sqlx::Result<()> {
-    // Searches backwards from the end, and stops at the first older one.
-    let before = "SELECT seq FROM changes WHERE accepted_at < ? ORDER BY seq DESC LIMIT 1";
-    let after: Option<i64> = sqlx::query_scalar(before)
-        .bind(micros(late.search_from()))
-        .fetch_optional(&mut *connection)
-        .await?;
-    let insert = "INSERT INTO remaps (distribution_id, since, after, through) VALUES (?, ?, ?, ?)";
-    sqlx::query(insert)
-        .bind(&late.distribution_id)
-        .bind(micros(late.since))
-        .bind(after.unwrap_or(i64::MIN))
-        // Up to the journal's end: what is accepted from now on may be mapped before the new catalogue
-        // is in use.
-        .bind(i64::MAX)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
+/// Late distributions with the same changes are in one note, so that these are read once.
 pub(super) async fn next_remap(readers: &SqlitePool) -> Result<Option<Remap>, StoreError> {
-    let select = "SELECT seq, distribution_id, since, after, through, revision \
-                  FROM remaps, catalogue ORDER BY seq LIMIT 1";
-    let row = sqlx::query(select).fetch_optional(readers).await?;
-    let read = |row: &SqliteRow| {
+    let select = "SELECT seq, distribution_id, after, revision FROM late_distributions \
+                  WHERE (revision, after) = (SELECT revision, after FROM late_distributions \
+                  ORDER BY revision, after LIMIT 1) ORDER BY seq";
+    let rows = sqlx::query(select).fetch_all(readers).await?;
+    let notes = read_all("late_distributions", "seq", &rows, |row| {
         Ok(Remap {
-            distribution_id: row.try_get("distribution_id")?,
-            since: time(row.try_get("since")?)?,
+            distributions: vec![row.try_get("distribution_id")?],
             after: row.try_get("after")?,
-            through: row.try_get("through")?,
             revision: Revision(row.try_get("revision")?),
         })
-    };
-    row.map(|row| read_one("remaps", "seq", &row, read))
-        .transpose()
+    })?;
+    Ok(notes.into_iter().reduce(|mut note, mut other| {
+        note.distributions.append(&mut other.distributions);
+        note
+    }))
 }
 
 pub(super) async fn changes_to_remap(
@@ -125,74 +122,34 @@ pub(super) async fn changes_to_remap(
     remap: &Remap,
     limit: usize,
 ) -> Result<Vec<Change>, StoreError> {
-    let mut select = journal::select_changes();
+    let mut select = mapping::select_changes();
     select
         .push("WHERE changes.seq > ")
         .push_bind(remap.after)
-        .push(" AND changes.seq <= ")
-        .push_bind(remap.through)
-        .push(" AND state = 2 AND request IS NULL AND changes.accepted_at >= ")
-        .push_bind(micros(remap.since))
-        .push(" ORDER BY changes.seq LIMIT ")
+        .push(" AND mapped_revision < ")
+        .push_bind(remap.revision.0)
+        .push(" AND state > 0 AND request IS NULL ORDER BY changes.seq LIMIT ")
         .push_bind(signed(limit));
     let rows = select.build().fetch_all(readers).await?;
-    read_all("changes", "seq", &rows, journal::change)
+    read_all("changes", "seq", &rows, mapping::change)
 }
 
-/// Items that a change already has stay as they are, whatever their state: if they were covered, it
-/// was after the change was accepted.
 pub(super) async fn record_remap(
     connection: &mut SqliteConnection,
     remap: Remap,
-    mapped: Vec<RemappedChange>,
+    through: Option<i64>,
+    mapped: Vec<MappedChange>,
 ) -> sqlx::Result<()> {
-    let Some(last) = mapped.last().map(|one| one.change.seq) else {
-        sqlx::query("DELETE FROM remaps WHERE seq = (SELECT min(seq) FROM remaps)")
-            .execute(connection)
-            .await?;
-        return Ok(());
+    mapping::record(connection, remap.revision, mapped).await?;
+    let statement = match through {
+        Some(_) => "UPDATE late_distributions SET after = ?3 WHERE revision = ?1 AND after = ?2",
+        None => "DELETE FROM late_distributions WHERE revision = ?1 AND after = ?2",
     };
-    let mut new = Vec::new();
-    for RemappedChange {
-        change,
-        mut mapping,
-    } in mapped
-    {
-        let known = known_of(connection, change.seq, &remap.distribution_id).await?;
-        mapping.retain_new(&remap.distribution_id, &known);
-        if mapping == Mapping::default() {
-            continue;
-        }
-        // The change was recorded as skipped, for this distribution or for all.
-        let delete = "DELETE FROM skips WHERE change = ? \
-                      AND (distribution_id IS NULL OR distribution_id = ?)";
-        sqlx::query(delete)
-            .bind(change.seq)
-            .bind(&remap.distribution_id)
-            .execute(&mut *connection)
-            .await?;
-        new.push((change, mapping));
-    }
-    journal::insert_mapped(connection, &new).await?;
-    sqlx::query("UPDATE remaps SET after = ? WHERE seq = (SELECT min(seq) FROM remaps)")
-        .bind(last)
+    sqlx::query(statement)
+        .bind(remap.revision.0)
+        .bind(remap.after)
+        .bind(through)
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// A change's items at a distribution, and the reasons of its dead letters there.
-async fn known_of(
-    connection: &mut SqliteConnection,
-    change: i64,
-    distribution_id: &str,
-) -> sqlx::Result<Vec<String>> {
-    let select = "SELECT item FROM targets WHERE change = ?1 AND distribution_id = ?2 \
-                  UNION ALL \
-                  SELECT why FROM dead_letters WHERE change = ?1 AND distribution_id = ?2";
-    sqlx::query_scalar(select)
-        .bind(change)
-        .bind(distribution_id)
-        .fetch_all(connection)
-        .await
 }

@@ -6,9 +6,10 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use super::{
     backlogs::{self, Counts},
     columns::{micros, read_all, signed, time, unsigned},
+    journal, waits,
 };
 use crate::{
-    domain::{history::DeadLetter, s3_event::ObjectChange},
+    domain::{history::DeadLetter, s3_event::ObjectChange, wait::Wait},
     ports::StoreError,
 };
 
@@ -119,7 +120,8 @@ async fn map_again(
         .await?;
     match (found, distribution_id) {
         (Some((_, false)), _) => {
-            // If nothing has changed, mapping creates dead letters and skips again.
+            // If nothing has changed, mapping creates dead letters, skips and waits again.
+            waits::delete(connection, &format!("[{change}]"), None).await?;
             for statement in [
                 "DELETE FROM dead_letters WHERE change = ?",
                 "DELETE FROM skips WHERE change = ?",
@@ -133,27 +135,11 @@ async fn map_again(
             Ok(true)
         }
         (Some((true, true)), Some(distribution_id)) => {
-            remap_one(connection, change, &distribution_id).await?;
+            waits::add(connection, &Wait::Again(distribution_id), change).await?;
             drop_one(connection, id).await
         }
         _ => Ok(false),
     }
-}
-
-/// Notes that a change has to be mapped again for a distribution.
-async fn remap_one(
-    connection: &mut SqliteConnection,
-    change: i64,
-    distribution_id: &str,
-) -> sqlx::Result<()> {
-    let insert = "INSERT INTO remaps (distribution_id, since, after, through) \
-                  SELECT ?, accepted_at, seq - 1, seq FROM changes WHERE seq = ?";
-    sqlx::query(insert)
-        .bind(distribution_id)
-        .bind(change)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 pub(super) async fn replay_record(
@@ -162,9 +148,13 @@ pub(super) async fn replay_record(
     change: ObjectChange,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
-    let insert = "INSERT INTO changes (message, bucket, object_key, event, event_time, accepted_at) \
-                  SELECT message, ?, ?, ?, ?, ? FROM dead_letters WHERE seq = ? AND kind = 'record'";
+    let seq = journal::take_numbers(connection, 1).await?;
+    let insert = "INSERT INTO changes \
+                  (seq, message, bucket, object_key, event, event_time, accepted_at) \
+                  SELECT ?, message, ?, ?, ?, ?, ? FROM dead_letters \
+                  WHERE seq = ? AND kind = 'record'";
     let inserted = sqlx::query(insert)
+        .bind(seq)
         .bind(change.bucket)
         .bind(change.key)
         .bind(change.event)

@@ -1,33 +1,25 @@
-//! SQL for the journal: adding messages and requests, reading changes, and recording their mapping.
+//! SQL for the journal: adding messages and requests.
 
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
 use super::{
-    backlogs::{self, Counts},
-    columns::{decode, micros, optional_time, read_all, signed, text, time, unsigned, uuid},
+    columns::{decode, micros, signed},
     confirmations,
 };
-use crate::{
-    domain::{
-        change::{
-            Acceptance, Change, Content, DeadContent, MappedChange, MappingOutcome, NewMessage,
-            NewRequest, Source, Subject, Unmapped,
-        },
-        mapping::Mapping,
-        path::Item,
-        s3_event::ObjectChange,
-        sns_message::Token,
-        topic::TopicArn,
-    },
-    ports::StoreError,
+use crate::domain::{
+    change::{Acceptance, Content, DeadContent, NewMessage, NewRequest},
+    path::Item,
+    s3_event::ObjectChange,
+    sns_message::Token,
+    topic::TopicArn,
 };
 
 /// The most rows in one INSERT: SQLite permits 32,766 bound values.
-const ROWS: usize = 2_000;
+pub(super) const ROWS: usize = 2_000;
 
 /// An entry for the journal.
 pub(super) enum Intake {
@@ -211,10 +203,12 @@ async fn insert_changes(
     changes: &[NewChange<'_>],
 ) -> sqlx::Result<()> {
     let mut insert = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO changes (message, request, bucket, object_key, event, event_time, \
+        "INSERT INTO changes (seq, message, request, bucket, object_key, event, event_time, \
          distribution_id, path, accepted_at) ",
     );
-    insert.push_values(changes, |mut row, change| {
+    let first = take_numbers(connection, changes.len()).await?;
+    insert.push_values((first..).zip(changes), |mut row, (seq, change)| {
+        row.push_bind(seq);
         match change {
             NewChange::Event(seq, message, change) => row
                 .push_bind(*seq)
@@ -242,185 +236,23 @@ async fn insert_changes(
     Ok(())
 }
 
-/// Selects changes with the ids of their messages and requests. Callers append the conditions.
-pub(super) fn select_changes() -> QueryBuilder<Sqlite> {
-    QueryBuilder::new(
-        "SELECT changes.seq, changes.accepted_at, bucket, object_key, distribution_id, path, \
-         messages.message_id, requests.id AS request_id FROM changes \
-         LEFT JOIN messages ON messages.seq = changes.message \
-         LEFT JOIN requests ON requests.seq = changes.request ",
-    )
-}
-
-pub(super) async fn unseen(readers: &SqlitePool, limit: usize) -> Result<Vec<Change>, StoreError> {
-    let mut select = select_changes();
-    // SQLite uses a partial index only if the query repeats the index's condition.
-    select
-        .push("WHERE state = 0 AND state < 2 ORDER BY request IS NULL, changes.seq LIMIT ")
-        .push_bind(signed(limit));
-    let rows = select.build().fetch_all(readers).await?;
-    read_all("changes", "seq", &rows, change)
-}
-
-pub(super) async fn parked(
-    readers: &SqlitePool,
-    after: i64,
-    limit: usize,
-) -> Result<Vec<Change>, StoreError> {
-    let mut select = select_changes();
-    select
-        .push("WHERE state = 1 AND state < 2 AND request IS NULL = 1 AND changes.seq > ")
-        .push_bind(after)
-        .push(" ORDER BY changes.seq LIMIT ")
-        .push_bind(signed(limit));
-    let rows = select.build().fetch_all(readers).await?;
-    read_all("changes", "seq", &rows, change)
-}
-
-pub(super) async fn unmapped(readers: &SqlitePool) -> Result<Unmapped, StoreError> {
-    let count = "SELECT count(*) FROM changes WHERE state < 2";
-    let count: i64 = sqlx::query_scalar(count).fetch_one(readers).await?;
-    if count == 0 {
-        return Ok(Unmapped::default());
-    }
-    // The first of each kind: within a kind, numbers grow with time.
-    let oldest = "SELECT min(accepted_at) FROM changes WHERE seq IN \
-                  (SELECT min(seq) FROM changes WHERE state < 2 GROUP BY state, request IS NULL)";
-    let oldest = sqlx::query_scalar(oldest).fetch_one(readers).await?;
-    Ok(Unmapped {
-        changes: unsigned(count),
-        oldest: optional_time(oldest)?,
-    })
-}
-
-pub(super) fn change(row: &SqliteRow) -> sqlx::Result<Change> {
-    let subject = match row.try_get::<Option<String>, _>("path")? {
-        Some(path) => Subject::Item {
-            distribution_id: text(row, "distribution_id")?,
-            item: Item::read(&path).map_err(decode)?,
-        },
-        None => Subject::Object {
-            bucket: text(row, "bucket")?,
-            key: text(row, "object_key")?,
-        },
-    };
-    let source = match row.try_get::<Option<String>, _>("request_id")? {
-        Some(id) => Source::Request(uuid(&id)?),
-        None => Source::Message(Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?),
-    };
-    Ok(Change {
-        seq: row.try_get("seq")?,
-        accepted_at: time(row.try_get("accepted_at")?)?,
-        subject,
-        source,
-    })
-}
-
-pub(super) async fn record_mapping(
+/// Takes numbers for new changes, and returns the first. A number is never taken twice, even if its
+/// change has been deleted: what was accepted after a change has a higher number.
+pub(super) async fn take_numbers(
     connection: &mut SqliteConnection,
-    changes: Vec<MappedChange>,
-) -> sqlx::Result<()> {
-    let mut parked = Vec::new();
-    let mut mapped = Vec::new();
-    for MappedChange { change, outcome } in changes {
-        match outcome {
-            MappingOutcome::Parked => parked.push(change.seq),
-            MappingOutcome::Mapped(mapping) => mapped.push((change, mapping)),
-        }
-    }
-    set_state(connection, 1, &parked).await?;
-    let seqs: Vec<_> = mapped.iter().map(|(change, _)| change.seq).collect();
-    set_state(connection, 2, &seqs).await?;
-    insert_mapped(connection, &mapped).await
+    count: usize,
+) -> sqlx::Result<i64> {
+    let update = "UPDATE journal \
+                  SET last = max(last, coalesce((SELECT max(seq) FROM changes), 0)) + ?1 \
+                  RETURNING last - ?1 + 1";
+    sqlx::query_scalar(update)
+        .bind(signed(count))
+        .fetch_one(connection)
+        .await
 }
 
-/// Inserts the targets, skips and dead letters of mapped changes.
-pub(super) async fn insert_mapped(
-    connection: &mut SqliteConnection,
-    mapped: &[(Change, Mapping)],
-) -> sqlx::Result<()> {
-    insert_targets(connection, mapped).await?;
-    insert_skips(connection, mapped).await
-}
-
-async fn set_state(
-    connection: &mut SqliteConnection,
-    state: i64,
-    seqs: &[i64],
-) -> sqlx::Result<()> {
-    if seqs.is_empty() {
-        return Ok(());
-    }
-    let update = "UPDATE changes SET state = ? WHERE seq IN (SELECT value FROM json_each(?))";
-    let seqs = serde_json::to_string(seqs).map_err(decode)?;
-    sqlx::query(update)
-        .bind(state)
-        .bind(seqs)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn insert_targets(
-    connection: &mut SqliteConnection,
-    mapped: &[(Change, Mapping)],
-) -> sqlx::Result<()> {
-    let targets: Vec<_> = mapped
-        .iter()
-        .flat_map(|(change, mapping)| mapping.targets.iter().map(move |target| (change, target)))
-        .collect();
-    for chunk in targets.chunks(ROWS) {
-        let mut insert = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO targets \
-             (change, distribution_id, item, wildcard, because, manual, accepted_at) ",
-        );
-        insert.push_values(chunk, |mut row, (change, target)| {
-            row.push_bind(change.seq)
-                .push_bind(target.distribution_id.as_str())
-                .push_bind(target.item.as_str())
-                .push_bind(target.item.is_wildcard())
-                .push_bind(target.because.as_str())
-                .push_bind(change.subject.is_manual())
-                .push_bind(micros(change.accepted_at));
-        });
-        insert.build().execute(&mut *connection).await?;
-    }
-    let mut counts = Counts::default();
-    for (change, target) in &targets {
-        let wildcard = target.item.is_wildcard();
-        counts.count(
-            &target.distribution_id,
-            wildcard,
-            change.subject.is_manual(),
-        );
-    }
-    backlogs::add(connection, &counts).await
-}
-
-async fn insert_skips(
-    connection: &mut SqliteConnection,
-    mapped: &[(Change, Mapping)],
-) -> sqlx::Result<()> {
-    for (change, mapping) in mapped {
-        for skip in &mapping.skipped {
-            sqlx::query("INSERT INTO skips (change, distribution_id, why) VALUES (?, ?, ?)")
-                .bind(change.seq)
-                .bind(&skip.distribution_id)
-                .bind(&skip.why)
-                .execute(&mut *connection)
-                .await?;
-        }
-        for dead in &mapping.dead {
-            let insert = "INSERT INTO dead_letters (kind, why, change, distribution_id, created_at) \
-                          VALUES ('item', ?, ?, ?, ?)";
-            sqlx::query(insert)
-                .bind(&dead.why)
-                .bind(change.seq)
-                .bind(&dead.distribution_id)
-                .bind(micros(change.accepted_at))
-                .execute(&mut *connection)
-                .await?;
-        }
-    }
-    Ok(())
+/// The number of the last change.
+pub(super) async fn end(readers: &SqlitePool) -> sqlx::Result<i64> {
+    let select = "SELECT max(last, coalesce((SELECT max(seq) FROM changes), 0)) FROM journal";
+    sqlx::query_scalar(select).fetch_one(readers).await
 }

@@ -7,20 +7,21 @@ use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
 use super::{
-    Database, backlogs, batches, catalogue, confirmations, controls, journal, resolutions,
-    retention,
+    Database, backlogs, batches, catalogue, confirmations, controls, journal, mapping, resolutions,
+    retention, waits,
 };
 use crate::{
     domain::{
         batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
-        catalogue::Snapshot,
-        change::{Change, LateDistribution, MappedChange, Remap, RemappedChange, Unmapped},
+        catalogue::{Revision, Snapshot},
+        change::{Change, MappedChange, Remap, Unmapped},
         consolidate::Waiting,
         operations::{Backoff, Controls},
         path::Item,
         resolution::{Resolution, Unresolved},
         subscription::{ConfirmationResult, PendingConfirmation},
         tracking::{StatusPoll, Tracked},
+        wait::{OpenWait, Wait},
     },
     ports::{
         StoreError,
@@ -46,29 +47,42 @@ impl SqliteLeader {
 #[async_trait]
 impl MappingStore for SqliteLeader {
     async fn unseen_changes(&self, limit: usize) -> Result<Vec<Change>, StoreError> {
-        journal::unseen(&self.database.readers, limit).await
+        mapping::unseen(&self.database.readers, limit).await
     }
 
-    async fn parked_changes(&self, after: i64, limit: usize) -> Result<Vec<Change>, StoreError> {
-        journal::parked(&self.database.readers, after, limit).await
+    async fn open_waits(&self) -> Result<Vec<OpenWait>, StoreError> {
+        waits::open(&self.database.readers).await
+    }
+
+    async fn waiting_changes(
+        &self,
+        wait: &Wait,
+        through: i64,
+        limit: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        mapping::waiting(&self.database.readers, wait, through, limit).await
     }
 
     async fn unmapped(&self) -> Result<Unmapped, StoreError> {
-        journal::unmapped(&self.database.readers).await
+        mapping::unmapped(&self.database.readers).await
     }
 
-    async fn record_mapping(&self, mapped: Vec<MappedChange>) -> Result<(), StoreError> {
+    async fn record_mapping(
+        &self,
+        by: Revision,
+        mapped: Vec<MappedChange>,
+    ) -> Result<(), StoreError> {
         self.database
             .writer
-            .transact(move |connection| Box::pin(journal::record_mapping(connection, mapped)))
+            .transact(move |connection| Box::pin(mapping::record(connection, by, mapped)))
             .await
     }
 
-    async fn keep_catalogue(
-        &self,
-        snapshot: &Snapshot,
-        late: &[LateDistribution],
-    ) -> Result<(), StoreError> {
+    async fn journal_end(&self) -> Result<i64, StoreError> {
+        Ok(journal::end(&self.database.readers).await?)
+    }
+
+    async fn keep_catalogue(&self, snapshot: &Snapshot, late: &[String]) -> Result<(), StoreError> {
         let (snapshot, late) = (snapshot.clone(), late.to_vec());
         self.database
             .writer
@@ -91,13 +105,14 @@ impl MappingStore for SqliteLeader {
     async fn record_remap(
         &self,
         remap: &Remap,
-        mapped: Vec<RemappedChange>,
+        through: Option<i64>,
+        mapped: Vec<MappedChange>,
     ) -> Result<(), StoreError> {
         let remap = remap.clone();
         self.database
             .writer
             .transact(move |connection| {
-                Box::pin(catalogue::record_remap(connection, remap, mapped))
+                Box::pin(catalogue::record_remap(connection, remap, through, mapped))
             })
             .await
     }

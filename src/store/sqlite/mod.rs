@@ -13,11 +13,13 @@ mod file_lock;
 mod history;
 mod journal;
 mod leader;
+mod mapping;
 mod open_verbs;
 #[cfg(test)]
 mod plans;
 mod resolutions;
 mod retention;
+mod waits;
 mod writer;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -128,6 +130,7 @@ fn migrations() -> Migrator {
         migration(1, "journal", include_str!("migrations/0001_journal.sql")),
         migration(2, "backlogs", include_str!("migrations/0002_backlogs.sql")),
         migration(3, "letters", include_str!("migrations/0003_letters.sql")),
+        migration(4, "mapping", include_str!("migrations/0004_mapping.sql")),
         migration(5, "turns", include_str!("migrations/0005_turns.sql")),
     ])
 }

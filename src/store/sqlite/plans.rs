@@ -2,8 +2,13 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
-use super::{dead_letters::WAIT_AGAIN, history::select_invalidations, migrations};
-use crate::domain::{batch::BatchStatus, history::InvalidationQuery};
+use super::{
+    dead_letters::WAIT_AGAIN,
+    history::select_invalidations,
+    mapping::{OLDEST, select_waiting},
+    migrations,
+};
+use crate::domain::{batch::BatchStatus, history::InvalidationQuery, wait::Wait};
 
 /// Checks that a statement neither scans a table nor sorts.
 async fn uses_indexes(statement: &str) {
@@ -23,6 +28,13 @@ async fn uses_indexes(statement: &str) {
 #[tokio::test]
 async fn an_item_is_replayed_by_indexes() {
     uses_indexes(WAIT_AGAIN).await;
+}
+
+#[tokio::test]
+async fn waiting_changes_are_found_by_indexes() {
+    let wait = Wait::Details("E1".to_owned());
+    uses_indexes(select_waiting(&wait, 7, 10).sql().as_str()).await;
+    uses_indexes(OLDEST).await;
 }
 
 #[tokio::test]

@@ -94,8 +94,8 @@ const TABLES: [Table; 4] = [
         "state = 2 \
          AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
          AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq) \
-         AND NOT EXISTS (SELECT 1 FROM remaps WHERE changes.seq > remaps.after \
-         AND changes.seq <= remaps.through AND changes.accepted_at >= remaps.since)"
+         AND NOT EXISTS (SELECT 1 FROM late_distributions AS late WHERE changes.seq > late.after \
+         AND changes.mapped_revision < late.revision)"
     ),
     table!(
         "messages",

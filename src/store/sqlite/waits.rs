@@ -1,0 +1,149 @@
+//! SQL for what changes wait for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+
+use super::{
+    columns::{decode, read_all},
+    journal::ROWS,
+    mapping::json,
+};
+use crate::{
+    domain::{
+        change::MappedChange,
+        wait::{OpenWait, Wait},
+    },
+    ports::StoreError,
+};
+
+/// The columns `kind`, `distribution_id` and `name`.
+pub(super) fn columns(wait: &Wait) -> (&'static str, &str, &str) {
+    match wait {
+        Wait::Bucket(bucket) => ("bucket", "", bucket),
+        Wait::Details(id) => ("details", id, ""),
+        Wait::Policy {
+            distribution_id,
+            policy_id,
+        } => ("policy", distribution_id, policy_id),
+        Wait::Again(id) => ("again", id, ""),
+    }
+}
+
+/// An unknown kind of wait.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown wait {0:?}")]
+struct UnknownWait(String);
+
+fn wait(row: &SqliteRow) -> sqlx::Result<Wait> {
+    let (distribution_id, name) = (row.try_get("distribution_id")?, row.try_get("name")?);
+    Ok(match row.try_get::<String, _>("kind")?.as_str() {
+        "bucket" => Wait::Bucket(name),
+        "details" => Wait::Details(distribution_id),
+        "policy" => Wait::Policy {
+            distribution_id,
+            policy_id: name,
+        },
+        "again" => Wait::Again(distribution_id),
+        other => return Err(decode(UnknownWait(other.to_owned()))),
+    })
+}
+
+/// There are few waits, however many changes have one.
+pub(super) async fn open(readers: &SqlitePool) -> Result<Vec<OpenWait>, StoreError> {
+    let select = "SELECT seq, kind, distribution_id, name, first FROM (SELECT *, \
+                  (SELECT min(change) FROM change_waits WHERE wait = waits.seq) AS first FROM waits) \
+                  WHERE first IS NOT NULL ORDER BY seq";
+    let rows = sqlx::query(select).fetch_all(readers).await?;
+    read_all("waits", "seq", &rows, |row| {
+        Ok(OpenWait {
+            wait: wait(row)?,
+            first: row.try_get("first")?,
+        })
+    })
+}
+
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    mapped: &[MappedChange],
+) -> sqlx::Result<()> {
+    let mut changes: BTreeMap<&Wait, BTreeSet<i64>> = BTreeMap::new();
+    for one in mapped {
+        for wait in &one.mapping.waits {
+            changes.entry(wait).or_default().insert(one.change.seq);
+        }
+    }
+    let mut rows = Vec::new();
+    for (wait, changes) in changes {
+        let wait = number(connection, wait).await?;
+        rows.extend(changes.into_iter().map(|change| (wait, change)));
+    }
+    for chunk in rows.chunks(ROWS) {
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO change_waits (wait, change) ");
+        insert.push_values(chunk, |mut row, (wait, change)| {
+            row.push_bind(*wait).push_bind(*change);
+        });
+        insert.push(" ON CONFLICT DO NOTHING");
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// The number of a wait, which is inserted if it is new.
+async fn number(connection: &mut SqliteConnection, wait: &Wait) -> sqlx::Result<i64> {
+    let (kind, distribution_id, name) = columns(wait);
+    // The update changes nothing, but makes it return the number.
+    let insert = "INSERT INTO waits (kind, distribution_id, name) VALUES (?, ?, ?) \
+                  ON CONFLICT DO UPDATE SET kind = excluded.kind RETURNING seq";
+    sqlx::query_scalar(insert)
+        .bind(kind)
+        .bind(distribution_id)
+        .bind(name)
+        .fetch_one(connection)
+        .await
+}
+
+/// One change waits for this from now on.
+pub(super) async fn add(
+    connection: &mut SqliteConnection,
+    wait: &Wait,
+    change: i64,
+) -> sqlx::Result<()> {
+    let wait = number(connection, wait).await?;
+    sqlx::query("INSERT INTO change_waits (wait, change) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        .bind(wait)
+        .bind(change)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE changes SET state = 1 WHERE seq = ?")
+        .bind(change)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Deletes what these changes (a JSON list) wait for, at one distribution or everywhere.
+pub(super) async fn delete(
+    connection: &mut SqliteConnection,
+    changes: &str,
+    only: Option<&str>,
+) -> sqlx::Result<()> {
+    let delete = "DELETE FROM change_waits WHERE change IN (SELECT value FROM json_each(?1)) \
+                  AND (?2 IS NULL OR EXISTS (SELECT 1 FROM waits \
+                  WHERE waits.seq = wait AND distribution_id = ?2)) RETURNING wait";
+    let deleted: Vec<i64> = sqlx::query_scalar(delete)
+        .bind(changes)
+        .bind(only)
+        .fetch_all(&mut *connection)
+        .await?;
+    if deleted.is_empty() {
+        return Ok(());
+    }
+    let delete = "DELETE FROM waits WHERE seq IN (SELECT value FROM json_each(?)) \
+                  AND NOT EXISTS (SELECT 1 FROM change_waits WHERE wait = waits.seq)";
+    sqlx::query(delete)
+        .bind(json(deleted)?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
