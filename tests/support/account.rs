@@ -30,6 +30,7 @@ use super::{
     clock::VirtualClock,
     inside::{Inside, in_front_of, settings},
     signer::TOPIC,
+    sqlite::WINDOW,
 };
 
 /// CloudFront's side.
@@ -266,7 +267,7 @@ impl Running {
 
     /// The items of a distribution that wait or were sent.
     pub async fn items(&self, id: &str) -> Vec<String> {
-        let waiting = self.inside.leader.waiting(id, usize::MAX).await.unwrap();
+        let waiting = self.inside.leader.waiting(id, WINDOW).await.unwrap();
         let waiting = waiting.into_iter().map(|one| one.item.to_string());
         let state = self.account.state();
         let sent = state.sent.iter().filter(|(sent_to, _)| sent_to == id);

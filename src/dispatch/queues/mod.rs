@@ -1,9 +1,11 @@
 //! Schedules the distributions: what waits at each, what it may send, and which has its turn next.
 
+mod conditions;
 mod order;
 mod queue;
 mod streak;
 mod turn;
+mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,12 +17,13 @@ use std::{
 use jiff::Timestamp;
 
 use self::{
+    conditions::Conditions,
     order::{Candidate, Claim, Lane, TurnOrder},
-    queue::{Conditions, DistributionQueue},
+    queue::DistributionQueue,
     streak::Streak,
 };
 pub(super) use self::{
-    queue::{BatchingWindows, PoolLimits, RateGates},
+    conditions::{BatchingWindows, PoolLimits, RateGates},
     turn::{Turn, Work},
 };
 use crate::domain::{

@@ -1,19 +1,19 @@
-//! One distribution's queue: the calls that it wants, when they are due, and how many items it has room
-//! for.
+//! One distribution's queue: what waits, what is unresolved, and how many items it has room for.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    order::{Claim, Lane},
+    conditions::{PoolLimits, RateGates},
+    order::Lane,
     turn::Work,
 };
 use crate::{
     dispatch::planner::Planned,
     domain::{
-        batch::{Backlog, Group, Kind, Usage},
+        batch::{Backlog, Usage},
         cdn::{CdnError, Pool},
         consolidate::{Allowance, Headroom},
         due::due_at,
@@ -21,56 +21,6 @@ use crate::{
         status::{DistributionStatus, Hold, Refused, UnresolvedBatches},
     },
 };
-
-/// When a distribution is due.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::dispatch) struct BatchingWindows {
-    /// When no change has arrived for this long,
-    pub(in crate::dispatch) quiet: Duration,
-    /// or when its oldest change has waited this long.
-    pub(in crate::dispatch) max_wait: Duration,
-}
-
-/// Limits on the items in progress at a distribution.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::dispatch) struct PoolLimits {
-    pub(in crate::dispatch) limit: Usage,
-    /// The part of `limit` that only manual requests may use.
-    pub(in crate::dispatch) reserve: Usage,
-}
-
-/// What the account's rates and the daily limit permit.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::dispatch) struct RateGates {
-    /// When exact paths may be sent.
-    pub(in crate::dispatch) paths_at: Timestamp,
-    /// When wildcards may be sent.
-    pub(in crate::dispatch) wildcards_at: Timestamp,
-    /// How many automatic items may still be sent today.
-    pub(in crate::dispatch) automatic: usize,
-}
-
-/// What decides when calls are due.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Conditions<'a> {
-    pub(super) now: Timestamp,
-    pub(super) windows: &'a BatchingWindows,
-    pub(super) pools: &'a PoolLimits,
-    pub(super) gates: &'a RateGates,
-}
-
-/// A call that a distribution wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WantedCall {
-    pub(super) lane: Lane,
-    /// Whether its items have to be planned first.
-    pub(super) needs_plan: bool,
-    pub(super) claim: Claim,
-    /// When it would be due if rates had no limits,
-    pub(super) due_at: Timestamp,
-    /// and when it may be made.
-    pub(super) open_at: Timestamp,
-}
 
 /// What others are known or assumed to have in progress, and until when that counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -88,7 +38,7 @@ struct Doubt {
 
 /// What CloudFront has refused since the last success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Trouble {
+pub(super) enum Trouble {
     /// Nothing, or what passes by itself.
     #[default]
     None,
@@ -122,7 +72,7 @@ pub(super) struct DistributionQueue {
     pub(super) failures: u32,
     /// The last failure, until a success.
     pub(super) refused: Option<Refused>,
-    trouble: Trouble,
+    pub(super) trouble: Trouble,
     /// A write had an unknown outcome: the store may have other batches than the queue. They are read
     /// again before anything is sent.
     doubt: Option<Doubt>,
@@ -135,142 +85,6 @@ pub(super) struct DistributionQueue {
 }
 
 impl DistributionQueue {
-    /// The calls that it wants, at most one in each lane. `retry_at` is when it may be tried again, if
-    /// that depends on other distributions.
-    pub(super) fn wanted(
-        &self,
-        retry_at: Option<Timestamp>,
-        on: &Conditions<'_>,
-    ) -> impl Iterator<Item = WantedCall> {
-        let idle = !self.busy && !self.paused;
-        let (main, suspects) = if !idle {
-            (None, None)
-        } else if self.doubt.is_some() {
-            (Some(WantedCall::to_recover(on.now)), None)
-        } else {
-            let is_put_off = retry_at.is_some();
-            (self.main_call(is_put_off, on), self.suspects_call(on))
-        };
-        let own = self.not_before.map(|at| due_at(at, LONGEST_RETRY, on.now));
-        let not_before = retry_at.or(own).unwrap_or(Timestamp::MIN);
-        main.into_iter()
-            .chain(suspects)
-            .map(move |call| WantedCall {
-                due_at: call.due_at.max(not_before),
-                open_at: call.open_at.max(not_before),
-                ..call
-            })
-    }
-
-    fn main_call(&self, is_put_off: bool, on: &Conditions<'_>) -> Option<WantedCall> {
-        let call = |needs_plan, claim: Claim, due_at: Timestamp, open_at: Timestamp| WantedCall {
-            lane: Lane::Main,
-            needs_plan,
-            claim: Claim {
-                probe: self.is_probe(claim.manual),
-                ..claim
-            },
-            due_at,
-            open_at: open_at.max(due_at),
-        };
-        if let Some(unresolved) = self.unresolved.front() {
-            let claim = Claim {
-                manual: unresolved.batch.is_manual(),
-                overdue: on.is_overdue(unresolved.frozen_at),
-                probe: false,
-            };
-            let due_at = if is_put_off {
-                on.now
-            } else {
-                due_at(unresolved.due_at, LONGEST_RETRY, on.now)
-            };
-            let open_at = on.gates.open_at(unresolved.batch.usage());
-            return Some(call(false, claim, due_at, open_at));
-        }
-        let waiting = self.waiting_call(on);
-        match &self.plan {
-            // A manual request does not wait for a plan that was made before it.
-            Some(plan) if plan.is_manual() || !waiting.is_some_and(|call| call.claim.manual) => {
-                let claim = Claim {
-                    manual: plan.is_manual(),
-                    overdue: plan.oldest.is_some_and(|oldest| on.is_overdue(oldest)),
-                    probe: false,
-                };
-                Some(call(false, claim, on.now, on.gates.open_at(plan.usage())))
-            }
-            _ => {
-                let WaitingCall {
-                    claim,
-                    due_at,
-                    open_at,
-                } = waiting?;
-                Some(call(true, claim, due_at, open_at))
-            }
-        }
-    }
-
-    fn suspects_call(&self, on: &Conditions<'_>) -> Option<WantedCall> {
-        let part = self.suspects.front()?;
-        let batch = &part.batch;
-        if batch.items.len() - batch.manual_items > on.gates.automatic {
-            return None;
-        }
-        Some(WantedCall {
-            lane: Lane::Suspects,
-            needs_plan: false,
-            claim: Claim {
-                manual: batch.is_manual(),
-                overdue: false,
-                probe: true,
-            },
-            due_at: on.now,
-            open_at: on.gates.open_at(batch.usage()).max(on.now),
-        })
-    }
-
-    /// Whether a call is to be made with what other distributions leave.
-    fn is_probe(&self, manual: bool) -> bool {
-        match self.trouble {
-            Trouble::Distribution => true,
-            // Manual requests may well have other items.
-            Trouble::Items => !manual,
-            Trouble::None => !manual && !self.suspects.is_empty(),
-        }
-    }
-
-    /// The call for the waiting items; `None` if none may be sent until something else changes.
-    fn waiting_call(&self, on: &Conditions<'_>) -> Option<WaitingCall> {
-        let allowance = self.allowance(on.pools, on.gates, on.now);
-        let mut wanted: Option<WaitingCall> = None;
-        for (kind, group) in self.backlog.groups() {
-            if allowance.of(kind) == 0 {
-                continue;
-            }
-            let due_at = on.windows.due_at(kind, group, on.now);
-            let open_at = on.gates.open_for(kind).max(due_at);
-            let is_open = open_at <= on.now;
-            let one = WaitingCall {
-                claim: Claim {
-                    manual: kind.manual && is_open,
-                    overdue: !kind.manual && is_open && on.is_overdue(group.oldest),
-                    probe: false,
-                },
-                due_at,
-                open_at,
-            };
-            wanted = Some(wanted.map_or(one, |other| other.or(one)));
-        }
-        if wanted.is_none() && !self.backlog.is_empty() {
-            let until = self.others_until(on.now)?;
-            wanted = Some(WaitingCall {
-                claim: Claim::default(),
-                due_at: until,
-                open_at: until,
-            });
-        }
-        wanted
-    }
-
     /// Adds a batch without a definite answer that the store has.
     pub(super) fn reopen(&mut self, unresolved: Unresolved) {
         if unresolved.is_part && !unresolved.in_doubt {
@@ -381,7 +195,7 @@ impl DistributionQueue {
     }
 
     /// When the assumption that others fill a pool expires.
-    fn others_until(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn others_until(&self, now: Timestamp) -> Option<Timestamp> {
         let until = due_at(self.others.until, LONGEST_RETRY, now);
         (now < until).then_some(until)
     }
@@ -547,42 +361,6 @@ impl DistributionQueue {
     }
 }
 
-/// A call for waiting items.
-#[derive(Debug, Clone, Copy)]
-struct WaitingCall {
-    claim: Claim,
-    due_at: Timestamp,
-    open_at: Timestamp,
-}
-
-impl WantedCall {
-    /// No call: the batches are read from the store.
-    fn to_recover(now: Timestamp) -> Self {
-        Self {
-            lane: Lane::Main,
-            needs_plan: true,
-            claim: Claim::default(),
-            due_at: now,
-            open_at: now,
-        }
-    }
-}
-
-impl WaitingCall {
-    /// One call for the items of both.
-    fn or(self, other: Self) -> Self {
-        Self {
-            claim: Claim {
-                manual: self.claim.manual || other.claim.manual,
-                overdue: self.claim.overdue || other.claim.overdue,
-                probe: false,
-            },
-            due_at: self.due_at.min(other.due_at),
-            open_at: self.open_at.min(other.open_at),
-        }
-    }
-}
-
 impl Trouble {
     fn after(self, error: &CdnError, failures: u32) -> Self {
         match error {
@@ -602,40 +380,5 @@ fn remedy(error: &CdnError) -> Option<&'static str> {
     match error {
         CdnError::Denied(_) => Some("grant cloudfront:CreateInvalidation on this distribution"),
         _ => None,
-    }
-}
-
-impl RateGates {
-    fn open_for(&self, kind: Kind) -> Timestamp {
-        if kind.wildcard {
-            self.wildcards_at
-        } else {
-            self.paths_at
-        }
-    }
-
-    /// When a call with this many items may be made.
-    fn open_at(&self, usage: Usage) -> Timestamp {
-        let paths_at = (usage.paths > 0).then_some(self.paths_at);
-        let wildcards_at = (usage.wildcards > 0).then_some(self.wildcards_at);
-        paths_at.max(wildcards_at).unwrap_or(Timestamp::UNIX_EPOCH)
-    }
-}
-
-impl Conditions<'_> {
-    /// Whether automatic work that has waited since then is overdue.
-    fn is_overdue(&self, since: Timestamp) -> bool {
-        since + self.windows.max_wait * 2 <= self.now
-    }
-}
-
-impl BatchingWindows {
-    fn due_at(&self, kind: Kind, group: Group, now: Timestamp) -> Timestamp {
-        if kind.manual {
-            return group.oldest.min(now);
-        }
-        let waits_until = (group.newest + self.quiet).min(group.oldest + self.max_wait);
-        let longest = SignedDuration::try_from(self.max_wait).unwrap_or(SignedDuration::MAX);
-        due_at(waits_until, longest, now)
     }
 }
