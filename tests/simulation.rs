@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, time::Duration};
 use purgefront::ports::operations::OperationsStore as _;
 
 use crate::support::{
+    nature::{Faults, Ill, Nature, Trouble},
     number,
-    simulated::{Faults, Nature},
     simulation::{Input, World, nature},
 };
 
@@ -100,7 +100,7 @@ impl Drop for Told {
 async fn one_distribution_refused_for_an_hour_delays_no_other() {
     let hour = Duration::from_hours(1);
     let nature = Nature {
-        refused: Some(("E1".to_owned(), hour)),
+        ills: vec![Ill::new("E1", Trouble::PoolFull, Duration::ZERO..hour)],
         ..nature(&["E1", "E2"])
     };
     let world = World::start(nature, 3).await;

@@ -17,6 +17,7 @@ pub mod cloudfront;
 pub mod distribution;
 pub mod inside;
 pub mod model;
+pub mod nature;
 pub mod proxy;
 pub mod service;
 pub mod signer;

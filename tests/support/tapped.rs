@@ -48,7 +48,7 @@ use uuid::Uuid;
 pub struct Tap {
     under_way: AtomicUsize,
     panics_in: Mutex<Option<&'static str>>,
-    slow: Mutex<Option<SlowPlan>>,
+    slow: Mutex<Vec<SlowPlan>>,
 }
 
 /// A distribution whose waiting items take long to read.
@@ -79,11 +79,12 @@ impl Tap {
 
     /// Planning for this distribution takes so long.
     pub fn slow_down(&self, distribution_id: &str, span: Duration, clock: Arc<dyn Clock>) {
-        *self.slow.lock().unwrap() = Some(SlowPlan {
+        let slow = SlowPlan {
             distribution_id: distribution_id.to_owned(),
             span,
             clock,
-        });
+        };
+        self.slow.lock().unwrap().push(slow);
     }
 
     fn enter(&self, verb: &'static str) -> UnderWay<'_> {
@@ -104,9 +105,8 @@ impl Tap {
     async fn dawdle(&self, distribution_id: &str) {
         let slow = {
             let slow = self.slow.lock().unwrap();
-            let slow = slow
-                .as_ref()
-                .filter(|slow| slow.distribution_id == distribution_id);
+            let mut slow = slow.iter();
+            let slow = slow.find(|slow| slow.distribution_id == distribution_id);
             slow.map(|slow| (Arc::clone(&slow.clock), slow.span))
         };
 
