@@ -53,6 +53,7 @@ mod supervision;
 mod tls;
 mod tokens;
 mod tracking;
+mod turns;
 mod upload;
 mod verify;
 mod viewers;

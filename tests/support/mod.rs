@@ -25,7 +25,10 @@ pub mod simulated;
 pub mod simulation;
 pub mod sns;
 pub mod sqlite;
+pub mod story;
 pub mod tapped;
+pub mod turns;
+pub mod verdict;
 pub mod world;
 
 use std::time::{Duration, Instant};

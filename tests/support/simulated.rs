@@ -50,7 +50,9 @@ struct State {
     granted: bool,
     reads: usize,
     attempts: Vec<Attempt>,
-    /// When the details of a distribution were first answered.
+    /// When the account was first listed,
+    listed: Option<Duration>,
+    /// and when the details of a distribution were first answered.
     known: BTreeMap<String, Duration>,
 }
 
@@ -79,6 +81,7 @@ impl Simulated {
                 granted: false,
                 reads: 0,
                 attempts: Vec::new(),
+                listed: None,
                 known: BTreeMap::new(),
             }),
             clock,
@@ -126,9 +129,14 @@ impl Simulated {
         &self.nature
     }
 
-    /// When the details of each distribution were first answered.
-    pub fn known(&self) -> BTreeMap<String, Duration> {
-        self.state().known.clone()
+    /// When the account was first listed.
+    pub fn listed(&self) -> Option<Duration> {
+        self.state().listed
+    }
+
+    /// When the details of a distribution were first answered.
+    pub fn known(&self, id: &str) -> Option<Duration> {
+        self.state().known.get(id).copied()
     }
 
     /// Refusals by cause; `quota …` are those that the service could have known of.
@@ -276,6 +284,7 @@ impl Cdn for Simulated {
         self.reach().await?;
         let domain = |id: &str| format!("bucket-{}.s3.amazonaws.com", id.to_lowercase());
         let at = self.elapsed();
+        self.state().listed.get_or_insert(at);
         let ids = self.nature.distributions.iter();
         let ids = ids.filter(|id| !self.nature.has(id, Trouble::Unlisted, at));
         Ok(DistributionPage {

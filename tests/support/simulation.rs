@@ -1,6 +1,10 @@
 //! The work behind the 2xx in this process, on a clock that jumps, against a simulated CloudFront.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use purgefront::{
@@ -20,7 +24,6 @@ use super::{
     nature::{Faults, Nature},
     signer::TOPIC,
     simulated::Simulated,
-    sqlite::audit::{Made, audit},
 };
 
 /// Something that comes in.
@@ -55,6 +58,8 @@ pub struct World {
     pub clock: Arc<VirtualClock>,
     pub cdn: Arc<Simulated>,
     pub inside: Inside,
+    /// What came in, and when.
+    pub(super) came: Mutex<Vec<(Duration, Input)>>,
 }
 
 impl World {
@@ -67,12 +72,22 @@ impl World {
         let cdn = Simulated::new(Arc::clone(&clock), nature, settings.seed);
         let cdn = Arc::new(cdn);
         let inside = Inside::start(Arc::clone(&clock) as _, Arc::clone(&cdn) as _, settings);
-        let inside = inside.await;
-        Self { clock, cdn, inside }
+        Self::of(clock, cdn, inside.await)
+    }
+
+    pub fn of(clock: Arc<VirtualClock>, cdn: Arc<Simulated>, inside: Inside) -> Self {
+        Self {
+            clock,
+            cdn,
+            inside,
+            came: Mutex::default(),
+        }
     }
 
     async fn put_in(&self, input: &Input) {
         let accepted_at = self.clock.now();
+        let came = (self.cdn.elapsed(), input.clone());
+        self.came.lock().unwrap().push(came);
         match input {
             Input::Events(id, keys) => {
                 let change = |key: &String| ObjectChange {
@@ -163,15 +178,6 @@ impl World {
         }
     }
 
-    /// Plays on for so long.
-    pub async fn play_for(&self, span: Duration) {
-        let until = self.clock.passed() + span;
-        let over = |world: &Self| world.clock.passed() >= until;
-        // A test may want to look right after the last thing that happens within the span.
-        let most = span + Duration::from_mins(1);
-        self.play(&[], most, over).await;
-    }
-
     /// Stops the work and starts it again, as another leader would.
     pub async fn restart(&mut self) {
         {
@@ -199,17 +205,5 @@ impl World {
         }
         store.close().await;
         assert_eq!(self.inside.tasks.failed(), None);
-    }
-
-    /// Promises 2 and 3, read from the store and from what CloudFront made.
-    pub async fn holds(&self) {
-        let made = self.cdn.made().into_iter().map(|made| Made {
-            caller_reference: made.caller_reference,
-            items: made.items,
-            created_at: made.created_at,
-        });
-        let store = self.inside.home.path().join("purgefront.db");
-        let kept = audit(&store, made.collect()).await;
-        assert_eq!(kept.targeted, kept.changes, "no change came to nothing");
     }
 }
