@@ -26,6 +26,7 @@ mod crowd;
 mod disk;
 mod drain;
 mod emulator;
+mod fairness;
 mod follow;
 mod forged;
 mod hostile;
