@@ -40,6 +40,7 @@ mod openapi;
 mod operate;
 mod outbound;
 mod patience;
+mod probing;
 mod refused;
 mod request_ids;
 mod retention;
