@@ -16,6 +16,7 @@ mod support;
 
 mod architecture;
 mod basic;
+mod bisecting;
 mod catalogue;
 mod chaos;
 mod cli;
