@@ -17,6 +17,7 @@ mod support;
 mod architecture;
 mod basic;
 mod bisecting;
+mod budget;
 mod catalogue;
 mod chaos;
 mod cli;
