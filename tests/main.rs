@@ -48,6 +48,7 @@ mod request_ids;
 mod retention;
 mod retries;
 mod secrets;
+mod set_back;
 mod simulation;
 mod sizes;
 mod soak;
