@@ -121,7 +121,7 @@ async fn shadow_mode_sends_nothing_after_a_store_error_either() {
         ..settings()
     };
     let inside = Inside::start(Arc::clone(&clock) as _, Arc::clone(&cdn) as _, settings).await;
-    let world = World { clock, cdn, inside };
+    let world = World::of(clock, cdn, inside);
     let left = Batch::new("E1", vec![Item::parse("/left").unwrap()]);
     let frozen = world
         .inside

@@ -6,7 +6,7 @@ use std::time::Duration;
 use purgefront::domain::batch::Usage;
 
 use crate::support::{
-    simulated::{Faults, Nature},
+    nature::{Faults, Nature},
     simulation::{Input, World, nature},
 };
 

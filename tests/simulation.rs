@@ -3,61 +3,16 @@
 //! One seed fixes the inputs and the faults. `SIMULATION_SEEDS=1000 cargo test --test it
 //! simulation` plays more of them, `SIMULATION_SEED=7` one alone.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use purgefront::ports::operations::OperationsStore as _;
 
 use crate::support::{
+    nature::{Faults, Ill, Nature, Trouble},
     number,
-    simulated::{Faults, Nature},
     simulation::{Input, World, nature},
+    story::story,
 };
-
-/// Inputs and faults, all from one seed.
-fn story(seed: u64) -> (Nature, Vec<(Duration, Input)>) {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let ids = ["E1", "E2", "E3", "E4"];
-    let mut nature = nature(&ids[..random.usize(1..=4)]);
-    let mut share = |most: f64| random.f64() * most;
-    nature.faults = Faults {
-        throttled: share(0.15),
-        too_many: share(0.1),
-        lost_before: share(0.1),
-        lost_after: share(0.15),
-        unavailable: share(0.1),
-        denied: share(0.05),
-    };
-    nature.propagation = Duration::from_secs(random.u64(1..200));
-    if random.bool() {
-        let from = Duration::from_secs(random.u64(0..300));
-        nature
-            .dark
-            .push((from, from + Duration::from_secs(random.u64(60..1_800))));
-    }
-    let mut inputs = Vec::new();
-    let mut at = Duration::ZERO;
-    for _ in 0..random.usize(5..25) {
-        at += Duration::from_millis(random.u64(0..20_000));
-        let id = random.choice(nature.distributions.iter()).unwrap().clone();
-        let space = random.usize(10..3_000);
-        let input = if random.u8(..) < 40 {
-            let paths = (0..random.usize(1..10)).map(|_| {
-                let star = if random.u8(..) < 30 { "*" } else { "" };
-                format!("/k{}{star}", random.usize(0..space))
-            });
-            let paths: BTreeSet<_> = paths.collect();
-            Input::Request(id, paths.into_iter().collect())
-        } else {
-            let keys = (0..random.usize(1..400)).map(|_| {
-                let odd = if random.u8(..) < 2 { "~x" } else { "" };
-                format!("k{}{odd}", random.usize(0..space))
-            });
-            Input::Events(id, keys.collect())
-        };
-        inputs.push((at, input));
-    }
-    (nature, inputs)
-}
 
 #[tokio::test]
 async fn every_seed_keeps_the_promises() {
@@ -74,6 +29,7 @@ async fn every_seed_keeps_the_promises() {
             .play_to_the_end(&inputs, Duration::from_hours(24))
             .await;
         world.holds().await;
+        world.is_fair();
         let refusals = world.cdn.refusals();
         let known = refusals
             .keys()
@@ -100,7 +56,7 @@ impl Drop for Told {
 async fn one_distribution_refused_for_an_hour_delays_no_other() {
     let hour = Duration::from_hours(1);
     let nature = Nature {
-        refused: Some(("E1".to_owned(), hour)),
+        ills: vec![Ill::new("E1", Trouble::PoolFull, Duration::ZERO..hour)],
         ..nature(&["E1", "E2"])
     };
     let world = World::start(nature, 3).await;

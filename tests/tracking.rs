@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use purgefront::ports::Clock as _;
-
 use crate::support::{
     simulated::Nature,
     simulation::{Input, World, nature},
@@ -115,7 +113,7 @@ async fn more_in_progress_than_the_reads_suffice_for_delays_nobody_who_waits_for
 #[tokio::test]
 async fn a_clock_that_is_set_back_delays_no_poll_and_no_look_at_others() {
     let nature = Nature {
-        propagation: Duration::from_mins(4),
+        propagation: Duration::from_secs(90),
         ..nature(&["E1", "E2"])
     };
     let world = World::start(nature, 1).await;
@@ -132,21 +130,18 @@ async fn a_clock_that_is_set_back_delays_no_poll_and_no_look_at_others() {
     let reads = world.cdn.reads();
 
     world.clock.set_back(Duration::from_hours(1));
-    let began = world.clock.now();
-    // By the clock, all of it was made an hour ago or more, and is completed.
-    let passed = |world: &World| world.clock.now().duration_since(began).unsigned_abs() > minute;
+    // CloudFront's own clock was not set back: all of it is completed after half a minute.
+    let passed = |world: &World| world.cdn.elapsed() > minute * 2;
     world.play(&[], minute * 2, passed).await;
     let open = world.inside.leader.in_progress().await.unwrap();
-    let open: Vec<_> = open
-        .iter()
-        .map(|one| one.distribution_id.as_str())
-        .collect();
-    assert_eq!(
-        open,
-        ["E2"],
-        "E1's was polled, and E2 no longer waits for others"
+    assert!(
+        open.iter().all(|one| one.distribution_id == "E2"),
+        "{open:?}"
     );
     let looked = world.cdn.reads() - reads;
-    assert!((2..10).contains(&looked), "{looked} reads");
+    assert!(
+        (2..=12).contains(&looked),
+        "{looked} polls for E1 and lists for E2"
+    );
     world.end().await;
 }

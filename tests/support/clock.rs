@@ -16,6 +16,7 @@ pub struct VirtualClock(Mutex<State>);
 
 struct State {
     now: Timestamp,
+    passed: Duration,
     sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
     count: u64,
 }
@@ -24,6 +25,7 @@ impl VirtualClock {
     pub fn new() -> Self {
         Self(Mutex::new(State {
             now: Timestamp::from_second(1_800_000_000).unwrap(),
+            passed: Duration::ZERO,
             sleepers: BTreeMap::new(),
             count: 0,
         }))
@@ -33,11 +35,17 @@ impl VirtualClock {
     pub fn advance(&self, span: Duration) {
         let mut state = self.state();
         state.now += span;
+        state.passed += span;
         let now = state.now;
         let later = state.sleepers.split_off(&(now, u64::MAX));
         for (_, wake) in std::mem::replace(&mut state.sleepers, later) {
             let _ = wake.send(());
         }
+    }
+
+    /// How much time has passed, whatever the clock was set to.
+    pub fn passed(&self) -> Duration {
+        self.state().passed
     }
 
     /// Sets the clock back. Nobody sleeps longer for it.

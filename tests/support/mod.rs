@@ -18,6 +18,7 @@ pub mod cloudfront;
 pub mod distribution;
 pub mod inside;
 pub mod model;
+pub mod nature;
 pub mod proxy;
 pub mod service;
 pub mod signer;
@@ -25,7 +26,10 @@ pub mod simulated;
 pub mod simulation;
 pub mod sns;
 pub mod sqlite;
+pub mod story;
 pub mod tapped;
+pub mod turns;
+pub mod verdict;
 pub mod world;
 
 use std::time::{Duration, Instant};

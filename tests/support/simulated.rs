@@ -25,47 +25,19 @@ use super::{
     clock::VirtualClock,
     inside::in_front_of,
     model::{CloudFrontModel, Fault, Invalidation, Order, Outcome, Refusal},
+    nature::Trouble,
 };
+
+pub use super::nature::Nature;
 
 /// How many invalidations a page of the list has.
 const PAGE: usize = 100;
 
-/// How often what goes wrong, in parts of one.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Faults {
-    pub throttled: f64,
-    pub too_many: f64,
-    pub lost_before: f64,
-    pub lost_after: f64,
-    pub unavailable: f64,
-    pub denied: f64,
-}
-
-/// What a simulated CloudFront is like.
-#[derive(Debug, Clone)]
-pub struct Nature {
-    pub distributions: Vec<String>,
-    pub propagation: Duration,
-    pub latency: Duration,
-    pub faults: Faults,
-    /// From when to when nothing answers, since the beginning.
-    pub dark: Vec<(Duration, Duration)>,
-    /// From when to when Get and List calls answer 503, since the beginning.
-    pub blind: Vec<(Duration, Duration)>,
-    /// Distributions whose invalidations may not be read.
-    pub hidden: Vec<String>,
-    /// A batch that is sent again gets a conflict, not the invalidation that it became.
-    pub conflicts: bool,
-    /// A distribution that is refused, and until when.
-    pub refused: Option<(String, Duration)>,
-    /// Paths that no batch may have.
-    pub bad: Vec<String>,
-}
-
 /// A simulated CloudFront, with the classic pools and the newer rates at once.
 pub struct Simulated {
     clock: Arc<VirtualClock>,
-    began: Timestamp,
+    /// CloudFront's own clock, which nobody sets back: what it said, and the time that had passed.
+    began: (Timestamp, Duration),
     nature: Nature,
     state: Mutex<State>,
 }
@@ -77,6 +49,11 @@ struct State {
     injected: usize,
     granted: bool,
     reads: usize,
+    attempts: Vec<Attempt>,
+    /// When the account was first listed,
+    listed: Option<Duration>,
+    /// and when the details of a distribution were first answered.
+    known: BTreeMap<String, Duration>,
 }
 
 impl Simulated {
@@ -95,7 +72,7 @@ impl Simulated {
         model.quotas.limit_items(began, 150.0, 1.0);
         model.quotas.limit_in_progress(3_000, 15);
         Self {
-            began,
+            began: (began, clock.passed()),
             nature,
             state: Mutex::new(State {
                 model,
@@ -103,6 +80,9 @@ impl Simulated {
                 injected: 0,
                 granted: false,
                 reads: 0,
+                attempts: Vec::new(),
+                listed: None,
+                known: BTreeMap::new(),
             }),
             clock,
         }
@@ -113,11 +93,15 @@ impl Simulated {
     }
 
     pub fn elapsed(&self) -> Duration {
-        self.since_the_beginning(self.clock.now())
+        self.clock.passed() - self.began.1
+    }
+
+    fn now(&self) -> Timestamp {
+        self.began.0 + self.elapsed()
     }
 
     fn since_the_beginning(&self, at: Timestamp) -> Duration {
-        at.duration_since(self.began).unsigned_abs()
+        at.duration_since(self.began.0).unsigned_abs()
     }
 
     /// What the service made.
@@ -134,6 +118,25 @@ impl Simulated {
             (at, order.distribution_id.clone(), order.items.len())
         });
         calls.collect()
+    }
+
+    /// Every CreateInvalidation call as the service saw it, also those that never left.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.state().attempts.clone()
+    }
+
+    pub fn nature(&self) -> &Nature {
+        &self.nature
+    }
+
+    /// When the account was first listed.
+    pub fn listed(&self) -> Option<Duration> {
+        self.state().listed
+    }
+
+    /// When the details of a distribution were first answered.
+    pub fn known(&self, id: &str) -> Option<Duration> {
+        self.state().known.get(id).copied()
     }
 
     /// Refusals by cause; `quota …` are those that the service could have known of.
@@ -153,7 +156,7 @@ impl Simulated {
             caller_reference: "somebody else's".to_owned(),
             items: (0..paths).map(|at| format!("/theirs-{at}")).collect(),
         };
-        let now = self.clock.now();
+        let now = self.now();
         self.state().model.add_foreign(now, order);
     }
 
@@ -178,10 +181,13 @@ impl Simulated {
     }
 
     /// What every Get and List call of invalidations is subject to.
-    fn read(&self) -> Result<(), CdnError> {
+    fn read(&self, of: &str) -> Result<(), CdnError> {
         self.state().reads += 1;
         if self.is_dark() || self.is_during(&self.nature.blind) {
             return Err(CdnError::Unknown("503".to_owned()));
+        }
+        if self.nature.has(of, Trouble::Gone, self.elapsed()) {
+            return Err(cdn_error(Refusal::NoSuchDistribution));
         }
         Ok(())
     }
@@ -202,7 +208,7 @@ impl Simulated {
     }
 
     fn create(&self, order: &Order) -> Result<Made, CdnError> {
-        let now = self.clock.now();
+        let now = self.now();
         let mut state = self.state();
         let reference = |one: &Invalidation| one.caller_reference == order.caller_reference;
         if self.nature.conflicts && state.model.newest(&order.distribution_id).any(reference) {
@@ -226,35 +232,23 @@ impl Simulated {
         }
     }
 
-    /// What the seed draws; where that is nothing, a distribution may be refused all the same.
+    /// What is wrong with the distribution, or else what the seed draws.
     fn next_fault(&self, state: &mut State, distribution_id: &str) -> Option<Fault> {
         let drawn = self.nature.faults.at(state.random.f64());
         let drawn = drawn.filter(|fault| *fault != Fault::AccessDenied || !state.granted);
-        let refused = self.nature.refused.as_ref();
-        let refused =
-            refused.filter(|(id, until)| id == distribution_id && self.elapsed() < *until);
-        drawn.or(refused.map(|_| Fault::TooManyInProgress))
+        let ill = self.nature.fault(distribution_id, self.elapsed());
+        ill.or(drawn)
     }
 }
 
-impl Faults {
-    /// What goes wrong, by a number from 0 to 1.
-    fn at(&self, mut number: f64) -> Option<Fault> {
-        for (share, fault) in [
-            (self.throttled, Fault::Throttling),
-            (self.too_many, Fault::TooManyInProgress),
-            (self.lost_before, Fault::LostBefore),
-            (self.lost_after, Fault::LostAfter),
-            (self.unavailable, Fault::Status(503)),
-            (self.denied, Fault::AccessDenied),
-        ] {
-            if number < share {
-                return Some(fault);
-            }
-            number -= share;
-        }
-        None
-    }
+/// A CreateInvalidation call, as the service saw it.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Since the beginning.
+    pub at: Duration,
+    pub order: Order,
+    /// `created`, or the label of the error.
+    pub answer: &'static str,
 }
 
 /// An invalidation that is there now.
@@ -289,15 +283,26 @@ impl Cdn for Simulated {
     async fn list_distributions(&self, _: Option<&str>) -> Result<DistributionPage, CdnError> {
         self.reach().await?;
         let domain = |id: &str| format!("bucket-{}.s3.amazonaws.com", id.to_lowercase());
+        let at = self.elapsed();
+        self.state().listed.get_or_insert(at);
         let ids = self.nature.distributions.iter();
+        let ids = ids.filter(|id| !self.nature.has(id, Trouble::Unlisted, at));
         Ok(DistributionPage {
             distributions: ids.map(|id| in_front_of(id, &domain(id))).collect(),
             next_marker: None,
         })
     }
 
-    async fn details(&self, _: &str) -> Result<DistributionDetails, CdnError> {
+    async fn details(&self, id: &str) -> Result<DistributionDetails, CdnError> {
         self.travel().await;
+        let at = self.elapsed();
+        if self.nature.has(id, Trouble::Unread, at) {
+            return Err(CdnError::Unknown("503".to_owned()));
+        }
+        if self.nature.has(id, Trouble::Unlisted, at) {
+            return Err(cdn_error(Refusal::NoSuchDistribution));
+        }
+        self.state().known.entry(id.to_owned()).or_insert(at);
         Ok(DistributionDetails::default())
     }
 
@@ -311,11 +316,28 @@ impl Cdn for Simulated {
             caller_reference: batch.caller_reference.clone(),
             items: batch.items.iter().map(ToString::to_string).collect(),
         };
-        self.travel().await;
-        let answer = self.create(&order);
+        let not_sent = self
+            .nature
+            .has(&order.distribution_id, Trouble::NotSent, self.elapsed());
+        let answer = if not_sent {
+            Err(CdnError::NotSent("no route".to_owned()))
+        } else {
+            self.travel().await;
+            self.create(&order)
+        };
+        let attempt = Attempt {
+            at: self.elapsed(),
+            order,
+            answer: answer.as_ref().err().map_or("created", CdnError::label),
+        };
+        let number = {
+            let mut state = self.state();
+            state.attempts.push(attempt);
+            state.attempts.len()
+        };
         self.travel().await;
         let lost = matches!(&answer, Err(CdnError::Unknown(text)) if text == "lost");
-        if lost && self.log().len().is_multiple_of(3) {
+        if lost && number.is_multiple_of(3) {
             std::panic::resume_unwind(Box::new("a fault of the client's"));
         }
         answer.map(|Made { id, completed }| CreatedInvalidation {
@@ -326,7 +348,7 @@ impl Cdn for Simulated {
 
     async fn invalidation(&self, of: &str, id: &str) -> Result<SeenInvalidation, CdnError> {
         self.travel().await;
-        self.read()?;
+        self.read(of)?;
         if self.nature.hidden.iter().any(|hidden| hidden == of) {
             return Err(CdnError::Denied("AccessDenied: not authorized".to_owned()));
         }
@@ -334,7 +356,7 @@ impl Cdn for Simulated {
         let one = state.model.invalidation(of, id);
         let one = one.ok_or_else(|| CdnError::Refused("NoSuchInvalidation".to_owned()))?;
         Ok(SeenInvalidation {
-            completed: state.model.is_completed(one, self.clock.now()),
+            completed: state.model.is_completed(one, self.now()),
             caller_reference: one.caller_reference.clone(),
             items: one.items.clone(),
         })
@@ -346,9 +368,9 @@ impl Cdn for Simulated {
         marker: Option<&str>,
     ) -> Result<InvalidationPage, CdnError> {
         self.travel().await;
-        self.read()?;
+        self.read(id)?;
         let begin: usize = marker.map_or(0, |marker| marker.parse().unwrap());
-        let (state, now) = (self.state(), self.clock.now());
+        let (state, now) = (self.state(), self.now());
         let mut newest = state.model.newest(id).skip(begin);
         let page = newest.by_ref().take(PAGE).map(|one| ListedInvalidation {
             cloudfront_id: one.id.clone(),

@@ -1,7 +1,12 @@
 //! The work behind the 2xx in this process, on a clock that jumps, against a simulated CloudFront.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use futures_util::FutureExt as _;
 use purgefront::{
     dispatch::Settings,
     domain::{
@@ -9,16 +14,16 @@ use purgefront::{
         path::Item,
         s3_event::ObjectChange,
     },
-    ports::{Clock as _, intake::IntakeStore as _},
+    ports::{Clock as _, dispatch::Epoch, intake::IntakeStore as _},
 };
 use uuid::Uuid;
 
 use super::{
     clock::VirtualClock,
     inside::{Inside, settings},
+    nature::{Faults, Nature},
     signer::TOPIC,
-    simulated::{Faults, Nature, Simulated},
-    sqlite::audit::{Made, audit},
+    simulated::Simulated,
 };
 
 /// Something that comes in.
@@ -28,6 +33,8 @@ pub enum Input {
     Events(String, Vec<String>),
     /// Paths that a person asks for.
     Request(String, Vec<String>),
+    /// The clock is set back.
+    SetBack(Duration),
 }
 
 /// A CloudFront with these distributions and without faults.
@@ -41,7 +48,7 @@ pub fn nature(distributions: &[&str]) -> Nature {
         blind: Vec::new(),
         hidden: Vec::new(),
         conflicts: false,
-        refused: None,
+        ills: Vec::new(),
         bad: Vec::new(),
     }
 }
@@ -51,20 +58,36 @@ pub struct World {
     pub clock: Arc<VirtualClock>,
     pub cdn: Arc<Simulated>,
     pub inside: Inside,
+    /// What came in, and when.
+    pub(super) came: Mutex<Vec<(Duration, Input)>>,
 }
 
 impl World {
     pub async fn start(nature: Nature, seed: u64) -> Self {
+        Self::start_with(nature, Settings { seed, ..settings() }).await
+    }
+
+    pub async fn start_with(nature: Nature, settings: Settings) -> Self {
         let clock = Arc::new(VirtualClock::new());
-        let cdn = Arc::new(Simulated::new(Arc::clone(&clock), nature, seed));
-        let settings = Settings { seed, ..settings() };
+        let cdn = Simulated::new(Arc::clone(&clock), nature, settings.seed);
+        let cdn = Arc::new(cdn);
         let inside = Inside::start(Arc::clone(&clock) as _, Arc::clone(&cdn) as _, settings);
-        let inside = inside.await;
-        Self { clock, cdn, inside }
+        Self::of(clock, cdn, inside.await)
+    }
+
+    pub fn of(clock: Arc<VirtualClock>, cdn: Arc<Simulated>, inside: Inside) -> Self {
+        Self {
+            clock,
+            cdn,
+            inside,
+            came: Mutex::default(),
+        }
     }
 
     async fn put_in(&self, input: &Input) {
         let accepted_at = self.clock.now();
+        let came = (self.cdn.elapsed(), input.clone());
+        self.came.lock().unwrap().push(came);
         match input {
             Input::Events(id, keys) => {
                 let change = |key: &String| ObjectChange {
@@ -99,6 +122,7 @@ impl World {
                 };
                 self.inside.store.accept_request(request).await.unwrap();
             }
+            Input::SetBack(span) => return self.clock.set_back(*span),
         }
         self.inside.wake();
     }
@@ -110,11 +134,11 @@ impl World {
         most: Duration,
         mut done: impl FnMut(&Self) -> bool,
     ) {
-        let began = self.clock.now();
+        let began = self.clock.passed();
         let mut inputs = inputs.iter().peekable();
         loop {
             self.inside.settle().await;
-            let elapsed = self.clock.now().duration_since(began).unsigned_abs();
+            let elapsed = self.clock.passed() - began;
             while let Some((_, input)) = inputs.next_if(|(at, _)| *at <= elapsed) {
                 self.put_in(input).await;
                 self.inside.settle().await;
@@ -124,7 +148,7 @@ impl World {
             }
             assert!(elapsed < most, "not done after {elapsed:?}");
             match inputs.peek() {
-                Some((at, _)) => self.clock.advance_until(began + *at),
+                Some((at, _)) => self.clock.advance_until(self.clock.now() + (*at - elapsed)),
                 None => assert!(self.clock.advance_to_next(), "everybody waits for nothing"),
             }
         }
@@ -141,9 +165,9 @@ impl World {
 
     pub async fn play_to_the_end(&self, inputs: &[(Duration, Input)], most: Duration) {
         self.play(inputs, most, |_| true).await;
-        let began = self.clock.now();
+        let began = self.clock.passed();
         while !self.is_over().await {
-            let so_far = self.clock.now().duration_since(began).unsigned_abs();
+            let so_far = self.clock.passed() - began;
             assert!(so_far < most, "something is still open after {so_far:?}");
             for _ in 0..20 {
                 self.inside.settle().await;
@@ -151,6 +175,23 @@ impl World {
             }
             self.inside.settle().await;
         }
+    }
+
+    /// Stops the work and starts it again, as another leader would.
+    pub async fn restart(&mut self) {
+        {
+            let mut stopping = pin!(self.inside.running.stop());
+            // Calls under way end, which takes them time.
+            while stopping.as_mut().now_or_never().is_none() {
+                self.inside.settle().await;
+                self.clock.advance_to_next();
+            }
+        }
+        let Inside {
+            dispatch, tasks, ..
+        } = &self.inside;
+        let started = dispatch.start(tasks, Epoch(1)).await;
+        self.inside.running = started.unwrap();
     }
 
     pub async fn end(self) {
@@ -163,17 +204,5 @@ impl World {
         }
         store.close().await;
         assert_eq!(self.inside.tasks.failed(), None);
-    }
-
-    /// Promises 2 and 3, read from the store and from what CloudFront made.
-    pub async fn holds(&self) {
-        let made = self.cdn.made().into_iter().map(|made| Made {
-            caller_reference: made.caller_reference,
-            items: made.items,
-            created_at: made.created_at,
-        });
-        let store = self.inside.home.path().join("purgefront.db");
-        let kept = audit(&store, made.collect()).await;
-        assert_eq!(kept.targeted, kept.changes, "no change came to nothing");
     }
 }

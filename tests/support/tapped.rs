@@ -50,7 +50,7 @@ use uuid::Uuid;
 pub struct Tap {
     under_way: AtomicUsize,
     panics_in: Mutex<Option<&'static str>>,
-    slow: Mutex<Option<SlowPlan>>,
+    slow: Mutex<Vec<SlowPlan>>,
     lost: Mutex<Option<LostReplies>>,
     held: Mutex<Option<(&'static str, Arc<Semaphore>)>>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
@@ -92,11 +92,12 @@ impl Tap {
 
     /// Planning for this distribution takes so long.
     pub fn slow_down(&self, distribution_id: &str, span: Duration, clock: Arc<dyn Clock>) {
-        *self.slow.lock().unwrap() = Some(SlowPlan {
+        let slow = SlowPlan {
             distribution_id: distribution_id.to_owned(),
             span,
             clock,
-        });
+        };
+        self.slow.lock().unwrap().push(slow);
     }
 
     /// From now on, some writes of the dispatch are made and reported as failed.
@@ -170,9 +171,8 @@ impl Tap {
     async fn dawdle(&self, distribution_id: &str) {
         let slow = {
             let slow = self.slow.lock().unwrap();
-            let slow = slow
-                .as_ref()
-                .filter(|slow| slow.distribution_id == distribution_id);
+            let mut slow = slow.iter();
+            let slow = slow.find(|slow| slow.distribution_id == distribution_id);
             slow.map(|slow| (Arc::clone(&slow.clock), slow.span))
         };
 

@@ -9,6 +9,8 @@ pub enum Fault {
     TooManyInProgress,
     Status(u16),
     AccessDenied,
+    /// The distribution was deleted.
+    Gone,
     /// The connection is lost before CloudFront knows of the call.
     LostBefore,
     /// The call is acted on, and the answer is lost.
@@ -25,6 +27,7 @@ impl Fault {
             Self::TooManyInProgress => Some(Refusal::TooManyInProgress { wildcards: false }),
             Self::Status(status) => Some(Refusal::Unavailable(status)),
             Self::AccessDenied => Some(Refusal::AccessDenied),
+            Self::Gone => Some(Refusal::NoSuchDistribution),
             Self::LostBefore | Self::LostAfter | Self::HangAfter => None,
         }
     }
