@@ -93,7 +93,7 @@ impl Simulated {
     }
 
     pub fn elapsed(&self) -> Duration {
-        self.clock.passed() - self.began.1
+        self.clock.passed().saturating_sub(self.began.1)
     }
 
     fn now(&self) -> Timestamp {

@@ -138,7 +138,7 @@ impl World {
         let mut inputs = inputs.iter().peekable();
         loop {
             self.inside.settle().await;
-            let elapsed = self.clock.passed() - began;
+            let elapsed = self.clock.passed().saturating_sub(began);
             while let Some((_, input)) = inputs.next_if(|(at, _)| *at <= elapsed) {
                 self.put_in(input).await;
                 self.inside.settle().await;
@@ -148,7 +148,9 @@ impl World {
             }
             assert!(elapsed < most, "not done after {elapsed:?}");
             match inputs.peek() {
-                Some((at, _)) => self.clock.advance_until(self.clock.now() + (*at - elapsed)),
+                Some((at, _)) => self
+                    .clock
+                    .advance_until(self.clock.now() + at.saturating_sub(elapsed)),
                 None => assert!(self.clock.advance_to_next(), "everybody waits for nothing"),
             }
         }
@@ -167,7 +169,7 @@ impl World {
         self.play(inputs, most, |_| true).await;
         let began = self.clock.passed();
         while !self.is_over().await {
-            let so_far = self.clock.passed() - began;
+            let so_far = self.clock.passed().saturating_sub(began);
             assert!(so_far < most, "something is still open after {so_far:?}");
             for _ in 0..20 {
                 self.inside.settle().await;

@@ -254,7 +254,7 @@ impl<'a> Watch<'a> {
         }
         let idle_since = since.max(self.last_turn);
         // Where it could not go before, it is not known since when it can.
-        if self.could_go(idle_since) && at - idle_since > MOST_IDLE {
+        if self.could_go(idle_since) && at.saturating_sub(idle_since) > MOST_IDLE {
             let mut idle = Wait::new(idle_since);
             self.delays.extend(idle.told(self.id, at));
         }
