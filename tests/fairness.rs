@@ -163,6 +163,11 @@ async fn the_healthy_drain_beside_throttled_ones() {
 }
 
 #[tokio::test]
+async fn the_healthy_drain_beside_those_that_never_answer() {
+    the_healthy_drain_beside(Broken::By(Trouble::Lost), true, A_FEW_SLOTS).await;
+}
+
+#[tokio::test]
 async fn the_healthy_drain_beside_those_with_bad_items() {
     the_healthy_drain_beside(Broken::Items, true, A_FEW_SLOTS).await;
 }

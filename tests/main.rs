@@ -55,6 +55,7 @@ mod simulation;
 mod sizes;
 mod soak;
 mod sqlite_upgrade;
+mod stop;
 mod store_contract;
 mod supervision;
 mod tls;

@@ -484,9 +484,11 @@ impl Worker for Submitter {
     /// Waits for the running calls and records their answers.
     async fn finish(&mut self) {
         self.running_plans.shutdown().await;
+        // Each answer at once: the stop does not wait for the slowest call.
+        self.settle().await;
         while let Some(ended) = self.running_calls.join_next().await {
             self.calls_ended.extend(unless_panicked(ended));
+            self.settle().await;
         }
-        self.settle().await;
     }
 }

@@ -39,17 +39,13 @@ struct Doubt {
 /// What CloudFront has refused since the last success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// Nothing, or what passes by itself.
     #[default]
     None,
     /// Items: other ones may be accepted.
     Items,
-    /// The distribution.
+    /// The distribution. It may have been by chance, which the next call shows.
     Distribution,
 }
-
-/// From so many failures in a row on, it is up to the distribution, whatever they are.
-const MANY_FAILURES: u32 = 3;
 
 #[derive(Default)]
 pub(super) struct DistributionQueue {
@@ -254,7 +250,7 @@ impl DistributionQueue {
         } = failure;
         self.failures = failures;
         self.not_before = Some(not_before);
-        self.trouble = self.trouble.after(&error, failures);
+        self.trouble = Trouble::from(&error);
         self.refused = Some(Refused {
             remedy: remedy(&error),
             error: error.to_string(),
@@ -362,15 +358,10 @@ impl DistributionQueue {
 }
 
 impl Trouble {
-    fn after(self, error: &CdnError, failures: u32) -> Self {
+    fn from(error: &CdnError) -> Self {
         match error {
-            CdnError::Denied(_)
-            | CdnError::Refused(_)
-            | CdnError::Throttled(_)
-            | CdnError::NoSuchDistribution(_) => Self::Distribution,
             CdnError::Invalid(_) | CdnError::TooLarge(_) => Self::Items,
-            _ if failures >= MANY_FAILURES => Self::Distribution,
-            _ => self,
+            _ => Self::Distribution,
         }
     }
 }

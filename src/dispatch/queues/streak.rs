@@ -10,11 +10,10 @@ use crate::domain::{
     resolution::{Failure, LONGEST_RETRY},
 };
 
-/// Whatever the others are told, each distribution is tried this long after its last answer: an answer
-/// may be alike by chance.
-const EACH_AFTER: SignedDuration = SignedDuration::from_hours(1);
-/// From so many distributions on that CloudFront does not answer at all, it is not by chance.
-const ENOUGH: usize = 5;
+/// The longest time between two answers to one distribution, if they may be about itself.
+const EACH_AFTER: SignedDuration = LONGEST_RETRY;
+/// The same, if CloudFront has not answered at all.
+const EACH_UNANSWERED_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// Answers in a row, from several distributions, that may be about the account.
 #[derive(Debug, Default)]
@@ -59,9 +58,9 @@ impl Streak {
         }
     }
 
-    /// Whether a distribution is one of several that were answered alike, or would be.
+    /// Whether a distribution is one of several that were answered alike.
     pub(super) fn has(&self, distribution_id: &str) -> bool {
-        self.is_about_all() || self.is_alike() && self.members.contains_key(distribution_id)
+        self.members.len() > 1 && self.members.contains_key(distribution_id)
     }
 
     /// The failures in a row that the next attempt of a member continues.
@@ -80,22 +79,15 @@ impl Streak {
         if !self.has(distribution_id) {
             return None;
         }
-        let alone = match self.members.get(distribution_id) {
-            Some(answered_at) if !self.is_about_all() => *answered_at,
-            _ => now,
+        let answered_at = *self.members.get(distribution_id)?;
+        let each_after = if self.is_unanswered {
+            EACH_UNANSWERED_AFTER
+        } else {
+            EACH_AFTER
         };
-        let alone = due_at(alone + EACH_AFTER, EACH_AFTER, now);
+        let alone = due_at(answered_at + each_after, each_after, now);
         let for_all = due_at(self.retry_at, LONGEST_RETRY, now);
         Some(if is_trying { alone } else { alone.min(for_all) })
-    }
-
-    fn is_alike(&self) -> bool {
-        self.label.is_some() && self.members.len() > 1
-    }
-
-    /// Whether distributions that were not answered yet would be answered alike.
-    fn is_about_all(&self) -> bool {
-        self.is_unanswered && self.members.len() >= ENOUGH
     }
 }
 
@@ -145,30 +137,10 @@ mod tests {
         assert!(streak.has("E1") && streak.has("E2") && !streak.has("E3"));
         assert_eq!(streak.failures("E1"), Some(3));
         assert_eq!(streak.retry_at("E1", false, at(1)), Some(at(9)));
-        assert_eq!(streak.retry_at("E1", true, at(1)), Some(at(3_600)));
+        assert_eq!(streak.retry_at("E1", true, at(1)), Some(at(900)));
         assert_eq!(streak.retry_at("E3", false, at(1)), None);
         assert_eq!(streak.succeeded("E1").len(), 2);
         assert!(!streak.has("E1"));
-    }
-
-    #[test]
-    fn a_cloudfront_that_answers_nobody_is_tried_by_one() {
-        let mut streak = Streak::default();
-        let failure = Failure {
-            error: CdnError::Unknown("503".to_owned()),
-            next: NextStep::Requeue,
-            failures: 1,
-            not_before: at(5),
-        };
-        for id in ["E1", "E2", "E3", "E4"] {
-            streak.failed(id, &failure, at(0));
-        }
-        assert!(!streak.has("E6"));
-        streak.failed("E5", &failure, at(0));
-        assert_eq!(streak.retry_at("E6", false, at(1)), Some(at(5)));
-        assert!(streak.retry_at("E1", true, at(1)) > Some(at(60)));
-        assert_eq!(streak.failures("E6"), Some(1));
-        assert_eq!(streak.succeeded("E6").len(), 5);
     }
 
     #[test]
