@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{client::AdminClient, say, say_lines};
+use super::{client::AdminClient, output::is_lost, say, say_lines};
 use crate::printable::printable;
 
 /// List, replay and drop dead letters.
@@ -60,6 +60,9 @@ fn list(client: &AdminClient, json: bool) -> anyhow::Result<()> {
         }
         for letter in page["dead_letters"].as_array().into_iter().flatten() {
             say_lines(line(letter));
+        }
+        if is_lost() {
+            return Ok(());
         }
         match page["next_cursor"].as_str() {
             Some(cursor) => path = format!("/deadletters?limit=1000&cursor={cursor}"),
