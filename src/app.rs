@@ -105,6 +105,12 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::default();
         let health = Health::default();
+        if !config.warnings.is_empty() {
+            for warning in &config.warnings {
+                tracing::warn!("{warning}");
+            }
+            health.warn("environment", config.warnings.join("; "));
+        }
         let public = listen("server.listen", config.server.listen).await?;
         let admin = listen("server.admin_listen", config.server.admin_listen).await?;
         let store = store::open(

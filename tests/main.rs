@@ -59,6 +59,7 @@ mod store_contract;
 mod supervision;
 mod tls;
 mod tokens;
+mod told;
 mod tracking;
 mod turns;
 mod upload;

@@ -156,6 +156,21 @@ impl Setup {
         self.run_with(arguments, "")
     }
 
+    /// The same, with standard output going elsewhere: exit code and standard error.
+    pub fn run_into(&self, arguments: &[&str], stdout: std::fs::File) -> (Option<i32>, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_purgefront"))
+            .args(arguments)
+            .current_dir(self.home.path())
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .output()
+            .unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), complaint)
+    }
+
     /// The same, with something on standard input.
     pub fn run_with(&self, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_purgefront"))
