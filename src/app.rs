@@ -341,7 +341,16 @@ fn state(
         tokens: Arc::new(Tokens::new(tokens.collect())),
         capacity: Capacity::new(config.server.max_requests),
         refusals: Arc::default(),
+        heard: Arc::default(),
     }
+}
+
+fn token_distributions(config: &Config) -> Arc<[(String, String)]> {
+    let tokens = config.api.tokens.iter().flat_map(|token| {
+        let limited = token.distributions.iter().flatten();
+        limited.map(|id| (token.name.clone(), id.clone()))
+    });
+    tokens.collect()
 }
 
 fn settings(config: &Config) -> Settings {
@@ -368,6 +377,7 @@ fn settings(config: &Config) -> Settings {
         shadow: config.dispatch.shadow,
         mapping: Arc::new(config.mapping.policy.clone()),
         origins: config.mapping.origins.clone().into(),
+        token_distributions: token_distributions(config),
         keep: config.store.keep,
         catalogue_refresh: config.catalogue.refresh,
         authenticate_on_unsubscribe: config.sns.authenticate_on_unsubscribe,

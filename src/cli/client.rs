@@ -75,6 +75,17 @@ impl AdminClient {
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
         if !status.is_success() {
             let detail = json["detail"].as_str().unwrap_or("no reason given");
+            let faults = json["errors"].as_array().into_iter().flatten();
+            let faults = faults.filter_map(|fault| {
+                let (at, why) = (fault["pointer"].as_str()?, fault["detail"].as_str()?);
+                Some(format!("{}: {why}", at.trim_start_matches('/')))
+            });
+            let faults: Vec<_> = faults.collect();
+            let detail = if faults.is_empty() {
+                detail.to_owned()
+            } else {
+                faults.join("; ")
+            };
             bail!("{status}: {detail}");
         }
         Ok(json)

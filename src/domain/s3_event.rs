@@ -12,6 +12,9 @@ pub enum Notification {
     Records(Vec<Result<ObjectChange, BadRecord>>),
     /// `s3:TestEvent`, which S3 sends when a bucket's notification configuration is saved.
     Test { bucket: String },
+    /// An event of S3 from `EventBridge` that is not about a change of an object, such as an API call that
+    /// CloudTrail recorded.
+    Unrelated,
     /// Not an S3 notification; carries the reason.
     Foreign(&'static str),
 }
@@ -49,6 +52,10 @@ pub fn read(message: &str) -> Notification {
         };
     }
     if body.get("source").and_then(Value::as_str) == Some("aws.s3") {
+        let kind = body.get("detail-type").and_then(Value::as_str);
+        if kind.is_some_and(|kind| !kind.starts_with("Object ")) {
+            return Notification::Unrelated;
+        }
         return Notification::Records(vec![read_event(Value::Object(body))]);
     }
     match (

@@ -70,6 +70,18 @@ impl Setup {
         self.store = path;
     }
 
+    /// The same, on the store of another setup, whose service has to be gone.
+    pub fn sharing(mut self, other: &Self) -> Self {
+        self.home = Arc::clone(&other.home);
+        self.store.clone_from(&other.store);
+        self
+    }
+
+    /// Adds to the settings, after them.
+    pub fn add_settings(&mut self, settings: &str) {
+        self.settings.push_str(settings);
+    }
+
     pub fn set_wrapper(&mut self, wrapper: &[&str]) {
         self.wrapper = wrapper.iter().map(|part| (*part).to_owned()).collect();
     }

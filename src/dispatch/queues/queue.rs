@@ -256,7 +256,7 @@ impl DistributionQueue {
         self.not_before = Some(not_before);
         self.trouble = self.trouble.after(&error, failures);
         self.refused = Some(Refused {
-            remedy: remedy(&error),
+            remedy: error.remedy("grant cloudfront:CreateInvalidation on this distribution"),
             error: error.to_string(),
             corrupt: false,
             failures,
@@ -365,6 +365,7 @@ impl Trouble {
     fn after(self, error: &CdnError, failures: u32) -> Self {
         match error {
             CdnError::Denied(_)
+            | CdnError::NotConfigured { .. }
             | CdnError::Refused(_)
             | CdnError::Throttled(_)
             | CdnError::NoSuchDistribution(_) => Self::Distribution,
@@ -372,13 +373,5 @@ impl Trouble {
             _ if failures >= MANY_FAILURES => Self::Distribution,
             _ => self,
         }
-    }
-}
-
-/// What an operator can do about an error.
-fn remedy(error: &CdnError) -> Option<&'static str> {
-    match error {
-        CdnError::Denied(_) => Some("grant cloudfront:CreateInvalidation on this distribution"),
-        _ => None,
     }
 }

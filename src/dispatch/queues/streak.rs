@@ -105,6 +105,7 @@ fn may_be_about_the_account(error: &CdnError) -> bool {
     match error {
         CdnError::Throttled(_)
         | CdnError::Denied(_)
+        | CdnError::NotConfigured { .. }
         | CdnError::Refused(_)
         | CdnError::NotSent(_)
         | CdnError::Unknown(_) => true,
