@@ -5,6 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
 use crate::support::{aws::FakeAws, cloudfront::Distribution, service::Setup, signer::TOPIC};
 
 fn run(arguments: &[&str], stdout: Stdio) -> (Option<i32>, String) {
@@ -68,6 +70,25 @@ async fn point_19_so_is_that_of_a_command_that_asks_aws_or_the_service() {
         assert_eq!(code, Some(1), "{arguments:?} {complaint}");
         assert!(complaint.contains("could not be written"), "{complaint}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn point_18_a_store_of_a_newer_version_is_told_in_plain_words() {
+    let aws = FakeAws::start().await;
+    let setup = Setup::new(&aws);
+    setup.start().await.kill();
+    let options = SqliteConnectOptions::new().filename(setup.store());
+    let mut store = SqliteConnection::connect_with(&options).await.unwrap();
+    let newer = "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 5";
+    sqlx::query(newer).execute(&mut store).await.unwrap();
+    store.close().await.unwrap();
+    let (status, told) = setup.spawn().ended().await;
+    assert_eq!(status.code(), Some(2));
+    assert!(
+        told.contains("a newer or another version of purgefront"),
+        "{told}"
+    );
+    assert!(!told.contains("migration"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

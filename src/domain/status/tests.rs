@@ -1,10 +1,7 @@
 //! What each check says.
 
 use super::*;
-use crate::domain::{
-    batch::Backlog,
-    operations::{DayBudget, DaySpending},
-};
+use crate::domain::operations::{DayBudget, DaySpending};
 
 fn detail(status: &Status, check: &str) -> String {
     let findings = status.findings();
