@@ -29,6 +29,7 @@ const MILLS_PER_PATH: usize = 5;
 /// CloudFront's limit on wildcards in progress per distribution.
 const WILDCARDS_AT_ONCE: usize = 15;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
 pub(super) struct PlanArguments {
     #[command(flatten)]

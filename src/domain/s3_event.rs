@@ -12,8 +12,8 @@ pub enum Notification {
     Records(Vec<Result<ObjectChange, BadRecord>>),
     /// `s3:TestEvent`, which S3 sends when a bucket's notification configuration is saved.
     Test { bucket: String },
-    /// An event of S3 from `EventBridge` that is not about a change of an object, such as an API call that
-    /// CloudTrail recorded.
+    /// An event of S3 from `EventBridge` that is not about a change of an object, such as an API call from
+    /// `CloudTrail`.
     Unrelated,
     /// Not an S3 notification; carries the reason.
     Foreign(&'static str),

@@ -73,10 +73,6 @@ fn waits() -> Histogram {
 }
 
 impl Default for Metrics {
-    #[expect(
-        clippy::too_many_lines,
-        reason = "each metric with its name and help, one by one"
-    )]
     fn default() -> Self {
         let mut registry = Registry::with_prefix("purgefront");
         let messages = Family::default();

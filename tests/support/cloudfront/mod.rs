@@ -30,6 +30,10 @@ const PAGE: usize = 100;
 #[derive(Default)]
 pub struct CloudFront(Mutex<State>);
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fault of its own that a test asks for"
+)]
 #[derive(Default)]
 struct State {
     model: CloudFrontModel,
