@@ -432,11 +432,12 @@ mod tests {
         assert!(matches!(nowhere, CdnError::NotSent(_)), "{nowhere:?}");
         let anonymous = call(&endpoint, false).await;
         assert_eq!(anonymous.label(), "no_credentials", "{anonymous:?}");
-        let client = CloudFront::new(
-            &SdkConfig::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .build(),
-        );
+        let credentials = Credentials::new("id", "secret", None, None, "test");
+        let placeless = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        let client = CloudFront::new(&placeless);
         let placeless = client.list_distributions(None).await.unwrap_err();
         assert_eq!(placeless.label(), "no_region", "{placeless:?}");
         let lost = call(&hanging_up().await, true).await;
