@@ -207,7 +207,7 @@ impl App {
         match shutdown::finish(&tasks, &mut signals, drain, grace).await {
             Ending::Clean => store.close().await,
             ending => tracing::warn!(
-                ?ending,
+                why = ending.reason(),
                 "not all running work finished; accepted work is safe and continues at the next start"
             ),
         }

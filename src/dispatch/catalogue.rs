@@ -185,7 +185,7 @@ impl CatalogueRefresher {
             }
             Err(error) => {
                 let retry = self.later(retry);
-                tracing::warn!(?question, %error, again_at = %retry.at,
+                tracing::warn!(call = question.call(), id = question.id(), %error, again_at = %retry.at,
                     "CloudFront did not answer a question; the changes that need the answer wait");
                 let failure = failure(&question, &error);
                 self.unanswered.insert(question.clone(), failure);
@@ -341,18 +341,12 @@ impl CatalogueRefresher {
 }
 
 fn failure(question: &Question, error: &CdnError) -> CatalogueFailure {
-    let (what, grant) = match question {
-        Question::Details(id) => (
-            format!("GetDistributionConfig of {id}"),
-            "grant cloudfront:GetDistributionConfig",
-        ),
-        Question::Policy(id) => (
-            format!("GetCachePolicy of {id}"),
-            "grant cloudfront:GetCachePolicy",
-        ),
+    let grant = match question {
+        Question::Details(_) => "grant cloudfront:GetDistributionConfig",
+        Question::Policy(_) => "grant cloudfront:GetCachePolicy",
     };
     CatalogueFailure {
-        error: format!("{what} failed ({error})"),
+        error: format!("{} of {} failed ({error})", question.call(), question.id()),
         remedy: error.remedy(grant),
     }
 }
