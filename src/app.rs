@@ -105,6 +105,12 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::default();
         let health = Health::default();
+        if !config.warnings.is_empty() {
+            for warning in &config.warnings {
+                tracing::warn!("{warning}");
+            }
+            health.warn("environment", config.warnings.join("; "));
+        }
         let public = listen("server.listen", config.server.listen).await?;
         let admin = listen("server.admin_listen", config.server.admin_listen).await?;
         let store = store::open(
@@ -201,7 +207,7 @@ impl App {
         match shutdown::finish(&tasks, &mut signals, drain, grace).await {
             Ending::Clean => store.close().await,
             ending => tracing::warn!(
-                ?ending,
+                why = ending.reason(),
                 "not all running work finished; accepted work is safe and continues at the next start"
             ),
         }
@@ -335,7 +341,16 @@ fn state(
         tokens: Arc::new(Tokens::new(tokens.collect())),
         capacity: Capacity::new(config.server.max_requests),
         refusals: Arc::default(),
+        heard: Arc::default(),
     }
+}
+
+fn token_distributions(config: &Config) -> Arc<[(String, String)]> {
+    let tokens = config.api.tokens.iter().flat_map(|token| {
+        let limited = token.distributions.iter().flatten();
+        limited.map(|id| (token.name.clone(), id.clone()))
+    });
+    tokens.collect()
 }
 
 fn settings(config: &Config) -> Settings {
@@ -362,6 +377,7 @@ fn settings(config: &Config) -> Settings {
         shadow: config.dispatch.shadow,
         mapping: Arc::new(config.mapping.policy.clone()),
         origins: config.mapping.origins.clone().into(),
+        token_distributions: token_distributions(config),
         keep: config.store.keep,
         catalogue_refresh: config.catalogue.refresh,
         authenticate_on_unsubscribe: config.sns.authenticate_on_unsubscribe,

@@ -140,6 +140,17 @@ pub enum Ending {
     Forced,
 }
 
+impl Ending {
+    /// Why the stop ended, for the log.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Clean => "all running work finished",
+            Self::TimedOut => "server.grace ended first",
+            Self::Forced => "a second signal came",
+        }
+    }
+}
+
 /// SIGTERM and SIGINT.
 pub struct StopSignals {
     terminate: Signal,

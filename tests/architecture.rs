@@ -57,6 +57,7 @@ const FRAMEWORKS: &[(&str, &[&str])] = &[
     ("aws_config", &["app", "aws"]),
     ("aws_sdk_cloudfront", &["aws"]),
     ("aws_sdk_sns", &["aws"]),
+    ("aws_smithy_http_client", &["aws"]),
     ("reqwest", &["app", "aws", "cli"]),
     ("clap", &["cli"]),
 ];

@@ -101,6 +101,31 @@ async fn an_emulators_certificate_is_believed_only_from_its_own_origin() {
     assert!(aws.sns.confirmations().is_empty(), "AWS was not asked");
 }
 
+/// What HTTP_PROXY leads to knows nothing of an emulator on this machine.
+#[tokio::test]
+async fn point_22_an_emulator_is_asked_without_a_proxy() {
+    let aws = FakeAws::start().await;
+    let signer = Signer::named("emulator", (2020, 2040));
+    let origin = emulator(&signer).await;
+    let mut setup = Setup::new(&aws);
+    setup.set_env("PURGEFRONT_SNS__EMULATOR", &origin);
+    setup.set_env("HTTP_PROXY", "http://127.0.0.1:9");
+    setup.set_env("http_proxy", "http://127.0.0.1:9");
+    let service = setup.start().await;
+    let url = format!("{origin}/_aws/sns/certificate.pem");
+    // Such tokens fakecloud has.
+    let confirmation = signer
+        .subscription_confirmation("a1B2c3D4e5F6g7H8")
+        .with("SigningCertURL", &*url);
+    assert_eq!(service.sns(confirmation.body()).await.status(), 200);
+    let outcome = |outcome: &str| {
+        format!("purgefront_subscription_confirmations_total{{outcome=\"{outcome}\"}}")
+    };
+    let (confirmed, retry) = (outcome("confirmed"), outcome("retry"));
+    eventually!(service.metric(&confirmed).await + service.metric(&retry).await != 0);
+    assert_eq!(service.metric(&confirmed).await, 1);
+}
+
 fn now_with_micros() -> String {
     #[expect(
         clippy::disallowed_methods,

@@ -60,6 +60,7 @@ mod store_contract;
 mod supervision;
 mod tls;
 mod tokens;
+mod told;
 mod tracking;
 mod turns;
 mod upload;

@@ -104,6 +104,8 @@ async fn behaviours_and_policies_decide_what_goes_out() {
 async fn where_a_cache_policy_is_denied_mapping_goes_on_and_readiness_warns() {
     let (aws, signer, setup) = prepared().await;
     aws.cloudfront.put(site());
+    aws.cloudfront.put_policy("queries", 60, "all");
+    aws.cloudfront.deny_config(true);
     let service = setup.start().await;
     uploads(&service, &signer, &["search/a"]).await;
     assert_eq!(paths(&aws, "E1", 1).await, ["/search/a"]);

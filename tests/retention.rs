@@ -62,9 +62,9 @@ async fn what_stays_stops_nothing_that_may_go() {
     stored
         .run(format!(
             "INSERT INTO dead_letters (kind, why, change, created_at) \
-             SELECT 'item', 'w', seq, accepted_at FROM changes WHERE seq <= 3000; \
+             SELECT 'item', 'w', seq, {now} FROM changes WHERE seq <= 3000; \
              INSERT INTO dead_letters (kind, why, message, created_at) \
-             SELECT 'record', 'w', seq, accepted_at FROM messages WHERE seq = 3001; \
+             SELECT 'record', 'w', seq, {now} FROM messages WHERE seq = 3001; \
              UPDATE changes SET state = 1 WHERE seq = 3002; \
              UPDATE changes SET accepted_at = {now} + 1000 * {DAY} WHERE seq IN (3003, 10000); \
              UPDATE changes SET accepted_at = {now} - 1000 * {DAY} WHERE seq = 30000; \
@@ -158,5 +158,24 @@ async fn waits_that_are_over_leave_nothing_behind() {
         assert_eq!(counted, left, "{only:?} {waits:?}");
     }
     assert_eq!(stored.count("changes WHERE state = 2").await, 10);
+    stored.store.close().await;
+}
+
+#[tokio::test]
+async fn point_16_there_are_never_more_dead_letters_than_an_operator_could_read() {
+    let mut stored = DirectStore::open().await;
+    let now = stored.now.as_microsecond();
+    let old = now - 40 * DAY;
+    stored
+        .run(format!(
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers \
+             WHERE n < 102500) INSERT INTO dead_letters (seq, kind, why, created_at) \
+             SELECT n, 'record', 'w', iif(n <= 3000, {old}, {now}) FROM numbers"
+        ))
+        .await;
+    sweep(&stored).await;
+    assert_eq!(stored.count("dead_letters WHERE seq <= 2500").await, 0);
+    // Of the rest, those that are too old.
+    assert_eq!(stored.count("dead_letters").await, 99_500);
     stored.store.close().await;
 }

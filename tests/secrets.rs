@@ -138,7 +138,7 @@ async fn send_all(service: &Service, signer: &Signer, token: &str) {
         (altered(&confirmation, "Message", json!("x")), 403),
         (altered(&upload, "Message", json!("x")), 403),
         (
-            altered(&confirmation, "Token", json!(format!("{token}!"))),
+            altered(&confirmation, "Token", json!(format!("{token} "))),
             400,
         ),
         (altered(&confirmation, "Token", json!([token])), 400),

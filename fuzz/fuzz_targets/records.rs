@@ -32,6 +32,7 @@ fuzz_target!(|message: &str| {
             }
         }
         Notification::Test { bucket } => assert_eq!(seen()["Bucket"], bucket.as_str()),
+        Notification::Unrelated => assert_eq!(seen()["source"], "aws.s3"),
         Notification::Foreign(why) => assert!(!why.is_empty()),
     }
 });

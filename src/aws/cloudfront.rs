@@ -24,7 +24,7 @@ use crate::{
         catalogue::{Behaviour, CacheKey, Caching, Details, Distribution, Origin, OriginGroup},
         cdn::{
             CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
-            ListedInvalidation, Pool, SeenInvalidation,
+            ListedInvalidation, Missing, Pool, SeenInvalidation,
         },
         path::Item,
     },
@@ -304,9 +304,20 @@ where
 {
     let answer = match &error {
         SdkError::ServiceError(answer) => answer,
+        _ if has_cause::<CredentialsError>(&error) => {
+            return CdnError::NotConfigured {
+                missing: Missing::Credentials,
+                text: with_causes(error),
+            };
+        }
+        _ if lacks_region(&error) => {
+            return CdnError::NotConfigured {
+                missing: Missing::Region,
+                text: with_causes(error),
+            };
+        }
         // Nothing was sent: the request could not be built.
         SdkError::ConstructionFailure(_) => return CdnError::NotSent(with_causes(error)),
-        _ if has_cause::<CredentialsError>(&error) => return CdnError::Denied(with_causes(error)),
         SdkError::DispatchFailure(_) if never_connected(&error) => {
             return CdnError::NotSent(with_causes(error));
         }
@@ -344,6 +355,11 @@ where
         _ if status == 401 || status == 403 => CdnError::Denied(text),
         _ => CdnError::Refused(text),
     }
+}
+
+/// Whether the endpoint is unknown for lack of a region. The SDK's error for it has no public type.
+fn lacks_region(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.to_string().contains("Missing Region"))
 }
 
 /// Whether no connection was made, so that nothing of the request can have arrived. A connection
@@ -415,7 +431,15 @@ mod tests {
         let nowhere = call("http://no-such-host.invalid", true).await;
         assert!(matches!(nowhere, CdnError::NotSent(_)), "{nowhere:?}");
         let anonymous = call(&endpoint, false).await;
-        assert!(matches!(anonymous, CdnError::Denied(_)), "{anonymous:?}");
+        assert_eq!(anonymous.label(), "no_credentials", "{anonymous:?}");
+        let credentials = Credentials::new("id", "secret", None, None, "test");
+        let placeless = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        let client = CloudFront::new(&placeless);
+        let placeless = client.list_distributions(None).await.unwrap_err();
+        assert_eq!(placeless.label(), "no_region", "{placeless:?}");
         let lost = call(&hanging_up().await, true).await;
         assert!(matches!(lost, CdnError::Unknown(_)), "{lost:?}");
     }

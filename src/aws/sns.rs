@@ -9,10 +9,16 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_sns::Client;
-use aws_sdk_sns::config::Builder;
+use aws_sdk_sns::config::{Builder, SharedHttpClient};
 use aws_sdk_sns::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sns::operation::confirm_subscription::ConfirmSubscriptionError;
+use aws_smithy_http_client::{
+    Builder as ClientBuilder, Connector,
+    proxy::ProxyConfig,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
 use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{trust::SigningCertificates, with_causes};
 use crate::domain::{
@@ -46,7 +52,7 @@ impl AwsSnsTrust {
             // The caller retries, and records each attempt.
             .retry_config(RetryConfig::disabled());
         let config = match emulator {
-            Some(origin) => config.endpoint_url(origin),
+            Some(origin) => config.endpoint_url(origin).http_client(without_proxy()),
             None => config,
         };
         Self {
@@ -100,6 +106,20 @@ impl SnsTrust for AwsSnsTrust {
     }
 }
 
+/// A client that connects directly: an emulator is on this machine or in its network, as for
+/// certificates.
+fn without_proxy() -> SharedHttpClient {
+    ClientBuilder::new().build_with_connector_fn(|settings, _| {
+        let connector = Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .proxy_config(ProxyConfig::disabled());
+        match settings {
+            Some(settings) => connector.connector_settings(settings.clone()).build(),
+            None => connector.build(),
+        }
+    })
+}
+
 /// Decides whether a retry can succeed. Errors about the request itself are permanent;
 /// permissions, quotas and outages can change.
 fn judge(error: SdkError<ConfirmSubscriptionError>, token: &Token) -> ConfirmError {
@@ -116,8 +136,10 @@ fn judge(error: SdkError<ConfirmSubscriptionError>, token: &Token) -> ConfirmErr
         ),
         None => with_causes(error),
     };
-    // The text is stored and shown, and it may quote the request.
+    // The text is stored and shown, and it may quote the request, in its encoding.
     let text = text.replace(token.expose(), "(token)");
+    let encoded = utf8_percent_encode(token.expose(), NON_ALPHANUMERIC).to_string();
+    let text = text.replace(&encoded, "(token)");
     let text = text.chars().take(500).collect();
     if permanent {
         ConfirmError::Permanent(text)

@@ -1,23 +1,27 @@
 //! A client for the admin listener of a running service.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
+use super::ConfigFile;
+
 #[derive(Debug, Args)]
 pub(super) struct AdminClient {
-    /// The admin listener of the running service.
-    #[arg(
-        long,
-        env = "PURGEFRONT_ADMIN_URL",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:9090"
-    )]
-    admin_url: String,
+    /// The admin listener of the running service; by default, the `server.admin_listen` of the
+    /// configuration.
+    #[arg(long, env = "PURGEFRONT_ADMIN_URL", value_name = "URL")]
+    admin_url: Option<String>,
+    #[command(flatten)]
+    file: ConfigFile,
     /// A file with an API token, which is needed if the listener is not on a loopback address. Default:
     /// the value of `PURGEFRONT_API_TOKEN`.
     #[arg(long, value_name = "FILE")]
@@ -52,7 +56,8 @@ impl AdminClient {
         path: &str,
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
-        let url = format!("{}{path}", self.admin_url.trim_end_matches('/'));
+        let base = self.base()?;
+        let url = format!("{}{path}", base.trim_end_matches('/'));
         // No proxy: the service is on this machine or in its network.
         let client = reqwest::Client::builder().no_proxy().build()?;
         let mut request = client.request(method, &url);
@@ -63,16 +68,40 @@ impl AdminClient {
             request = request.body(body.to_string());
         }
         let answer = request.send().await.with_context(|| {
-            format!("the service does not answer at {url}; is --admin-url right?")
+            format!("the service does not answer at {url}; is --admin-url, or else server.admin_listen, right?")
         })?;
         let status = answer.status();
         let text = answer.text().await?;
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
         if !status.is_success() {
             let detail = json["detail"].as_str().unwrap_or("no reason given");
+            let faults = json["errors"].as_array().into_iter().flatten();
+            let faults = faults.filter_map(|fault| {
+                let (at, why) = (fault["pointer"].as_str()?, fault["detail"].as_str()?);
+                Some(format!("{}: {why}", at.trim_start_matches('/')))
+            });
+            let faults: Vec<_> = faults.collect();
+            let detail = if faults.is_empty() {
+                detail.to_owned()
+            } else {
+                faults.join("; ")
+            };
             bail!("{status}: {detail}");
         }
         Ok(json)
+    }
+
+    /// The URL of the admin listener.
+    fn base(&self) -> anyhow::Result<String> {
+        if let Some(url) = &self.admin_url {
+            return Ok(url.clone());
+        }
+        let listen = self.file.load_for_mapping()?.server.admin_listen;
+        ensure!(
+            listen.port() != 0,
+            "server.admin_listen leaves the port to the system: give the service's as --admin-url"
+        );
+        Ok(own_url(listen))
     }
 
     fn token(&self) -> anyhow::Result<Option<SecretString>> {
@@ -83,4 +112,14 @@ impl AdminClient {
             .with_context(|| format!("the token file {} cannot be read", file.display()))?;
         Ok(Some(text.trim().into()))
     }
+}
+
+/// The URL at which a service listening on `listen` can be reached from the same machine.
+pub(super) fn own_url(listen: SocketAddr) -> String {
+    let ip = match listen.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
 }

@@ -1,14 +1,11 @@
 //! `purgefront healthcheck`: checks that the service in this container answers.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use super::{ConfigFile, DONE, FAILED, complain, complain_of};
+use super::{ConfigFile, DONE, FAILED, client::own_url, complain, complain_of};
 
 /// The timeout of the whole check. The container engine's own timeout should be longer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -16,7 +13,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Args)]
 pub(super) struct Probe {
     /// The service's URL; by default, the `server.listen` of the configuration.
-    /// `PURGEFRONT_URL` is ignored, because it may point to another service.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     url: Option<String>,
     #[command(flatten)]
@@ -43,16 +39,6 @@ pub(super) fn run(probe: &Probe) -> u8 {
             FAILED
         }
     }
-}
-
-/// The URL at which a service listening on `listen` can be reached from the same machine.
-fn own_url(listen: SocketAddr) -> String {
-    let ip = match listen.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
 fn ask(url: &str) -> anyhow::Result<()> {

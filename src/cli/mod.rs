@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod deadletters;
 mod healthcheck;
+mod output;
 mod pause;
 mod plan;
 mod serve;
@@ -12,13 +13,13 @@ mod token;
 mod verify;
 
 use std::{
-    fmt::Display,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand};
+use output::{complain, complain_of, say, say_lines};
 
 use crate::{
     config::{Config, ConfigErrors},
@@ -61,7 +62,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct ConfigFile {
     /// The configuration file; by default purgefront.toml, if it exists. Every key can also be
-    /// set in the environment, as `PURGEFRONT_SECTION__KEY`.
+    /// set in the environment, as `PURGEFRONT_SECTION__KEY`, except for lists of tables.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -117,7 +118,7 @@ pub fn run() -> ExitCode {
         Command::Pause(scope) => done(pause::pause(&scope)),
         Command::Resume(scope) => done(pause::resume(&scope)),
     };
-    ExitCode::from(code)
+    ExitCode::from(output::delivered(code))
 }
 
 /// Prints clap's output: help, the version, or a usage error.
@@ -126,38 +127,20 @@ fn tell(told: &clap::Error) -> ExitCode {
     if told.use_stderr() {
         let _ = write!(io::stderr(), "{}", printable_lines(text));
     } else {
-        let _ = write!(io::stdout(), "{}", printable_lines(text));
+        output::print(printable_lines(text));
     }
-    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(USAGE))
+    let code = u8::try_from(told.exit_code()).unwrap_or(USAGE);
+    ExitCode::from(output::delivered(code))
 }
 
 fn done(result: anyhow::Result<()>) -> u8 {
-    match result {
-        Ok(()) => DONE,
-        Err(error) => {
-            complain(format_args!("{error:#}"));
-            FAILED
-        }
+    let Err(error) = result else {
+        return DONE;
+    };
+    if let Some(faults) = error.downcast_ref::<ConfigErrors>() {
+        complain_of(faults);
+        return USAGE;
     }
-}
-
-/// Prints one line to stdout. A closed stdout is not an error.
-fn say(line: impl Display) {
-    let _ = writeln!(io::stdout(), "{}", printable(line));
-}
-
-/// Prints text of several lines. Its newlines and tabs are kept, so untrusted parts must already
-/// be [`printable`].
-fn say_lines(text: impl Display) {
-    let _ = writeln!(io::stdout(), "{}", printable_lines(text));
-}
-
-/// Prints one line to stderr.
-fn complain(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{}", printable(line));
-}
-
-/// Prints all faults of the configuration to stderr.
-fn complain_of(faults: &ConfigErrors) {
-    let _ = writeln!(io::stderr(), "{}", printable_lines(faults));
+    complain(format_args!("{error:#}"));
+    FAILED
 }

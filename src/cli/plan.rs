@@ -29,6 +29,7 @@ const MILLS_PER_PATH: usize = 5;
 /// CloudFront's limit on wildcards in progress per distribution.
 const WILDCARDS_AT_ONCE: usize = 15;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
 pub(super) struct PlanArguments {
     #[command(flatten)]
@@ -51,6 +52,10 @@ pub(super) struct PlanArguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Standard input has keys or paths that end in NUL instead of newline, as from `git diff -z`,
+    /// which quotes no names then.
+    #[arg(short = 'z', long = "null", conflicts_with = "keys")]
+    null: bool,
     /// The keys or paths; by default, one per line from standard input.
     #[arg(value_name = "KEY")]
     keys: Vec<String>,
@@ -77,6 +82,19 @@ pub(super) fn run(arguments: PlanArguments) -> u8 {
     }
 }
 
+/// The keys or paths on standard input, without empty ones.
+fn read_keys(null: bool) -> io::Result<Vec<String>> {
+    if !null {
+        let lines = io::stdin().lock().lines();
+        return lines
+            .filter(|line| !line.as_ref().is_ok_and(String::is_empty))
+            .collect();
+    }
+    let text = io::read_to_string(io::stdin())?;
+    let keys = text.split('\0').filter(|key| !key.is_empty());
+    Ok(keys.map(str::to_owned).collect())
+}
+
 fn plan(arguments: PlanArguments, config: &Config) -> anyhow::Result<u8> {
     let PlanArguments {
         bucket,
@@ -85,15 +103,12 @@ fn plan(arguments: PlanArguments, config: &Config) -> anyhow::Result<u8> {
         paths,
         catalogue,
         json,
+        null,
         mut keys,
         ..
     } = arguments;
     if keys.is_empty() {
-        let lines = io::stdin().lock().lines();
-        keys = lines
-            .collect::<Result<_, _>>()
-            .context("standard input cannot be read")?;
-        keys.retain(|key| !key.is_empty());
+        keys = read_keys(null).context("standard input cannot be read")?;
     }
     let mut items = Vec::new();
     if paths {

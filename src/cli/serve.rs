@@ -31,7 +31,9 @@ pub(super) fn run(file: &ConfigFile) -> u8 {
         let app = match App::build(config).await {
             Ok(app) => app,
             Err(
-                error @ (BuildError::Store(crate::store::OpenError::InUse(_))
+                error @ (BuildError::Store(
+                    crate::store::OpenError::InUse(_) | crate::store::OpenError::OtherVersion(_),
+                )
                 | BuildError::Listen { .. }),
             ) => {
                 complain(&error);

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
-use super::Reader;
+use super::{Reader, tables::tables};
 use crate::domain::{
     mapping::{DistributionPolicy, MappingPolicy, WildcardPolicy},
     origin::OriginOverride,
@@ -235,18 +235,11 @@ fn read_ignores(reader: &mut Reader) -> Vec<Ignore> {
     ignores
 }
 
-fn tables<T: DeserializeOwned>(reader: &mut Reader, key: &str, wanted: &str) -> Vec<T> {
-    reader.take_with(key, wanted, Vec::new(), |value| {
-        let tables = value.clone().try_into::<Vec<T>>();
-        tables.map_err(|error| error.message().to_owned())
-    })
-}
-
 fn check_documents(reader: &mut Reader, key: &str, documents: &[String]) {
-    let mut wrong = documents
+    let wrong = documents
         .iter()
         .filter(|name| name.is_empty() || name.contains('/'));
-    if let Some(name) = wrong.next() {
+    for name in wrong {
         reader.refuse(
             key,
             format!("{name:?} is not a file name: it must not be empty or contain \"/\""),

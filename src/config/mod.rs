@@ -1,10 +1,14 @@
 //! The configuration: every key, its default, and its allowed values.
 
 mod emulator;
+mod environment;
+mod events;
 mod limits;
+mod lines;
 mod mapping;
 mod reader;
 mod sns;
+mod tables;
 
 use std::{
     fs, io,
@@ -18,6 +22,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use crate::secret::SecretHash;
 
 pub use emulator::Emulator;
+pub use events::EventsConfig;
 pub use limits::LimitsConfig;
 pub use mapping::MappingConfig;
 pub use reader::ConfigErrors;
@@ -45,6 +50,8 @@ pub struct Config {
     pub dispatch: DispatchConfig,
     pub limits: LimitsConfig,
     pub api: ApiConfig,
+    /// What is ignored although it looks like a setting.
+    pub warnings: Vec<String>,
 }
 
 /// `[server]`
@@ -71,13 +78,6 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// The retention of history.
     pub keep: Duration,
-}
-
-/// `[events]`
-#[derive(Debug, Clone)]
-pub struct EventsConfig {
-    /// S3 event names; a trailing `*` matches any ending.
-    pub invalidate_on: Vec<String>,
 }
 
 /// `[catalogue]`
@@ -186,7 +186,7 @@ impl Config {
         let token = environment.iter().find(|(name, _)| name == TOKEN_VARIABLE);
         let token = token.map(|(_, token)| token.clone());
         let mut reader = Reader::new(path, text, environment);
-        let config = Self {
+        let mut config = Self {
             server: ServerConfig::read(&mut reader),
             store: StoreConfig::read(&mut reader),
             sns: SnsConfig::read(&mut reader, purpose),
@@ -202,6 +202,7 @@ impl Config {
             dispatch: DispatchConfig::read(&mut reader),
             limits: LimitsConfig::read(&mut reader),
             api: ApiConfig::read(&mut reader, token.as_deref()),
+            warnings: Vec::new(),
         };
         // A message that is deleted from history could be replayed.
         let replayable = config.sns.max_age.saturating_add(config.sns.max_skew);
@@ -212,7 +213,7 @@ impl Config {
                    after its record is deleted",
             );
         }
-        reader.finish()?;
+        config.warnings = reader.finish()?;
         Ok(config)
     }
 }
@@ -254,34 +255,6 @@ impl StoreConfig {
         });
         let keep = positive(reader, "store.keep", Duration::from_hours(30 * 24));
         Self { path, keep }
-    }
-}
-
-impl EventsConfig {
-    fn read(reader: &mut Reader) -> Self {
-        let default = [
-            "ObjectCreated:*",
-            "ObjectRemoved:*",
-            "LifecycleExpiration:*",
-            "ReducedRedundancyLostObject",
-            "ObjectRestore:Completed",
-            "ObjectRestore:Delete",
-            "ObjectAcl:Put",
-        ];
-        let wanted = "a list of S3 event names, optionally ending in \"*\"";
-        let default = default.map(str::to_owned).to_vec();
-        let key = "events.invalidate_on";
-        let invalidate_on = reader.take::<Vec<String>>(key, wanted, default);
-        for pattern in &invalidate_on {
-            let stem = pattern.strip_suffix('*').unwrap_or(pattern);
-            if stem.is_empty() || !stem.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':') {
-                reader.refuse(
-                    key,
-                    format!("{pattern:?} is not an event name: expected {wanted}"),
-                );
-            }
-        }
-        Self { invalidate_on }
     }
 }
 
@@ -329,7 +302,7 @@ impl ApiConfig {
         let key = "api.tokens";
         let wanted = "[[api.tokens]] tables in the file, each with a name, a sha256 and optionally \
                                     distributions";
-        let written: Vec<WrittenToken> = reader.take_secret(key, wanted, Vec::new());
+        let written: Vec<WrittenToken> = tables::secret_tables(reader, key, wanted);
         let mut tokens: Vec<TokenConfig> = Vec::new();
         for WrittenToken {
             name,

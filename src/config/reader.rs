@@ -1,16 +1,24 @@
 //! Reads settings from the file and the environment, and collects all faults.
 
-use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, mem, path::Path, time::Duration};
 
 use jiff::{SpanRelativeTo, Unit};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use super::{
+    environment::{PREFIX, SEPARATOR, near_miss},
+    lines::{Lines, line},
+};
 use crate::printable::printable;
 
 /// All faults of a configuration, one or more.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct ConfigErrors(Vec<Fault>);
+pub struct ConfigErrors {
+    faults: Vec<Fault>,
+    /// What is ignored, and may be the reason for a fault.
+    warnings: Vec<String>,
+}
 
 #[derive(Debug, PartialEq, Eq)]
 struct Fault {
@@ -24,12 +32,15 @@ impl std::error::Error for ConfigErrors {}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.faults.len();
         let faults = if count == 1 { "fault" } else { "faults" };
         write!(f, "The configuration has {count} {faults}:")?;
-        for Fault { place, text } in &self.0 {
+        for Fault { place, text } in &self.faults {
             let (place, text) = (printable(place), printable(text));
             write!(f, "\n  {place}\n    {text}")?;
+        }
+        for warning in &self.warnings {
+            write!(f, "\n  note: {}", printable(warning))?;
         }
         Ok(())
     }
@@ -53,15 +64,17 @@ enum SettingOrigin {
 /// left at the end have unknown keys.
 pub(super) struct Reader {
     file: String,
+    lines: Lines,
     settings: BTreeMap<String, Setting>,
+    /// Where the settings that were taken came from.
+    taken: BTreeMap<String, SettingOrigin>,
     known: Vec<String>,
-    faults: ConfigErrors,
+    /// The keys of lists of tables.
+    lists: Vec<String>,
+    /// Variables that are not keys.
+    variables: Vec<String>,
+    faults: Vec<Fault>,
 }
-
-/// Only variables with this prefix and a double underscore are keys: orchestrators inject others
-/// with the prefix, such as `PURGEFRONT_PORT`.
-const PREFIX: &str = "PURGEFRONT_";
-const SEPARATOR: &str = "__";
 
 impl Reader {
     /// Parses `text`, the contents of `file`; settings in `environment` override it.
@@ -72,16 +85,19 @@ impl Reader {
     ) -> Self {
         let mut reader = Self {
             file: file.display().to_string(),
+            lines: Lines::of(text),
             settings: BTreeMap::new(),
+            taken: BTreeMap::new(),
             known: Vec::new(),
-            faults: ConfigErrors::default(),
+            lists: Vec::new(),
+            variables: Vec::new(),
+            faults: Vec::new(),
         };
         match text.parse::<Table>() {
             Ok(table) => reader.add_table("", table),
             Err(error) => {
                 // Leave out the line itself: it may contain a password.
-                let before = text.get(..error.span().map_or(0, |span| span.start));
-                let line = before.unwrap_or_default().matches('\n').count() + 1;
+                let line = line(text, error.span().map_or(0, |span| span.start));
                 let text = format!("invalid TOML at line {line}: {}", error.message());
                 reader.fault(reader.file.clone(), text);
             }
@@ -91,6 +107,7 @@ impl Reader {
                 .strip_prefix(PREFIX)
                 .and_then(|key| key.split_once(SEPARATOR))
             else {
+                reader.variables.push(name);
                 continue;
             };
             let key = format!("{section}.{key}").to_ascii_lowercase();
@@ -105,7 +122,10 @@ impl Reader {
     pub(super) fn unreadable(file: &Path, why: &str) -> ConfigErrors {
         let place = file.display().to_string();
         let text = format!("cannot be read: {why}");
-        ConfigErrors(vec![Fault { place, text }])
+        ConfigErrors {
+            faults: vec![Fault { place, text }],
+            warnings: Vec::new(),
+        }
     }
 
     /// Flattens sections into dotted keys. Lists of tables stay values.
@@ -168,6 +188,7 @@ impl Reader {
         let Some(setting) = self.settings.remove(key) else {
             return default;
         };
+        self.taken.insert(key.to_owned(), setting.origin.clone());
         read(&setting.value).unwrap_or_else(|why| {
             let place = self.place(key, &setting.origin);
             self.fault(place, format!("{}: expected {wanted}", why.trim_end()));
@@ -175,53 +196,157 @@ impl Reader {
         })
     }
 
-    /// Records a fault of a key whose value has already been taken.
-    pub(super) fn refuse(&mut self, key: &str, text: impl Into<String>) {
-        self.fault(key.to_owned(), text.into());
+    /// Takes a list of tables, each with its index. What is not a table is recorded as a fault.
+    pub(super) fn take_tables(&mut self, key: &str, wanted: &str) -> Vec<(usize, Table)> {
+        self.lists.push(key.to_owned());
+        let Some(Setting { value, origin }) = self.settings.remove(key) else {
+            return Vec::new();
+        };
+        let place = self.place(key, &origin);
+        if matches!(origin, SettingOrigin::Environment(_)) {
+            let text = format!("lists of tables can only be set in the file: expected {wanted}");
+            self.fault(place, text);
+            return Vec::new();
+        }
+        let Value::Array(values) = value else {
+            self.fault(place, format!("not a list of tables: expected {wanted}"));
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for (index, value) in values.into_iter().enumerate() {
+            match value {
+                Value::Table(table) => tables.push((index, table)),
+                _ => self.refuse_at(key, index, format!("not a table: expected {wanted}")),
+            }
+        }
+        tables
     }
 
-    /// Reports settings that were never taken as unknown keys, and returns all faults.
-    pub(super) fn finish(mut self) -> Result<(), ConfigErrors> {
-        for (key, setting) in std::mem::take(&mut self.settings) {
-            let near = |known: &&String| strsim::damerau_levenshtein(known, &key);
-            let hint = match self.known.iter().min_by_key(near) {
-                Some(known) if near(&known) <= key.len() / 2 => format!("did you mean {known}?"),
-                _ => "see the README for all keys".to_owned(),
-            };
+    /// Records a fault of a key whose value has already been taken.
+    pub(super) fn refuse(&mut self, key: &str, text: impl Into<String>) {
+        let place = match self.taken.get(key) {
+            Some(origin) => self.place(key, origin),
+            None => key.to_owned(),
+        };
+        self.fault(place, text.into());
+    }
+
+    /// Records a fault of a table of a list.
+    pub(super) fn refuse_at(&mut self, key: &str, index: usize, text: impl Into<String>) {
+        let place = format!(
+            "{key} {}{}",
+            index + 1,
+            self.in_file(&format!("{key}.{index}"))
+        );
+        self.fault(place, text.into());
+    }
+
+    /// Reports settings that were never taken as unknown keys, and returns all faults; or else what
+    /// the environment has that is ignored although it looks like a setting.
+    pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
+        let mut told = None;
+        for (key, setting) in mem::take(&mut self.settings) {
+            let single = self
+                .lists
+                .iter()
+                .find(|list| is_within(&key, list))
+                .cloned();
+            if single.is_some() && single == told {
+                continue;
+            }
             let place = self.place(&key, &setting.origin);
+            let hint = self.hint(&key);
             self.fault(place, format!("unknown key: {hint}"));
+            told = single;
         }
-        if self.faults.0.is_empty() {
-            Ok(())
+        let warnings = self.variables.iter().filter_map(|name| {
+            let why = near_miss(name, &self.known, &self.lists)?;
+            Some(format!("{name}: {why}"))
+        });
+        let warnings: Vec<_> = warnings.collect();
+        if self.faults.is_empty() {
+            return Ok(warnings);
+        }
+        Err(ConfigErrors {
+            faults: self.faults,
+            warnings,
+        })
+    }
+
+    /// What an unknown key was probably meant to be.
+    fn hint(&self, key: &str) -> String {
+        if let Some(list) = self.lists.iter().find(|list| is_within(key, list)) {
+            return format!("a list of tables is written [[{list}]]");
+        }
+        if self.known.iter().any(|known| is_within(known, key)) {
+            return format!("a section is written [{key}]");
+        }
+        let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+        let near = |known: &&String| strsim::damerau_levenshtein(known, key);
+        let all = self.known.iter().chain(&self.lists);
+        if let Some(known) = all.min_by_key(near)
+            && near(&known) <= (name.len() / 3).max(1)
+        {
+            return format!("did you mean {known}?");
+        }
+        let others = self.known.iter().filter(|known| is_within(known, section));
+        let others: Vec<_> = others.map(String::as_str).collect();
+        if others.is_empty() {
+            "see the README for all keys".to_owned()
         } else {
-            Err(self.faults)
+            format!("[{section}] has {}", others.join(", "))
         }
     }
 
     fn place(&self, key: &str, origin: &SettingOrigin) -> String {
         match origin {
-            SettingOrigin::File => format!("{key} (in {})", self.file),
+            SettingOrigin::File => format!("{key}{}", self.in_file(key)),
             SettingOrigin::Environment(name) => format!("{key} (in the environment, {name})"),
         }
     }
 
-    fn fault(&mut self, place: String, text: String) {
-        self.faults.0.push(Fault { place, text });
+    fn in_file(&self, key: &str) -> String {
+        match self.lines.get(key) {
+            Some(line) => format!(" (in {}, line {line})", self.file),
+            None => format!(" (in {})", self.file),
+        }
     }
+
+    fn fault(&mut self, place: String, text: String) {
+        self.faults.push(Fault { place, text });
+    }
+}
+
+/// Whether a key is in a section.
+fn is_within(key: &str, section: &str) -> bool {
+    key.strip_prefix(section)
+        .is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// Converts a value. Environment variables are always strings, so numbers, booleans and lists
 /// are written there as JSON.
 fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
-    let plain = value.clone().try_into::<T>();
-    let error = match plain {
-        Ok(read) => return Ok(read),
-        Err(error) => error.message().to_owned(),
-    };
+    if let Ok(read) = value.clone().try_into() {
+        return Ok(read);
+    }
     let json = value
         .as_str()
         .and_then(|text| serde_json::from_str::<Value>(text).ok());
-    json.and_then(|json| json.try_into().ok()).ok_or(error)
+    json.and_then(|json| json.try_into().ok())
+        .ok_or_else(|| format!("{} is not valid", shorten(&shown(value))))
+}
+
+/// A value as a fault quotes it.
+fn shown(value: &Value) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "the value".to_owned())
+}
+
+fn shorten(text: &str) -> String {
+    const MOST: usize = 100;
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {

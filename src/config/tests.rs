@@ -92,9 +92,9 @@ fn all_faults_are_told_at_once_each_with_its_key_and_a_mend() {
     ];
     let text = faults(file, &environment);
     for part in [
-        "server.listen (in test.toml)",
+        "server.listen (in test.toml, line 3)",
         "such as \"127.0.0.1:8080\"",
-        "server.lisen (in test.toml)",
+        "server.lisen (in test.toml, line 4)",
         "did you mean server.listen?",
         "server.max_requests",
         "store.url",
@@ -288,4 +288,126 @@ fn more_ways_to_write_a_path_than_can_be_counted_are_too_many() {
     let spellings = spellings.join(", ");
     let file = format!("{TOPICS}[[distribution]]\nid = \"E1\"\nspellings = [{spellings}]\n");
     assert!(faults(&file, &[]).contains("ways to write one path"));
+}
+
+/// Configuration that would do nothing, or something else than it says.
+#[test]
+fn point_17_what_would_do_nothing_is_a_fault() {
+    for (text, part) in [
+        (
+            "[events]\ninvalidate_on = [\"ObjectCrated:*\"]",
+            "did you mean \"ObjectCreated:*\"?",
+        ),
+        (
+            "[events]\ninvalidate_on = [\"ObjectCreated:Putt\"]",
+            "did you mean \"ObjectCreated:Put\"?",
+        ),
+        ("[events]\ninvalidate_on = []", "it is empty"),
+        (
+            "[[rule]]\nbucket = \"b\"\nmatch = \"/*.map\"\nalso = [\"/a\"]",
+            "no leading slash",
+        ),
+        (
+            "[[ignore]]\nbucket = \"b\"\nmatch = \"/*.map\"",
+            "no leading slash",
+        ),
+        (
+            "[[ignore]]\nbucket = \"s3://b\"\nmatch = \"*\"",
+            "is not the name of a bucket",
+        ),
+        (
+            "[[ignore]]\nbucket = \"\"\nmatch = \"*\"",
+            "is not the name of a bucket",
+        ),
+        ("[server]\nfoo = 1", "[server] has server.listen, "),
+        (
+            "[origin]\ndomain = \"x\"\nbucket = \"b\"",
+            "written [[origin]]",
+        ),
+        ("[api.tokens]\nname = \"x\"", "written [[api.tokens]]"),
+        ("[[server]]\nlisten = \"x\"", "written [server]"),
+        ("rule = 1", "not a list of tables"),
+        ("rule = [1]", "not a table"),
+    ] {
+        // Keys of the top level have to come first.
+        let told = faults(&format!("{text}\n{TOPICS}"), &[]);
+        assert!(told.contains(part), "{text}: {told}");
+        assert!(told.contains("1 fault:"), "{text}: {told}");
+        assert!(!told.contains("server.drain?"), "{told}");
+    }
+}
+
+#[test]
+fn point_17_all_faults_of_all_tables_are_told_with_their_lines() {
+    let file = format!(
+        "{TOPICS}[[ignore]]\nmatch = \"a\"\nbuckt = \"b\"\nx = 1\n[[ignore]]\nbucket = 5\n\
+         match = \"a\"\n[mapping]\nindex_documents = [\"a/b\", \"\"]\n[limits]\nreserve_paths = 9000\n"
+    );
+    let told = faults(&file, &[]);
+    for part in [
+        "ignore 1 (in test.toml, line 3)",
+        "unknown field `buckt`",
+        "unknown field `x`",
+        "missing field `bucket`",
+        "ignore 2 (in test.toml, line 7)",
+        "mapping.index_documents (in test.toml, line 11)\n    \"a/b\"",
+        "mapping.index_documents (in test.toml, line 11)\n    \"\"",
+        "limits.reserve_paths (in test.toml, line 13)",
+    ] {
+        assert!(told.contains(part), "{part} is missing in:\n{told}");
+    }
+    let tokens = format!("{TOPICS}[[api.tokens]]\nname = \"a\"\n[[api.tokens]]\nsecret-key = 5\n");
+    let told = faults(&tokens, &[]);
+    assert!(told.contains("api.tokens 1 (in test.toml, line 3)\n    missing field `sha256`"));
+    assert!(
+        told.contains("api.tokens 2") && !told.contains("secret-key"),
+        "{told}"
+    );
+}
+
+#[test]
+fn point_17_variables_that_are_ignored_are_told() {
+    let ignored = [
+        ("PURGEFRONT_RULE", "[]"),
+        ("PURGEFRONT_SERVER_LISTEN", "127.0.0.1:80"),
+        ("PURGEFRONT_PORT", "tcp://10.0.0.1:80"),
+    ];
+    let told = read(TOPICS, &ignored).unwrap().warnings.join("\n");
+    assert!(
+        told.contains("PURGEFRONT_RULE: it is ignored: lists of tables"),
+        "{told}"
+    );
+    assert!(
+        told.contains("did you mean PURGEFRONT_SERVER__LISTEN?"),
+        "{told}"
+    );
+    assert!(!told.contains("PURGEFRONT_PORT"), "{told}");
+    // Where it is the reason for a fault, it stands beside it.
+    let told = faults("", &[("PURGEFRONT_SNS_TOPICS", "[]")]);
+    assert!(
+        told.contains("did you mean PURGEFRONT_SNS__TOPICS?"),
+        "{told}"
+    );
+    let told = faults(
+        TOPICS,
+        &[("PURGEFRONT_API__TOKENS", "[{\"name\": \"a-secret\"}]")],
+    );
+    assert!(told.contains("can only be set in the file"), "{told}");
+    assert!(!told.contains("a-secret"), "{told}");
+}
+
+#[test]
+fn point_18_faults_have_no_words_of_the_inside() {
+    let file = format!(
+        "{TOPICS}[server]\nmax_requests = \"many\"\ndrain = 5\n[limits]\npaths_per_day = -1\n\
+         calls_per_second = true\n[mapping]\nindex_documents = 1\n"
+    );
+    let told = faults(&file, &[]);
+    for inside in ["usize", "u64", "f64", "struct", "sequence", "invalid type"] {
+        assert!(!told.contains(inside), "{inside} in:\n{told}");
+    }
+    assert!(
+        told.contains("\"many\" is not valid: expected a whole number"),
+        "{told}"
+    );
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::read_limiter::ReadLimiter;
 use crate::{
     domain::{
-        catalogue::{CachePolicy, Caching, Catalogue, Details, Distribution, Snapshot},
+        catalogue::{CacheKey, CachePolicy, Caching, Catalogue, Details, Distribution, Snapshot},
         cdn::CdnError,
         limits::backoff,
         origin::OriginOverride,
@@ -37,6 +37,25 @@ pub(super) struct Listing {
     /// When the first call was made: the list includes everything up to then.
     pub(super) began: Timestamp,
     pub(super) distributions: Vec<Distribution>,
+}
+
+/// What became of reading a cache policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PolicyReading {
+    Read(CacheKey),
+    Denied,
+    /// For another reason, such as that it does not exist.
+    Failed(String),
+}
+
+impl PolicyReading {
+    /// What the catalogue keeps of it.
+    pub(super) fn known(&self) -> CachePolicy {
+        match self {
+            Self::Read(key) => CachePolicy::Read(*key),
+            Self::Denied | Self::Failed(_) => CachePolicy::Denied,
+        }
+    }
 }
 
 /// The distributions whose details a command reads.
@@ -131,17 +150,21 @@ impl AccountReader {
         }
     }
 
-    /// Reads a cache policy. `Denied` is a result, not an error, and also stands for a policy that
-    /// does not exist: repeating the call would not help.
-    pub(super) async fn policy(&self, id: &str) -> Result<CachePolicy, CdnError> {
+    /// Reads a cache policy. That it may not be read is a result, not an error, and so is that it does
+    /// not exist: repeating the call would not help.
+    pub(super) async fn policy(&self, id: &str) -> Result<PolicyReading, CdnError> {
         self.limiter.turn().await;
         let read = self.cdn.cache_policy(id).await;
         self.metrics.call("GetCachePolicy", &read);
         match read {
-            Ok(key) => Ok(CachePolicy::Read(key)),
-            Err(CdnError::Denied(why) | CdnError::Refused(why)) => {
-                tracing::warn!(cache_policy_id = %id, %why, "GetCachePolicy is denied or fails");
-                Ok(CachePolicy::Denied)
+            Ok(key) => Ok(PolicyReading::Read(key)),
+            Err(CdnError::Denied(why)) => {
+                tracing::warn!(cache_policy_id = %id, %why, "GetCachePolicy is denied");
+                Ok(PolicyReading::Denied)
+            }
+            Err(CdnError::Refused(why)) => {
+                tracing::warn!(cache_policy_id = %id, %why, "GetCachePolicy fails");
+                Ok(PolicyReading::Failed(why))
             }
             Err(error) => Err(error),
         }
@@ -179,13 +202,18 @@ impl AccountReader {
                     continue;
                 }
                 let policy = self.with_retries(|| self.policy(id)).await?;
-                if policy == CachePolicy::Denied {
+                let why = match &policy {
+                    PolicyReading::Read(_) => None,
+                    PolicyReading::Denied => Some("is denied".to_owned()),
+                    PolicyReading::Failed(why) => Some(format!("fails ({why})")),
+                };
+                if let Some(why) = why {
                     warnings.push(format!(
-                        "GetCachePolicy of {id} is denied or fails: it is unknown whether its cache \
-                         key includes query strings"
+                        "GetCachePolicy of {id} {why}: it is unknown whether its cache key includes \
+                         query strings"
                     ));
                 }
-                catalogue = catalogue.with_policy(id, &policy);
+                catalogue = catalogue.with_policy(id, &policy.known());
             }
         }
         Ok(AccountReading {

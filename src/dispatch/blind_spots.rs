@@ -31,7 +31,11 @@ impl BlindSpots {
             Ok(_) => self.remove(id),
             Err(error) if is_lasting(error) => {
                 self.until.insert(id.to_owned(), now + REPORTED_FOR);
-                let error = error.to_string();
+                let remedy = error.remedy("grant cloudfront:GetInvalidation on it");
+                let error = match remedy {
+                    Some(remedy) => format!("{error}; {remedy}"),
+                    None => error.to_string(),
+                };
                 self.board.update(|status| {
                     status.unseen.insert(id.to_owned(), error);
                 });

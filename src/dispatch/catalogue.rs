@@ -11,19 +11,21 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Context, Settings,
-    account::AccountReader,
+    account::{AccountReader, PolicyReading},
     questions::{Question, Questions},
     runner::Worker,
     status_board::StatusBoard,
 };
 use crate::{
     domain::{
-        catalogue::{CachePolicy, Catalogue, Details, Snapshot},
+        catalogue::{Catalogue, Details, Snapshot},
         cdn::CdnError,
         due::due_at,
         limits::backoff,
         mapping::{self, MappingPolicy},
         origin::OriginOverride,
+        status::CatalogueFailure,
+        unused::unused,
     },
     ports::{Clock, StoreError, Wakeup, Wakeups, dispatch::MappingStore},
 };
@@ -42,13 +44,19 @@ pub(super) struct CatalogueRefresher {
     refresh: Duration,
     policy: Arc<MappingPolicy>,
     origins: Arc<[OriginOverride]>,
+    /// The names of API tokens, with the distributions that they are limited to.
+    tokens: Arc<[(String, String)]>,
     random: fastrand::Rng,
     /// When the list is read next.
     list: Retry,
     /// Other open questions, and when each is asked next.
     open: BTreeMap<Question, Retry>,
+    /// Why open questions have no answer yet.
+    unanswered: BTreeMap<Question, CatalogueFailure>,
     details_denied: BTreeSet<String>,
     policies_denied: BTreeSet<String>,
+    /// Policies that cannot be read for another reason, and why.
+    policies_failed: BTreeMap<String, String>,
     /// The catalogue in the store; `None` until the account has been read once.
     kept: Option<Catalogue>,
 }
@@ -88,14 +96,17 @@ impl CatalogueRefresher {
             refresh: settings.catalogue_refresh,
             policy: Arc::clone(&settings.mapping),
             origins: Arc::clone(&settings.origins),
+            tokens: Arc::clone(&settings.token_distributions),
             random: fastrand::Rng::with_seed(settings.seed ^ 1),
             list: Retry {
                 at: context.clock.now(),
                 failures: 0,
             },
             open: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             details_denied: BTreeSet::new(),
             policies_denied: BTreeSet::new(),
+            policies_failed: BTreeMap::new(),
             kept,
         }
     }
@@ -170,11 +181,14 @@ impl CatalogueRefresher {
                     self.keep(updated).await?;
                 }
                 self.open.remove(&question);
+                self.unanswered.remove(&question);
             }
             Err(error) => {
                 let retry = self.later(retry);
-                tracing::warn!(?question, %error, again_at = %retry.at,
+                tracing::warn!(call = question.call(), id = question.id(), %error, again_at = %retry.at,
                     "CloudFront did not answer a question; the changes that need the answer wait");
+                let failure = failure(&question, &error);
+                self.unanswered.insert(question.clone(), failure);
                 self.open.insert(question, retry);
                 if matches!(error, CdnError::NoSuchDistribution(_)) {
                     // Its changes wait until the list shows that it is gone.
@@ -182,7 +196,14 @@ impl CatalogueRefresher {
                 }
             }
         }
+        self.report_unanswered();
         Ok(())
+    }
+
+    fn report_unanswered(&self) {
+        let unanswered: Vec<_> = self.unanswered.values().cloned().collect();
+        self.board
+            .update(|status| status.catalogue.unanswered = unanswered);
     }
 
     async fn read_list(&mut self) -> Result<(), StoreError> {
@@ -201,6 +222,7 @@ impl CatalogueRefresher {
         let catalogue = known.refreshed(listing.distributions, listing.began, journal_end);
         self.details_denied.clear();
         self.policies_denied.clear();
+        self.policies_failed.clear();
         // Policies change without notice, so they are read again. Mapping uses the known ones
         // meanwhile.
         for id in catalogue.snapshot().cache_policies.keys() {
@@ -222,7 +244,10 @@ impl CatalogueRefresher {
     fn list_failed(&mut self, error: &CdnError) {
         self.list = self.later(self.list);
         tracing::warn!(%error, again_at = %self.list.at, "the catalogue could not be read");
-        let failure = error.to_string();
+        let failure = CatalogueFailure {
+            error: error.to_string(),
+            remedy: error.remedy("grant cloudfront:ListDistributions on *"),
+        };
         self.board
             .update(|status| status.catalogue.failure = Some(failure));
     }
@@ -257,9 +282,12 @@ impl CatalogueRefresher {
 
     /// The catalogue with a cache policy; `None` if it has that already.
     async fn read_policy(&mut self, id: &str) -> Result<Option<Catalogue>, CdnError> {
-        let policy = self.reader.policy(id).await?;
-        if policy == CachePolicy::Denied {
-            self.policies_denied.insert(id.to_owned());
+        let reading = self.reader.policy(id).await?;
+        let policy = reading.known();
+        match reading {
+            PolicyReading::Read(_) => {}
+            PolicyReading::Denied => drop(self.policies_denied.insert(id.to_owned())),
+            PolicyReading::Failed(why) => drop(self.policies_failed.insert(id.to_owned(), why)),
         }
         let kept = self.kept.as_ref();
         let kept = kept.filter(|kept| kept.snapshot().cache_policies.get(id) != Some(&policy));
@@ -299,12 +327,27 @@ impl CatalogueRefresher {
         if !faults.is_empty() {
             tracing::warn!(?faults, "rules emit cache tags that no distribution keeps");
         }
+        let unused = unused(catalogue, &self.policy, &self.origins, &self.tokens);
         self.board.update(|status| {
             let catalogue = &mut status.catalogue;
             catalogue.details_denied = self.details_denied.iter().cloned().collect();
             catalogue.policies_denied = self.policies_denied.iter().cloned().collect();
+            let failed = self.policies_failed.iter();
+            catalogue.policies_failed = failed.map(|(id, why)| format!("{id} ({why})")).collect();
             catalogue.rule_faults = faults;
+            catalogue.unused_settings = unused;
         });
+    }
+}
+
+fn failure(question: &Question, error: &CdnError) -> CatalogueFailure {
+    let grant = match question {
+        Question::Details(_) => "grant cloudfront:GetDistributionConfig",
+        Question::Policy(_) => "grant cloudfront:GetCachePolicy",
+    };
+    CatalogueFailure {
+        error: format!("{} of {} failed ({error})", question.call(), question.id()),
+        remedy: error.remedy(grant),
     }
 }
 

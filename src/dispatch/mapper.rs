@@ -17,6 +17,7 @@ use crate::{
     domain::{
         change::{Change, MappedChange, Remap, Subject},
         mapping::{self, Mapping, MappingPolicy, NO_DISTRIBUTION},
+        skip_label,
         wait::{OpenWait, Wait},
     },
     ports::{
@@ -24,6 +25,7 @@ use crate::{
         catalogue::{CatalogueHandle, PublishedCatalogue},
         dispatch::MappingStore,
     },
+    telemetry::Metrics,
 };
 
 /// The most changes that are mapped in one step, which is one transaction,
@@ -32,6 +34,9 @@ const CHUNK: usize = 1_000;
 const ROWS: usize = 5_000;
 /// The shortest interval between two counts of unmapped changes: a count reads all of them.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// The most unknown buckets that the status names.
+const REPORTED_BUCKETS: usize = 10;
 
 /// Only the mapper maps changes, one step after another, so once it has a catalogue, nothing is mapped
 /// with an older one any more.
@@ -43,6 +48,7 @@ pub(super) struct Mapper {
     queues: Arc<Queues>,
     questions: Arc<Questions>,
     board: StatusBoard,
+    metrics: Metrics,
     policy: Arc<MappingPolicy>,
     /// The catalogue in use; `None` until the account has been read once.
     current: Option<PublishedCatalogue>,
@@ -72,6 +78,7 @@ impl Mapper {
             queues,
             questions,
             board,
+            metrics: context.metrics.clone(),
             policy: Arc::clone(&settings.mapping),
             current: None,
             over: VecDeque::new(),
@@ -273,6 +280,9 @@ impl Mapper {
     /// Asks for what is missing.
     fn mapped(&self, change: Change, only: Option<&str>, mapping: Mapping) -> MappedChange {
         log(&change, &mapping);
+        for skip in &mapping.skipped {
+            self.metrics.skipped(skip_label::label(&skip.why));
+        }
         for wait in &mapping.waits {
             self.questions.ask(wait);
         }
@@ -299,7 +309,13 @@ impl Mapper {
                     ..Mapping::default()
                 };
             }
-            self.unknown.remember(bucket, now);
+            if self.unknown.remember(bucket, now) {
+                tracing::warn!(
+                    bucket,
+                    source = %change.source,
+                    "no distribution has this bucket as an origin: its changes invalidate nothing"
+                );
+            }
         }
         Mapping::left_alone(NO_DISTRIBUTION)
     }
@@ -333,7 +349,11 @@ impl Mapper {
         }
         self.counted_at = Some(now);
         let unmapped = self.store.unmapped().await?;
-        self.board.update(|status| status.unmapped = unmapped);
+        let unknown = self.unknown.recent(REPORTED_BUCKETS, now);
+        self.board.update(|status| {
+            status.unmapped = unmapped;
+            status.unknown_buckets = unknown;
+        });
         Ok(None)
     }
 }
@@ -376,7 +396,7 @@ impl Step {
     }
 }
 
-/// Logs the message or request that a change came from, and the items that it maps to.
+/// Logs the message or request that a change came from, and the items that it maps to, or why it has none.
 fn log(change: &Change, mapping: &Mapping) {
     for target in &mapping.targets {
         tracing::debug!(
@@ -385,6 +405,15 @@ fn log(change: &Change, mapping: &Mapping) {
             distribution_id = %target.distribution_id,
             item = %target.item,
             "change mapped"
+        );
+    }
+    for skip in &mapping.skipped {
+        tracing::debug!(
+            source = %change.source,
+            change = change.seq,
+            distribution_id = skip.distribution_id,
+            why = skip.why,
+            "change skipped"
         );
     }
 }

@@ -5,6 +5,7 @@
 //! the store. Time comes only from the clock port.
 
 mod account;
+mod announcer;
 mod attempt;
 mod blind_spots;
 mod catalogue;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 
 pub use self::account::{AccountReader, AccountReading, ReadScope};
 use self::{
+    announcer::Announcer,
     catalogue::CatalogueRefresher,
     confirmer::Confirmer,
     conflict::ConflictSearch,
@@ -108,6 +110,8 @@ pub struct Settings {
     pub mapping: Arc<MappingPolicy>,
     /// Origins whose domain does not reveal their bucket.
     pub origins: Arc<[OriginOverride]>,
+    /// The names of API tokens, each with a distribution that it is limited to.
+    pub token_distributions: Arc<[(String, String)]>,
     /// How long finished work is kept.
     pub keep: Duration,
     /// Whether unsubscribing requires AWS credentials.
@@ -219,6 +223,7 @@ impl Dispatch {
         ));
         let upkeep = Arc::clone(&store) as _;
         runner.start(Confirmer::new(context, settings, upkeep, board.clone()));
+        runner.start(Announcer::new(context.status.subscribe()));
         let search = ConflictSearch {
             context: context.clone(),
             store: Arc::clone(&store) as _,

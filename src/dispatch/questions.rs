@@ -19,6 +19,23 @@ pub(super) enum Question {
     Policy(String),
 }
 
+impl Question {
+    /// The call that answers it.
+    pub(super) fn call(&self) -> &'static str {
+        match self {
+            Self::Details(_) => "GetDistributionConfig",
+            Self::Policy(_) => "GetCachePolicy",
+        }
+    }
+
+    /// What it is about.
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::Details(id) | Self::Policy(id) => id,
+        }
+    }
+}
+
 /// The questions since the last [`Questions::take`]. They are lost in a restart: what changes wait for
 /// is in the store, and is asked again.
 #[derive(Debug, Default)]

@@ -127,7 +127,7 @@ impl Tracker {
         }
         tracing::warn!(distribution_id = %id, %cloudfront_id, %error,
             "an invalidation that cannot be read is taken as completed");
-        if !matches!(error, CdnError::Denied(_)) {
+        if !matches!(error, CdnError::Denied(_) | CdnError::NotConfigured { .. }) {
             // What is gone stays gone: nobody can do anything about it.
             self.blind_spots.remove(id);
         }

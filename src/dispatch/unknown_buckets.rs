@@ -36,7 +36,8 @@ impl UnknownBuckets {
         known.is_some_and(|unknown| unknown.is_current(now))
     }
 
-    pub(super) fn remember(&mut self, bucket: &str, now: Timestamp) {
+    /// Remembers a bucket, and returns whether it was not known to be unknown before.
+    pub(super) fn remember(&mut self, bucket: &str, now: Timestamp) -> bool {
         if self.0.len() >= MOST {
             self.0.retain(|_, unknown| unknown.is_current(now));
         }
@@ -48,6 +49,16 @@ impl UnknownBuckets {
             let unknown = Unknown { until, times };
             self.0.insert(bucket.to_owned(), unknown);
         }
+        times == 0
+    }
+
+    /// Up to `most` of the buckets that were found unknown a short time ago, sorted.
+    pub(super) fn recent(&self, most: usize, now: Timestamp) -> Vec<String> {
+        let recent = self.0.iter().filter(|(_, unknown)| unknown.is_current(now));
+        let mut recent: Vec<_> = recent.map(|(bucket, _)| bucket.clone()).collect();
+        recent.sort_unstable();
+        recent.truncate(most);
+        recent
     }
 
     /// A distribution serves the bucket after all.

@@ -73,6 +73,9 @@ pub enum CdnError {
     /// Permission or credentials are missing. Not done until an operator provides them.
     #[error("access denied: {0}")]
     Denied(String),
+    /// The process has no credentials, or no region. Not done until an operator provides it.
+    #[error("no {}: {text}", missing.name())]
+    NotConfigured { missing: Missing, text: String },
     /// More items than a call may have. Not done.
     #[error("batch too large: {0}")]
     TooLarge(String),
@@ -100,13 +103,77 @@ pub enum CdnError {
     Unknown(String),
 }
 
+/// What calls need and the process does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    Credentials,
+    Region,
+}
+
+impl Missing {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Credentials => "AWS credentials",
+            Self::Region => "AWS region",
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Credentials => "no_credentials",
+            Self::Region => "no_region",
+        }
+    }
+}
+
+/// Codes by which AWS refuses the credentials themselves. Source: CloudFront API Reference, "Common
+/// errors".
+const BAD_CREDENTIALS: [&str; 7] = [
+    "ExpiredToken",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "MissingAuthenticationToken",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClient",
+];
+
 impl CdnError {
+    /// What an operator can do, if known. `grant` tells which permission the call needs.
+    pub fn remedy(&self, grant: &'static str) -> Option<&'static str> {
+        match self {
+            Self::Denied(text) if BAD_CREDENTIALS.iter().any(|code| text.starts_with(code)) => {
+                Some("the credentials are expired or wrong: renew them, and check the clock")
+            }
+            Self::Denied(_) => Some(grant),
+            Self::NotConfigured {
+                missing: Missing::Credentials,
+                ..
+            } => Some(
+                "provide credentials from a source that the AWS SDK supports, such as a role or \
+                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            ),
+            Self::NotConfigured {
+                missing: Missing::Region,
+                ..
+            } => Some("set AWS_REGION, for example to us-east-1"),
+            Self::NotSent(_) => {
+                Some("CloudFront's API cannot be reached: check network, DNS and HTTPS_PROXY")
+            }
+            Self::Unknown(_) => {
+                Some("CloudFront's API fails or does not answer: it is retried, without end")
+            }
+            _ => None,
+        }
+    }
+
     /// The name in metrics and in the recorded attempts.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Throttled(_) => "throttled",
             Self::TooManyInProgress { .. } => "too_many_in_progress",
             Self::Denied(_) => "denied",
+            Self::NotConfigured { missing, .. } => missing.label(),
             Self::TooLarge(_) => "too_large",
             Self::Invalid(_) => "invalid",
             Self::ReferenceConflict(_) => "reference_conflict",

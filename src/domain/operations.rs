@@ -54,7 +54,7 @@ pub fn next_day(time: Timestamp) -> Timestamp {
 }
 
 /// The daily limit of automatic items, which protects against a runaway bill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DayBudget {
     /// 0 means no limit.
     pub limit: u64,

@@ -239,6 +239,7 @@ fn next_step(
         CdnError::Throttled(_)
         | CdnError::TooManyInProgress { .. }
         | CdnError::Denied(_)
+        | CdnError::NotConfigured { .. }
         | CdnError::NotSent(_)
         | CdnError::Refused(_) => {
             if unresolved.in_doubt {

@@ -26,6 +26,14 @@ pub struct Ignore {
 pub enum RuleError {
     #[error("match = {0:?}: {1}")]
     Glob(String, GlobError),
+    /// The rule would never match.
+    #[error(
+        "match = {0:?}: keys have no leading slash, so it would match nothing; leave the slash out, or \
+             write \"?\" for one that your keys really begin with"
+    )]
+    LeadingSlash(String),
+    #[error("bucket = {0:?} is not the name of a bucket, such as \"my-bucket\"")]
+    Bucket(String),
     #[error("{0:?}: {1}")]
     Template(String, TemplateError),
 }
@@ -61,7 +69,7 @@ impl Rule {
         also: &[String],
         instead: bool,
     ) -> Result<Self, RuleError> {
-        let read = Glob::new(glob).map_err(|why| RuleError::Glob(glob.to_owned(), why))?;
+        let read = read_match(bucket, glob)?;
         let also = also.iter().map(|text| {
             let template = Template::new(text, &read);
             template.map_err(|why| RuleError::Template(text.clone(), why))
@@ -120,11 +128,15 @@ impl RuleMatch<'_> {
 impl Ignore {
     /// Ignores keys of `bucket` that match `glob`.
     pub fn new(bucket: &str, glob: &str) -> Result<Self, RuleError> {
-        let read = Glob::new(glob).map_err(|why| RuleError::Glob(glob.to_owned(), why))?;
+        let read = read_match(bucket, glob)?;
         Ok(Self {
             bucket: bucket.to_owned(),
             glob: read,
         })
+    }
+
+    pub fn bucket(&self) -> &str {
+        &self.bucket
     }
 
     /// Whether the key is ignored.
@@ -136,6 +148,19 @@ impl Ignore {
     pub fn glob(&self) -> &str {
         self.glob.as_str()
     }
+}
+
+/// Checks a bucket, and reads a pattern for its keys.
+fn read_match(bucket: &str, glob: &str) -> Result<Glob, RuleError> {
+    // The names of old buckets may have capital letters and underscores.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if bucket.is_empty() || !bucket.bytes().all(plain) {
+        return Err(RuleError::Bucket(bucket.to_owned()));
+    }
+    if glob.starts_with('/') {
+        return Err(RuleError::LeadingSlash(glob.to_owned()));
+    }
+    Glob::new(glob).map_err(|why| RuleError::Glob(glob.to_owned(), why))
 }
 
 /// An item of a rule, with the captures filled in.

@@ -12,6 +12,9 @@ pub enum Notification {
     Records(Vec<Result<ObjectChange, BadRecord>>),
     /// `s3:TestEvent`, which S3 sends when a bucket's notification configuration is saved.
     Test { bucket: String },
+    /// An event of S3 from `EventBridge` that is not about a change of an object, such as an API call from
+    /// `CloudTrail`.
+    Unrelated,
     /// Not an S3 notification; carries the reason.
     Foreign(&'static str),
 }
@@ -49,6 +52,10 @@ pub fn read(message: &str) -> Notification {
         };
     }
     if body.get("source").and_then(Value::as_str) == Some("aws.s3") {
+        let kind = body.get("detail-type").and_then(Value::as_str);
+        if kind.is_some_and(|kind| !kind.starts_with("Object ")) {
+            return Notification::Unrelated;
+        }
         return Notification::Records(vec![read_event(Value::Object(body))]);
     }
     match (
@@ -94,7 +101,7 @@ struct Object {
 
 fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
     let read = || {
-        let record = Record::deserialize(&value).map_err(|error| error.to_string())?;
+        let record = Record::deserialize(&value).map_err(|error| in_words(&error))?;
         // The minor version increases with new event types.
         if record.event_source != "aws:s3" {
             return Err("its eventSource is not aws:s3".to_owned());
@@ -140,7 +147,7 @@ struct Detail {
 /// name of S3's own notifications, so that `events.invalidate_on` applies to both.
 fn read_event(value: Value) -> Result<ObjectChange, BadRecord> {
     let read = || {
-        let event = Event::deserialize(&value).map_err(|error| error.to_string())?;
+        let event = Event::deserialize(&value).map_err(|error| in_words(&error))?;
         let detail = &event.detail;
         if detail.bucket.name.is_empty() || detail.object.key.is_empty() {
             return Err("its bucket name or key is empty".to_owned());
@@ -153,6 +160,15 @@ fn read_event(value: Value) -> Result<ObjectChange, BadRecord> {
         })
     };
     read().map_err(|why| BadRecord { why, record: value })
+}
+
+/// Why a record cannot be read, without the names of our types.
+fn in_words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected an object"),
+        None => text,
+    }
 }
 
 fn event_name(detail_type: &str, detail: &Detail) -> String {
@@ -443,6 +459,21 @@ mod tests {
         fn nothing_makes_it_panic(message in "\\PC{0,200}", key in "[%+a-fA-F0-9é]{0,20}") {
             let _ = read(&message);
             let _ = key_of(&key);
+        }
+    }
+
+    #[test]
+    fn point_18_a_bad_record_is_explained_without_names_of_types() {
+        for (field, value) in [("s3", json!(5)), ("eventName", json!(5))] {
+            let mut bad = record("k");
+            bad[field] = value;
+            let Notification::Records(records) = read(&json!({"Records": [bad, 5]}).to_string())
+            else {
+                panic!("records");
+            };
+            for bad in records.into_iter().map(Result::unwrap_err) {
+                assert!(!bad.why.contains("struct"), "{}", bad.why);
+            }
         }
     }
 }

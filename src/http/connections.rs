@@ -1,6 +1,6 @@
 //! Serves connections, with limits on their number and on slow or idle peers.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, serve::Listener};
 use hyper::{Request, body::Incoming, server::conn::http1};
@@ -13,6 +13,8 @@ use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+use super::sender::PeerAddress;
 
 /// The request line and headers together.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -31,7 +33,7 @@ pub struct Connections {
 /// Serves until `stop`, then lets requests in progress finish. The listener itself logs and retries
 /// failures to accept, for example for lack of file descriptors.
 pub async fn serve(
-    mut listener: impl Listener,
+    mut listener: impl Listener<Addr = SocketAddr>,
     routes: Router,
     connections: Connections,
     stop: CancellationToken,
@@ -49,10 +51,13 @@ pub async fn serve(
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return;
             };
-            let (stream, _) = listener.accept().await;
+            let (stream, peer) = listener.accept().await;
             let routes = routes
                 .clone()
-                .map_request(|request: Request<Incoming>| request.map(Body::new));
+                .map_request(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(PeerAddress(peer));
+                    request.map(Body::new)
+                });
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(WRITE_TIMEOUT));
             let stream = TokioIo::new(Box::pin(stream));

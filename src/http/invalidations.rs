@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, RawQuery, State},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{
-    auth::Caller,
-    problem::{Problem, RequestFault},
-};
+use super::{auth::Caller, parameters::Parameters, problem::Problem};
 use crate::{
     domain::history::{InvalidationDetail, InvalidationQuery, InvalidationSummary},
     ports::history::HistoryStore,
@@ -19,15 +16,6 @@ use crate::{
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 1_000;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct InvalidationListQuery {
-    distribution_id: Option<String>,
-    status: Option<String>,
-    limit: Option<usize>,
-    cursor: Option<i64>,
-}
 
 #[derive(Debug, Serialize)]
 pub(super) struct InvalidationPage {
@@ -38,20 +26,23 @@ pub(super) struct InvalidationPage {
 pub(super) async fn list(
     caller: Caller,
     State(history): State<Arc<dyn HistoryStore>>,
-    query: Result<Query<InvalidationListQuery>, QueryRejection>,
+    query: RawQuery,
 ) -> Result<Json<InvalidationPage>, Problem> {
-    let Query(query) = query.map_err(|rejection| invalid("", rejection.body_text()))?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(invalid("limit", format!("between 1 and {MAX_LIMIT}")));
-    }
-    let status = query.status.map(|status| status.parse()).transpose();
-    let status = status.map_err(|unknown| invalid("status", format!("{unknown}")))?;
+    let mut parameters = Parameters::read(query);
+    let distribution_id = parameters.text("distribution_id");
+    let status = parameters.text("status").map(|status| status.parse());
+    let status = status.transpose().unwrap_or_else(|unknown| {
+        parameters.refuse("status", format!("{unknown}"));
+        None
+    });
+    let limit = parameters.limit(DEFAULT_LIMIT, MAX_LIMIT);
+    let cursor = parameters.cursor();
+    parameters.finish()?;
     let mut invalidations = history
         .invalidations(&InvalidationQuery {
-            distributions: visible(&caller, query.distribution_id),
+            distributions: visible(&caller, distribution_id),
             status,
-            before: query.cursor,
+            before: cursor,
             limit: limit + 1,
         })
         .await?;
@@ -88,11 +79,4 @@ fn visible(caller: &Caller, only: Option<String>) -> Option<Vec<String>> {
         (None, Some(ids)) => Some(ids.iter().cloned().collect()),
         (None, None) => None,
     }
-}
-
-fn invalid(parameter: &str, detail: String) -> Problem {
-    Problem::invalid(vec![RequestFault {
-        pointer: parameter.to_owned(),
-        detail,
-    }])
 }

@@ -5,14 +5,18 @@ mod basic;
 mod capacity;
 mod connections;
 mod guard;
+mod heard;
 mod invalidate;
 mod invalidations;
+mod letters;
 mod operate;
+mod parameters;
 mod probes;
 mod problem;
 mod refusals;
 mod request_id;
 mod requests;
+mod sender;
 mod sns;
 
 use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
@@ -42,6 +46,7 @@ use crate::{
 pub use auth::{ApiToken, Tokens};
 pub use capacity::Capacity;
 pub use connections::{Connections, serve};
+pub use heard::HeardTopics;
 use problem::Problem;
 pub use refusals::Refusals;
 
@@ -73,6 +78,7 @@ pub struct AppState {
     pub tokens: Arc<Tokens>,
     pub capacity: Capacity,
     pub refusals: Arc<Refusals>,
+    pub heard: Arc<HeardTopics>,
 }
 
 /// The rules for accepting SNS messages.
@@ -112,6 +118,18 @@ part_of_state! {
     capacity: Capacity,
 }
 
+impl FromRef<AppState> for operate::Operator {
+    fn from_ref(state: &AppState) -> Self {
+        Self {
+            store: Arc::clone(&state.operations),
+            wakeups: Arc::clone(&state.wakeups),
+            clock: Arc::clone(&state.clock),
+            catalogue: state.catalogue.clone(),
+            status: state.status.clone(),
+        }
+    }
+}
+
 /// The routes of the public listener: SNS, the API, and probes.
 pub fn public(state: AppState) -> Router {
     let places = ServiceBuilder::new()
@@ -120,23 +138,25 @@ pub fn public(state: AppState) -> Router {
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(
             state.capacity.places(),
         ));
+    let receive =
+        || post(sns::receive).layer(middleware::from_fn_with_state(state.clone(), basic::guard));
     let limited = Router::new()
         .route("/requests/{id}", get(requests::show))
         .route("/invalidations", get(invalidations::list))
         .route("/invalidations/{id}", get(invalidations::show))
         .layer(places)
         // The following take a place only when their body is complete.
-        .route(
-            "/sns",
-            post(sns::receive).layer(middleware::from_fn_with_state(state.clone(), basic::guard)),
-        )
+        .route(sns::PATHS[0], receive())
+        .route(sns::PATHS[1], receive())
         .route("/invalidate", post(invalidate::create))
         .layer(middleware::from_fn(deadline));
     let open = Router::new()
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::ready))
         .route("/openapi.yaml", get(probes::openapi));
-    with_fallbacks(limited.merge(open)).with_state(state)
+    let elsewhere = middleware::from_fn_with_state(state.clone(), sns::elsewhere);
+    let routes = fallbacks(limited.merge(open)).layer(elsewhere);
+    request_id::with_request_ids(routes).with_state(state)
 }
 
 /// The routes of the admin listener, which listens on `address`.
@@ -149,9 +169,13 @@ pub fn admin(state: AppState, address: SocketAddr) -> Router {
     let guarded = Router::new()
         .route("/pause", post(operate::pause))
         .route("/resume", post(operate::resume))
-        .route("/deadletters", get(operate::list))
-        .route("/deadletters/{id}", delete(operate::drop_letter))
-        .route("/deadletters/{id}/replay", post(operate::replay))
+        .route(
+            "/deadletters",
+            get(letters::list).delete(letters::drop_many),
+        )
+        .route("/deadletters/replay", post(letters::replay_many))
+        .route("/deadletters/{id}", delete(letters::drop_letter))
+        .route("/deadletters/{id}/replay", post(letters::replay))
         .layer(DefaultBodyLimit::max(ADMIN_BODY))
         .layer(middleware::from_fn(deadline))
         .layer(middleware::from_fn_with_state(guard, guard::guard));
@@ -166,13 +190,21 @@ fn with_fallbacks<S>(routes: Router<S>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let routes = routes
+    request_id::with_request_ids(fallbacks(routes))
+}
+
+/// Answers what no route does, and what fails before a handler runs, in the format of problems.
+fn fallbacks<S>(routes: Router<S>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    routes
         .fallback(|| async { Problem::not_found("there is no such resource") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(CatchPanicLayer::custom(|_| {
             Problem::internal().into_response()
-        }));
-    request_id::with_request_ids(routes)
+        }))
+        .layer(middleware::map_response(problem::instead_of_text))
 }
 
 async fn deadline(request: Request, next: Next) -> Response {

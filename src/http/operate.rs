@@ -1,182 +1,185 @@
-//! The operators' endpoints: pause, resume, and dead letters.
+//! The operators' endpoints for sending: pause and resume.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{State, rejection::BytesRejection},
     http::StatusCode,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::watch;
 
-use super::problem::{Problem, RequestFault};
+use super::{
+    ADMIN_BODY,
+    problem::{Problem, RequestFault},
+};
 use crate::{
     domain::{
-        history::DeadLetter,
-        operations::day_of,
-        s3_event::{self, Notification, ObjectChange},
+        operations::{Controls, day_of},
+        status::Status,
     },
-    ports::{Clock, Wakeup, Wakeups, operations::OperationsStore},
+    ports::{Clock, Wakeup, Wakeups, catalogue::CatalogueHandle, operations::OperationsStore},
 };
 
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1_000;
-
 /// What to pause or resume: one distribution, or all.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct PauseScope {
     distribution_id: Option<String>,
+    /// Whether a distribution that the catalogue does not have is meant.
+    force: bool,
+}
+
+/// What holds sending after a pause or a resumption.
+#[derive(Debug, Serialize)]
+pub(super) struct Sending {
+    paused_for_all: bool,
+    /// Distributions that are paused by themselves.
+    paused: BTreeSet<String>,
+    /// Whether there is a daily limit, and it was lifted for today.
+    daily_limit_lifted: bool,
+}
+
+/// What the handlers use.
+#[derive(Clone)]
+pub(super) struct Operator {
+    pub(super) store: Arc<dyn OperationsStore>,
+    pub(super) wakeups: Arc<dyn Wakeups>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) catalogue: CatalogueHandle,
+    pub(super) status: watch::Receiver<Status>,
 }
 
 impl PauseScope {
-    fn read(body: &[u8]) -> Result<Self, Problem> {
+    fn read(body: Result<Bytes, BytesRejection>) -> Result<Self, Problem> {
+        let body = body.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(ADMIN_BODY),
+            _ => Problem::not_read(),
+        })?;
         if body.is_empty() {
             return Ok(Self::default());
         }
-        let scope: Self = serde_json::from_slice(body).map_err(|error| {
-            let detail = format!("send no body, or {{\"distribution_id\": \"...\"}}: {error}");
-            Problem::new(StatusCode::BAD_REQUEST, "not-json", detail)
-        })?;
-        if scope.distribution_id.as_deref() == Some("") {
-            let detail = "the distribution_id is empty: leave it out to mean all distributions";
-            return Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid",
-                detail,
-            ));
+        let wanted = "send no body, or {\"distribution_id\": \"...\"}";
+        let not_json = |_| Problem::new(StatusCode::BAD_REQUEST, "not-json", wanted);
+        let Value::Object(members) = serde_json::from_slice(&body).map_err(not_json)? else {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "not-json", wanted));
+        };
+        let mut scope = Self::default();
+        let mut faults = Vec::new();
+        for (name, value) in members {
+            let detail = match (name.as_str(), value) {
+                ("distribution_id", Value::Null) => continue,
+                ("distribution_id", Value::String(id)) if id.is_empty() => {
+                    "the distribution_id is empty: leave it out to mean all distributions"
+                }
+                ("distribution_id", Value::String(id)) => {
+                    scope.distribution_id = Some(id);
+                    continue;
+                }
+                ("distribution_id", _) => "must be a string",
+                ("force", Value::Bool(force)) => {
+                    scope.force = force;
+                    continue;
+                }
+                ("force", _) => "must be true or false",
+                _ => "unknown: only distribution_id and force are known",
+            };
+            faults.push(RequestFault::at(&name, detail));
         }
-        Ok(scope)
+        if faults.is_empty() {
+            Ok(scope)
+        } else {
+            Err(Problem::invalid(faults))
+        }
+    }
+}
+
+impl Operator {
+    /// Refuses an id that nothing knows: it is probably misspelt, and nobody would notice.
+    fn check(&self, scope: &PauseScope, paused: &BTreeSet<String>) -> Result<(), Problem> {
+        let Some(id) = scope.distribution_id.as_deref().filter(|_| !scope.force) else {
+            return Ok(());
+        };
+        if paused.contains(id) {
+            return Ok(());
+        }
+        match self.catalogue.get() {
+            Some(catalogue) if catalogue.get(id).is_some() => Ok(()),
+            Some(_) => Err(Problem::new(
+                StatusCode::NOT_FOUND,
+                "unknown-distribution",
+                "the account has no distribution with this id, as far as it has been read; to use the \
+                 id all the same, send \"force\": true (--force)",
+            )),
+            None => Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no-catalogue",
+                "the account's distributions have not been read yet, so the id cannot be checked; to \
+                 use it all the same, send \"force\": true (--force)",
+            )),
+        }
+    }
+
+    async fn controls(&self) -> Result<Controls, Problem> {
+        Ok(self.store.controls(day_of(self.clock.now())).await?)
+    }
+
+    /// Tells the workers, and what now holds sending.
+    async fn acted(&self) -> Result<Json<Sending>, Problem> {
+        self.wakeups.wake(Wakeup::OperatorActed);
+        let Controls { pauses, spending } = self.controls().await?;
+        Ok(Json(Sending {
+            paused_for_all: pauses.all,
+            paused: pauses.distributions,
+            daily_limit_lifted: spending.lifted && self.status.borrow().day.is_some(),
+        }))
     }
 }
 
 /// Stops sending. Intake continues.
 pub(super) async fn pause(
-    State(store): State<Arc<dyn OperationsStore>>,
-    State(wakeups): State<Arc<dyn Wakeups>>,
-    body: Bytes,
-) -> Result<StatusCode, Problem> {
-    let scope = PauseScope::read(&body)?;
-    store
-        .set_paused(scope.distribution_id.as_deref(), true)
-        .await?;
-    tracing::warn!(distribution_id = scope.distribution_id, "sending is paused");
-    wakeups.wake(Wakeup::OperatorActed);
-    Ok(StatusCode::NO_CONTENT)
+    State(operator): State<Operator>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Sending>, Problem> {
+    let scope = PauseScope::read(body)?;
+    let paused = operator.controls().await?.pauses.distributions;
+    operator.check(&scope, &paused)?;
+    let id = scope.distribution_id.as_deref();
+    operator.store.set_paused(id, true).await?;
+    tracing::warn!(
+        distribution_id = id,
+        all = id.is_none(),
+        "sending is paused"
+    );
+    operator.acted().await
 }
 
 /// Resumes sending. Without a distribution, it also lifts the daily limit for the rest of the day.
 pub(super) async fn resume(
-    State(store): State<Arc<dyn OperationsStore>>,
-    State(wakeups): State<Arc<dyn Wakeups>>,
-    State(clock): State<Arc<dyn Clock>>,
-    body: Bytes,
-) -> Result<StatusCode, Problem> {
-    let scope = PauseScope::read(&body)?;
-    store
-        .set_paused(scope.distribution_id.as_deref(), false)
-        .await?;
-    if scope.distribution_id.is_none() {
-        store.lift_limit(day_of(clock.now())).await?;
+    State(operator): State<Operator>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Sending>, Problem> {
+    let scope = PauseScope::read(body)?;
+    let paused = operator.controls().await?.pauses.distributions;
+    operator.check(&scope, &paused)?;
+    let id = scope.distribution_id.as_deref();
+    operator.store.set_paused(id, false).await?;
+    if id.is_none() {
+        operator
+            .store
+            .lift_limit(day_of(operator.clock.now()))
+            .await?;
     }
+    let sending = operator.acted().await?;
     tracing::warn!(
-        distribution_id = scope.distribution_id,
+        distribution_id = id,
+        all = id.is_none(),
+        paused_for_all = sending.paused_for_all,
+        still_paused = ?sending.paused,
+        daily_limit_lifted = sending.daily_limit_lifted,
         "sending is resumed"
     );
-    wakeups.wake(Wakeup::OperatorActed);
-    Ok(StatusCode::NO_CONTENT)
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DeadLetterListQuery {
-    limit: Option<usize>,
-    cursor: Option<i64>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct DeadLetterPage {
-    dead_letters: Vec<DeadLetter>,
-    next_cursor: Option<String>,
-}
-
-pub(super) async fn list(
-    State(store): State<Arc<dyn OperationsStore>>,
-    query: Result<Query<DeadLetterListQuery>, QueryRejection>,
-) -> Result<Json<DeadLetterPage>, Problem> {
-    let invalid = |pointer: &str, detail: String| {
-        Problem::invalid(vec![RequestFault {
-            pointer: pointer.to_owned(),
-            detail,
-        }])
-    };
-    let Query(query) = query.map_err(|rejection| invalid("", rejection.body_text()))?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(invalid("limit", format!("between 1 and {MAX_LIMIT}")));
-    }
-    let mut dead_letters = store.dead_letters(query.cursor, limit + 1).await?;
-    let more = dead_letters.len() > limit;
-    dead_letters.truncate(limit);
-    let last = dead_letters.last().filter(|_| more);
-    let next_cursor = last.map(|last| last.id.to_string());
-    Ok(Json(DeadLetterPage {
-        dead_letters,
-        next_cursor,
-    }))
-}
-
-pub(super) async fn replay(
-    State(store): State<Arc<dyn OperationsStore>>,
-    State(wakeups): State<Arc<dyn Wakeups>>,
-    Path(id): Path<String>,
-) -> Result<Json<serde_json::Value>, Problem> {
-    let letter = find(&*store, &id).await?;
-    let replayed = if letter.kind == "record" {
-        let change = read_again(&letter)?;
-        store.replay_record(letter.id, change).await?
-    } else {
-        store.replay_item(letter.id).await?
-    };
-    if !replayed {
-        return Err(still_dead("it has no changes that could wait again"));
-    }
-    wakeups.wake(Wakeup::ChangesAccepted);
-    wakeups.wake(Wakeup::OperatorActed);
-    Ok(Json(json!({ "replayed": letter.id })))
-}
-
-pub(super) async fn drop_letter(
-    State(store): State<Arc<dyn OperationsStore>>,
-    Path(id): Path<String>,
-) -> Result<StatusCode, Problem> {
-    let letter = find(&*store, &id).await?;
-    store.drop_dead_letter(letter.id).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn find(store: &dyn OperationsStore, id: &str) -> Result<DeadLetter, Problem> {
-    let letter = match id.parse() {
-        Ok(id) => store.dead_letter(id).await?,
-        Err(_) => None,
-    };
-    letter.ok_or_else(|| Problem::not_found("there is no dead letter with this id"))
-}
-
-/// A newer version may be able to read the record.
-fn read_again(letter: &DeadLetter) -> Result<ObjectChange, Problem> {
-    let content = letter.content.as_deref().unwrap_or_default();
-    match s3_event::read(&format!("{{\"Records\": [{content}]}}")) {
-        Notification::Records(mut records) if records.len() == 1 => {
-            records.remove(0).map_err(|bad| still_dead(&bad.why))
-        }
-        _ => Err(still_dead(&letter.why)),
-    }
-}
-
-fn still_dead(why: &str) -> Problem {
-    let detail = format!("it cannot be replayed: {why}");
-    Problem::new(StatusCode::CONFLICT, "still-dead", detail)
+    Ok(sending)
 }

@@ -21,6 +21,8 @@ use crate::{
 /// The names of checks that read the store.
 const DEAD_LETTERS: &str = "dead_letters";
 const UNSUBSCRIBED: &str = "unsubscribed";
+const SUBSCRIPTIONS: &str = "subscriptions";
+const REFUSED: &str = "refused_messages";
 
 /// Liveness.
 pub(super) async fn health() -> &'static str {
@@ -74,6 +76,24 @@ async fn checks(state: &AppState, most: usize) -> (StatusCode, BTreeMap<&'static
         UNSUBSCRIBED,
         ended.map(|topics| (!topics.is_empty()).then(|| show(topics.join(" and ")))),
     );
+    match state
+        .heard
+        .warning(&state.sns.topics, &*state.history)
+        .await
+    {
+        // What the status says of an unconfirmed subscription is more precise.
+        Ok(Some(text))
+            if checks
+                .get(SUBSCRIPTIONS)
+                .is_none_or(|check| *check == Check::ok()) =>
+        {
+            checks.insert(SUBSCRIPTIONS, Check::warn(text));
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "topics could not be looked up for a check"),
+    }
+    let refused = state.refusals.warning(state.clock.now());
+    checks.insert(REFUSED, refused.map_or_else(Check::ok, Check::warn));
     (status, checks)
 }
 

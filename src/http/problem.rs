@@ -27,6 +27,17 @@ pub(super) struct RequestFault {
     pub(super) detail: String,
 }
 
+impl RequestFault {
+    /// A fault of a member of the body.
+    pub(super) fn at(member: &str, detail: impl Into<String>) -> Self {
+        let member = member.replace('~', "~0").replace('/', "~1");
+        Self {
+            pointer: format!("/{member}"),
+            detail: detail.into(),
+        }
+    }
+}
+
 impl Problem {
     pub(super) fn new(status: StatusCode, slug: &'static str, detail: impl Into<String>) -> Self {
         Self {
@@ -136,6 +147,18 @@ impl Problem {
     pub(super) fn slug(&self) -> &'static str {
         self.slug
     }
+}
+
+/// Replaces the framework's own errors, such as that of a path that is not UTF-8, which are plain text.
+pub(super) async fn instead_of_text(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let is_json = content_type.is_some_and(|value| value.as_bytes().ends_with(b"json"));
+    if !is_error || is_json {
+        return response;
+    }
+    Problem::new(status, "bad-request", "the request is malformed").into_response()
 }
 
 impl From<StoreError> for Problem {

@@ -1,35 +1,114 @@
-//! Limits the log lines about refused messages per reason, so that strangers cannot fill the disk.
+//! What is told of refused messages: log lines, limited so that strangers cannot fill the disk, and a
+//! warning of readiness.
 
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::sender::Sender;
 use crate::domain::limits::TokenBucket;
 
 /// The rate of lines per reason. The metrics count all refusals.
 const BURST: u32 = 20;
 const PER_SECOND: f64 = 1.0;
 
-/// For each reason, the rate limit of its log lines and how many were left out.
+/// How long readiness tells of refusals after the last one for a reason.
+const TOLD_FOR: SignedDuration = SignedDuration::from_hours(1);
+/// Refusals that SNS does not repeat and that somebody has to do something about. Others, such as bodies
+/// that are no JSON, are never from SNS.
+const TOLD: [&str; 8] = [
+    "certificate",
+    "certificate-url",
+    "raw-delivery",
+    "signature",
+    "signature-version",
+    "too-old",
+    "topic-not-allowed",
+    WRONG_PATH,
+];
+/// The reason for refusing a message that came to another path than /sns.
+pub(super) const WRONG_PATH: &str = "wrong-path";
+
+/// The refusals by reason.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<HashMap<&'static str, (TokenBucket, u64)>>);
+pub struct Refusals(Mutex<HashMap<&'static str, Refused>>);
+
+#[derive(Debug)]
+struct Refused {
+    /// The rate limit of the log lines, and how many were left out.
+    turns: TokenBucket,
+    left_out: u64,
+    /// How many there were, until there was none for a while, and the last.
+    count: u64,
+    last_at: Timestamp,
+    last: String,
+}
 
 impl Refusals {
     /// Whether to log a refusal for this reason now; if so, how many were left out since the
     /// last line.
     pub(super) fn line(&self, reason: &'static str, now: Timestamp) -> Option<u64> {
+        self.note(reason, &Sender::default(), now)
+    }
+
+    /// Like [`Refusals::line`], and remembers the refusal for readiness.
+    pub(super) fn note(
+        &self,
+        reason: &'static str,
+        sender: &Sender,
+        now: Timestamp,
+    ) -> Option<u64> {
         let mut reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (turns, left_out) = reasons
-            .entry(reason)
-            .or_insert_with(|| (TokenBucket::full(PER_SECOND, BURST, now), 0));
-        if turns.take(now).is_err() {
-            *left_out += 1;
+        let refused = reasons.entry(reason).or_insert_with(|| Refused {
+            turns: TokenBucket::full(PER_SECOND, BURST, now),
+            left_out: 0,
+            count: 0,
+            last_at: now,
+            last: String::new(),
+        });
+        if !refused.is_recent(now) {
+            refused.count = 0;
+        }
+        refused.count += 1;
+        refused.last_at = now;
+        if refused.turns.take(now).is_err() {
+            refused.left_out += 1;
             return None;
         }
-        Some(std::mem::take(left_out))
+        refused.last = sender.to_string();
+        Some(std::mem::take(&mut refused.left_out))
+    }
+
+    /// Describes the recent refusals that somebody has to do something about.
+    pub(super) fn warning(&self, now: Timestamp) -> Option<String> {
+        let reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = TOLD.iter().filter_map(|reason| {
+            let refused = reasons.get(reason).filter(|one| one.is_recent(now))?;
+            let Refused {
+                count,
+                last_at,
+                last,
+                ..
+            } = refused;
+            Some(format!("{reason}: {count}, last at {last_at} ({last})"))
+        });
+        let told: Vec<_> = told.collect();
+        (!told.is_empty()).then(|| {
+            format!(
+                "messages were refused, which SNS does not repeat: {}. What the senders say of \
+                 themselves is unverified; `purgefront verify` explains a refusal",
+                told.join("; ")
+            )
+        })
+    }
+}
+
+impl Refused {
+    fn is_recent(&self, now: Timestamp) -> bool {
+        now.duration_since(self.last_at).abs() <= TOLD_FOR
     }
 }
 
@@ -49,5 +128,27 @@ mod tests {
         let later = now + Duration::from_secs(1);
         assert_eq!(refusals.line("signature", later), Some(80));
         assert_eq!(refusals.line("signature", later), None);
+    }
+
+    #[test]
+    fn readiness_tells_for_an_hour_what_sns_does_not_repeat() {
+        let refusals = Refusals::default();
+        let now = Timestamp::UNIX_EPOCH;
+        refusals.line("not-json", now);
+        assert_eq!(refusals.warning(now), None, "strangers send that");
+        let sender = Sender {
+            topic: Some("the-topic\u{1b}".to_owned()),
+            ..Sender::default()
+        };
+        refusals.note("raw-delivery", &sender, now);
+        refusals.note("raw-delivery", &sender, now);
+        let told = refusals.warning(now + TOLD_FOR).unwrap();
+        assert!(
+            told.contains("raw-delivery: 2") && told.contains("the-topic"),
+            "{told}"
+        );
+        assert!(!told.contains('\u{1b}'), "{told}");
+        let later = now + TOLD_FOR + Duration::from_secs(1);
+        assert_eq!(refusals.warning(later), None);
     }
 }

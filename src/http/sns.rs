@@ -1,13 +1,23 @@
 //! POST /sns: verifies a message, reads it, commits it to the journal, and only then answers 2xx.
 
+use std::fmt::Display;
+
 use axum::{
     Json,
-    extract::State,
+    extract::{FromRequest as _, Request, State},
     http::{HeaderMap, StatusCode},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
 };
 use serde_json::{Value, json};
 
-use super::{AppState, DEADLINE, SNS_BODY, SnsRules, capacity::AdmittedBody, problem::Problem};
+use super::{
+    AppState, DEADLINE, SNS_BODY, SnsRules,
+    capacity::AdmittedBody,
+    problem::Problem,
+    refusals::WRONG_PATH,
+    sender::{MESSAGE_TYPE, Sender},
+};
 use crate::{
     domain::{
         change::{Acceptance, Content, DeadContent, NewMessage},
@@ -18,13 +28,17 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// The paths of [`receive`].
+pub(super) const PATHS: [&str; 2] = ["/sns", "/sns/"];
+
 /// Receives a message from SNS. 2xx means that it is committed, or ignored on purpose.
 pub(super) async fn receive(
     State(state): State<AppState>,
+    sender: Sender,
     headers: HeaderMap,
     body: Result<AdmittedBody<SNS_BODY>, Problem>,
 ) -> Result<Json<Value>, Problem> {
-    let received = accept(&state, &headers, body).await;
+    let received = accept(&state, &sender, &headers, body).await;
     match &received {
         Ok(Acceptance::New) => state.metrics.message("accepted"),
         Ok(Acceptance::Duplicate) => state.metrics.message("duplicate"),
@@ -39,6 +53,7 @@ pub(super) async fn receive(
 
 async fn accept(
     state: &AppState,
+    sender: &Sender,
     headers: &HeaderMap,
     body: Result<AdmittedBody<SNS_BODY>, Problem>,
 ) -> Result<Acceptance, Problem> {
@@ -49,7 +64,7 @@ async fn accept(
         .is_some_and(|value| value == "true");
     let message = verify(state, &admitted.body, raw, arrived_at + DEADLINE)
         .await
-        .map_err(|refusal| refused(state, &refusal))?;
+        .map_err(|refusal| refused(state, sender, &refusal))?;
     let content = read(&message, &state.sns, &state.metrics);
     let acceptance = state
         .intake
@@ -61,6 +76,9 @@ async fn accept(
             content: content.clone(),
         })
         .await?;
+    if *message.kind() == MessageKind::Notification {
+        state.heard.heard(message.topic());
+    }
     if acceptance == Acceptance::New {
         report_accepted(state, &message, &content);
     }
@@ -105,6 +123,7 @@ fn read(message: &SnsMessage, rules: &SnsRules, metrics: &Metrics) -> Content {
                 }
             }
         }
+        Notification::Unrelated => metrics.records("ignored", 1),
         Notification::Test { bucket } => {
             tracing::info!(%bucket, topic = %message.topic(), "s3:TestEvent received: the connection works");
             metrics.records("test", 1);
@@ -155,15 +174,61 @@ fn report_accepted(state: &AppState, message: &SnsMessage, content: &Content) {
     }
 }
 
-fn refused(state: &AppState, refusal: &Refusal) -> Problem {
+fn refused(state: &AppState, sender: &Sender, refusal: &Refusal) -> Problem {
     let status = match refusal.class() {
         RefusalClass::Malformed => StatusCode::BAD_REQUEST,
         RefusalClass::Forbidden => StatusCode::FORBIDDEN,
         RefusalClass::TryAgain => StatusCode::SERVICE_UNAVAILABLE,
     };
     let reason = refusal.slug();
-    if let Some(left_out) = state.refusals.line(reason, state.clock.now()) {
-        tracing::warn!(reason, status = status.as_u16(), %refusal, left_out, "message refused");
-    }
+    log(state, sender, reason, status, refusal);
     Problem::new(status, reason, refusal.to_string())
+}
+
+/// Logs a refusal with the sender's claims, which are unverified.
+fn log(
+    state: &AppState,
+    sender: &Sender,
+    reason: &'static str,
+    status: StatusCode,
+    refusal: &dyn Display,
+) {
+    let now = state.clock.now();
+    let Some(left_out) = state.refusals.note(reason, sender, now) else {
+        return;
+    };
+    tracing::warn!(
+        reason,
+        status = status.as_u16(),
+        %refusal,
+        claimed_topic = sender.topic,
+        claimed_message_id = sender.message_id,
+        sender = sender.address,
+        left_out,
+        "message refused"
+    );
+}
+
+/// Refuses SNS's messages on every other path than that of [`receive`]: SNS repeats no message that is
+/// answered with 404, nor the only one that could confirm a subscription.
+pub(super) async fn elsewhere(
+    State(state): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_message = request.headers().contains_key(MESSAGE_TYPE);
+    if !is_message || PATHS.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let sender = Sender::of(&parts);
+    let request = Request::from_parts(parts, body);
+    if let Err(problem) = AdmittedBody::<SNS_BODY>::from_request(request, &state).await {
+        return problem.into_response();
+    }
+    let status = StatusCode::NOT_FOUND;
+    let text = "this is not the path for SNS's messages: subscribe https://HOST/sns instead";
+    state.metrics.message(WRONG_PATH);
+    log(&state, &sender, WRONG_PATH, status, &text);
+    Problem::new(status, WRONG_PATH, text).into_response()
 }

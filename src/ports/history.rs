@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::domain::history::{
-    InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
+use crate::domain::{
+    history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView},
+    topic::TopicArn,
 };
 
 #[async_trait]
@@ -21,6 +22,13 @@ pub trait HistoryStore: Send + Sync + 'static {
 
     /// An invalidation, by our id or CloudFront's, with the reasons for each item.
     async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError>;
+
+    /// Whether this service has confirmed a subscription to a topic, or the topic is among those of the
+    /// last messages.
+    async fn has_subscription(&self, topic: &TopicArn) -> Result<bool, StoreError>;
+
+    /// Why the last confirmation of a subscription to a topic was given up, if one was.
+    async fn given_up_confirmation(&self, topic: &TopicArn) -> Result<Option<String>, StoreError>;
 
     /// The topics whose subscription ended and that have sent nothing since.
     async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError>;

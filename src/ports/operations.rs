@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 
 use super::StoreError;
-use crate::domain::{history::DeadLetter, s3_event::ObjectChange};
+use crate::domain::{history::DeadLetter, operations::Controls, s3_event::ObjectChange};
 
 #[async_trait]
 pub trait OperationsStore: Send + Sync + 'static {
@@ -14,6 +14,9 @@ pub trait OperationsStore: Send + Sync + 'static {
         distribution_id: Option<&str>,
         paused: bool,
     ) -> Result<(), StoreError>;
+
+    /// The pauses, and the spending of a day (in UTC).
+    async fn controls(&self, day: Date) -> Result<Controls, StoreError>;
 
     /// Lifts the daily limit for this day (in UTC).
     async fn lift_limit(&self, day: Date) -> Result<(), StoreError>;
@@ -37,6 +40,9 @@ pub trait OperationsStore: Send + Sync + 'static {
     /// Replaces the dead letter of an unreadable record with the change that it now reads as. Returns
     /// false if the dead letter is gone.
     async fn replay_record(&self, id: i64, change: ObjectChange) -> Result<bool, StoreError>;
+
+    /// Deletes these dead letters, and returns how many there were.
+    async fn drop_dead_letters(&self, ids: &[i64]) -> Result<u64, StoreError>;
 
     /// Returns false if the dead letter is gone.
     async fn drop_dead_letter(&self, id: i64) -> Result<bool, StoreError>;

@@ -20,6 +20,11 @@ pub enum OpenError {
         "another purgefront uses the store {0}: one file serves one service; stop the other or give this one a store of its own (store.url)"
     )]
     InUse(PathBuf),
+    #[error(
+        "the store {0} was written by a newer or another version of purgefront: run that version, or give \
+         this one a store of its own (store.url)"
+    )]
+    OtherVersion(PathBuf),
     #[error("the store {path} cannot be opened: {source:#}")]
     Failed {
         path: PathBuf,

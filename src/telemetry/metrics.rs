@@ -1,9 +1,6 @@
 //! Metrics in Prometheus's text format. No label contains an object key, a path or a reason.
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use prometheus_client::{
@@ -12,10 +9,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::domain::{
-    cdn::CdnError,
-    status::{DistributionStatus, Status},
-};
+use super::gauges::StatusGauges;
+use crate::domain::{cdn::CdnError, status::Status};
 
 /// All metrics. Cheap to clone; clones share their counts.
 #[derive(Debug, Clone)]
@@ -28,9 +23,8 @@ pub struct Metrics {
     items: Family<KindLabel, Counter>,
     confirmations: Family<OutcomeLabel, Counter>,
     unauthorized: Family<OutcomeLabel, Counter>,
-    waiting: Family<DistributionLabel, Gauge>,
-    oldest_age: Family<DistributionLabel, Gauge<f64, AtomicU64>>,
-    in_progress: Family<PoolLabel, Gauge>,
+    status: StatusGauges,
+    skipped: Family<WhyLabel, Counter>,
     dead_letters: Gauge,
     limiter_waits: Family<LimiterLabel, Counter>,
     waited: Histogram,
@@ -60,9 +54,8 @@ struct DistributionLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PoolLabel {
-    distribution_id: String,
-    kind: &'static str,
+struct WhyLabel {
+    why: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,10 +73,6 @@ fn waits() -> Histogram {
 }
 
 impl Default for Metrics {
-    #[expect(
-        clippy::too_many_lines,
-        reason = "each metric with its name and help, one by one"
-    )]
     fn default() -> Self {
         let mut registry = Registry::with_prefix("purgefront");
         let messages = Family::default();
@@ -124,23 +113,12 @@ impl Default for Metrics {
             "Attempts to confirm a subscription, by outcome",
             confirmations.clone(),
         );
-        let waiting = Family::default();
+        let status = StatusGauges::registered(&mut registry);
+        let skipped = Family::default();
         registry.register(
-            "waiting_items",
-            "Items that wait for a batch, by distribution",
-            waiting.clone(),
-        );
-        let oldest_age = Family::default();
-        registry.register(
-            "oldest_waiting_age_seconds",
-            "Age of the oldest change that waits for a batch, by distribution; 0 if none waits",
-            oldest_age.clone(),
-        );
-        let in_progress = Family::default();
-        registry.register(
-            "in_progress_items",
-            "Our items that CloudFront has not completed, by distribution and pool",
-            in_progress.clone(),
+            "skipped_changes",
+            "Changes that needed nothing, everywhere or at one distribution, by reason",
+            skipped.clone(),
         );
         let dead_letters = Gauge::default();
         registry.register(
@@ -181,9 +159,8 @@ impl Default for Metrics {
             items,
             confirmations,
             unauthorized,
-            waiting,
-            oldest_age,
-            in_progress,
+            status,
+            skipped,
             dead_letters,
             limiter_waits,
             waited,
@@ -268,40 +245,20 @@ impl Metrics {
             .observe(seconds);
     }
 
+    /// Counts a change that needed nothing, everywhere or at one distribution.
+    pub fn skipped(&self, why: &'static str) {
+        self.skipped.get_or_create(&WhyLabel { why }).inc();
+    }
+
     pub fn dead_letters(&self, count: u64) {
         self.dead_letters.set(count.try_into().unwrap_or(i64::MAX));
     }
 
     /// Encodes all metrics, with the gauges set from the status at `now`.
     pub fn encode(&self, now: Timestamp, status: &Status) -> Result<String, fmt::Error> {
-        for (id, one) in &status.distributions {
-            self.set_gauges(now, id, one);
-        }
+        self.status.set(now, status);
         let mut encoded = String::new();
         text::encode(&mut encoded, &self.registry)?;
         Ok(encoded)
     }
-
-    fn set_gauges(&self, now: Timestamp, id: &str, status: &DistributionStatus) {
-        let label = DistributionLabel {
-            distribution_id: id.to_owned(),
-        };
-        let items = status.waiting.items();
-        self.waiting.get_or_create(&label).set(gauge(items));
-        let oldest = status.waiting.oldest().unwrap_or(now);
-        let age = now.duration_since(oldest).as_secs_f64().max(0.0);
-        self.oldest_age.get_or_create(&label).set(age);
-        let usage = status.in_progress;
-        for (kind, items) in [("exact", usage.paths), ("wildcard", usage.wildcards)] {
-            let pool = PoolLabel {
-                distribution_id: id.to_owned(),
-                kind,
-            };
-            self.in_progress.get_or_create(&pool).set(gauge(items));
-        }
-    }
-}
-
-fn gauge(count: usize) -> i64 {
-    count.try_into().unwrap_or(i64::MAX)
 }

@@ -1,5 +1,6 @@
 //! Logs, health and metrics. Health and metrics are values that are passed to their users.
 
+mod gauges;
 mod health;
 mod logs;
 mod metrics;

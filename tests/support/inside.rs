@@ -185,6 +185,7 @@ pub fn settings() -> Settings {
         keep: Duration::from_hours(24 * 365),
         catalogue_refresh: Duration::from_mins(10),
         authenticate_on_unsubscribe: true,
+        token_distributions: Arc::default(),
         seed: 7,
     }
 }

@@ -70,6 +70,18 @@ impl Setup {
         self.store = path;
     }
 
+    /// The same, on the store of another setup, whose service has to be gone.
+    pub fn sharing(mut self, other: &Self) -> Self {
+        self.home = Arc::clone(&other.home);
+        self.store.clone_from(&other.store);
+        self
+    }
+
+    /// Adds to the settings, after them.
+    pub fn add_settings(&mut self, settings: &str) {
+        self.settings.push_str(settings);
+    }
+
     pub fn set_wrapper(&mut self, wrapper: &[&str]) {
         self.wrapper = wrapper.iter().map(|part| (*part).to_owned()).collect();
     }
@@ -154,6 +166,21 @@ impl Setup {
     /// Runs another subcommand to its end: exit code, standard output, standard error.
     pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         self.run_with(arguments, "")
+    }
+
+    /// The same, with standard output going elsewhere: exit code and standard error.
+    pub fn run_into(&self, arguments: &[&str], stdout: std::fs::File) -> (Option<i32>, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_purgefront"))
+            .args(arguments)
+            .current_dir(self.home.path())
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .output()
+            .unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), complaint)
     }
 
     /// The same, with something on standard input.

@@ -26,6 +26,7 @@ use purgefront::{
         resolution::{Resolution, Unresolved},
         s3_event::ObjectChange,
         subscription::{ConfirmationResult, PendingConfirmation},
+        topic::TopicArn,
         tracking::{StatusPoll, Tracked},
         wait::{OpenWait, Wait},
     },
@@ -249,12 +250,14 @@ tapped!(Tapped: CatalogueStore {
 
 tapped!(Tapped: OperationsStore {
     fn set_paused(distribution_id: Option<&str>, paused: bool) -> ();
+    fn controls(day: Date) -> Controls;
     fn lift_limit(day: Date) -> ();
     fn count_dead_letters(most: usize) -> u64;
     fn dead_letters(before: Option<i64>, limit: usize) -> Vec<DeadLetter>;
     fn dead_letter(id: i64) -> Option<DeadLetter>;
     fn replay_item(id: i64) -> bool;
     fn replay_record(id: i64, change: ObjectChange) -> bool;
+    fn drop_dead_letters(ids: &[i64]) -> u64;
     fn drop_dead_letter(id: i64) -> bool;
 });
 
@@ -262,6 +265,8 @@ tapped!(Tapped: HistoryStore {
     fn request(id: Uuid) -> Option<RequestView>;
     fn invalidations(query: &InvalidationQuery) -> Vec<InvalidationSummary>;
     fn invalidation(id: &str) -> Option<InvalidationDetail>;
+    fn has_subscription(topic: &TopicArn) -> bool;
+    fn given_up_confirmation(topic: &TopicArn) -> Option<String>;
     fn ended_subscriptions() -> Vec<String>;
 });
 

@@ -252,7 +252,7 @@ impl DistributionQueue {
         self.not_before = Some(not_before);
         self.trouble = Trouble::from(&error);
         self.refused = Some(Refused {
-            remedy: remedy(&error),
+            remedy: error.remedy("grant cloudfront:CreateInvalidation on this distribution"),
             error: error.to_string(),
             corrupt: false,
             failures,
@@ -363,13 +363,5 @@ impl Trouble {
             CdnError::Invalid(_) | CdnError::TooLarge(_) => Self::Items,
             _ => Self::Distribution,
         }
-    }
-}
-
-/// What an operator can do about an error.
-fn remedy(error: &CdnError) -> Option<&'static str> {
-    match error {
-        CdnError::Denied(_) => Some("grant cloudfront:CreateInvalidation on this distribution"),
-        _ => None,
     }
 }

@@ -37,7 +37,10 @@ impl Streak {
         if label != self.label {
             *self = Self {
                 label,
-                is_unanswered: matches!(error, CdnError::NotSent(_) | CdnError::Unknown(_)),
+                is_unanswered: matches!(
+                    error,
+                    CdnError::NotConfigured { .. } | CdnError::NotSent(_) | CdnError::Unknown(_)
+                ),
                 ..Self::default()
             };
         }
@@ -97,6 +100,7 @@ fn may_be_about_the_account(error: &CdnError) -> bool {
     match error {
         CdnError::Throttled(_)
         | CdnError::Denied(_)
+        | CdnError::NotConfigured { .. }
         | CdnError::Refused(_)
         | CdnError::NotSent(_)
         | CdnError::Unknown(_) => true,

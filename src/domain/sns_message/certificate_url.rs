@@ -49,7 +49,7 @@ impl CertificateUrl {
     pub(super) fn check(url: &str, topic: &TopicArn) -> Result<Self, Refusal> {
         let refuse = |why: String| Err(Refusal::CertificateUrl(why));
         let Some(rest) = url.strip_prefix("https://") else {
-            return refuse("must start with https://".into());
+            return refuse(format!("must start with https://{}", topic.host()));
         };
         let host = topic.host();
         let Some(path) = rest.strip_prefix(host.as_str()) else {

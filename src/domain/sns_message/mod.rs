@@ -74,16 +74,17 @@ impl MessageKind {
     }
 }
 
-/// The secret that confirms a subscription: hex digits, valid for two days (Amazon SNS API
-/// Reference, `Subscribe`). `Debug` does not show it.
+/// The secret that confirms a subscription, valid for two days (Amazon SNS API Reference,
+/// `Subscribe`). `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Token(String);
 
 impl Token {
-    /// Accepts 64 to 1,024 hex digits. SNS's tokens have 224 or 256.
+    /// Accepts 1 to 1,024 visible ASCII characters: what AWS promises is less than what its tokens are
+    /// made of today, and without newlines, a signed text still has one reading.
     pub fn new(text: String) -> Option<Self> {
-        let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
-        ((64..=1024).contains(&text.len()) && hex).then_some(Self(text))
+        let visible = text.bytes().all(|b| b.is_ascii_graphic());
+        ((1..=1024).contains(&text.len()) && visible).then_some(Self(text))
     }
 
     /// The token itself. Only for the `ConfirmSubscription` call and the store.
@@ -187,7 +188,10 @@ impl SnsMessage {
         };
         let certificate_url = match emulated {
             Some(emulated) => emulated,
-            None => CertificateUrl::check(&url, &topic)?,
+            None => CertificateUrl::check(&url, &topic).map_err(|why| match emulator {
+                Some(_) => beside_an_emulator(why),
+                None => why,
+            })?,
         };
         Ok(Self {
             kind,
@@ -311,6 +315,17 @@ impl fmt::Debug for SnsMessage {
     }
 }
 
+/// An emulator writes its own host name into its messages, which is not always the configured one.
+fn beside_an_emulator(why: Refusal) -> Refusal {
+    match why {
+        Refusal::CertificateUrl(why) => Refusal::CertificateUrl(format!(
+            "{why}; or begin with sns.emulator, exactly as the emulator writes it (localhost and \
+             127.0.0.1 differ)"
+        )),
+        other => other,
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Type {
     Notification,
@@ -339,7 +354,7 @@ fn check_type(fields: &Envelope) -> Result<Type, Refusal> {
 
 fn check_confirmation(fields: &mut Envelope) -> Result<(Token, SubscribeUrl), Refusal> {
     let token = Token::new(fields.take_text("Token")?)
-        .ok_or(bad("Token", "must be 64 to 1024 hex digits"))?;
+        .ok_or(bad("Token", "must be 1 to 1024 visible ASCII characters"))?;
     let url = fields.take_text("SubscribeURL")?;
     no_control("SubscribeURL", &url)?;
     Ok((token, SubscribeUrl(url)))

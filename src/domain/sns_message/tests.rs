@@ -296,13 +296,7 @@ fn shapes_are_exact() {
         let body = with("Signature", json!(signature));
         assert_eq!(faulty_field(&body), "Signature", "{signature}");
     }
-    for token in [
-        "",
-        "abc",
-        &"x".repeat(64),
-        &"a".repeat(63),
-        &"a".repeat(1025),
-    ] {
+    for token in ["", "a b", "a\n", "é", "a\u{7f}", &"a".repeat(1025)] {
         let mut body = confirmation();
         body["Token"] = json!(token);
         assert_eq!(faulty_field(&body), "Token");
@@ -395,4 +389,48 @@ fn refusals_say_what_the_sender_should_do() {
     let unavailable = Refusal::CertificateUnavailable(String::new());
     assert_eq!(unavailable.class(), RefusalClass::TryAgain);
     assert_eq!(Refusal::Signature.class(), RefusalClass::Forbidden);
+}
+
+/// What AWS's tokens are made of is its own affair; fakecloud's are alphanumeric.
+#[test]
+fn point_21_tokens_are_visible_ascii_characters() {
+    for token in [
+        "a",
+        "Zx9-_.~+/=",
+        &"x".repeat(1024),
+        &"0123456789abcdef".repeat(14),
+    ] {
+        let mut body = confirmation();
+        body["Token"] = json!(token);
+        let message = parse(&body).unwrap();
+        let MessageKind::SubscriptionConfirmation { token: read, .. } = message.kind() else {
+            panic!("{message:?}");
+        };
+        assert_eq!(read.expose(), token);
+        assert!(
+            message
+                .string_to_sign()
+                .contains(&format!("Token\n{token}\nTopicArn\n"))
+        );
+    }
+}
+
+#[test]
+fn point_18_an_emulators_other_name_is_told() {
+    let topics = HashSet::from([TOPIC.parse().unwrap()]);
+    let parse = |body: &Json| {
+        let emulator = Some("http://127.0.0.1:4566");
+        SnsMessage::parse(body.to_string().as_bytes(), false, &topics, emulator)
+    };
+    let mut body = confirmation();
+    body["SigningCertURL"] = json!("http://localhost:4566/cert.pem");
+    let told = parse(&body).unwrap_err().to_string();
+    assert!(
+        told.contains("sns.emulator, exactly as the emulator writes it"),
+        "{told}"
+    );
+    assert!(
+        !told.contains("4566"),
+        "it has no value from the body: {told}"
+    );
 }

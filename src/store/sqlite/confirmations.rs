@@ -91,6 +91,25 @@ pub(super) async fn ended(readers: &SqlitePool) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(select).fetch_all(readers).await
 }
 
+/// Looks at a bounded number of messages: they have no index by topic.
+pub(super) async fn has_subscription(readers: &SqlitePool, topic: &TopicArn) -> sqlx::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM confirmations WHERE topic = ?1 AND state = 'confirmed') \
+                  OR EXISTS (SELECT 1 FROM (SELECT topic, kind FROM messages ORDER BY seq DESC \
+                  LIMIT 10000) WHERE topic = ?1 AND kind = 'notification')";
+    let select = sqlx::query_scalar(select).bind(topic.as_str());
+    select.fetch_one(readers).await
+}
+
+pub(super) async fn given_up(
+    readers: &SqlitePool,
+    topic: &TopicArn,
+) -> sqlx::Result<Option<String>> {
+    let select = "SELECT detail FROM confirmations WHERE topic = ? AND state = 'given_up' \
+                  ORDER BY due_at DESC LIMIT 1";
+    let select = sqlx::query_scalar(select).bind(topic.as_str());
+    Ok(select.fetch_optional(readers).await?.flatten())
+}
+
 fn not_a_token() -> sqlx::Error {
     sqlx::Error::Decode("it is not a token".into())
 }

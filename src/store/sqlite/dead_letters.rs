@@ -5,7 +5,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::{
     backlogs::{self, Counts},
-    columns::{micros, read_all, signed, time, unsigned},
+    columns::{decode, micros, read_all, signed, time, unsigned},
     journal, waits,
 };
 use crate::{
@@ -173,4 +173,14 @@ pub(super) async fn replay_record(
 pub(super) async fn drop_one(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<bool> {
     let delete = sqlx::query("DELETE FROM dead_letters WHERE seq = ?").bind(id);
     Ok(delete.execute(connection).await?.rows_affected() > 0)
+}
+
+pub(super) async fn drop_many(
+    connection: &mut SqliteConnection,
+    ids: Vec<i64>,
+) -> sqlx::Result<u64> {
+    let ids = serde_json::to_string(&ids).map_err(decode)?;
+    let delete = "DELETE FROM dead_letters WHERE seq IN (SELECT value FROM json_each(?))";
+    let deleted = sqlx::query(delete).bind(ids).execute(connection).await?;
+    Ok(deleted.rows_affected())
 }

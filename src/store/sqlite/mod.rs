@@ -26,7 +26,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions as _, SqlSafeStr as _, SqlitePool,
-    migrate::{Migration, MigrationType, Migrator},
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -70,7 +70,14 @@ pub async fn open(
     open_private(path).map_err(|error| failed(error.into()))?;
     let database = connect(path, clock, health, &tasks).await;
     Ok(SqliteStore {
-        database: database.map_err(failed)?,
+        database: database.map_err(|error| match error.downcast_ref::<MigrateError>() {
+            Some(
+                MigrateError::VersionMissing(_)
+                | MigrateError::VersionMismatch(_)
+                | MigrateError::VersionTooNew(..),
+            ) => OpenError::OtherVersion(path.to_owned()),
+            _ => failed(error),
+        })?,
         tasks,
         _lock: lock,
     })

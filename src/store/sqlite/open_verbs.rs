@@ -17,7 +17,9 @@ use crate::{
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
+        operations::Controls,
         s3_event::ObjectChange,
+        topic::TopicArn,
     },
     ports::{
         CertificateCache, StoreError,
@@ -74,6 +76,10 @@ impl OperationsStore for SqliteStore {
             .await
     }
 
+    async fn controls(&self, day: Date) -> Result<Controls, StoreError> {
+        controls::read(&self.database.readers, day).await
+    }
+
     async fn lift_limit(&self, day: Date) -> Result<(), StoreError> {
         self.database
             .writer
@@ -115,6 +121,14 @@ impl OperationsStore for SqliteStore {
             .await
     }
 
+    async fn drop_dead_letters(&self, ids: &[i64]) -> Result<u64, StoreError> {
+        let ids = ids.to_vec();
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(dead_letters::drop_many(connection, ids)))
+            .await
+    }
+
     async fn drop_dead_letter(&self, id: i64) -> Result<bool, StoreError> {
         self.database
             .writer
@@ -138,6 +152,14 @@ impl HistoryStore for SqliteStore {
 
     async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError> {
         history::invalidation(&self.database.readers, id).await
+    }
+
+    async fn has_subscription(&self, topic: &TopicArn) -> Result<bool, StoreError> {
+        Ok(confirmations::has_subscription(&self.database.readers, topic).await?)
+    }
+
+    async fn given_up_confirmation(&self, topic: &TopicArn) -> Result<Option<String>, StoreError> {
+        Ok(confirmations::given_up(&self.database.readers, topic).await?)
     }
 
     async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError> {

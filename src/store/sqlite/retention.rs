@@ -79,9 +79,12 @@ macro_rules! table {
     };
 }
 
-/// Rows are deleted before those that they refer to. Dead letters and their changes stay until an
-/// operator drops them.
-const TABLES: [Table; 4] = [
+/// The most dead letters that are kept, whatever their age.
+const MOST_LETTERS: i64 = 100_000;
+
+/// Rows are deleted before those that they refer to.
+const TABLES: [Table; 5] = [
+    table!("dead_letters", "created_at", "1"),
     table!(
         "batches",
         "created_at",
@@ -109,8 +112,9 @@ const TABLES: [Table; 4] = [
         "NOT EXISTS (SELECT 1 FROM changes WHERE changes.request = requests.seq)"
     ),
 ];
-const BATCHES: usize = 0;
-const CHANGES: usize = 1;
+const LETTERS: usize = 0;
+const BATCHES: usize = 1;
+const CHANGES: usize = 2;
 
 /// Deletes the next old rows of a sweep, and returns where it continues.
 pub(super) async fn prune(
@@ -122,6 +126,9 @@ pub(super) async fn prune(
         return Ok(None);
     };
     let readers = &database.readers;
+    if sweep == Sweep::default() && drop_surplus(database).await? {
+        return Ok(Some(sweep));
+    }
     let before = match sweep.before {
         Some(before) => before,
         None => first_new(readers, table, cutoff).await?,
@@ -141,6 +148,12 @@ pub(super) async fn prune(
     };
     if !found.rows.is_empty() {
         let (cutoff, rows, number) = (micros(cutoff), found.rows, sweep.table);
+        if number == LETTERS {
+            tracing::warn!(
+                count = rows.len(),
+                "dead letters are deleted: they are older than store.keep"
+            );
+        }
         let delete = database.writer.transact(move |connection| {
             Box::pin(async move { delete(connection, number, cutoff, &rows).await })
         });
@@ -153,6 +166,35 @@ pub(super) async fn prune(
         }
     }
     Ok(Some(next).filter(|next| next.table < TABLES.len()))
+}
+
+/// Deletes some of the oldest dead letters if there are too many, and returns whether it did.
+async fn drop_surplus(database: &Database) -> Result<bool, StoreError> {
+    let last: Option<i64> =
+        sqlx::query_scalar("SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET ?")
+            .bind(MOST_LETTERS)
+            .fetch_optional(&database.readers)
+            .await?;
+    let Some(last) = last else {
+        return Ok(false);
+    };
+    let deleted = database.writer.transact(move |connection| {
+        Box::pin(async move {
+            let delete = "DELETE FROM dead_letters WHERE seq IN \
+                          (SELECT seq FROM dead_letters WHERE seq <= ? ORDER BY seq LIMIT ?)";
+            let delete = sqlx::query(delete)
+                .bind(last)
+                .bind(i64::try_from(STEP).unwrap_or(i64::MAX));
+            Ok(delete.execute(connection).await?.rows_affected())
+        })
+    });
+    let count = deleted.await?;
+    tracing::warn!(
+        count,
+        most = MOST_LETTERS,
+        "the oldest dead letters are deleted: there are too many"
+    );
+    Ok(count > 0)
 }
 
 /// The number of about the first row that is new enough to stay, by binary search: numbers grow with

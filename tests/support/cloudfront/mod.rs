@@ -30,6 +30,10 @@ const PAGE: usize = 100;
 #[derive(Default)]
 pub struct CloudFront(Mutex<State>);
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fault of its own that a test asks for"
+)]
 #[derive(Default)]
 struct State {
     model: CloudFrontModel,
@@ -42,6 +46,9 @@ struct State {
     chaos: Option<Chaos>,
     down: bool,
     deny_config: bool,
+    /// Whether everything is answered with 503.
+    unavailable: bool,
+    deny_polls: bool,
 }
 
 impl CloudFront {
@@ -76,6 +83,16 @@ impl CloudFront {
     /// Takes all of CloudFront's API down, or up again.
     pub fn set_down(&self, down: bool) {
         self.state().down = down;
+    }
+
+    /// Answers everything with 503, or as before.
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.state().unavailable = unavailable;
+    }
+
+    /// Denies GetInvalidation, or allows it again.
+    pub fn deny_polls(&self, deny: bool) {
+        self.state().deny_polls = deny;
     }
 
     /// Denies GetDistributionConfig and GetCachePolicy, or allows them again.
@@ -150,6 +167,9 @@ impl CloudFront {
         if self.state().down {
             hang_up();
         }
+        if self.state().unavailable {
+            return views::unavailable();
+        }
         let path = uri.path().strip_prefix("/2020-05-31/").unwrap();
         let parts: Vec<&str> = path.split('/').collect();
         match (method.as_str(), parts.as_slice()) {
@@ -208,6 +228,9 @@ impl CloudFront {
 
     fn get(&self, distribution_id: &str, id: &str) -> Response {
         let state = self.read(format!("invalidation {id}"));
+        if state.deny_polls {
+            return views::denied();
+        }
         match state.model.invalidation(distribution_id, id) {
             Some(one) => views::invalidation(one, state.model.is_completed(one, now())),
             None => views::missing("Invalidation"),

@@ -157,6 +157,10 @@ pub(super) fn missing(what: &str) -> Response {
     error(404, &code, "What was asked for does not exist.")
 }
 
+pub(super) fn unavailable() -> Response {
+    error(503, "ServiceUnavailable", "Try again later.")
+}
+
 fn error(status: u16, code: &str, message: &str) -> Response {
     xml(
         status,

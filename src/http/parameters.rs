@@ -1,0 +1,128 @@
+//! Query parameters: all faults at once, in words for the caller.
+
+use std::collections::BTreeMap;
+
+use axum::extract::RawQuery;
+use percent_encoding::percent_decode_str;
+
+use super::problem::{Problem, RequestFault};
+
+/// The parameters that have not been taken, and the faults so far.
+#[derive(Debug, Default)]
+pub(super) struct Parameters {
+    left: BTreeMap<String, String>,
+    known: Vec<&'static str>,
+    faults: Vec<RequestFault>,
+}
+
+impl Parameters {
+    pub(super) fn read(RawQuery(query): RawQuery) -> Self {
+        let mut parameters = Self::default();
+        for pair in query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+        {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match (decode(name), decode(value)) {
+                (Some(name), Some(value)) => {
+                    if parameters.left.insert(name.clone(), value).is_some() {
+                        parameters.refuse(&name, "is given twice");
+                    }
+                }
+                _ => parameters.refuse("", "a parameter is not percent-encoded UTF-8"),
+            }
+        }
+        parameters
+    }
+
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.known.push(name);
+        self.left.remove(name)
+    }
+
+    /// True only if it says so.
+    pub(super) fn flag(&mut self, name: &'static str) -> bool {
+        match self.text(name).as_deref() {
+            Some("true") => true,
+            None | Some("false") => false,
+            Some(_) => {
+                self.refuse(name, "must be true or false");
+                false
+            }
+        }
+    }
+
+    pub(super) fn limit(&mut self, default: usize, most: usize) -> usize {
+        let Some(text) = self.text("limit") else {
+            return default;
+        };
+        let read = text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        read.unwrap_or_else(|| {
+            self.refuse("limit", format!("must be a number between 1 and {most}"));
+            default
+        })
+    }
+
+    /// Where a page begins.
+    pub(super) fn cursor(&mut self) -> Option<i64> {
+        let text = self.text("cursor")?;
+        let read = text.parse().ok();
+        if read.is_none() {
+            self.refuse("cursor", "must be the next_cursor of an earlier page");
+        }
+        read
+    }
+
+    pub(super) fn refuse(&mut self, name: &str, detail: impl Into<String>) {
+        self.faults.push(RequestFault {
+            pointer: name.to_owned(),
+            detail: detail.into(),
+        });
+    }
+
+    /// Ends with all faults; parameters that were not taken are unknown.
+    pub(super) fn finish(mut self) -> Result<(), Problem> {
+        for name in std::mem::take(&mut self.left).into_keys() {
+            let known = self.known.join(", ");
+            self.refuse(&name, format!("unknown: only {known} are known"));
+        }
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::invalid(self.faults))
+        }
+    }
+}
+
+/// Decodes a name or value of a query.
+fn decode(text: &str) -> Option<String> {
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().ok()?;
+    Some(decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Parameters {
+        Parameters::read(RawQuery(Some(query.to_owned())))
+    }
+
+    #[test]
+    fn parameters_are_decoded_and_all_faults_are_told() {
+        let mut right = read("why=a+b%26c&all=true&limit=5&cursor=-7");
+        assert_eq!(right.text("why").as_deref(), Some("a b&c"));
+        assert!(right.flag("all"));
+        assert_eq!((right.limit(9, 10), right.cursor()), (5, Some(-7)));
+        assert!(right.finish().is_ok());
+        let mut wrong = read("limit=many&cursor=x&x=1&limit=3&%FF=1&all=1");
+        wrong.flag("all");
+        wrong.limit(9, 10);
+        wrong.cursor();
+        assert_eq!(wrong.faults.len(), 4, "{wrong:?}");
+        assert_eq!(wrong.left.len(), 1, "{wrong:?}");
+        assert!(wrong.finish().is_err());
+    }
+}
