@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     batch::{Backlog, Usage},
     change::Unmapped,
+    mapping::Notices,
     operations::DayBudget,
     tracking::TAKEN_AS_COMPLETED,
 };
@@ -88,6 +89,7 @@ pub struct CatalogueStatus {
     pub policies_denied: Vec<String>,
     /// Rules that emit cache tags for distributions that do not keep them.
     pub rule_faults: Vec<String>,
+    pub notices: Notices,
 }
 
 /// Why a worker's last run failed.
@@ -134,7 +136,7 @@ impl Status {
     /// All checks of the background work, for readiness.
     pub fn findings(&self) -> Vec<Finding> {
         let catalogue = &self.catalogue;
-        vec![
+        let mut findings = vec![
             Finding::of("catalogue", self.catalogue_warning()),
             Finding::of(
                 "root_objects",
@@ -164,7 +166,10 @@ impl Status {
             Finding::of("subscriptions", self.confirmation_warning()),
             Finding::of("workers", self.waiting_workers()),
             self.unreadable_rows(),
-        ]
+        ];
+        let notices = catalogue.notices.warnings();
+        findings.extend(notices.map(|(check, warning)| Finding::of(check, warning)));
+        findings
     }
 
     fn catalogue_warning(&self) -> Option<String> {

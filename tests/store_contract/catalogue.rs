@@ -24,7 +24,11 @@ async fn kept(store: &Store, known: Option<Revision>) -> Option<KeptCatalogue> {
 }
 
 async fn keep(store: &Store, snapshot: &Snapshot) -> Revision {
-    store.leader.keep_catalogue(snapshot, &[]).await.unwrap();
+    store
+        .leader
+        .keep_catalogue(snapshot, &[], vec![])
+        .await
+        .unwrap();
     kept(store, None).await.unwrap().revision
 }
 

@@ -135,6 +135,7 @@ impl Cdn for Account {
         Ok(DistributionDetails {
             default_root_object: state.roots.get(id).cloned(),
             cache_tags: false,
+            groups: Vec::new(),
         })
     }
 

@@ -135,6 +135,7 @@ pub fn in_front_of(id: &str, domain: &str) -> Distribution {
         }],
         revision: "1".to_owned(),
         details: Details::Unread,
+        ..Distribution::default()
     }
 }
 
