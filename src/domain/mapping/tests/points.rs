@@ -442,3 +442,28 @@ fn p12_origin_groups_come_from_the_configuration_where_the_list_lacks_them() {
     };
     assert!(!old.needs_details(), "all targets are known");
 }
+
+/// A document of the release before error pages, tenants and other origins were known.
+const OLD: &str = r#"{"id": "E1", "enabled": true, "aliases": [], "groups": [], "revision": "1",
+    "origins": [{"id": "o0", "domain": "site.s3.us-east-1.amazonaws.com", "path": ""}],
+    "behaviours": [{"pattern": "*", "target": "o0", "rewrites": false, "smooth_streaming": false,
+        "caching": {"inline": {"caches": true, "query_strings": false}}}],
+    "details": {"read": {"revision": "1", "root": "index.html", "cache_tags": false}}}"#;
+
+#[test]
+fn documents_of_older_releases_are_read_and_the_first_reading_after_them_is_no_change() {
+    let old: Distribution = serde_json::from_str(OLD).unwrap();
+    assert!(!old.needs_details());
+    let known = catalogue([old], vec![]);
+    let site = Site::read("d>o0+n e:404=/index.html+300").distribution;
+    let listed = Distribution {
+        deployed: true,
+        details: Details::Unread,
+        ..site
+    };
+    let new = known.refreshed(vec![listed.clone()], Timestamp::UNIX_EPOCH, 0);
+    let one = new.get("E1").unwrap();
+    assert_eq!((&one.rerouted, one.needs_details()), (&None, false));
+    let written = serde_json::to_string(one).unwrap();
+    assert_eq!(*one, serde_json::from_str(&written).unwrap());
+}
