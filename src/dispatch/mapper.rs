@@ -289,16 +289,17 @@ impl Mapper {
         for wait in &mapping.waits {
             self.questions.ask(wait);
         }
-        let mut targets = mapping.targets.iter();
-        if let Some(target) = targets.find(|one| one.item.is_root_wildcard())
-            && let Some(distribution) = current.catalogue.get(&target.distribution_id)
-            && let Some(rerouted) = &distribution.rerouted
-            // Until then, edge locations may cache from the former origins.
-            && distribution.deployed
-            && change.accepted_at >= rerouted.seen_at
-        {
-            let id = &distribution.id;
-            self.questions.report_cleared(id, rerouted.seen_at);
+        for target in &mapping.targets {
+            if target.item.is_root_wildcard()
+                && let Some(distribution) = current.catalogue.get(&target.distribution_id)
+                && let Some(rerouted) = &distribution.rerouted
+                // Until then, edge locations may cache from the former origins.
+                && distribution.deployed
+                && change.accepted_at >= rerouted.seen_at
+            {
+                let id = &distribution.id;
+                self.questions.report_cleared(id, rerouted.seen_at);
+            }
         }
         MappedChange {
             change,
