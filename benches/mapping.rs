@@ -18,6 +18,7 @@ use std::{
 
 use purgefront::domain::{
     catalogue::{Behaviour, CacheKey, Caching, Catalogue, Details, Distribution, Origin, Snapshot},
+    change::Effect,
     mapping::{MappingPolicy, map_object},
 };
 
@@ -47,7 +48,7 @@ fn main() {
     for _ in 0..ROUNDS {
         let begin = Instant::now();
         for key in &keys {
-            let mapping = map_object(&catalogue, &policy, "shared", key).unwrap();
+            let mapping = map_object(&catalogue, &policy, "shared", key, Effect::Appears).unwrap();
             assert_eq!(black_box(mapping).targets.len(), 2);
         }
         mapping.push(begin.elapsed() / u32::try_from(KEYS).unwrap());
@@ -105,6 +106,8 @@ fn distribution(at: usize) -> Distribution {
             revision: "1".to_owned(),
             root: Some("index.html".to_owned()),
             cache_tags: false,
+            groups: Some(Vec::new()),
         },
+        ..Distribution::default()
     }
 }

@@ -37,6 +37,7 @@ mod load;
 mod lost_writes;
 mod manual;
 mod mapping;
+mod mapping_points;
 mod mapping_waits;
 mod memory;
 mod model;

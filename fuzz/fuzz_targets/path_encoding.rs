@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use purgefront::domain::path::{Item, Respelling, Spelling, spell, spell_as};
+use purgefront::domain::path::{Item, Named, Respelling, Spelling, spell, spell_as};
 
 fn decode(text: &str) -> Vec<u8> {
     percent_decode_str(text).collect()
@@ -22,7 +22,7 @@ fn check(path: &str, spelling: Spelling) {
         }
     }
     let (item, url) = (item.clone(), format!("{url}?a=b"));
-    let (items, _) = spelling.with_query_strings();
+    let (items, _) = spelling.with_query_strings(Named::File);
     for one in &items {
         assert_eq!(Item::read(one.as_str()).as_ref(), Ok(one));
     }

@@ -11,8 +11,9 @@ use aws_sdk_cloudfront::{
     error::{ProvideErrorMetadata, SdkError},
     primitives::DateTime,
     types::{
-        CachePolicyQueryStringBehavior, DistributionSummary, EventType, ForwardedValues,
-        FunctionAssociations, InvalidationBatch, LambdaFunctionAssociations, Paths,
+        CachePolicyQueryStringBehavior, ConnectionMode, CustomErrorResponse, DistributionSummary,
+        EventType, ForwardedValues, FunctionAssociations, InvalidationBatch,
+        LambdaFunctionAssociations, OriginGroups, Paths,
     },
 };
 use jiff::Timestamp;
@@ -21,7 +22,9 @@ use super::with_causes;
 use crate::{
     domain::{
         batch::Batch,
-        catalogue::{Behaviour, CacheKey, Caching, Details, Distribution, Origin, OriginGroup},
+        catalogue::{
+            Behaviour, CacheKey, Caching, CustomError, Details, Distribution, Origin, OriginGroup,
+        },
         cdn::{
             CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
             ListedInvalidation, Missing, Pool, SeenInvalidation,
@@ -96,6 +99,7 @@ impl Cdn for CloudFront {
             cache_tags: config
                 .cache_tag_config
                 .is_some_and(|tags| !tags.header_name.is_empty()),
+            groups: groups(config.origin_groups),
         })
     }
 
@@ -226,56 +230,78 @@ fn distribution(summary: DistributionSummary) -> Distribution {
         domain: one.domain_name,
         path: one.origin_path.unwrap_or_default(),
     });
-    let groups = summary.origin_groups.and_then(|groups| groups.items);
-    let groups = groups
-        .unwrap_or_default()
-        .into_iter()
-        .map(|one| OriginGroup {
-            id: one.id,
-            members: one.members.map_or_else(Vec::new, |members| {
-                members.items.into_iter().map(|one| one.origin_id).collect()
-            }),
-        });
     let ordered = summary.cache_behaviors.and_then(|all| all.items);
     let ordered = ordered
         .unwrap_or_default()
         .into_iter()
         .map(|one| Behaviour {
-            caching: caching(one.cache_policy_id, one.forwarded_values),
+            caching: caching(one.cache_policy_id, one.forwarded_values, one.max_ttl),
             rewrites: rewrites(one.lambda_function_associations, one.function_associations),
             smooth_streaming: one.smooth_streaming.unwrap_or_default(),
             pattern: one.path_pattern,
             target: one.target_origin_id,
         });
     let default = summary.default_cache_behavior.map(|one| Behaviour {
-        caching: caching(one.cache_policy_id, one.forwarded_values),
+        caching: caching(one.cache_policy_id, one.forwarded_values, one.max_ttl),
         rewrites: rewrites(one.lambda_function_associations, one.function_associations),
         smooth_streaming: one.smooth_streaming.unwrap_or_default(),
         pattern: "*".to_owned(),
         target: one.target_origin_id,
     });
+    let errors = summary.custom_error_responses.and_then(|all| all.items);
+    let errors = errors.unwrap_or_default().into_iter();
     Distribution {
         id: summary.id,
         enabled: summary.enabled,
+        tenants_only: summary.connection_mode == Some(ConnectionMode::TenantOnly),
+        deployed: summary.status.eq_ignore_ascii_case("Deployed"),
         aliases: summary
             .aliases
             .and_then(|all| all.items)
             .unwrap_or_default(),
         origins: origins.collect(),
-        groups: groups.collect(),
+        groups: groups(summary.origin_groups),
         behaviours: ordered.chain(default).collect(),
+        custom_errors: errors.filter_map(custom_error).collect(),
+        rerouted: None,
         revision,
         details: Details::Unread,
     }
 }
 
-/// A behaviour either names a cache policy or has legacy settings of its own. Legacy behaviours
-/// are assumed to cache, whatever their TTLs: emulators return none.
-fn caching(policy: Option<String>, forwarded: Option<ForwardedValues>) -> Caching {
+fn groups(groups: Option<OriginGroups>) -> Vec<OriginGroup> {
+    let groups = groups.and_then(|groups| groups.items).unwrap_or_default();
+    let group = |one: aws_sdk_cloudfront::types::OriginGroup| OriginGroup {
+        id: one.id,
+        members: one.members.map_or_else(Vec::new, |members| {
+            members.items.into_iter().map(|one| one.origin_id).collect()
+        }),
+    };
+    groups.into_iter().map(group).collect()
+}
+
+/// Without an `ErrorCachingMinTTL`, CloudFront keeps errors for 10 seconds. Source: CloudFront Developer
+/// Guide, "Control how long CloudFront caches errors".
+fn custom_error(one: CustomErrorResponse) -> Option<CustomError> {
+    let min_ttl = one.error_caching_min_ttl.unwrap_or(10);
+    Some(CustomError {
+        status: u16::try_from(one.error_code).ok()?,
+        page: one.response_page_path.filter(|path| !path.is_empty()),
+        min_ttl: u64::try_from(min_ttl).unwrap_or(0),
+    })
+}
+
+/// A behaviour either names a cache policy or has legacy settings of its own. Legacy behaviours cache
+/// unless their `MaxTTL` is present and 0: some emulators return none.
+fn caching(
+    policy: Option<String>,
+    forwarded: Option<ForwardedValues>,
+    max_ttl: Option<i64>,
+) -> Caching {
     match policy.filter(|id| !id.is_empty()) {
         Some(id) => Caching::Policy(id),
         None => Caching::Inline(CacheKey {
-            caches: true,
+            caches: max_ttl != Some(0),
             query_strings: forwarded.is_some_and(|values| values.query_string),
         }),
     }
@@ -442,5 +468,17 @@ mod tests {
         assert_eq!(placeless.label(), "no_region", "{placeless:?}");
         let lost = call(&hanging_up().await, true).await;
         assert!(matches!(lost, CdnError::Unknown(_)), "{lost:?}");
+    }
+
+    #[test]
+    fn p5_legacy_behaviours_with_a_longest_time_of_nothing_never_cache() {
+        let caches = |max_ttl| match caching(None, None, max_ttl) {
+            Caching::Inline(key) => key.caches,
+            Caching::Policy(_) => unreachable!("it names none"),
+        };
+        assert!(!caches(Some(0)));
+        assert!(caches(Some(1)) && caches(None));
+        let policy = caching(Some("p".to_owned()), None, Some(0));
+        assert_eq!(policy, Caching::Policy("p".to_owned()));
     }
 }

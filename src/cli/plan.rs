@@ -17,6 +17,7 @@ use crate::{
     dispatch::ReadScope,
     domain::{
         catalogue::{Catalogue, Distribution, Snapshot},
+        change::Effect,
         path::Item,
         preview::{self, Preview},
     },
@@ -40,7 +41,8 @@ pub(super) struct PlanArguments {
     /// With --paths, the distribution to plan for.
     #[arg(long, value_name = "ID", conflicts_with = "bucket", requires = "paths")]
     distribution: Option<String>,
-    /// Plan for deleted keys. The items are the same, since the old objects may be cached.
+    /// Plan for deleted keys. The old objects may be cached, so the items are the same, except where
+    /// nothing but errors is cached.
     #[arg(long)]
     deleted: bool,
     /// Read the arguments as paths or #tags instead of keys.
@@ -136,7 +138,14 @@ fn plan(arguments: PlanArguments, config: &Config) -> anyhow::Result<u8> {
         reading.catalogue
     };
     let preview = match (&bucket, &distribution) {
-        (Some(bucket), _) if !paths => preview_keys(&catalogue, config, bucket, &keys)?,
+        (Some(bucket), _) if !paths => {
+            let effect = if deleted {
+                Effect::Disappears
+            } else {
+                Effect::Appears
+            };
+            preview_keys(&catalogue, config, bucket, &keys, effect)?
+        }
         (Some(bucket), _) => preview::of_items(serving(&catalogue, bucket), &items),
         (None, Some(id)) => match catalogue.get(id) {
             Some(distribution) => preview::of_items([distribution], &items),
@@ -172,8 +181,9 @@ fn preview_keys(
     config: &Config,
     bucket: &str,
     keys: &[String],
+    effect: Effect,
 ) -> anyhow::Result<Preview> {
-    match preview::of_keys(catalogue, &config.mapping.policy, bucket, keys) {
+    match preview::of_keys(catalogue, &config.mapping.policy, bucket, keys, effect) {
         Ok(preview) => Ok(preview),
         Err(missing) => bail!(
             "the catalogue lacks the details of {:?} and the cache policies {:?}: write it again \

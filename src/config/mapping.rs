@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{Reader, tables::tables};
 use crate::domain::{
-    mapping::{DistributionPolicy, MappingPolicy, WildcardPolicy},
-    origin::OriginOverride,
+    mapping::{DistributionPolicy, MappingPolicy, Reaction, WildcardPolicy},
+    origin::{OriginOverride, PathRole},
     path::{Item, spell},
     rules::{Ignore, Rule},
 };
@@ -31,6 +31,16 @@ struct WrittenOrigin {
     bucket: String,
     #[serde(default)]
     prefix: String,
+    #[serde(default)]
+    path: WrittenPath,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenPath {
+    #[default]
+    Key,
+    Service,
 }
 
 #[derive(Debug, Deserialize)]
@@ -42,6 +52,27 @@ struct WrittenDistribution {
     spellings: Vec<String>,
     index_documents: Option<Vec<String>>,
     index_without_slash: Option<bool>,
+    #[serde(default)]
+    error_pages: WrittenReaction,
+    #[serde(default)]
+    origin_change: WrittenReaction,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenReaction {
+    #[default]
+    Tell,
+    Clear,
+}
+
+impl From<WrittenReaction> for Reaction {
+    fn from(written: WrittenReaction) -> Self {
+        match written {
+            WrittenReaction::Tell => Self::Tell,
+            WrittenReaction::Clear => Self::Clear,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -109,6 +140,7 @@ fn read_origins(reader: &mut Reader) -> Vec<OriginOverride> {
         domain,
         bucket,
         prefix,
+        path,
     } in tables(reader, "origin", wanted)
     {
         if domain.is_empty() || bucket.is_empty() || domain.contains('/') {
@@ -122,6 +154,10 @@ fn read_origins(reader: &mut Reader) -> Vec<OriginOverride> {
             domain,
             bucket,
             prefix,
+            path: match path {
+                WrittenPath::Key => PathRole::Key,
+                WrittenPath::Service => PathRole::Service,
+            },
         });
     }
     origins
@@ -149,6 +185,8 @@ fn read_distributions(reader: &mut Reader) -> HashMap<String, DistributionPolicy
             spellings,
             index_documents: written.index_documents,
             index_without_slash: written.index_without_slash,
+            error_pages: written.error_pages.into(),
+            origin_change: written.origin_change.into(),
         };
         if id.is_empty() || distributions.insert(id.clone(), own).is_some() {
             let text =
@@ -159,8 +197,7 @@ fn read_distributions(reader: &mut Reader) -> HashMap<String, DistributionPolicy
     distributions
 }
 
-/// Groups spellings by the character that they encode. The default spelling is left out, since
-/// it is always sent.
+/// Groups spellings by the character that they encode. One that is sent anyway would change nothing.
 fn read_spellings(written: &[String]) -> Result<Vec<(char, Vec<String>)>, String> {
     let mut spellings: Vec<(char, Vec<String>)> = Vec::new();
     for text in written {
@@ -177,8 +214,11 @@ fn read_spellings(written: &[String]) -> Result<Vec<(char, Vec<String>)>, String
                 "CloudFront cannot invalidate paths with {text:?}: remove it"
             ));
         }
-        if usual.item.as_str()[1..] == format!("{text}.") {
-            continue;
+        // A "+" goes out in both ways wherever the origin may have answered with the object.
+        if usual.item.as_str()[1..] == format!("{text}.") || text == "%2B" {
+            return Err(format!(
+                "{text:?} changes nothing, because it is always sent: remove it"
+            ));
         }
         match spellings.iter_mut().find(|(known, _)| *known == char) {
             Some((_, texts)) => texts.push(text.clone()),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::domain::{mapping::Reaction, origin::PathRole};
 
 const TOPICS: &str = "[sns]\ntopics = [\"arn:aws:sns:us-east-1:123456789012:site-changes\"]\n";
 
@@ -178,10 +179,16 @@ fn lists_of_tables_say_what_no_name_tells() {
 [[origin]]
 domain = "files.example.com"
 bucket = "b"
+[[origin]]
+domain = "a.execute-api.us-east-1.amazonaws.com"
+bucket = "b"
+path = "service"
 [[distribution]]
 id = "E1"
-spellings = ["%2B", "+", "%40"]
+spellings = ["%2b", "%40"]
 index_documents = []
+error_pages = "clear"
+origin_change = "clear"
 [[distribution]]
 id = "E2"
 enabled = false
@@ -196,11 +203,18 @@ match = "*.map"
     );
     let mapping = read(&text, &[]).unwrap().mapping;
     assert_eq!(mapping.origins[0].prefix, "");
+    let roles: Vec<_> = mapping.origins.iter().map(|one| one.path).collect();
+    assert_eq!(roles, [PathRole::Key, PathRole::Service]);
     let own = &mapping.policy.distributions["E1"];
     let spelled = |char, text: &str| (char, vec![text.to_owned()]);
-    assert_eq!(own.spellings, [spelled('+', "%2B"), spelled('@', "%40")]);
+    assert_eq!(own.spellings, [spelled('+', "%2b"), spelled('@', "%40")]);
     assert_eq!(own.index_documents.as_deref(), Some([].as_slice()));
-    assert!(!mapping.policy.distributions["E2"].enabled);
+    let reactions = (own.error_pages, own.origin_change);
+    assert_eq!(reactions, (Reaction::Clear, Reaction::Clear));
+    let other = &mapping.policy.distributions["E2"];
+    let reactions = (other.error_pages, other.origin_change);
+    assert_eq!(reactions, (Reaction::Tell, Reaction::Tell));
+    assert!(!other.enabled);
     assert_eq!(
         (mapping.policy.rules.len(), mapping.policy.ignores.len()),
         (1, 1)
@@ -223,7 +237,7 @@ fn what_is_wrong_with_mapping_is_told_with_a_mend() {
         ("[[origin]]\ndomain = \"x\"", "missing field `bucket`"),
         (
             "[[origin]]\ndomain = \"x\"\nbucket = \"b\"\npath = \"/\"",
-            "unknown field `path`",
+            "expected `key` or `service`",
         ),
         ("[[distribution]]\nid = \"\"", "empty or repeated"),
         (
@@ -247,7 +261,7 @@ fn what_is_wrong_with_mapping_is_told_with_a_mend() {
             "not one character",
         ),
         (
-            "[[distribution]]\nid = \"E\"\nspellings = [\"%2B\", \"%40\", \"%21\", \"%24\", \"%27\"]",
+            "[[distribution]]\nid = \"E\"\nspellings = [\"%2b\", \"%40\", \"%21\", \"%24\", \"%27\"]",
             "32 ways",
         ),
         (
@@ -277,11 +291,23 @@ fn what_is_wrong_with_mapping_is_told_with_a_mend() {
 }
 
 #[test]
+fn p1_a_spelling_that_changes_nothing_is_a_fault() {
+    for spelling in ["+", "%2B", "%20", "%C3%A9", "a"] {
+        let file = format!("{TOPICS}[[distribution]]\nid = \"E1\"\nspellings = [\"{spelling}\"]\n");
+        let told = faults(&file, &[]);
+        assert!(
+            told.contains("changes nothing") && told.contains(spelling),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn more_ways_to_write_a_path_than_can_be_counted_are_too_many() {
     let letters = (b'0'..=b'9')
         .chain(b'A'..=b'Z')
         .chain(b'a'..=b'z')
-        .chain(*b"+'");
+        .chain(*b"-'");
     let spellings: Vec<_> = letters.map(|letter| format!("\"%{letter:02X}\"")).collect();
     // Each doubles the number of ways: 2^64, which overflows to 0 in 64 bits.
     assert_eq!(spellings.len(), 64);

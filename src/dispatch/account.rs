@@ -140,6 +140,7 @@ impl AccountReader {
                 revision: distribution.revision.clone(),
                 root: read.default_root_object,
                 cache_tags: read.cache_tags,
+                groups: Some(read.groups),
             }),
             Err(CdnError::Denied(why)) => {
                 tracing::warn!(distribution_id = %distribution.id, %why,

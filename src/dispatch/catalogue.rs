@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use super::{
     Context, Settings,
@@ -20,10 +21,12 @@ use crate::{
     domain::{
         catalogue::{Catalogue, Details, Snapshot},
         cdn::CdnError,
+        change::NewRequest,
         due::due_at,
         limits::backoff,
-        mapping::{self, MappingPolicy},
+        mapping::{self, MappingPolicy, Notices},
         origin::OriginOverride,
+        path::Item,
         status::CatalogueFailure,
         unused::unused,
     },
@@ -32,6 +35,11 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// How soon the list is read again for a distribution that is being deployed, and cleared after that.
+/// Deployments take minutes.
+const DEPLOYED_YET: Duration = Duration::from_secs(30);
+/// The name under which history shows requests that follow a change of origins.
+const ORIGIN_CHANGE: &str = "origin_change";
 
 /// Reads CloudFront's configuration and saves it in the store, from where every process gets it.
 pub(super) struct CatalogueRefresher {
@@ -57,6 +65,8 @@ pub(super) struct CatalogueRefresher {
     policies_denied: BTreeSet<String>,
     /// Policies that cannot be read for another reason, and why.
     policies_failed: BTreeMap<String, String>,
+    /// Changes of origins that need nothing more: the distribution, and when it was seen.
+    cleared: BTreeSet<(String, Timestamp)>,
     /// The catalogue in the store; `None` until the account has been read once.
     kept: Option<Catalogue>,
 }
@@ -86,7 +96,7 @@ impl CatalogueRefresher {
         board: StatusBoard,
         kept: Option<Catalogue>,
     ) -> Self {
-        Self {
+        let refresher = Self {
             reader,
             store,
             clock: Arc::clone(&context.clock),
@@ -107,13 +117,20 @@ impl CatalogueRefresher {
             details_denied: BTreeSet::new(),
             policies_denied: BTreeSet::new(),
             policies_failed: BTreeMap::new(),
+            cleared: BTreeSet::new(),
             kept,
+        };
+        // CloudFront may be dark for long.
+        if let Some(kept) = &refresher.kept {
+            refresher.report(kept);
         }
+        refresher
     }
 
     /// Schedules new questions for now. What has just failed keeps its retry time.
     fn take_questions(&mut self) {
-        let asked = self.questions.take();
+        let mut asked = self.questions.take();
+        self.cleared.append(&mut asked.cleared);
         if asked.refresh {
             self.refresh_now();
         }
@@ -232,8 +249,13 @@ impl CatalogueRefresher {
             self.ask(Question::Details(id));
         }
         self.keep(catalogue).await?;
+        let pause = if self.awaits_deployment() {
+            DEPLOYED_YET.min(self.refresh)
+        } else {
+            self.refresh
+        };
         self.list = Retry {
-            at: listing.began + self.refresh,
+            at: listing.began + pause,
             failures: 0,
         };
         self.board.update(|status| status.catalogue.failure = None);
@@ -294,6 +316,58 @@ impl CatalogueRefresher {
         Ok(kept.map(|kept| kept.with_policy(id, &policy)))
     }
 
+    /// Forgets the changes of origins after which everything is being invalidated.
+    async fn keep_cleared(&mut self) -> Result<(), StoreError> {
+        let Some(mut catalogue) = self.kept.clone().filter(|_| !self.cleared.is_empty()) else {
+            return Ok(());
+        };
+        for (id, seen_at) in &self.cleared {
+            let distribution = catalogue.get(id);
+            let rerouted = distribution.and_then(|one| one.rerouted.as_ref());
+            // There may have been another one meanwhile.
+            if rerouted.is_some_and(|one| one.seen_at == *seen_at) {
+                catalogue = catalogue.with_rerouting_cleared(id);
+            }
+        }
+        self.keep(catalogue).await?;
+        self.cleared.clear();
+        Ok(())
+    }
+
+    /// Whether a distribution is to be cleared once its new origins are deployed.
+    fn awaits_deployment(&self) -> bool {
+        let kept = self.kept.iter();
+        let mut all = kept.flat_map(|kept| &kept.snapshot().distributions);
+        all.any(|one| one.rerouted.is_some() && self.policy.clears_rerouted(one) && !one.deployed)
+    }
+
+    /// The requests that clear distributions with other origins, and the catalogue after that.
+    fn clear_rerouted(&self, mut catalogue: Catalogue) -> (Catalogue, Vec<NewRequest>) {
+        let mut requests = Vec::new();
+        for one in catalogue.snapshot().distributions.clone() {
+            let Some(rerouted) = &one.rerouted else {
+                continue;
+            };
+            if !one.deployed || !self.policy.clears_rerouted(&one) {
+                continue;
+            }
+            requests.push(NewRequest {
+                id: Uuid::now_v7(),
+                token: ORIGIN_CHANGE.to_owned(),
+                reason: Some(format!(
+                    "the distribution has other origins or behaviours since {} or shortly before, and \
+                     origin_change is \"clear\"",
+                    rerouted.seen_at
+                )),
+                distribution_id: one.id.clone(),
+                items: vec![Item::everything()],
+                accepted_at: self.clock.now(),
+            });
+            catalogue = catalogue.with_rerouting_cleared(&one.id);
+        }
+        (catalogue, requests)
+    }
+
     /// Saves a catalogue in the store, and notes the distributions that are new or have changed
     /// since the previous one. Changes that were accepted since the previous reading, and mapped
     /// without this catalogue, are mapped to those distributions again.
@@ -305,10 +379,15 @@ impl CatalogueRefresher {
                 .collect(),
             None => Vec::new(),
         };
+        let (catalogue, requests) = self.clear_rerouted(catalogue);
+        let clears = !requests.is_empty();
         self.store
-            .keep_catalogue(catalogue.snapshot(), &late)
+            .keep_catalogue(catalogue.snapshot(), &late, requests)
             .await?;
         self.wakeups.wake(Wakeup::CatalogueKept);
+        if clears {
+            self.wakeups.wake(Wakeup::ChangesAccepted);
+        }
         if !late.is_empty() {
             tracing::info!(
                 distributions = ?late,
@@ -324,6 +403,7 @@ impl CatalogueRefresher {
 
     fn report(&self, catalogue: &Catalogue) {
         let faults = mapping::tagged(catalogue, &self.policy).faults;
+        let notices = Notices::of(catalogue, &self.policy);
         if !faults.is_empty() {
             tracing::warn!(?faults, "rules emit cache tags that no distribution keeps");
         }
@@ -336,6 +416,7 @@ impl CatalogueRefresher {
             catalogue.policies_failed = failed.map(|(id, why)| format!("{id} ({why})")).collect();
             catalogue.rule_faults = faults;
             catalogue.unused_settings = unused;
+            catalogue.notices = notices;
         });
     }
 }
@@ -359,6 +440,7 @@ impl Worker for CatalogueRefresher {
 
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
         self.take_questions();
+        self.keep_cleared().await?;
         self.answer_due().await?;
         Ok(Some(self.next_at()))
     }

@@ -252,39 +252,64 @@ impl Mapper {
                 Some(distribution) => mapping::map_item(distribution, item.clone()),
                 None => Mapping::left_alone(format!("distribution {distribution_id} is gone")),
             },
-            Subject::Object { bucket, key } => {
-                match mapping::map_object(catalogue, &self.policy, bucket, key) {
-                    Some(mapping) => {
-                        self.unknown.forget(bucket);
-                        mapping
-                    }
-                    None => self.map_unknown_bucket(current, &change, bucket),
+            Subject::Object {
+                bucket,
+                key,
+                effect,
+            } => match mapping::map_object(catalogue, &self.policy, bucket, key, *effect) {
+                Some(mapping) => {
+                    self.unknown.forget(bucket);
+                    mapping
                 }
-            }
+                None => self.map_unknown_bucket(current, &change, bucket),
+            },
         };
-        self.mapped(change, None, mapping)
+        self.mapped(current, change, None, mapping)
     }
 
     /// Maps a change to one distribution.
     fn map_at(&self, current: &PublishedCatalogue, change: Change, id: &str) -> MappedChange {
         let mapping = match &change.subject {
-            Subject::Object { bucket, key } => {
-                mapping::map_object_at(&current.catalogue, &self.policy, id, bucket, key)
+            Subject::Object {
+                bucket,
+                key,
+                effect,
+            } => {
+                let (catalogue, policy) = (&current.catalogue, &self.policy);
+                mapping::map_object_at(catalogue, policy, id, bucket, key, *effect)
             }
             Subject::Item { .. } => None,
         };
         let mapping = mapping.unwrap_or_else(|| Mapping::gone(id));
-        self.mapped(change, Some(id), mapping)
+        self.mapped(current, change, Some(id), mapping)
     }
 
-    /// Asks for what is missing.
-    fn mapped(&self, change: Change, only: Option<&str>, mapping: Mapping) -> MappedChange {
+    /// Asks for what is missing, and reports what settles a change of origins.
+    fn mapped(
+        &self,
+        current: &PublishedCatalogue,
+        change: Change,
+        only: Option<&str>,
+        mapping: Mapping,
+    ) -> MappedChange {
         log(&change, &mapping);
         for skip in &mapping.skipped {
             self.metrics.skipped(skip_label::label(&skip.why));
         }
         for wait in &mapping.waits {
             self.questions.ask(wait);
+        }
+        for target in &mapping.targets {
+            if target.item.is_root_wildcard()
+                && let Some(distribution) = current.catalogue.get(&target.distribution_id)
+                && let Some(rerouted) = &distribution.rerouted
+                // Until then, edge locations may cache from the former origins.
+                && distribution.deployed
+                && change.accepted_at >= rerouted.seen_at
+            {
+                let id = &distribution.id;
+                self.questions.report_cleared(id, rerouted.seen_at);
+            }
         }
         MappedChange {
             change,

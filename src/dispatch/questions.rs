@@ -6,6 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::domain::wait::Wait;
@@ -49,6 +50,9 @@ pub(super) struct Asked {
     /// Whether to read the list of distributions again.
     pub(super) refresh: bool,
     pub(super) questions: BTreeSet<Question>,
+    /// Distributions of which everything is being invalidated after a change of their origins, with
+    /// when that was seen.
+    pub(super) cleared: BTreeSet<(String, Timestamp)>,
 }
 
 impl Questions {
@@ -66,6 +70,14 @@ impl Questions {
             Wait::Again(_) => return,
         };
         self.lock().questions.insert(question);
+        self.notify.notify_one();
+    }
+
+    /// Reports that everything of a distribution is being invalidated, so that the change of its
+    /// origins which was seen at this time needs nothing more.
+    pub(super) fn report_cleared(&self, distribution_id: &str, seen_at: Timestamp) {
+        let cleared = (distribution_id.to_owned(), seen_at);
+        self.lock().cleared.insert(cleared);
         self.notify.notify_one();
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::catalogue::Distribution;
+use super::catalogue::{Distribution, OriginGroup};
 
 /// A page of the account's distributions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct DistributionDetails {
     pub default_root_object: Option<String>,
     /// Whether the distribution keeps the tags of cached objects (`CacheTagConfig`).
     pub cache_tags: bool,
+    /// Also those that the list may lack.
+    pub groups: Vec<OriginGroup>,
 }
 
 /// The answer to `CreateInvalidation`.

@@ -103,6 +103,7 @@ pub enum Subject {
         bucket: String,
         /// URL-decoded.
         key: String,
+        effect: Effect,
     },
     /// A path or tag at a distribution, from a manual request.
     Item {
@@ -146,4 +147,32 @@ pub struct Unmapped {
     pub changes: u64,
     /// When the oldest was accepted.
     pub oldest: Option<Timestamp>,
+}
+
+/// What an event does to the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It may be readable now where it was not before: viewers may have got an error in its place.
+    Appears,
+    /// It is gone or unreadable.
+    Disappears,
+}
+
+impl Effect {
+    /// The effect of an event, by its name without `s3:`.
+    pub fn of(event: &str) -> Self {
+        let disappears = [
+            "ObjectRemoved:",
+            "LifecycleExpiration:",
+            "ReducedRedundancyLostObject",
+            "ObjectRestore:Delete",
+            "LifecycleTransition",
+            "IntelligentTiering",
+        ];
+        if disappears.iter().any(|stem| event.starts_with(stem)) {
+            Self::Disappears
+        } else {
+            Self::Appears
+        }
+    }
 }

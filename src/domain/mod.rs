@@ -18,6 +18,7 @@ pub mod cdn;
 pub mod change;
 pub mod consolidate;
 pub mod due;
+mod event_filter;
 pub mod event_names;
 pub mod glob;
 pub mod history;

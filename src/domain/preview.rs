@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     catalogue::{Catalogue, Distribution},
+    change::Effect,
     consolidate::{Allowance, Caps, Headroom, Open, Waiting, plan},
     mapping::{self, Mapping, MappingPolicy},
     path::Item,
@@ -83,6 +84,7 @@ pub fn of_keys(
     policy: &MappingPolicy,
     bucket: &str,
     keys: &[String],
+    effect: Effect,
 ) -> Result<Preview, Missing> {
     let mut found: BTreeMap<String, Collected> = BTreeMap::new();
     for serving in catalogue.serving(bucket) {
@@ -90,7 +92,8 @@ pub fn of_keys(
     }
     for key in keys {
         // Empty if no distribution serves the bucket.
-        let mapping = mapping::map_object(catalogue, policy, bucket, key).unwrap_or_default();
+        let mapping = mapping::map_object(catalogue, policy, bucket, key, effect);
+        let mapping = mapping.unwrap_or_default();
         if !mapping.waits.is_empty() {
             return Err(Missing::of(mapping.waits));
         }

@@ -1,8 +1,15 @@
 //! Configured rules: additional items for keys, and keys to ignore.
 
+use std::iter;
+
 use super::{
     glob::{Captures, Glob, GlobError, is_name},
-    path::{IllegalItem, Item, MAX_ITEM_BYTES, Spelling, Unnameable, spell},
+    path::{IllegalItem, Item, MAX_ITEM_BYTES, Respelling, Spelling, Unnameable, spell_as},
+};
+
+const ENCODED_PLUS: Respelling<'_> = Respelling {
+    char: '+',
+    text: "%2B",
 };
 
 /// A `[[rule]]`: items to invalidate when a matching key of a bucket changes.
@@ -119,9 +126,15 @@ impl Rule {
 
 impl RuleMatch<'_> {
     /// The rule's items for the key. Paths that no exact item can name are widened; an illegal tag
-    /// is an error.
+    /// is an error. A `+` in a capture goes out as it is and as `%2B`: it is unknown which of the two
+    /// the origin behind the path reads as a plus.
     pub fn items(&self) -> impl Iterator<Item = Result<Rendered, IllegalItem>> {
-        self.rule.also.iter().map(|one| one.render(&self.captures))
+        self.rule.also.iter().flat_map(|one| {
+            let usual = one.render(&self.captures, &[]);
+            let encoded = one.render(&self.captures, &[ENCODED_PLUS]);
+            let differs = encoded != usual;
+            iter::once(usual).chain(differs.then_some(encoded))
+        })
     }
 }
 
@@ -224,7 +237,11 @@ impl Template {
 
     /// Fills in the captures: verbatim in a tag, encoded in a path. A path becomes a wildcard that
     /// ends at the first character that cannot be named.
-    fn render(&self, captures: &Captures) -> Result<Rendered, IllegalItem> {
+    fn render(
+        &self,
+        captures: &Captures,
+        respellings: &[Respelling<'_>],
+    ) -> Result<Rendered, IllegalItem> {
         if self.text.starts_with('#') {
             let filled = self.fill(|name| captures.get(name).cloned().unwrap_or_default());
             let item = Item::read(&filled)?;
@@ -247,7 +264,7 @@ impl Template {
                     let path = format!("/{text_of_it}{}", if inside { "." } else { "" });
                     let Spelling {
                         item, widened: why, ..
-                    } = spell(&path);
+                    } = spell_as(&path, respellings);
                     let spelled = item.as_str();
                     let end = spelled.len() - usize::from(inside || why.is_some());
                     text.push_str(&spelled[1..end]);
@@ -343,6 +360,15 @@ mod tests {
             let expected = Ok((item.to_owned(), widened));
             assert_eq!(items(glob, also, key), [expected], "{glob} {also} {key}");
         }
+    }
+
+    #[test]
+    fn p1_a_plus_in_a_capture_is_written_in_both_ways() {
+        let plain = |item: &str| Ok((item.to_owned(), false));
+        let got = items("{s}.md", "/{s}/", "c++.md");
+        assert_eq!(got, [plain("/c++/"), plain("/c%2B%2B/")]);
+        assert_eq!(items("{s}.md", "/a+b", "c++.md"), [plain("/a+b")]);
+        assert_eq!(items("{s}.md", "#{s}", "c++.md"), [plain("#c++")]);
     }
 
     #[test]

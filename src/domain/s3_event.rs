@@ -5,6 +5,10 @@ use percent_encoding::percent_decode;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::event_filter::NONCURRENT_EXPIRATION;
+
+pub use super::event_filter::EventFilter;
+
 /// The contents of an SNS message's text.
 #[derive(Debug, PartialEq)]
 pub enum Notification {
@@ -37,6 +41,14 @@ pub struct BadRecord {
     pub why: String,
     /// The unmodified record.
     pub record: Value,
+}
+
+fn expiration(event: &str, object: &Object) -> String {
+    if event == "LifecycleExpiration:Delete" && object.names_version() {
+        NONCURRENT_EXPIRATION.to_owned()
+    } else {
+        event.to_owned()
+    }
 }
 
 pub fn read(message: &str) -> Notification {
@@ -97,6 +109,16 @@ struct Bucket {
 #[derive(Deserialize)]
 struct Object {
     key: String,
+    #[serde(rename = "versionId", alias = "version-id")]
+    version: Option<String>,
+}
+
+impl Object {
+    /// Whether a version is named, other than the one that objects have without versioning.
+    fn names_version(&self) -> bool {
+        let version = self.version.as_deref();
+        version.is_some_and(|version| !matches!(version, "" | "null"))
+    }
 }
 
 fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
@@ -114,10 +136,11 @@ fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
         }
         let key = decode_key(&record.s3.object.key)?;
         let event = record.event_name;
+        let event = event.strip_prefix("s3:").unwrap_or(&event);
         Ok(ObjectChange {
+            event: expiration(event, &record.s3.object),
             bucket: record.s3.bucket.name,
             key,
-            event: event.strip_prefix("s3:").unwrap_or(&event).to_owned(),
             time: record.event_time.and_then(|time| time.parse().ok()),
         })
     };
@@ -153,7 +176,7 @@ fn read_event(value: Value) -> Result<ObjectChange, BadRecord> {
             return Err("its bucket name or key is empty".to_owned());
         }
         Ok(ObjectChange {
-            event: event_name(&event.detail_type, detail),
+            event: expiration(event_name(&event.detail_type, detail), &detail.object),
             bucket: event.detail.bucket.name,
             key: event.detail.object.key,
             time: event.time.and_then(|time| time.parse().ok()),
@@ -171,9 +194,9 @@ fn in_words(error: &serde_json::Error) -> String {
     }
 }
 
-fn event_name(detail_type: &str, detail: &Detail) -> String {
+fn event_name<'a>(detail_type: &'a str, detail: &Detail) -> &'a str {
     let reason = detail.reason.as_deref().unwrap_or_default();
-    let name = match detail_type {
+    match detail_type {
         "Object Created" => match reason {
             "POST Object" => "ObjectCreated:Post",
             "CopyObject" => "ObjectCreated:Copy",
@@ -198,8 +221,7 @@ fn event_name(detail_type: &str, detail: &Detail) -> String {
         "Object Tags Added" => "ObjectTagging:Put",
         "Object Tags Deleted" => "ObjectTagging:Delete",
         other => other,
-    };
-    name.to_owned()
+    }
 }
 
 /// Decodes S3's form encoding of a key: `+` is a space, and `%XX` is a byte of UTF-8.
@@ -219,31 +241,6 @@ fn decode_key(encoded: &str) -> Result<String, String> {
     match percent_decode(spaced.as_bytes()).decode_utf8() {
         Ok(key) => Ok(key.into_owned()),
         Err(_) => Err("its decoded key is not UTF-8".to_owned()),
-    }
-}
-
-/// Decides which events invalidate, by event names or patterns such as `ObjectCreated:*`.
-#[derive(Debug, Clone)]
-pub struct EventFilter(Vec<String>);
-
-impl EventFilter {
-    /// A filter that accepts events that match any of `patterns`.
-    pub fn new(patterns: impl IntoIterator<Item = String>) -> Self {
-        let bare = |pattern: String| match pattern.strip_prefix("s3:") {
-            Some(bare) => bare.to_owned(),
-            None => pattern,
-        };
-        Self(patterns.into_iter().map(bare).collect())
-    }
-
-    /// Whether an event with this name invalidates.
-    pub fn lets_through(&self, event: &str) -> bool {
-        self.0
-            .iter()
-            .any(|pattern| match pattern.strip_suffix('*') {
-                Some(stem) => event.starts_with(stem),
-                None => pattern == event,
-            })
     }
 }
 
@@ -428,13 +425,51 @@ mod tests {
     }
 
     #[test]
-    fn the_filter_knows_patterns_and_names() {
-        let filter = EventFilter::new(["ObjectCreated:*", "s3:ObjectAcl:Put"].map(String::from));
-        assert!(filter.lets_through("ObjectCreated:CompleteMultipartUpload"));
-        assert!(filter.lets_through("ObjectAcl:Put"));
-        assert!(!filter.lets_through("ObjectAcl:PutMore"));
-        assert!(!filter.lets_through("ObjectTagging:Put"));
-        assert!(!filter.lets_through("ObjectRemoved:Delete"));
+    fn p4_expired_noncurrent_versions_are_not_let_through() {
+        let filter = EventFilter::new(["LifecycleExpiration:*".to_owned(), "*".to_owned()]);
+        let lets = |event: &str, version: Value| {
+            let mut one = record("a");
+            one["eventName"] = json!(event);
+            one["s3"]["object"]["versionId"] = version;
+            match read(&json!({"Records": [one]}).to_string()) {
+                Notification::Records(read) => {
+                    filter.lets_through(&read[0].as_ref().unwrap().event)
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        for event in [
+            "s3:LifecycleExpiration:Delete",
+            "LifecycleExpiration:Delete",
+        ] {
+            assert!(!lets(event, json!("v1")));
+            // Without versions, the object itself expired.
+            assert!(
+                lets(event, Value::Null) && lets(event, json!("")) && lets(event, json!("null"))
+            );
+        }
+        for event in [
+            "LifecycleExpiration:DeleteMarkerCreated",
+            "ObjectRemoved:Delete",
+        ] {
+            assert!(lets(event, json!("v1")), "{event}");
+        }
+        let lets = |reason: &str, deletion_type: &str, version: Value| {
+            let event = json!({"version": "0", "detail-type": "Object Deleted", "source": "aws.s3",
+                "detail": {"bucket": {"name": "site"}, "object": {"key": "a", "version-id": version},
+                    "reason": reason, "deletion-type": deletion_type}});
+            match read(&event.to_string()) {
+                Notification::Records(read) => {
+                    filter.lets_through(&read[0].as_ref().unwrap().event)
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let lifecycle = "Lifecycle Expiration";
+        assert!(!lets(lifecycle, "Permanently Deleted", json!("v1")));
+        assert!(lets(lifecycle, "Permanently Deleted", Value::Null));
+        assert!(lets(lifecycle, "Delete Marker Created", json!("v1")));
+        assert!(lets("DeleteObject", "Permanently Deleted", json!("v1")));
     }
 
     /// Encodes a key like S3: everything but letters, digits and `/ - _ . *`, with `+` for a space.

@@ -13,7 +13,7 @@ use super::StoreError;
 use crate::domain::{
     batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
     catalogue::{Revision, Snapshot},
-    change::{Change, MappedChange, Remap, Unmapped},
+    change::{Change, MappedChange, NewRequest, Remap, Unmapped},
     consolidate::Waiting,
     operations::{Backoff, Controls},
     path::Item,
@@ -71,8 +71,14 @@ pub trait MappingStore: Send + Sync + 'static {
 
     /// Replaces the saved catalogue. Notes that changes have to be mapped again to the distributions
     /// `late`, which were missing or different in the previous one: those after that one's
-    /// `journal_end` that are mapped with an older catalogue than this.
-    async fn keep_catalogue(&self, snapshot: &Snapshot, late: &[String]) -> Result<(), StoreError>;
+    /// `journal_end` that are mapped with an older catalogue than this. Adds these requests to the
+    /// journal, all in one transaction.
+    async fn keep_catalogue(
+        &self,
+        snapshot: &Snapshot,
+        late: &[String],
+        requests: Vec<NewRequest>,
+    ) -> Result<(), StoreError>;
 
     /// The oldest such note.
     async fn next_remap(&self) -> Result<Option<Remap>, StoreError>;

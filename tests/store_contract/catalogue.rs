@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 
 use purgefront::{
-    domain::catalogue::{CacheKey, CachePolicy, Revision, Snapshot},
+    domain::{
+        catalogue::{CacheKey, CachePolicy, Revision, Snapshot},
+        change::Source,
+    },
     ports::catalogue::KeptCatalogue,
 };
 
@@ -17,6 +20,7 @@ stories!(
     each_kept_catalogue_has_a_higher_revision,
     the_known_catalogue_is_not_read_again,
     a_catalogue_may_be_empty,
+    p3_requests_come_into_the_journal_with_a_catalogue,
 );
 
 async fn kept(store: &Store, known: Option<Revision>) -> Option<KeptCatalogue> {
@@ -24,7 +28,11 @@ async fn kept(store: &Store, known: Option<Revision>) -> Option<KeptCatalogue> {
 }
 
 async fn keep(store: &Store, snapshot: &Snapshot) -> Revision {
-    store.leader.keep_catalogue(snapshot, &[]).await.unwrap();
+    store
+        .leader
+        .keep_catalogue(snapshot, &[], vec![])
+        .await
+        .unwrap();
     kept(store, None).await.unwrap().revision
 }
 
@@ -101,4 +109,17 @@ async fn a_catalogue_may_be_empty(store: Store) {
     let empty = snapshot(&[], store.now());
     keep(&store, &empty).await;
     assert_eq!(kept(&store, None).await.unwrap().snapshot, empty);
+}
+
+async fn p3_requests_come_into_the_journal_with_a_catalogue(store: Store) {
+    let request = store.new_request("E1", &["/*"]);
+    let id = request.id;
+    let snapshot = snapshot(&["E1"], store.now());
+    let keep = store.leader.keep_catalogue(&snapshot, &[], vec![request]);
+    keep.await.unwrap();
+    let unseen = store.unseen().await;
+    assert_eq!(unseen.len(), 1);
+    assert_eq!(unseen[0].source, Source::Request(id));
+    let end = store.leader.journal_end().await.unwrap();
+    assert_eq!(end, unseen[0].seq);
 }

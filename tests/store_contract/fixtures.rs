@@ -225,7 +225,8 @@ impl Store {
         let mut snapshot = snapshot(&["E1", "E2", "E3"], self.now());
         snapshot.journal_end = self.leader.journal_end().await.unwrap();
         let late: Vec<_> = late.iter().map(|id| (*id).to_owned()).collect();
-        self.leader.keep_catalogue(&snapshot, &late).await.unwrap();
+        let keep = self.leader.keep_catalogue(&snapshot, &late, vec![]);
+        keep.await.unwrap();
         let kept = self.ports.kept_catalogue(None).await.unwrap();
         kept.unwrap().revision
     }

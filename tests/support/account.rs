@@ -18,6 +18,7 @@ use purgefront::{
             SeenInvalidation,
         },
         change::{Content, NewMessage, NewRequest},
+        mapping::MappingPolicy,
         path::Item,
         s3_event::ObjectChange,
     },
@@ -135,6 +136,7 @@ impl Cdn for Account {
         Ok(DistributionDetails {
             default_root_object: state.roots.get(id).cloned(),
             cache_tags: false,
+            groups: Vec::new(),
         })
     }
 
@@ -191,11 +193,16 @@ impl Running {
     }
 
     pub async fn with(account: Account) -> Self {
+        Self::with_policy(account, MappingPolicy::default()).await
+    }
+
+    pub async fn with_policy(account: Account, policy: MappingPolicy) -> Self {
         let clock = Arc::new(VirtualClock::new());
         let account = Arc::new(account);
         let settings = Settings {
             quiet: Duration::from_hours(100),
             max_wait: Duration::from_hours(1_000),
+            mapping: Arc::new(policy),
             ..settings()
         };
         let inside = Inside::start(Arc::clone(&clock) as _, Arc::clone(&account) as _, settings);

@@ -7,12 +7,18 @@ use super::aws::escape;
 pub struct Distribution {
     pub id: String,
     pub enabled: bool,
+    /// Serves tenants only.
+    pub tenants_only: bool,
     pub root: Option<String>,
     pub cache_tags: bool,
     /// Domains and origin paths; their ids are `origin-0` and so on.
     pub origins: Vec<(String, String)>,
     /// Ids, and the ids of two origins.
     pub groups: Vec<(String, [String; 2])>,
+    /// Those that only its own configuration has.
+    pub unlisted_groups: Vec<(String, [String; 2])>,
+    /// Statuses, pages and times.
+    pub errors: Vec<(u16, String, u64)>,
     /// In order; the default one goes last.
     pub behaviours: Vec<Behaviour>,
     pub default: Behaviour,
@@ -28,6 +34,8 @@ pub struct Behaviour {
     pub cache_policy: Option<String>,
     /// Where there is no policy.
     pub query_strings: bool,
+    /// Where there is no policy, and it is not left out.
+    pub max_ttl: Option<u64>,
     /// A function on viewers' requests.
     pub function: bool,
 }
@@ -40,6 +48,7 @@ impl Behaviour {
             target: target.to_owned(),
             cache_policy: None,
             query_strings: false,
+            max_ttl: None,
             function: false,
         }
     }
@@ -51,6 +60,7 @@ impl Distribution {
         Self {
             id: id.to_owned(),
             enabled: true,
+            tenants_only: false,
             root: None,
             cache_tags: false,
             origins: vec![(
@@ -58,6 +68,8 @@ impl Distribution {
                 String::new(),
             )],
             groups: Vec::new(),
+            unlisted_groups: Vec::new(),
+            errors: Vec::new(),
             behaviours: Vec::new(),
             default: Behaviour::of("*", "origin-0"),
             revision: 0,
@@ -75,15 +87,22 @@ impl Distribution {
                 )
             },
         );
-        let groups = list(
-            self.groups.iter(),
-            |(id, members): &(String, [String; 2])| {
-                let members = list(members.iter(), |member: &String| {
-                    format!("<OriginGroupMember><OriginId>{member}</OriginId></OriginGroupMember>")
-                });
-                format!("<OriginGroup><Id>{id}</Id><Members>{members}</Members></OriginGroup>")
+        let groups = shown(self.groups.iter());
+        let errors = list(
+            self.errors.iter(),
+            |(status, page, min_ttl): &(u16, String, u64)| {
+                format!(
+                    "<CustomErrorResponse><ErrorCode>{status}</ErrorCode>\
+                     <ResponsePagePath>{page}</ResponsePagePath><ResponseCode>200</ResponseCode>\
+                     <ErrorCachingMinTTL>{min_ttl}</ErrorCachingMinTTL></CustomErrorResponse>"
+                )
             },
         );
+        let mode = if self.tenants_only {
+            "tenant-only"
+        } else {
+            "direct"
+        };
         let behaviours = list(self.behaviours.iter(), |one: &Behaviour| {
             let pattern = escape(&one.pattern);
             format!(
@@ -97,6 +116,8 @@ impl Distribution {
              <Origins>{origins}</Origins><OriginGroups>{groups}</OriginGroups>\
              <DefaultCacheBehavior>{}</DefaultCacheBehavior>\
              <CacheBehaviors>{behaviours}</CacheBehaviors>\
+             <CustomErrorResponses>{errors}</CustomErrorResponses>\
+             <ConnectionMode>{mode}</ConnectionMode>\
              <Enabled>{}</Enabled></DistributionSummary>",
             self.id,
             self.revision,
@@ -114,11 +135,22 @@ impl Distribution {
         };
         format!(
             "<CallerReference>r</CallerReference><DefaultRootObject>{}</DefaultRootObject>{tags}\
+             <OriginGroups>{}</OriginGroups>\
              <Comment></Comment><Enabled>{}</Enabled>",
             escape(self.root.as_deref().unwrap_or_default()),
+            shown(self.groups.iter().chain(&self.unlisted_groups)),
             self.enabled
         )
     }
+}
+
+fn shown<'a>(groups: impl Iterator<Item = &'a (String, [String; 2])>) -> String {
+    list(groups, |(id, members)| {
+        let members = list(members.iter(), |member: &String| {
+            format!("<OriginGroupMember><OriginId>{member}</OriginId></OriginGroupMember>")
+        });
+        format!("<OriginGroup><Id>{id}</Id><Members>{members}</Members></OriginGroup>")
+    })
 }
 
 impl Behaviour {
@@ -128,8 +160,11 @@ impl Behaviour {
             Some(id) => format!("<CachePolicyId>{id}</CachePolicyId>"),
             None => format!(
                 "<ForwardedValues><QueryString>{}</QueryString>\
-                 <Cookies><Forward>none</Forward></Cookies></ForwardedValues>",
-                self.query_strings
+                 <Cookies><Forward>none</Forward></Cookies></ForwardedValues>{}",
+                self.query_strings,
+                self.max_ttl.map_or(String::new(), |ttl| format!(
+                    "<MinTTL>0</MinTTL><DefaultTTL>{ttl}</DefaultTTL><MaxTTL>{ttl}</MaxTTL>"
+                ))
             ),
         };
         let functions = list(self.function.then_some(()).into_iter(), |()| {

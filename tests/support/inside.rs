@@ -116,6 +116,7 @@ pub fn in_front_of(id: &str, domain: &str) -> Distribution {
     Distribution {
         id: id.to_owned(),
         enabled: true,
+        deployed: true,
         aliases: Vec::new(),
         origins: vec![Origin {
             id: "o".to_owned(),
@@ -135,6 +136,7 @@ pub fn in_front_of(id: &str, domain: &str) -> Distribution {
         }],
         revision: "1".to_owned(),
         details: Details::Unread,
+        ..Distribution::default()
     }
 }
 

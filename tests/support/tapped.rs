@@ -277,7 +277,7 @@ tapped!(TappedLeader: MappingStore {
     fn unmapped() -> Unmapped;
     fn record_mapping(by: Revision, mapped: Vec<MappedChange>) -> ();
     fn journal_end() -> i64;
-    fn keep_catalogue(snapshot: &Snapshot, late: &[String]) -> ();
+    fn keep_catalogue(snapshot: &Snapshot, late: &[String], requests: Vec<NewRequest>) -> ();
     fn next_remap() -> Option<Remap>;
     fn changes_to_remap(remap: &Remap, limit: usize) -> Vec<Change>, counts changes;
     fn record_remap(remap: &Remap, through: Option<i64>, mapped: Vec<MappedChange>) -> ();

@@ -1,5 +1,8 @@
 //! Maps a changed object to the items that invalidate it, for every distribution that serves it.
 
+mod errors;
+mod found;
+mod notices;
 mod object;
 mod policy;
 #[cfg(test)]
@@ -7,12 +10,14 @@ mod tests;
 
 use super::{
     catalogue::{Catalogue, Details, Distribution, Serving},
+    change::Effect,
     path::Item,
     wait::Wait,
 };
 use object::ChangedObject;
 
-pub use policy::{DistributionPolicy, MappingPolicy, WildcardPolicy};
+pub use notices::Notices;
+pub use policy::{DistributionPolicy, MappingPolicy, Reaction, WildcardPolicy};
 
 /// The outcome of mapping a change.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,17 +51,21 @@ pub struct Skip {
 
 pub const NO_DISTRIBUTION: &str = "no distribution has this bucket as an origin";
 const DISABLED: &str = "the distribution is disabled";
+const TENANTS_ONLY: &str = "the distribution serves viewers only through its tenants, whose caches \
+                            are not invalidated yet";
 const LEFT_OUT: &str = "the configuration excludes this distribution";
 const OUTSIDE: &str = "the key is outside every origin path";
 const GONE: &str = "the distribution is gone, or no longer has this bucket as an origin";
 
-/// Maps a changed object to every distribution that serves it; `None` if no known one does. The kind
-/// of change does not matter: the cache may hold the old object, or an error in its place.
+/// Maps a changed object to every distribution that serves it; `None` if no known one does. The cache
+/// may hold the old object, or an error in its place: the effect of the change matters only where
+/// nothing but errors is cached.
 pub fn map_object(
     catalogue: &Catalogue,
     policy: &MappingPolicy,
     bucket: &str,
     key: &str,
+    effect: Effect,
 ) -> Option<Mapping> {
     if let Some(why) = ignored(policy, bucket, key) {
         return Some(Mapping::left_alone(why));
@@ -69,6 +78,7 @@ pub fn map_object(
         catalogue,
         policy,
         key,
+        effect,
         matches: policy.matches(bucket, key),
     };
     let mut mapping = Mapping::default();
@@ -85,6 +95,7 @@ pub fn map_object_at(
     distribution_id: &str,
     bucket: &str,
     key: &str,
+    effect: Effect,
 ) -> Option<Mapping> {
     let mut serving = catalogue.serving(bucket).iter();
     let serving = serving.find(|one| one.distribution.id == distribution_id)?;
@@ -97,6 +108,7 @@ pub fn map_object_at(
         catalogue,
         policy,
         key,
+        effect,
         matches: policy.matches(bucket, key),
     };
     object.map(serving, &mut mapping);
@@ -150,7 +162,9 @@ pub fn tagged(catalogue: &Catalogue, policy: &MappingPolicy) -> Tagged {
 /// Maps a path or tag of a manual request for one distribution. It is sent unchanged.
 pub fn map_item(distribution: &Distribution, item: Item) -> Mapping {
     let mut mapping = Mapping::default();
-    if distribution.enabled {
+    if distribution.tenants_only {
+        mapping.skip(distribution, TENANTS_ONLY);
+    } else if distribution.enabled {
         let because = match item.purges_nothing() {
             Some(escape) => format!(
                 "asked for; warning: CloudFront takes {escape} but invalidates nothing for it: use a \

@@ -1,14 +1,14 @@
 //! Finds the URLs under which one distribution serves an object, and their items.
 
 use super::{
-    DISABLED, DistributionPolicy, LEFT_OUT, Mapping, MappingPolicy, OUTSIDE, Skip, Target,
+    DISABLED, DistributionPolicy, LEFT_OUT, Mapping, MappingPolicy, Reaction, TENANTS_ONLY, errors,
+    found::Found,
 };
 use crate::domain::{
-    catalogue::{
-        Behaviour, CacheKey, CachePolicy, Caching, Catalogue, Details, Distribution, Serving,
-    },
-    origin::Address,
-    path::{Item, Spelling, Unnameable, spell, spell_as},
+    catalogue::{Behaviour, CacheKey, CachePolicy, Catalogue, Details, Distribution, Serving},
+    change::Effect,
+    origin::{Address, Server},
+    path::{Item, Named, Respelling, Spelling, Unnameable, spell, spell_as},
     rules::RuleMatch,
     wait::Wait,
 };
@@ -18,19 +18,8 @@ pub(super) struct ChangedObject<'a> {
     pub(super) catalogue: &'a Catalogue,
     pub(super) policy: &'a MappingPolicy,
     pub(super) key: &'a str,
+    pub(super) effect: Effect,
     pub(super) matches: Vec<RuleMatch<'a>>,
-}
-
-/// The result for one distribution, while it is collected.
-struct Found<'a> {
-    distribution: &'a Distribution,
-    own: &'a DistributionPolicy,
-    targets: Vec<Target>,
-    dead: Vec<String>,
-    /// Why possible URLs have no item. Only used if there are no targets.
-    notes: Vec<String>,
-    /// Ids of cache policies that have never been read.
-    unread: Vec<String>,
 }
 
 /// An origin through which a distribution serves the object.
@@ -41,11 +30,28 @@ struct Via<'a> {
 }
 
 /// Why a path serves the object.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
     Itself,
     Root,
+    /// An index document, for its folder's path with the slash,
     Index,
+    /// or without it.
+    Bare,
+    /// A function may request it for the path of a folder or of the root.
+    Rewritten,
+}
+
+/// A path that viewers may have requested.
+struct Requested {
+    reason: Reason,
+    spelling: Spelling,
+    /// What selects the behaviour.
+    url: String,
+    /// The object's own path, which is the cache key where a function has rewritten the request.
+    rewritten: Option<Spelling>,
+    /// Whether the origin gives another object for it, unless a function rewrites it.
+    needs_function: bool,
 }
 
 impl ChangedObject<'_> {
@@ -64,18 +70,14 @@ impl ChangedObject<'_> {
         if !distribution.enabled {
             return mapping.skip(distribution, DISABLED);
         }
+        if distribution.tenants_only {
+            return mapping.skip(distribution, TENANTS_ONLY);
+        }
         if distribution.needs_details() {
             let wait = Wait::Details(distribution.id.clone());
             return mapping.waits.push(wait);
         }
-        let mut found = Found {
-            distribution,
-            own,
-            targets: Vec::new(),
-            dead: Vec::new(),
-            notes: Vec::new(),
-            unread: Vec::new(),
-        };
+        let mut found = Found::none(distribution, own);
         if self.matches.iter().any(|one| one.rule.is_instead()) {
             found
                 .notes
@@ -84,118 +86,127 @@ impl ChangedObject<'_> {
             for (index, address) in &serving.origins {
                 let origin = distribution.origins[*index].id.as_str();
                 if let Some(path) = viewer_path(self.key, &address.prefix) {
-                    self.map_path(&mut found, Via { origin, address }, &path);
+                    let via = Via { origin, address };
+                    self.map_path(&mut found, via, &path);
+                    self.map_error_pages(&mut found, via, &path);
                 }
             }
         }
         for found_rule in &self.matches {
             self.map_rule(&mut found, found_rule);
         }
-        let Found {
-            targets,
-            dead,
-            notes,
-            unread,
-            ..
-        } = found;
-        if !unread.is_empty() {
-            let waits = unread.into_iter().map(|policy_id| Wait::Policy {
-                distribution_id: distribution.id.clone(),
-                policy_id,
-            });
-            return mapping.waits.extend(waits);
-        }
-        if targets.is_empty() && dead.is_empty() {
-            let why = if notes.is_empty() {
-                OUTSIDE.to_owned()
-            } else {
-                notes.join("; ")
-            };
-            mapping.skip(distribution, why);
-        }
-        mapping.targets.extend(targets);
-        mapping.dead.extend(dead.into_iter().map(|why| Skip {
-            distribution_id: Some(distribution.id.clone()),
-            why,
-        }));
+        found.conclude(mapping);
     }
 
     /// Maps the object's own path, and the paths of the root object and of index documents.
     fn map_path(&self, found: &mut Found<'_>, via: Via<'_>, path: &str) {
-        let details = &found.distribution.details;
-        if let Details::Read {
-            root: Some(root), ..
-        } = details
-            && path.strip_prefix('/') == Some(root.trim_start_matches('/'))
-        {
+        if found.distribution.is_root(path) {
             // It is not documented which of the two paths selects the behaviour.
-            let url = spell(path).url;
-            self.map_url(found, via, Reason::Root, spell("/"), "/");
-            self.map_url(found, via, Reason::Root, spell("/"), &url);
+            for selects in ["/", path] {
+                let requested = Requested {
+                    reason: Reason::Root,
+                    spelling: spell("/"),
+                    url: spell(selects).url,
+                    rewritten: Some(spell(path)),
+                    needs_function: false,
+                };
+                self.map_url(found, via, requested);
+            }
         }
         if path == "/" && found.has_root() {
             found.note(|| "the default root object is served for / instead".to_owned());
-        } else if via.address.website && path.ends_with('/') {
+        } else if via.address.server == Server::Website && path.ends_with('/') {
             // S3 User Guide, "Configuring an index document".
             found.note(|| format!("the website endpoint answers {path} with its index document"));
         } else {
-            self.map_name(found, via, Reason::Itself, path);
+            self.map_name(found, via, Reason::Itself, path, path);
         }
         let own = found.own;
-        let documents = own
-            .index_documents
-            .as_ref()
-            .unwrap_or(&self.policy.index_documents);
         let without_slash = own
             .index_without_slash
             .unwrap_or(self.policy.index_without_slash);
-        for document in documents {
+        for document in self.index_documents(own) {
             let Some(folder) = path.strip_suffix(document.as_str()) else {
                 continue;
             };
             let Some(bare) = folder.strip_suffix('/') else {
                 continue;
             };
-            let bare = Some(bare).filter(|bare| without_slash && !bare.is_empty());
-            for name in [Some(folder), bare].into_iter().flatten() {
-                self.map_name(found, via, Reason::Index, name);
+            self.map_name(found, via, Reason::Index, folder, path);
+            // What still ends in a slash is the path of another folder.
+            if without_slash && !bare.is_empty() && !bare.ends_with('/') {
+                self.map_name(found, via, Reason::Bare, bare, path);
             }
         }
     }
 
-    /// Maps one path, in all configured spellings.
-    fn map_name(&self, found: &mut Found<'_>, via: Via<'_>, reason: Reason, path: &str) {
-        for respellings in found.own.spellings(path) {
-            let spelling = spell_as(path, &respellings);
-            let url = spelling.url.clone();
-            self.map_url(found, via, reason, spelling, &url);
-        }
+    fn index_documents<'a>(&'a self, own: &'a DistributionPolicy) -> &'a [String] {
+        let own = own.index_documents.as_ref();
+        own.unwrap_or(&self.policy.index_documents)
     }
 
-    /// Adds the items of one path, if the behaviour for `url` can cache the object.
-    fn map_url(
+    /// Maps one path under which the object at `object` is served, in all ways to write it.
+    fn map_name(
         &self,
         found: &mut Found<'_>,
         via: Via<'_>,
         reason: Reason,
-        spelling: Spelling,
-        url: &str,
+        path: &str,
+        object: &str,
     ) {
-        let Some(behaviour) = found.distribution.behaviour(url) else {
+        for writing in found.own.writings(path, via.address.server) {
+            let spelling = spell_as(path, &writing.respellings);
+            let mut respellings = writing.respellings;
+            if writing.needs_function {
+                // Only so can the function have asked for the object.
+                let (char, text) = ('+', "%2B");
+                respellings.push(Respelling { char, text });
+            }
+            let rewrites = path != object || writing.needs_function;
+            let requested = Requested {
+                reason,
+                url: spelling.url.clone(),
+                spelling,
+                rewritten: rewrites.then(|| spell_as(object, &respellings)),
+                needs_function: writing.needs_function,
+            };
+            self.map_url(found, via, requested);
+        }
+    }
+
+    /// Adds the items of one path, if the behaviour for its URL can cache the object.
+    fn map_url(&self, found: &mut Found<'_>, via: Via<'_>, requested: Requested) {
+        let Requested {
+            reason,
+            spelling,
+            url,
+            rewritten,
+            needs_function,
+        } = requested;
+        let Some(behaviour) = found.distribution.behaviour(&url) else {
             return found.note(|| format!("no behaviour matches {url}"));
         };
         if !found.distribution.reaches(behaviour, via.origin) {
-            return found
-                .note(|| format!("{} sends {url} to {}", named(behaviour), behaviour.target));
+            let target = &behaviour.target;
+            let mut unknown = found.distribution.unknown_targets();
+            let unknown = if unknown.any(|one| one == target) {
+                ", which is neither a known origin nor a known origin group"
+            } else {
+                ""
+            };
+            return found.note(|| format!("{} sends {url} to {target}{unknown}", named(behaviour)));
+        }
+        if needs_function && !behaviour.rewrites {
+            return;
         }
         // If there is a root object, a request for / asks the website endpoint for that and not for
         // the index document. It is not documented whether a function sees / before that. Index
         // documents that are configured for the distribution always count.
         let rooted = url == "/" && found.has_root();
-        let serves_index = (via.address.website && !rooted)
+        let serves_index = (via.address.server == Server::Website && !rooted)
             || behaviour.rewrites
             || found.own.index_documents.is_some();
-        if reason == Reason::Index && !serves_index {
+        if matches!(reason, Reason::Index | Reason::Bare) && !serves_index {
             return;
         }
         if behaviour.smooth_streaming {
@@ -209,11 +220,41 @@ impl ChangedObject<'_> {
         let Some(key) = found.cache_key(self.catalogue, behaviour) else {
             return;
         };
-        if !key.caches {
+        if !key.caches && !self.follows_errors(found.distribution) {
             return found.note(|| format!("{} never caches {url}", named(behaviour)));
         }
+        self.add(found, via, reason, behaviour, key, spelling);
+        // A function on viewers' requests changes the cache key, one on requests to the origin does
+        // not: both go out, by the behaviour that the viewer's path has selected. Source: CloudFront
+        // Developer Guide, "Invalidate files to remove content", on Lambda functions.
+        if let Some(own) = rewritten.filter(|_| behaviour.rewrites) {
+            self.add(found, via, Reason::Rewritten, behaviour, key, own);
+        }
+    }
+
+    /// Whether the cache may hold errors from before the object was there, although nothing else is
+    /// cached.
+    fn follows_errors(&self, distribution: &Distribution) -> bool {
+        self.effect == Effect::Appears && !errors::of_missing_objects(distribution).is_empty()
+    }
+
+    /// Adds the items of one path that is cached.
+    fn add(
+        &self,
+        found: &mut Found<'_>,
+        via: Via<'_>,
+        reason: Reason,
+        behaviour: &Behaviour,
+        key: CacheKey,
+        spelling: Spelling,
+    ) {
         let (items, widened) = if key.query_strings {
-            spelling.with_query_strings()
+            let named = if reason == Reason::Bare {
+                Named::Folder
+            } else {
+                Named::File
+            };
+            spelling.with_query_strings(named)
         } else {
             (vec![spelling.item], spelling.widened)
         };
@@ -222,6 +263,31 @@ impl ChangedObject<'_> {
             match widened.and_then(|_| self.policy.wildcards.forbids(&item)) {
                 Some(why) => found.bury(format!("{why} ({because})")),
                 None => found.push(item, because),
+            }
+        }
+    }
+
+    /// CloudFront keeps error pages under the URLs that erred, which may be any.
+    fn map_error_pages(&self, found: &mut Found<'_>, via: Via<'_>, path: &str) {
+        let distribution = found.distribution;
+        let documents = self.index_documents(found.own);
+        for page in errors::lasting_pages(distribution) {
+            let server = via.address.server;
+            if !page.is_at(distribution, server, documents, path)
+                || !page.comes_from(distribution, via.origin)
+            {
+                continue;
+            }
+            let errors = errors::described(&page.errors);
+            match found.own.error_pages {
+                Reaction::Clear => found.push(
+                    Item::everything(),
+                    format!("the page of {errors}, and error_pages is \"clear\""),
+                ),
+                Reaction::Tell => found.warn(format!(
+                    "CloudFront keeps it as the page of {errors} under every URL that had the error: \
+                     invalidate /*, set error_pages = \"clear\", or lower ErrorCachingMinTTL to 10"
+                )),
             }
         }
     }
@@ -243,7 +309,12 @@ impl ChangedObject<'_> {
         match reason {
             Reason::Itself => {}
             Reason::Root => parts.push("default root object".to_owned()),
-            Reason::Index => parts.push("index document".to_owned()),
+            Reason::Index | Reason::Bare => parts.push("index document".to_owned()),
+            Reason::Rewritten => parts.push("may be requested by a function".to_owned()),
+        }
+        if !key.caches {
+            let errors = errors::described(&errors::of_missing_objects(found.distribution));
+            parts.push(format!("caches nothing but errors: {errors}"));
         }
         if key.query_strings {
             parts.push("query strings in the cache key".to_owned());
@@ -292,62 +363,6 @@ impl ChangedObject<'_> {
             match self.policy.wildcards.forbids(&item) {
                 Some(forbidden) => found.bury(format!("{forbidden} (rule {glob:?}, {why})")),
                 None => found.push(item, format!("rule {glob:?}, widened: {why}")),
-            }
-        }
-    }
-}
-
-impl Found<'_> {
-    /// Whether the distribution has a default root object.
-    fn has_root(&self) -> bool {
-        matches!(
-            self.distribution.details,
-            Details::Read { root: Some(_), .. }
-        )
-    }
-
-    /// Adds an item, unless another path has already led to it.
-    fn push(&mut self, item: Item, because: String) {
-        if !self.targets.iter().any(|target| target.item == item) {
-            self.targets.push(Target {
-                distribution_id: self.distribution.id.clone(),
-                item,
-                because,
-            });
-        }
-    }
-
-    fn bury(&mut self, why: String) {
-        if !self.dead.contains(&why) {
-            self.dead.push(why);
-        }
-    }
-
-    fn note(&mut self, note: impl FnOnce() -> String) {
-        // Notes are only shown if there is no item, and then a few are enough.
-        if self.targets.is_empty() && self.notes.len() < 5 {
-            let note = note();
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
-    }
-
-    /// What a behaviour caches. If its policy has never been read, takes note of that.
-    fn cache_key(&mut self, catalogue: &Catalogue, behaviour: &Behaviour) -> Option<CacheKey> {
-        match catalogue.cache_policy(behaviour) {
-            Some(CachePolicy::Read(key)) => Some(key),
-            Some(CachePolicy::Denied) => Some(CacheKey {
-                caches: true,
-                query_strings: false,
-            }),
-            None => {
-                if let Caching::Policy(id) = &behaviour.caching
-                    && !self.unread.contains(id)
-                {
-                    self.unread.push(id.clone());
-                }
-                None
             }
         }
     }

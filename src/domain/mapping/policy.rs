@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::domain::{
     catalogue::Distribution,
+    origin::Server,
     path::{Item, Respelling},
     rules::{Ignore, Rule, RuleMatch},
 };
@@ -33,6 +34,28 @@ pub struct DistributionPolicy {
     pub index_documents: Option<Vec<String>>,
     /// Replaces [`MappingPolicy::index_without_slash`].
     pub index_without_slash: Option<bool>,
+    /// What follows a change of an error page, which CloudFront may have cached under any URL.
+    pub error_pages: Reaction,
+    /// What follows a change of the distribution's origins, after which any URL may be stale.
+    pub origin_change: Reaction,
+}
+
+/// What happens when everything that a distribution has cached may be stale.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reaction {
+    /// It is said.
+    #[default]
+    Tell,
+    /// `/*` is invalidated.
+    Clear,
+}
+
+/// One way in which viewers can have written a path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Writing<'a> {
+    pub(super) respellings: Vec<Respelling<'a>>,
+    /// Whether the origin gives another object for it, unless a function rewrites it.
+    pub(super) needs_function: bool,
 }
 
 /// Limits on wildcards that replace a path no exact item can name. Wildcards that were asked for
@@ -67,6 +90,8 @@ impl Default for DistributionPolicy {
             spellings: Vec::new(),
             index_documents: None,
             index_without_slash: None,
+            error_pages: Reaction::Tell,
+            origin_change: Reaction::Tell,
         }
     }
 }
@@ -85,7 +110,14 @@ impl MappingPolicy {
     /// Whether changes may need items at a distribution at all.
     pub fn is_invalidated(&self, distribution: &Distribution) -> bool {
         let own = self.distributions.get(&distribution.id);
-        distribution.enabled && own.is_none_or(|own| own.enabled)
+        distribution.enabled && !distribution.tenants_only && own.is_none_or(|own| own.enabled)
+    }
+
+    /// Whether a distribution is cleared after a change of its origins.
+    pub fn clears_rerouted(&self, distribution: &Distribution) -> bool {
+        let own = self.distributions.get(&distribution.id);
+        self.is_invalidated(distribution)
+            && own.is_some_and(|own| own.origin_change == Reaction::Clear)
     }
 
     /// The rules that match a key, in order of configuration.
@@ -96,9 +128,10 @@ impl MappingPolicy {
 }
 
 impl DistributionPolicy {
-    /// All combinations of spellings for a path, the default one first.
-    pub(super) fn spellings(&self, path: &str) -> Vec<Vec<Respelling<'_>>> {
-        let mut all = vec![Vec::new()];
+    /// All ways in which viewers can have written a path and got its object from such a server, the
+    /// usual one first.
+    pub(super) fn writings(&self, path: &str, server: Server) -> Vec<Writing<'_>> {
+        let mut all = usual_writings(path, server);
         for (char, texts) in &self.spellings {
             if !path.contains(*char) {
                 continue;
@@ -107,12 +140,44 @@ impl DistributionPolicy {
             for text in texts {
                 all.extend(usual.iter().map(|others| {
                     let mut one = others.clone();
-                    one.push(Respelling { char: *char, text });
+                    // Before what is usual for the same character.
+                    one.respellings.insert(0, Respelling { char: *char, text });
                     one
                 }));
             }
         }
         all
+    }
+}
+
+/// Viewers write a space as `%20`, and a plus as it is or as `%2B`. At a REST endpoint, `+` stands for a
+/// space: see [`Server::Rest`]. There, S3's own console writes all spaces of a key as `+`.
+fn usual_writings(path: &str, server: Server) -> Vec<Writing<'static>> {
+    let (plus, space) = (path.contains('+'), path.contains(' '));
+    let plain = Writing::default();
+    let with = |chars: &[(char, &'static str)]| {
+        let one = |(char, text): &(char, &'static str)| Respelling { char: *char, text };
+        Writing {
+            respellings: chars.iter().map(one).collect(),
+            needs_function: false,
+        }
+    };
+    match server {
+        Server::Website | Server::Custom if plus => vec![plain, with(&[('+', "%2B")])],
+        Server::Website | Server::Custom => vec![plain],
+        Server::Rest => {
+            let mut all = vec![with(&[('+', "%2B")])];
+            if space {
+                all.push(with(&[('+', "%2B"), (' ', "+")]));
+            }
+            if plus {
+                all.push(Writing {
+                    needs_function: true,
+                    ..plain
+                });
+            }
+            all
+        }
     }
 }
 
@@ -157,9 +222,11 @@ mod tests {
             ],
             ..DistributionPolicy::default()
         };
-        assert_eq!(own.spellings("/a"), [vec![]]);
-        assert_eq!(own.spellings("/a+b+").len(), 3);
-        assert_eq!(own.spellings("/a+@").len(), 6);
+        let count = |path: &str, server| own.writings(path, server).len();
+        assert_eq!(count("/a", Server::Custom), 1);
+        assert_eq!(count("/a@b@", Server::Custom), 2);
+        assert_eq!(count("/a+b+", Server::Custom), 2 * 3);
+        assert_eq!(count("/a+@", Server::Rest), 2 * 6);
     }
 
     #[test]

@@ -140,6 +140,11 @@ impl Item {
         }
     }
 
+    /// The item that clears the whole distribution.
+    pub fn everything() -> Self {
+        Self("/*".to_owned())
+    }
+
     /// Whether the item is `/*`, which clears the whole distribution.
     pub fn is_root_wildcard(&self) -> bool {
         self.0 == "/*"
@@ -259,15 +264,15 @@ impl Spelling {
     /// than necessary.
     ///
     /// For a file, that is its path followed by `*`, which also covers longer paths that start with
-    /// it. After a trailing slash, `*` would cover the whole folder, so the items are the path
-    /// itself and the path followed by `?*`. Source: CloudFront Developer Guide, "Specify the
-    /// objects to invalidate".
-    pub fn with_query_strings(self) -> (Vec<Item>, Option<Unnameable>) {
+    /// it. For a folder, whose files start with its own path, that would be too much: with a trailing
+    /// slash or without one, the items are the path itself and the path followed by `?*`. Source:
+    /// CloudFront Developer Guide, "Specify the objects to invalidate".
+    pub fn with_query_strings(self, of: Named) -> (Vec<Item>, Option<Unnameable>) {
         if self.widened.is_some() {
             return (vec![self.item], self.widened);
         }
         let path = self.item.as_str();
-        let folder = path.ends_with('/');
+        let folder = path.ends_with('/') || of == Named::Folder;
         if folder && path.len() + 2 <= MAX_ITEM_BYTES {
             let queries = Item(format!("{path}?*"));
             return (vec![self.item, queries], None);
@@ -276,6 +281,14 @@ impl Spelling {
         let item = Item::around(path);
         (vec![item], too_long.then_some(Unnameable::TooLong))
     }
+}
+
+/// What a path without a trailing slash names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    File,
+    /// A folder, and so its index document.
+    Folder,
 }
 
 impl Item {

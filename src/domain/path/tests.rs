@@ -177,14 +177,14 @@ fn query_strings_are_dropped_with_their_path() {
         ("/", vec!["/", "/?*"]),
         ("/docs/", vec!["/docs/", "/docs/?*"]),
     ] {
-        let (items, _) = spell(path).with_query_strings();
+        let (items, _) = spell(path).with_query_strings(Named::File);
         let items: Vec<_> = items.iter().map(Item::as_str).collect();
         assert_eq!(items, expected, "{path}");
     }
     for length in 3_997..=4_000 {
         for end in ["a", "/"] {
             let long = format!("/{}{end}", "a".repeat(length - 2));
-            let (items, widened) = spell(&long).with_query_strings();
+            let (items, widened) = spell(&long).with_query_strings(Named::File);
             let exact = if end == "a" { 3_999 } else { 3_998 };
             assert_eq!(widened.is_none(), length <= exact, "{length} {end}");
             for item in items {

@@ -10,7 +10,7 @@ impl Status {
     /// All checks of the background work, for readiness.
     pub fn findings(&self) -> Vec<Finding> {
         let catalogue = &self.catalogue;
-        vec![
+        let mut findings = vec![
             Finding::of("catalogue", self.catalogue_warning()),
             Finding::of(
                 "root_objects",
@@ -53,7 +53,10 @@ impl Status {
             Finding::of("subscriptions", self.confirmation_warning()),
             Finding::of("workers", self.waiting_workers()),
             self.unreadable_rows(),
-        ]
+        ];
+        let notices = catalogue.notices.warnings();
+        findings.extend(notices.map(|(check, warning)| Finding::of(check, warning)));
+        findings
     }
 
     /// Those findings that are logged when they begin, change, or end. Others are logged where they

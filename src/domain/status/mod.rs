@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::{
     batch::{Backlog, Usage},
     change::Unmapped,
+    mapping::Notices,
     operations::DayBudget,
 };
 
@@ -125,6 +126,7 @@ pub struct CatalogueStatus {
     pub policies_failed: Vec<String>,
     /// Rules that emit cache tags for distributions that do not keep them.
     pub rule_faults: Vec<String>,
+    pub notices: Notices,
     /// Settings that name buckets, distributions or domains that the account does not have.
     pub unused_settings: Vec<String>,
 }

@@ -4,12 +4,13 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::{
     columns::{decode, micros, read_all, read_one, signed, time},
+    journal::{self, Intake},
     mapping,
 };
 use crate::{
     domain::{
         catalogue::{Revision, Snapshot},
-        change::{Change, MappedChange, Remap},
+        change::{Change, MappedChange, NewRequest, Remap},
     },
     ports::{StoreError, catalogue::KeptCatalogue},
 };
@@ -58,7 +59,10 @@ pub(super) async fn keep(
     connection: &mut SqliteConnection,
     snapshot: Snapshot,
     late: Vec<String>,
+    requests: Vec<NewRequest>,
 ) -> sqlx::Result<()> {
+    let requests: Vec<_> = requests.into_iter().map(Intake::Request).collect();
+    journal::accept(connection, &requests).await?;
     let before: Option<i64> = sqlx::query_scalar("SELECT journal_end FROM catalogue")
         .fetch_optional(&mut *connection)
         .await?;

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
         catalogue::{Revision, Snapshot},
-        change::{Change, MappedChange, Remap, Unmapped},
+        change::{Change, MappedChange, NewRequest, Remap, Unmapped},
         consolidate::Waiting,
         operations::{Backoff, Controls},
         path::Item,
@@ -82,11 +82,18 @@ impl MappingStore for SqliteLeader {
         Ok(journal::end(&self.database.readers).await?)
     }
 
-    async fn keep_catalogue(&self, snapshot: &Snapshot, late: &[String]) -> Result<(), StoreError> {
+    async fn keep_catalogue(
+        &self,
+        snapshot: &Snapshot,
+        late: &[String],
+        requests: Vec<NewRequest>,
+    ) -> Result<(), StoreError> {
         let (snapshot, late) = (snapshot.clone(), late.to_vec());
         self.database
             .writer
-            .transact(move |connection| Box::pin(catalogue::keep(connection, snapshot, late)))
+            .transact(move |connection| {
+                Box::pin(catalogue::keep(connection, snapshot, late, requests))
+            })
             .await
     }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         catalogue::Revision,
-        change::{Change, MappedChange, Source, Subject, Unmapped},
+        change::{Change, Effect, MappedChange, Source, Subject, Unmapped},
         mapping::Mapping,
         path::Item,
         wait::Wait,
@@ -26,7 +26,8 @@ use crate::{
 /// Selects changes with the ids of their messages and requests. Callers append the conditions.
 pub(super) fn select_changes() -> QueryBuilder<Sqlite> {
     QueryBuilder::new(
-        "SELECT changes.seq, changes.accepted_at, bucket, object_key, distribution_id, path, \
+        "SELECT changes.seq, changes.accepted_at, bucket, object_key, event, \
+         distribution_id, path, \
          messages.message_id, requests.id AS request_id FROM changes \
          LEFT JOIN messages ON messages.seq = changes.message \
          LEFT JOIN requests ON requests.seq = changes.request ",
@@ -111,6 +112,7 @@ pub(super) fn change(row: &SqliteRow) -> sqlx::Result<Change> {
         None => Subject::Object {
             bucket: text(row, "bucket")?,
             key: text(row, "object_key")?,
+            effect: Effect::of(&text(row, "event")?),
         },
     };
     let source = match row.try_get::<Option<String>, _>("request_id")? {

@@ -1,5 +1,6 @@
 //! Runs the table of mapping cases, and tests what the table cannot express.
 
+mod points;
 mod table;
 mod waits;
 
@@ -9,8 +10,11 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::domain::{
-    catalogue::{Behaviour, CacheKey, CachePolicy, Caching, Origin, OriginGroup, Snapshot},
-    origin::OriginOverride,
+    catalogue::{
+        Behaviour, CacheKey, CachePolicy, Caching, CustomError, Origin, OriginGroup, Rerouted,
+        Snapshot,
+    },
+    origin::{OriginOverride, PathRole},
     rules::{Ignore, Rule},
 };
 
@@ -19,6 +23,7 @@ struct Site {
     distribution: Distribution,
     policy: MappingPolicy,
     origins: Vec<OriginOverride>,
+    effect: Effect,
 }
 
 impl Site {
@@ -27,6 +32,7 @@ impl Site {
             distribution: plain("E1"),
             policy: MappingPolicy::default(),
             origins: Vec::new(),
+            effect: Effect::Appears,
         };
         for word in words.split_whitespace() {
             site.add(word);
@@ -52,6 +58,7 @@ impl Site {
             distribution,
             policy,
             origins,
+            effect,
         } = self;
         let own = || DistributionPolicy::default();
         if let Some(address) = word.strip_prefix("o:") {
@@ -70,6 +77,8 @@ impl Site {
             distribution.behaviours.push(behaviour(pattern, target));
         } else if let Some(target) = word.strip_prefix("d>") {
             distribution.behaviours.push(behaviour("*", target));
+        } else if let Some(error) = word.strip_prefix("e:") {
+            distribution.custom_errors.push(custom_error(error));
         } else if let Some(said) = word.strip_prefix("said=") {
             let (domain, to) = said.split_once('>').unwrap();
             let (bucket, prefix) = to.split_once('/').unwrap_or((to, ""));
@@ -77,6 +86,7 @@ impl Site {
                 domain: domain.to_owned(),
                 bucket: bucket.to_owned(),
                 prefix: prefix.to_owned(),
+                path: PathRole::Key,
             });
         } else if let Some((name, value)) = word.split_once('=') {
             let own_policy = policy.distributions.entry("E1".to_owned());
@@ -97,6 +107,15 @@ impl Site {
             }
         } else {
             match word {
+                "gone" => *effect = Effect::Disappears,
+                "tenants" => distribution.tenants_only = true,
+                "clear" => {
+                    let own = policy.distributions.entry("E1".to_owned());
+                    own.or_default().error_pages = Reaction::Clear;
+                }
+                "service" => origins
+                    .iter_mut()
+                    .for_each(|one| one.path = PathRole::Service),
                 "tags" => set_details(distribution, None, true),
                 "off" => distribution.enabled = false,
                 "bare" => policy.index_without_slash = true,
@@ -115,7 +134,7 @@ impl Site {
 
     fn map(self, key: &str) -> Option<Mapping> {
         let catalogue = catalogue([self.distribution], self.origins);
-        map_object(&catalogue, &self.policy, "site", key)
+        map_object(&catalogue, &self.policy, "site", key, self.effect)
     }
 }
 
@@ -144,7 +163,9 @@ fn plain(id: &str) -> Distribution {
             revision: "1".to_owned(),
             root: None,
             cache_tags: false,
+            groups: Some(Vec::new()),
         },
+        ..Distribution::default()
     }
 }
 
@@ -163,6 +184,7 @@ fn set_details(distribution: &mut Distribution, root: Option<&str>, cache_tags: 
         revision: distribution.revision.clone(),
         root: root.map(str::to_owned),
         cache_tags,
+        groups: Some(Vec::new()),
     };
 }
 
@@ -177,6 +199,17 @@ fn origin(at: usize, address: &str) -> Origin {
         id: format!("o{at}"),
         domain: domain.to_owned(),
         path,
+    }
+}
+
+/// `STATUS=PAGE+TTL`; the page may be missing.
+fn custom_error(spec: &str) -> CustomError {
+    let (status, spec) = spec.split_once('=').unwrap();
+    let (page, min_ttl) = spec.split_once('+').unwrap();
+    CustomError {
+        status: status.parse().unwrap(),
+        page: Some(page.to_owned()).filter(|page| !page.is_empty()),
+        min_ttl: min_ttl.parse().unwrap(),
     }
 }
 
@@ -269,6 +302,7 @@ fn every_distribution_with_the_bucket_gets_the_item() {
         &MappingPolicy::default(),
         "site",
         "a",
+        Effect::Appears,
     );
     let ids: Vec<_> = mapping
         .unwrap()
@@ -301,7 +335,14 @@ fn denied_knowledge_is_done_without_and_said() {
     denied.details = Details::Denied;
     denied.behaviours[0].caching = Caching::Policy("custom".to_owned());
     let catalogue = catalogue([denied], vec![]).with_policy("custom", &CachePolicy::Denied);
-    let mapping = map_object(&catalogue, &MappingPolicy::default(), "site", "index.html").unwrap();
+    let mapping = map_object(
+        &catalogue,
+        &MappingPolicy::default(),
+        "site",
+        "index.html",
+        Effect::Appears,
+    )
+    .unwrap();
     assert_eq!(mapping.targets.len(), 1);
     let because = &mapping.targets[0].because;
     assert!(

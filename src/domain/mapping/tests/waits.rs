@@ -29,7 +29,9 @@ fn partly_known() -> Catalogue {
 fn a_change_waits_only_where_the_catalogue_lacks_something() {
     let catalogue = partly_known();
     let policy = MappingPolicy::default();
-    let mapped = |catalogue: &Catalogue| map_object(catalogue, &policy, "site", "a").unwrap();
+    let mapped = |catalogue: &Catalogue| {
+        map_object(catalogue, &policy, "site", "a", Effect::Appears).unwrap()
+    };
     let details = ["E1", "E2"].map(|id| Wait::Details(id.to_owned()));
     let ids = |mapping: &Mapping| -> Vec<_> {
         let targets = mapping.targets.iter();
@@ -41,7 +43,10 @@ fn a_change_waits_only_where_the_catalogue_lacks_something() {
     waits.push(custom("E3"));
     assert_eq!(mapping.waits, waits);
     assert_eq!(mapping.skipped, []);
-    assert_eq!(map_object(&catalogue, &policy, "elsewhere", "a"), None);
+    assert_eq!(
+        map_object(&catalogue, &policy, "elsewhere", "a", Effect::Appears),
+        None
+    );
     let key = CacheKey {
         caches: true,
         query_strings: true,
@@ -57,7 +62,7 @@ fn one_distribution_is_mapped_alone() {
     let catalogue = partly_known();
     let mut policy = MappingPolicy::default();
     let at = |policy: &MappingPolicy, id: &str, bucket: &str| {
-        map_object_at(&catalogue, policy, id, bucket, "a")
+        map_object_at(&catalogue, policy, id, bucket, "a", Effect::Appears)
     };
     let mapping = at(&policy, "E4", "site").unwrap();
     assert_eq!(mapping.targets.len(), 1);
