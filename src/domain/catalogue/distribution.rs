@@ -1,6 +1,8 @@
 //! A distribution: its origins, behaviours and error pages, and what only its own configuration
 //! says.
 
+use std::iter;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -126,9 +128,6 @@ pub enum Details {
     },
 }
 
-/// A behaviour's pattern, whether a function runs, and the domains and paths of its origins.
-type Route<'a> = (&'a str, bool, Vec<(&'a str, &'a str)>);
-
 impl Distribution {
     /// Whether the details are missing, belong to an older revision, or were read by a release that
     /// did not keep the origin groups, although those are needed.
@@ -209,24 +208,29 @@ impl Distribution {
     /// Whether every URL leads to the same places as in `other`, as far as the listing shows. Names
     /// of origins do not matter, and neither does what is cached and for how long.
     pub fn routes_like(&self, other: &Self) -> bool {
-        self.routes().eq(other.routes())
+        self.behaviours.len() == other.behaviours.len()
+            && iter::zip(&self.behaviours, &other.behaviours).all(|(one, another)| {
+                let same = match (self.places(&one.target), other.places(&another.target)) {
+                    (Some(places), Some(others)) => places == others,
+                    // The listing may lack a group at times.
+                    _ => one.target == another.target,
+                };
+                same && one.pattern == another.pattern && one.rewrites == another.rewrites
+            })
     }
 
-    fn routes(&self) -> impl Iterator<Item = Route<'_>> {
-        self.behaviours.iter().map(|one| {
-            // Only the listing counts: the details are read later, and that would look like a change.
-            let group = self.groups.iter().find(|group| group.id == one.target);
-            let ids = match group {
-                Some(group) => group.members.iter().map(String::as_str).collect(),
-                None => vec![one.target.as_str()],
-            };
-            let places = ids.into_iter().map(|id| {
-                let origin = self.origins.iter().find(|origin| origin.id == id);
-                origin.map_or((id, ""), |origin| {
-                    (origin.domain.as_str(), origin.path.trim_end_matches('/'))
-                })
-            });
-            (one.pattern.as_str(), one.rewrites, places.collect())
-        })
+    /// The domains and paths behind a target; `None` if the listing lacks them. The details do not
+    /// count: they are read later, and that would look like a change.
+    fn places(&self, target: &str) -> Option<Vec<(&str, &str)>> {
+        let group = self.groups.iter().find(|group| group.id == target);
+        let ids = match group {
+            Some(group) => group.members.iter().map(String::as_str).collect(),
+            None => vec![target],
+        };
+        let places = ids.into_iter().map(|id| {
+            let origin = self.origins.iter().find(|origin| origin.id == id)?;
+            Some((origin.domain.as_str(), origin.path.trim_end_matches('/')))
+        });
+        places.collect()
     }
 }

@@ -230,6 +230,10 @@ fn p3_other_origins_are_seen_and_names_are_not() {
     ] {
         assert_eq!(rerouted(setup), expected, "{setup}");
     }
+    // The list lacks the group at times.
+    let grouped = listed("o:site.s3.amazonaws.com o:e.example.com g:G=o0,o1 d>G");
+    let lacking = listed("o:site.s3.amazonaws.com o:e.example.com d>G");
+    assert!(grouped.routes_like(&lacking) && lacking.routes_like(&grouped));
     // A distribution that nobody knew has nothing cached.
     let new = catalogue([], vec![]).refreshed(vec![listed(base)], at(60), 0);
     assert_eq!(new.get("E1").unwrap().rerouted, None);
