@@ -20,6 +20,8 @@ pub(super) struct Confirmer {
     board: StatusBoard,
     authenticate_on_unsubscribe: bool,
     random: fastrand::Rng,
+    /// Why the last attempt failed, while something is unconfirmed.
+    failure: Option<String>,
 }
 
 impl Confirmer {
@@ -35,6 +37,7 @@ impl Confirmer {
             board,
             authenticate_on_unsubscribe: settings.authenticate_on_unsubscribe,
             random: fastrand::Rng::with_seed(settings.seed ^ 3),
+            failure: None,
         }
     }
 
@@ -70,6 +73,7 @@ impl Confirmer {
                 let now = self.context.clock.now();
                 let due_at = pending.retry_at(now, self.random.f64());
                 tracing::warn!(%topic, %why, retry_at = %due_at, "subscription not confirmed yet");
+                self.failure = Some(why.clone());
                 ("retry", ConfirmationResult::Retry { due_at, why })
             }
         };
@@ -100,8 +104,14 @@ impl Worker for Confirmer {
             };
             waiting.extend(due_at);
         }
-        self.board
-            .update(|status| status.confirmations = waiting.len());
+        if waiting.is_empty() {
+            self.failure = None;
+        }
+        let failure = self.failure.clone();
+        self.board.update(|status| {
+            status.confirmations = waiting.len();
+            status.confirmation_failure = failure;
+        });
         Ok(waiting.into_iter().min())
     }
 

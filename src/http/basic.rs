@@ -8,7 +8,7 @@ use axum::{
 };
 use axum_extra::headers::{Authorization, HeaderMapExt as _, authorization::Basic};
 
-use super::{AppState, problem::Problem};
+use super::{AppState, problem::Problem, sender::Sender};
 use crate::secret::SecretHash;
 
 /// Checks credentials before anything else is read. SNS first sends a message without them, and sends
@@ -27,8 +27,16 @@ pub(super) async fn guard(State(state): State<AppState>, request: Request, next:
         state.metrics.message(slug);
         if given {
             state.metrics.unauthorized(slug);
-            if let Some(left_out) = state.refusals.line(slug, state.clock.now()) {
-                tracing::warn!(reason = slug, left_out, "message refused");
+            let sender = Sender::of(request.headers(), request.extensions());
+            if let Some(left_out) = state.refusals.note(slug, &sender, state.clock.now()) {
+                tracing::warn!(
+                    reason = slug,
+                    claimed_topic = sender.topic,
+                    claimed_message_id = sender.message_id,
+                    sender = sender.address,
+                    left_out,
+                    "message refused"
+                );
             }
         }
         return Problem::challenged(slug).into_response();

@@ -19,7 +19,7 @@ const PER_SECOND: f64 = 1.0;
 const TOLD_FOR: SignedDuration = SignedDuration::from_hours(1);
 /// Refusals that SNS does not repeat and that somebody has to do something about. Others, such as bodies
 /// that are no JSON, are never from SNS.
-const TOLD: [&str; 8] = [
+const TOLD: [&str; 9] = [
     "certificate",
     "certificate-url",
     "raw-delivery",
@@ -28,6 +28,7 @@ const TOLD: [&str; 8] = [
     "too-old",
     "topic-not-allowed",
     WRONG_PATH,
+    "wrong-credentials",
 ];
 /// The reason for refusing a message that came to another path than /sns.
 pub(super) const WRONG_PATH: &str = "wrong-path";
@@ -48,13 +49,8 @@ struct Refused {
 }
 
 impl Refusals {
-    /// Whether to log a refusal for this reason now; if so, how many were left out since the
-    /// last line.
-    pub(super) fn line(&self, reason: &'static str, now: Timestamp) -> Option<u64> {
-        self.note(reason, &Sender::default(), now)
-    }
-
-    /// Like [`Refusals::line`], and remembers the refusal for readiness.
+    /// Remembers a refusal for readiness. Returns whether to log it now; if so, how many were left out
+    /// since the last line.
     pub(super) fn note(
         &self,
         reason: &'static str,
@@ -118,23 +114,27 @@ mod tests {
 
     use super::*;
 
+    fn line(refusals: &Refusals, reason: &'static str, now: Timestamp) -> Option<u64> {
+        refusals.note(reason, &Sender::default(), now)
+    }
+
     #[test]
     fn each_reason_has_its_own_limit_and_reports_what_was_left_out() {
         let refusals = Refusals::default();
         let now = Timestamp::UNIX_EPOCH;
-        let lines = (0..100).filter(|_| refusals.line("signature", now).is_some());
+        let lines = (0..100).filter(|_| line(&refusals, "signature", now).is_some());
         assert_eq!(lines.count(), 20);
-        assert_eq!(refusals.line("not-json", now), Some(0), "another reason");
+        assert_eq!(line(&refusals, "not-json", now), Some(0), "another reason");
         let later = now + Duration::from_secs(1);
-        assert_eq!(refusals.line("signature", later), Some(80));
-        assert_eq!(refusals.line("signature", later), None);
+        assert_eq!(line(&refusals, "signature", later), Some(80));
+        assert_eq!(line(&refusals, "signature", later), None);
     }
 
     #[test]
     fn readiness_tells_for_an_hour_what_sns_does_not_repeat() {
         let refusals = Refusals::default();
         let now = Timestamp::UNIX_EPOCH;
-        refusals.line("not-json", now);
+        line(&refusals, "not-json", now);
         assert_eq!(refusals.warning(now), None, "strangers send that");
         let sender = Sender {
             topic: Some("the-topic\u{1b}".to_owned()),

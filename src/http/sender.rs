@@ -4,7 +4,7 @@ use std::{convert::Infallible, fmt, net::SocketAddr};
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, HeaderName, request::Parts},
+    http::{Extensions, HeaderMap, HeaderName, request::Parts},
 };
 
 /// SNS sends it with every message. Source: Amazon SNS Developer Guide, "HTTP/HTTPS headers".
@@ -29,11 +29,10 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn of(parts: &Parts) -> Self {
-        let headers = &parts.headers;
+    pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
         let forwarded = value(headers, &FORWARDED_FOR);
         let forwarded = forwarded.map(|all| last(&all).to_owned());
-        let peer = parts.extensions.get::<PeerAddress>();
+        let peer = extensions.get::<PeerAddress>();
         Self {
             topic: value(headers, &TOPIC),
             message_id: value(headers, &MESSAGE_ID),
@@ -60,7 +59,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(parts))
+        Ok(Self::of(&parts.headers, &parts.extensions))
     }
 }
 

@@ -220,9 +220,7 @@ pub(super) async fn elsewhere(
     if !is_message || PATHS.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    let (parts, body) = request.into_parts();
-    let sender = Sender::of(&parts);
-    let request = Request::from_parts(parts, body);
+    let sender = Sender::of(request.headers(), request.extensions());
     if let Err(problem) = AdmittedBody::<SNS_BODY>::from_request(request, &state).await {
         return problem.into_response();
     }

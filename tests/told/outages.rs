@@ -58,6 +58,18 @@ async fn point_14_without_credentials_or_region_what_waits_and_why_is_told() {
         let told = check(&service, "catalogue").await;
         assert!(!told.contains("cloudfront:ListDistributions"), "{told}");
         assert!(told.contains("1 changes wait"), "{told}");
+        // A subscription that cannot be confirmed for the same reason says so.
+        if outcome == "no_credentials" {
+            let token = "ab".repeat(112);
+            let confirmation = signer.subscription_confirmation(&token).body();
+            assert_eq!(service.sns(confirmation).await.status(), 200);
+            eventually!(
+                check(&service, "subscriptions")
+                    .await
+                    .contains("credential")
+            );
+            assert!(!check(&service, "subscriptions").await.contains(&token));
+        }
         let calls = "purgefront_cloudfront_calls_total{operation=\"ListDistributions\",outcome=";
         assert_ne!(service.metric(&format!("{calls}\"{outcome}\"}}")).await, 0);
     }

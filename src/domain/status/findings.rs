@@ -260,9 +260,11 @@ impl Status {
     }
 
     fn confirmation_warning(&self) -> Option<String> {
+        let failure = self.confirmation_failure.as_ref();
+        let failure = failure.map_or(String::new(), |why| format!(" (the last attempt: {why})"));
         (self.confirmations > 0).then(|| {
             format!(
-                "{} subscriptions are unconfirmed; confirming needs sns:ConfirmSubscription on the topic \
+                "{} subscriptions are unconfirmed{failure}; confirming needs sns:ConfirmSubscription on the topic \
                  and access to SNS's API, and is retried until the token expires after two days",
                 self.confirmations
             )

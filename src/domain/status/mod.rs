@@ -35,6 +35,8 @@ pub struct Status {
     pub unseen: BTreeMap<String, String>,
     /// The number of unconfirmed subscriptions.
     pub confirmations: usize,
+    /// Why the last attempt to confirm one failed, if known since the start.
+    pub confirmation_failure: Option<String>,
     /// Workers whose last run failed, by name.
     pub workers: BTreeMap<&'static str, WorkerFailure>,
 }
