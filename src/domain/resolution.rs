@@ -18,7 +18,7 @@ const FIRST_POLL: Duration = Duration::from_secs(10);
 /// How long a distribution pauses after failures in a row: the first and the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(15);
-/// [`LONGEST_PAUSE`], for due times.
+/// The longest pause, for due times.
 pub const LONGEST_RETRY: SignedDuration = SignedDuration::from_mins(15);
 /// How far CloudFront's clock may differ from ours.
 const CLOCK_MARGIN: SignedDuration = SignedDuration::from_mins(15);
