@@ -113,9 +113,8 @@ async fn point_22_an_emulator_is_asked_without_a_proxy() {
     setup.set_env("http_proxy", "http://127.0.0.1:9");
     let service = setup.start().await;
     let url = format!("{origin}/_aws/sns/certificate.pem");
-    // Such tokens fakecloud has.
     let confirmation = signer
-        .subscription_confirmation("a1B2c3D4e5F6g7H8")
+        .subscription_confirmation(&"ab".repeat(112))
         .with("SigningCertURL", &*url);
     assert_eq!(service.sns(confirmation.body()).await.status(), 200);
     let outcome = |outcome: &str| {
