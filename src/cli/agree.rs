@@ -84,7 +84,7 @@ impl Consent {
         }
         match step {
             Step::Done(action) => say(format_args!("done     {action}")),
-            Step::Waiting(why) => say(format_args!("waiting  {why}: trying again")),
+            Step::Waiting(why) => say(format_args!("waiting  {why}")),
             Step::Checked => say("checked  S3 returns the notifications as they were written"),
         }
     }

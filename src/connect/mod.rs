@@ -78,7 +78,7 @@ impl Wish {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
     Done(&'a Action),
-    /// A failure that often passes is tried again.
+    /// A failure that often passes: tried again, or looked at again.
     Waiting(&'a str),
     /// What was written was read back.
     Checked,
@@ -195,10 +195,17 @@ impl Connector {
         }
         for action in &plan.actions {
             if let Action::PutNotification(next) = action {
-                self.put(wish, action, tell).await?;
-                tell(Step::Done(action));
-                self.read_back(wish.bucket(), &seen.notification, next)
-                    .await?;
+                let no_answer = self.put(wish, action, tell).await?;
+                match &no_answer {
+                    Some(why) => tell(Step::Waiting(why)),
+                    None => tell(Step::Done(action)),
+                }
+                let bucket = wish.bucket();
+                let read = self.read_back(bucket, &seen.notification, next).await;
+                read.map_err(|error| match no_answer {
+                    Some(why) if error == Error::NotVisible => Error::Call(why),
+                    _ => error,
+                })?;
                 tell(Step::Checked);
             } else {
                 self.act(wish, action).await?;
@@ -222,26 +229,31 @@ impl Connector {
         Err(Error::Call(why.to_owned()))
     }
 
+    /// Writes notifications. If there is no answer, so that it may have been done, says why.
     async fn put(
         &self,
         wish: &Wish,
         action: &Action,
         tell: &mut (dyn FnMut(Step<'_>) + Send),
-    ) -> Result<(), Error> {
+    ) -> Result<Option<String>, Error> {
         for pause in SETTLING {
             match self.try_to(wish, action).await {
+                Ok(()) => return Ok(None),
                 Err(CallError::Destination(why)) => tell(Step::Waiting(&why)),
-                other => return other.map_err(|error| named(error, wish.bucket())),
+                Err(CallError::NoAnswer(why)) => return Ok(Some(why)),
+                Err(error) => return Err(named(error, wish.bucket())),
             }
             self.pause(pause).await;
         }
-        self.try_to(wish, action).await.map_err(|error| match error {
-            CallError::Destination(why) => Error::Call(format!(
+        match self.try_to(wish, action).await {
+            Ok(()) => Ok(None),
+            Err(CallError::NoAnswer(why)) => Ok(Some(why)),
+            Err(CallError::Destination(why)) => Err(Error::Call(format!(
                 "{why}; S3 tests all destinations of the bucket when it saves them, also those of \
                  others: who owns the one that fails has to repair or remove it"
-            )),
-            other => named(other, wish.bucket()),
-        })
+            ))),
+            Err(error) => Err(named(error, wish.bucket())),
+        }
     }
 
     async fn read_back(
@@ -292,7 +304,9 @@ impl Connector {
 fn call(error: CallError) -> Error {
     match error {
         CallError::Elsewhere(_) => Error::Call(error.to_string()),
-        CallError::Destination(why) | CallError::Failed(why) => Error::Call(why),
+        CallError::Destination(why) | CallError::NoAnswer(why) | CallError::Failed(why) => {
+            Error::Call(why)
+        }
     }
 }
 

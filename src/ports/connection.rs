@@ -48,6 +48,9 @@ pub enum CallError {
     /// S3 may not publish to a destination, or does not know yet that it may.
     #[error("{0}")]
     Destination(String),
+    /// There was no answer to a write, so whether it was done is not known.
+    #[error("{0}")]
+    NoAnswer(String),
     #[error("{0}")]
     Failed(String),
 }

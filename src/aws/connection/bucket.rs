@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_config::{Region, retry::RetryConfig};
 use aws_sdk_s3::{
     Client,
     config::{
-        ConfigBag, Intercept, RuntimeComponents, http::HttpResponse,
+        Builder, ConfigBag, Intercept, RuntimeComponents, http::HttpResponse,
         interceptors::AfterDeserializationInterceptorContextRef,
     },
     error::{BoxError, BuildError, ProvideErrorMetadata, SdkError},
@@ -33,8 +34,12 @@ pub(super) async fn get(client: &Client, bucket: &Bucket) -> Result<Notification
         .customize()
         .interceptor(body.clone())
         .send()
-        .await
-        .map_err(|error| failed("s3:GetBucketNotification", error))?;
+        .await;
+    let output = match output {
+        Ok(output) => output,
+        Err(_) if body.says_none() => return Ok(Notification::default()),
+        Err(error) => return Err(failed(client, "s3:GetBucketNotification", error)),
+    };
     if let Some(unknown) = body.unknown_element() {
         return Err(CallError::Failed(format!(
             "the bucket's notifications have an element <{unknown}>, which this version of purgefront \
@@ -51,35 +56,40 @@ pub(super) async fn put(
 ) -> Result<(), CallError> {
     let configuration = write(notification)
         .map_err(|error| CallError::Failed(format!("the notifications cannot be sent: {error}")))?;
-    client
+    // Not repeated by itself, since somebody else may have written in between.
+    let once = Builder::new().retry_config(RetryConfig::disabled());
+    let answer = client
         .put_bucket_notification_configuration()
         .bucket(&bucket.name)
         .expected_bucket_owner(&bucket.owner)
         .notification_configuration(configuration)
+        .customize()
+        .config_override(once)
         .send()
-        .await
-        .map_err(|error| failed("s3:PutBucketNotification", error))?;
-    Ok(())
+        .await;
+    let permission = "s3:PutBucketNotification";
+    match answer {
+        Ok(_) => Ok(()),
+        Err(error) if error.as_service_error().is_none() => {
+            Err(CallError::NoAnswer(text(permission, error)))
+        }
+        Err(error) => Err(failed(client, permission, error)),
+    }
 }
 
-fn failed<E>(permission: &str, error: SdkError<E, HttpResponse>) -> CallError
+fn failed<E>(client: &Client, permission: &str, error: SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    let region = |code| matches!(code, "PermanentRedirect" | "AuthorizationHeaderMalformed");
-    let said = error.as_service_error();
-    let elsewhere = said
-        .and_then(ProvideErrorMetadata::code)
-        .is_some_and(region);
-    let home = error.raw_response().and_then(|response| {
-        let status = response.status().as_u16();
-        let home = response.headers().get("x-amz-bucket-region");
-        home.filter(|_| elsewhere || status == 301)
-    });
+    let headers = error.raw_response().map(HttpResponse::headers);
+    let home = headers.and_then(|headers| headers.get("x-amz-bucket-region"));
+    let here = client.config().region().map(Region::as_ref);
+    let home = home.filter(|home| Some(*home) != here);
     if let Some(home) = home {
         return CallError::Elsewhere(home.to_owned());
     }
-    let destination = said
+    let destination = error
+        .as_service_error()
         .and_then(ProvideErrorMetadata::message)
         .is_some_and(|message| message.contains("validate the following destination"));
     let text = text(permission, error);
@@ -192,7 +202,7 @@ fn write_filter(rules: &[Rule]) -> NotificationConfigurationFilter {
 
 /// All elements of a notification configuration. The SDK ignores others, so they would be lost when
 /// it is saved.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 15] = [
     "NotificationConfiguration",
     "TopicConfiguration",
     "QueueConfiguration",
@@ -208,8 +218,6 @@ const KNOWN: [&str; 16] = [
     "FilterRule",
     "Name",
     "Value",
-    // What moto calls the configuration.
-    "NotificationConfigurationResult",
 ];
 
 /// Keeps a response's body beside what the SDK makes of it.
@@ -218,8 +226,20 @@ struct Body(Arc<Mutex<Vec<u8>>>);
 
 impl Body {
     fn unknown_element(&self) -> Option<String> {
+        unknown_element(&self.text())
+    }
+
+    /// Whether this is how moto 5 says that a bucket has no notifications, which the SDK cannot
+    /// read.
+    fn says_none(&self) -> bool {
+        let text = self.text();
+        let mut elements = elements(&text).filter(|name| !name.starts_with('?'));
+        elements.next() == Some("GetBucketNotificationResponse") && elements.next().is_none()
+    }
+
+    fn text(&self) -> String {
         let body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        unknown_element(&String::from_utf8_lossy(&body))
+        String::from_utf8_lossy(&body).into_owned()
     }
 }
 
@@ -241,18 +261,21 @@ impl Intercept for Body {
     }
 }
 
-/// The first element that is not known. Within XML's text, `<` is always escaped.
+/// The first element that is not known.
 fn unknown_element(xml: &str) -> Option<String> {
+    let unknown = |name: &&str| !name.starts_with('?') && !KNOWN.contains(name);
+    elements(xml).find(unknown).map(str::to_owned)
+}
+
+/// The names of elements, where they begin and where they end. Within XML's text, `<` is always
+/// escaped.
+fn elements(xml: &str) -> impl Iterator<Item = &str> {
     let elements = xml.split('<').skip(1).map(|rest| {
         let name = rest.trim_start_matches('/');
         let end = name.find(|char: char| char.is_whitespace() || matches!(char, '>' | '/'));
         &name[..end.unwrap_or(name.len())]
     });
-    let unknown = |name: &&str| !name.starts_with('?') && !KNOWN.contains(name);
-    elements
-        .filter(|name| !name.is_empty())
-        .find(unknown)
-        .map(str::to_owned)
+    elements.filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -269,6 +292,18 @@ mod tests {
         assert_eq!(unknown_element(&newer).as_deref(), Some("Since"));
         let newer = xml.replace("<S3Key/>", "<S3Key/><S3Tag/>");
         assert_eq!(unknown_element(&newer).as_deref(), Some("S3Tag"));
+    }
+
+    #[test]
+    fn an_empty_configuration_of_moto_is_none_and_nothing_else_is() {
+        let body = |text: &str| Body(Arc::new(Mutex::new(text.as_bytes().to_vec())));
+        assert!(
+            body("<?xml version=\"1.0\"?>\n<GetBucketNotificationResponse a=\"b\"/>").says_none()
+        );
+        let more = "<GetBucketNotificationResponse><Id>a</Id></GetBucketNotificationResponse>";
+        for other in ["", "<html/>", "<NotificationConfiguration/>", more] {
+            assert!(!body(other).says_none(), "{other}");
+        }
     }
 
     #[test]

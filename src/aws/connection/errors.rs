@@ -30,7 +30,9 @@ where
     let Some(said) = error.as_service_error() else {
         return format!("{permission}: {}", with_causes(error));
     };
-    let code = said.code().unwrap_or("unknown error");
+    let Some(code) = said.code() else {
+        return format!("{permission}: {}", with_causes(error));
+    };
     let message = said.message().unwrap_or("no message");
     let denied = DENIED.contains(&code);
     let advice = match permission.starts_with("s3:") {

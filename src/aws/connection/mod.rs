@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::{Region, SdkConfig, timeout::TimeoutConfig};
+use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use secrecy::SecretString;
 
 use self::errors::failed;
@@ -49,8 +50,13 @@ impl AwsConnectionPoints {
             .build();
         let default = sdk.region().map_or(ANY_REGION, Region::as_ref);
         let region = Region::new(region.unwrap_or(default).to_owned());
-        let sdk = sdk.to_builder().timeout_config(timeouts).region(region);
-        let sdk = sdk.build();
+        let sdk = sdk
+            .to_builder()
+            .timeout_config(timeouts)
+            // An answer may be slow, since S3 sends test messages: the timeouts are enough.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .region(region)
+            .build();
         Self {
             s3: aws_sdk_s3::Client::new(&sdk),
             sns: aws_sdk_sns::Client::new(&sdk),

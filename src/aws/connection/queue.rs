@@ -1,7 +1,8 @@
 //! The dead-letter queue in SQS.
 
 use aws_sdk_sqs::{
-    Client, operation::get_queue_url::GetQueueUrlError, types::QueueAttributeName as Name,
+    Client, error::ProvideErrorMetadata as _, operation::get_queue_url::GetQueueUrlError,
+    types::QueueAttributeName as Name,
 };
 
 use super::errors::failed;
@@ -89,13 +90,12 @@ async fn url(client: &Client, topic: &TopicArn, name: &str) -> Result<Option<Str
         .await;
     match output {
         Ok(output) => Ok(output.queue_url),
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(GetQueueUrlError::is_queue_does_not_exist) =>
-        {
-            Ok(None)
-        }
+        Err(error) if error.as_service_error().is_some_and(is_missing) => Ok(None),
         Err(error) => Err(failed("sqs:GetQueueUrl", error)),
     }
+}
+
+/// SQS gives the error's name of before in a header, which emulators may leave out.
+fn is_missing(error: &GetQueueUrlError) -> bool {
+    error.is_queue_does_not_exist() || error.code() == Some("QueueDoesNotExist")
 }

@@ -45,6 +45,18 @@ pub struct Seen {
     pub queue: Option<SeenQueue>,
 }
 
+impl Seen {
+    /// Where else the topic's messages are posted to. Without the path and the query, which can be
+    /// secret.
+    pub fn other_http_endpoint(&self) -> Option<&str> {
+        let mut others = self.other_endpoints.iter();
+        let url = others.find(|endpoint| endpoint.starts_with("http"))?;
+        let host = url.find("://").map_or(0, |at| at + 3);
+        let end = url[host..].find(['/', '?', '#']);
+        Some(end.map_or(url, |end| &url[..host + end]))
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SeenTopic {
     pub policy: Option<String>,

@@ -167,6 +167,12 @@ fn notification(wanted: &Connect, seen: &Seen, plan: &mut Plan) -> Result<Option
             others.join("; ")
         ));
     }
+    if let Some(before) = there.ours().filter(|before| before.target != topic) {
+        plan.notes.push(format!(
+            "our entry notifies {} until now; our statement stays in that topic's policy",
+            before.target
+        ));
+    }
     let overlaps = overlaps(there, &ours);
     if !overlaps.is_empty() {
         let lines = advice::on_overlap(wanted, &overlaps, there.event_bridge);
@@ -220,8 +226,7 @@ fn topic(wanted: &Connect, seen: &Seen, plan: &mut Plan) -> Result<(), Refusal> 
         });
     }
     if there.signature_version.as_deref() != Some("2") {
-        let mut others = seen.other_endpoints.iter();
-        if let Some(other) = others.find(|endpoint| endpoint.starts_with("http")) {
+        if let Some(other) = seen.other_http_endpoint() {
             plan.notes.push(format!(
                 "the topic keeps {SIGNATURE} 1, since {other} may not be able to verify version 2; \
                  purgefront verifies both"

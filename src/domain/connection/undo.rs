@@ -160,7 +160,7 @@ fn queue(
         return Ok(());
     };
     plan.found.push(format!("dead-letter queue {name}: exists"));
-    if let Some(other) = http_endpoint(seen) {
+    if let Some(other) = seen.other_http_endpoint() {
         if wanted.delete_queue {
             return Err(Refusal::InUse(format!(
                 "the dead-letter queue {name}: the subscription of {other} may use it too"
@@ -221,18 +221,18 @@ fn deletable(wanted: &Disconnect, seen: &Seen, still_needed: bool) -> Result<(),
             "{} connected to it",
             count(buckets, "other bucket is", "other buckets are")
         )
-    } else if let Some(other) = seen.other_endpoints.first() {
+    } else if let Some(other) = seen.other_http_endpoint() {
         format!("{other} is subscribed to it as well")
+    } else if !seen.other_endpoints.is_empty() {
+        let others = seen.other_endpoints.len();
+        format!(
+            "it has {}",
+            count(others, "other subscription", "other subscriptions")
+        )
     } else if seen.subscription.is_some() && wanted.endpoint.is_none() {
         "it has a subscription; name its --endpoint".to_owned()
     } else {
         return Ok(());
     };
     Err(Refusal::InUse(format!("the topic: {why}")))
-}
-
-/// Another endpoint that may share the dead-letter queue.
-fn http_endpoint(seen: &Seen) -> Option<&String> {
-    let mut others = seen.other_endpoints.iter();
-    others.find(|endpoint| endpoint.starts_with("http"))
 }
