@@ -416,6 +416,7 @@ async fn wrong_usage_exits_with_2() {
         "connect site --topic arn:aws:sns:us-east-1:123456789012:x --endpoint https://a:b@c/",
         "connect site --topic arn:aws:sns:us-east-1:123456789012:x --json",
         "connect site --topic arn:aws:sns:us-east-1:123456789012:x --yes --dry-run",
+        "connect site --topic arn:aws:sns:us-east-1:123456789012:x --prefix img/*",
         "disconnect site --delete-queue",
         "disconnect site --account 1",
     ] {
@@ -424,6 +425,28 @@ async fn wrong_usage_exits_with_2() {
         assert_eq!(code, Some(2), "{words:?}: {said}{complaint}");
     }
     assert_eq!(account.calls(), Vec::<String>::new());
+}
+
+/// What docs/connect.md and the README name exists.
+#[test]
+fn the_documented_options_exist() {
+    let setup = crate::support::service::Setup::alone();
+    let help = |command| setup.run(&[command, "--help"]).1;
+    let help = help("connect") + &help("disconnect");
+    let read = |file: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let readme = read("README.md");
+    let (_, part) = readme.split_once("### Connect a bucket").unwrap();
+    let (part, _) = part.split_once("## Configure").unwrap();
+    let docs = read("docs/connect.md") + part;
+    let words = docs.split(|char: char| !(char.is_ascii_lowercase() || char == '-'));
+    let options: BTreeSet<_> = words.filter(|word| word.starts_with("--")).collect();
+    let options = options.into_iter().filter(|word| word.len() > 3);
+    for option in options.filter(|word| word.as_bytes()[2] != b'-') {
+        assert!(help.contains(&format!("{option} ")), "{option}");
+    }
 }
 
 /// The permissions that docs/connect.md lists are those that are used.

@@ -177,6 +177,20 @@ pub(super) fn queue_name(text: &str) -> Result<String, String> {
     Err("expected the name of a standard SQS queue: letters, digits, - and _".to_owned())
 }
 
+/// A prefix or suffix, spelled as in S3's filters (Amazon S3 User Guide, "Configuring event
+/// notifications using object key name filtering").
+pub(super) fn filter(text: &str) -> Result<String, String> {
+    if text.contains('*') {
+        return Err("S3 has no wildcards in prefixes and suffixes".to_owned());
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let wanted =
+            "S3 wants a space as + and other special characters percent-encoded (é: %C3%A9)";
+        return Err(wanted.to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// Queues' names have at most 80 characters.
 pub(super) fn default_queue(topic: &TopicArn) -> String {
     let name = topic.name();
@@ -216,6 +230,10 @@ mod tests {
         assert!(bucket_name("my.Site_1-a").is_ok());
         for wrong in ["s3://site", "a", "site/x", "a b c", "site\u{1b}[m", "a;b"] {
             assert!(bucket_name(wrong).is_err(), "{wrong}");
+        }
+        assert!(filter("").is_ok() && filter("a+b/%C3%A9").is_ok());
+        for wrong in ["img/*", "a b", "é", "a\n"] {
+            assert!(filter(wrong).is_err(), "{wrong}");
         }
         assert!(account("123456789012").is_ok());
         assert!(account("12345678901").is_err() && account("12345678901x").is_err());

@@ -17,6 +17,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct ConnectArguments {
+    /// The bucket's name.
     #[arg(value_parser = agree::bucket_name)]
     bucket: String,
     /// The SNS topic, in the bucket's region.
@@ -39,11 +40,12 @@ pub(super) struct ConnectArguments {
     #[arg(long, value_name = "N", requires = "endpoint",
           value_parser = clap::value_parser!(u32).range(1..))]
     max_receives_per_second: Option<u32>,
-    /// Only changes of keys that begin with this; special characters as S3 wants them, encoded.
-    #[arg(long, default_value = "", hide_default_value = true)]
+    /// Only changes of keys that begin with this. As S3 wants it: a space as +, and other special
+    /// characters but / percent-encoded.
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = agree::filter)]
     prefix: String,
-    /// Only changes of keys that end with this.
-    #[arg(long, default_value = "", hide_default_value = true)]
+    /// Only changes of keys that end with this, spelled in the same way.
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = agree::filter)]
     suffix: String,
     /// The account that owns the bucket; by default, that of the credentials.
     #[arg(long, value_name = "ID", value_parser = agree::account)]

@@ -14,6 +14,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct DisconnectArguments {
+    /// The bucket's name.
     #[arg(value_parser = agree::bucket_name)]
     bucket: String,
     /// The SNS topic; by default, the one that the bucket's entry notifies.
