@@ -19,6 +19,7 @@ const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:site-changes";
 /// never returns it, so what happens to that is tried in `connect.rs` alone.
 const PREPARE: &str = r#"
 s3.create_bucket(Bucket="site")
+s3.create_bucket(Bucket="fresh")
 sns.create_topic(Name="others")
 sqs.create_queue(QueueName="tagged")
 account = "us-east-1:123456789012"
@@ -251,4 +252,17 @@ async fn moto_keeps_what_others_have_and_sends_what_changes() {
     assert_eq!(last["notifications"], before["notifications"]);
     let policy = last["topics"][TOPIC]["Policy"].as_str().unwrap();
     assert!(!policy.contains("PurgefrontS3"), "{policy}");
+
+    // A bucket that has nothing yet, and has nothing afterwards.
+    for words in [
+        ["connect", "fresh", "--topic", TOPIC, "--yes"],
+        ["disconnect", "fresh", "--topic", TOPIC, "--yes"],
+    ] {
+        let (code, said, complaint) = moto.purgefront(&words);
+        assert_eq!(code, Some(0), "{said}{complaint}");
+        assert!(said.contains("bucket fresh: 0 entries of others"), "{said}");
+    }
+    let (code, said, _) = moto.purgefront(&["disconnect", "fresh", "--yes"]);
+    assert_eq!(code, Some(0));
+    assert!(said.ends_with("Nothing to do.\n"), "{said}");
 }
