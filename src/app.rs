@@ -16,8 +16,11 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::{
-    aws::{AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates},
+    aws::{
+        AwsConnectionPoints, AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates,
+    },
     config::{Config, ServerConfig},
+    connect::Connector,
     dispatch::{self, AccountReader, AccountReading, Dispatch, ReadScope, Settings},
     domain::{batch::Usage, s3_event::EventFilter},
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
@@ -235,6 +238,14 @@ pub fn read_account(config: &Config, scope: &ReadScope) -> anyhow::Result<Accoun
             .await
             .context("the account's distributions cannot be read")
     })?
+}
+
+/// What connects buckets of this region, or of the default one. The endpoint's credentials, as
+/// `user:password`, are for SNS alone.
+pub async fn connector(region: Option<&str>, credentials: Option<&str>) -> Connector {
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let aws = AwsConnectionPoints::new(&sdk, region, credentials);
+    Connector::new(Arc::new(aws), Arc::new(SystemClock))
 }
 
 /// Runs a command's async work.

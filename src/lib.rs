@@ -14,6 +14,8 @@
 //! sends it to CloudFront ([`aws`], behind [`ports::Cdn`]). [`domain::resolution`] decides what
 //! follows from the answer, and the invalidation is tracked until it completes.
 //!
+//! Before any of it, [`connect`] makes S3 and SNS send a bucket's changes here.
+//!
 //! [`app`] builds all of this from the [`config`], [`shutdown`] supervises its tasks, and [`cli`]
 //! has the commands. `docs/architecture.md` has a drawing, what each step guarantees, and where to
 //! look when something is wrong.
@@ -28,6 +30,7 @@ pub mod app;
 pub mod aws;
 pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod dispatch;
 pub mod domain;
 pub mod http;

@@ -22,6 +22,8 @@ mod catalogue;
 mod chaos;
 mod cli;
 mod confirm;
+mod connect;
+mod connect_moto;
 mod corrupt;
 mod crash;
 mod crowd;

@@ -1,13 +1,15 @@
-//! The ports' AWS implementations: CloudFront, SNS, and SNS signing certificates.
+//! The ports' AWS implementations: CloudFront, SNS, SNS signing certificates, and what connects a bucket.
 
 mod certificate;
 mod cloudfront;
+mod connection;
 mod sns;
 mod trust;
 
 pub use self::{
     certificate::SigningCertificate,
     cloudfront::CloudFront,
+    connection::AwsConnectionPoints,
     sns::AwsSnsTrust,
     trust::{Fetch, FetchLimits, HttpFetch, SigningCertificates},
 };

@@ -1,9 +1,12 @@
 //! The command line: one file per subcommand.
 
+mod agree;
 mod catalogue;
 mod check;
 mod client;
+mod connect;
 mod deadletters;
+mod disconnect;
 mod healthcheck;
 mod output;
 mod pause;
@@ -44,6 +47,10 @@ enum Command {
     Plan(plan::PlanArguments),
     /// Print the account's distributions as purgefront sees them, as JSON.
     Catalogue(ConfigFile),
+    /// Make S3 and SNS send a bucket's changes here, and leave alone what others have set up.
+    Connect(connect::ConnectArguments),
+    /// Undo what `connect` has done.
+    Disconnect(disconnect::DisconnectArguments),
     /// Check that the service in this container answers; print nothing if it does.
     Healthcheck(healthcheck::Probe),
     /// List, replay and drop dead letters: accepted work that can never succeed.
@@ -111,6 +118,8 @@ pub fn run() -> ExitCode {
         Command::Check(file) => check::run(&file),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Catalogue(file) => catalogue::run(&file),
+        Command::Connect(arguments) => connect::run(arguments),
+        Command::Disconnect(arguments) => disconnect::run(arguments),
         Command::Healthcheck(probe) => healthcheck::run(&probe),
         Command::Deadletters(action) => done(deadletters::run(&action)),
         Command::Verify(arguments) => verify::run(&arguments),

@@ -9,13 +9,15 @@
 //! CloudFront's answer ([`cdn`]). [`tracking`] selects the invalidations that are polled until they
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
-//! what happened, [`preview`] what would happen.
+//! what happened, [`preview`] what would happen. [`connection`] is what makes S3 and SNS send a bucket's
+//! changes.
 
 pub mod batch;
 pub mod behaviour;
 pub mod catalogue;
 pub mod cdn;
 pub mod change;
+pub mod connection;
 pub mod consolidate;
 pub mod due;
 mod event_filter;

@@ -28,6 +28,19 @@ impl TopicArn {
         self.text.split(':').nth(3).unwrap_or_default()
     }
 
+    pub fn account(&self) -> &str {
+        self.text.split(':').nth(4).unwrap_or_default()
+    }
+
+    pub fn name(&self) -> &str {
+        self.text.split(':').nth(5).unwrap_or_default()
+    }
+
+    /// The partition's name in ARNs, such as `aws`.
+    pub fn partition_id(&self) -> &'static str {
+        self.partition.id()
+    }
+
     /// The SNS host in the topic's region, and the only one trusted to serve certificates for this
     /// topic (AWS General Reference, "Amazon SNS endpoints and quotas").
     pub fn host(&self) -> String {

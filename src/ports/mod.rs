@@ -8,6 +8,7 @@
 pub mod catalogue;
 mod cdn;
 mod clock;
+pub mod connection;
 pub mod dispatch;
 mod error;
 pub mod history;

@@ -14,6 +14,7 @@ pub mod account;
 pub mod aws;
 pub mod clock;
 pub mod cloudfront;
+pub mod connecting;
 
 pub mod distribution;
 pub mod inside;

@@ -1,0 +1,196 @@
+//! An account whose bucket is connected: the calls of S3, SNS, SQS and STS that this needs, with
+//! AWS's rules, behind one proxy. It keeps what it is given as text, so that nothing of the service
+//! stands between a test and what was sent.
+
+mod s3;
+mod sns;
+mod sqs;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State as Shared,
+    http::{HeaderMap, Method, Uri, header},
+    response::Response,
+};
+
+use super::{
+    aws::{unescape, xml},
+    proxy::Proxy,
+    service::Setup,
+};
+
+pub const OWNER: &str = "123456789012";
+pub const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:site-changes";
+/// What SNS gives to a topic of its own accord.
+pub const OWNERS_POLICY: &str = r#"{"Version":"2008-10-17","Id":"__default_policy_ID","Statement":[{"Sid":"__default_statement_ID","Effect":"Allow","Principal":{"AWS":"*"},"Action":["SNS:Publish","SNS:Subscribe"],"Resource":"arn:aws:sns:us-east-1:123456789012:site-changes","Condition":{"StringEquals":{"AWS:SourceOwner":"123456789012"}}}]}"#;
+
+pub type Attributes = BTreeMap<String, String>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    pub topic: String,
+    pub protocol: String,
+    pub endpoint: String,
+    pub confirmed: bool,
+    pub attributes: Attributes,
+}
+
+impl Subscription {
+    pub fn arn(&self) -> String {
+        format!("{}:{}", self.topic, self.endpoint.len())
+    }
+}
+
+/// What is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Things {
+    /// The elements of the bucket's notification configuration.
+    pub notifications: Vec<String>,
+    pub topics: BTreeMap<String, Attributes>,
+    pub subscriptions: Vec<Subscription>,
+    /// By name.
+    pub queues: BTreeMap<String, Attributes>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub things: Things,
+    /// The permissions that were used, in order.
+    pub calls: Vec<String>,
+    /// Permissions that the credentials do not have.
+    pub denied: BTreeSet<String>,
+    /// Where the bucket is.
+    pub region: String,
+    /// Written by somebody else right after the next write.
+    pub race: Option<Vec<String>>,
+}
+
+/// A running account; it ends with the test's runtime.
+pub struct Account {
+    state: Arc<Mutex<State>>,
+    proxy: Proxy,
+    ca: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Account {
+    /// With a bucket `site`, and the topic, that have nothing to do with each other.
+    pub async fn start() -> Self {
+        let mut state = State {
+            region: "us-east-1".to_owned(),
+            ..State::default()
+        };
+        let policy = ("Policy".to_owned(), OWNERS_POLICY.to_owned());
+        let topic = Attributes::from([policy]);
+        state.things.topics.insert(TOPIC.to_owned(), topic);
+        let state = Arc::new(Mutex::new(state));
+        let routes = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&state));
+        let known = |host: &str| host.ends_with(".amazonaws.com");
+        let proxy = Proxy::start(routes, known).await;
+        let directory = tempfile::tempdir().unwrap();
+        let ca = directory.path().join("ca.pem");
+        std::fs::write(&ca, &proxy.ca_pem).unwrap();
+        Self {
+            state,
+            proxy,
+            ca,
+            _directory: directory,
+        }
+    }
+
+    /// A command that speaks to this account.
+    pub fn setup(&self) -> Setup {
+        let mut setup = Setup::alone();
+        for (name, value) in [
+            ("HTTPS_PROXY", format!("http://{}", self.proxy.address)),
+            ("SSL_CERT_FILE", self.ca.display().to_string()),
+            ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "secretexample".to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ] {
+            setup.set_env(name, value);
+        }
+        setup
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn things(&self) -> Things {
+        self.state().things.clone()
+    }
+
+    /// The permissions that were used since this was last asked.
+    pub fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().calls)
+    }
+}
+
+/// A call, as it came.
+struct Call<'a> {
+    host: &'a str,
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    body: &'a str,
+}
+
+async fn answer(
+    Shared(state): Shared<Arc<Mutex<State>>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut state = state.lock().unwrap();
+    let call = Call {
+        host: headers[header::HOST].to_str().unwrap(),
+        method: &method,
+        uri: &uri,
+        headers: &headers,
+        body: std::str::from_utf8(&body).unwrap(),
+    };
+    assert!(headers.contains_key(header::AUTHORIZATION), "it is signed");
+    match call.host {
+        host if host.contains("s3.") => s3::answer(&mut state, &call),
+        host if host.starts_with("sns.") => sns::answer(&mut state, &call),
+        host if host.starts_with("sqs.") => sqs::answer(&mut state, &call),
+        host if host.starts_with("sts.") => {
+            state.calls.push("sts:GetCallerIdentity".to_owned());
+            xml(
+                200,
+                format!(
+                    "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>{OWNER}</Account>\
+                     </GetCallerIdentityResult></GetCallerIdentityResponse>"
+                ),
+            )
+        }
+        host => panic!("nobody is at {host}"),
+    }
+}
+
+impl State {
+    /// Notes the use of a permission, and whether it is there.
+    fn may(&mut self, permission: &str) -> bool {
+        self.calls.push(permission.to_owned());
+        !self.denied.contains(permission)
+    }
+}
+
+/// The texts of all elements of this name.
+fn texts(xml: &str, name: &str) -> Vec<String> {
+    let opening = format!("<{name}>");
+    let parts = xml.split(&opening).skip(1);
+    let parts = parts.filter_map(|part| part.split_once(&format!("</{name}>")));
+    parts.map(|(text, _)| unescape(text)).collect()
+}
