@@ -5,8 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use percent_encoding::percent_decode_str;
 use purgefront::domain::{
     glob::{Captures, Glob},
-    path::Item,
-    rules::{Ignore, Rule},
+    path::{IllegalItem, Item},
+    rules::{Ignore, Rendered, Rule},
 };
 
 /// S3's limit on the length of a key.
@@ -41,36 +41,47 @@ fn check(glob: &str, also: &[String], key: &str) {
         return;
     };
 
-    let items: Vec<_> = found.items().collect();
-    assert_eq!(items.len(), also.len());
-    for (rendered, template) in items.into_iter().zip(also) {
-        let rendered = match rendered {
-            Ok(rendered) => rendered,
-            Err(why) => {
-                assert!(template.starts_with('#'), "{template:?}: {why}");
-                continue;
-            }
-        };
-        let item = &rendered.item;
-        assert_eq!(Item::read(item.as_str()).as_ref(), Ok(item));
-        assert_eq!(item.is_tag(), template.starts_with('#'));
-        if item.is_tag() {
-            continue;
+    let mut items = found.items();
+    for template in also {
+        let alone = Rule::new("site", glob, std::slice::from_ref(template), false);
+        let alone = alone.expect("a part of a rule is one");
+        let alone = alone.matches("site", key).expect("the same pattern");
+        let of_it: Vec<_> = alone.items().collect();
+        // A `+` in a capture goes out in two ways.
+        assert!((1..=2).contains(&of_it.len()), "{of_it:?}");
+        for rendered in of_it {
+            assert_eq!(items.next().as_ref(), Some(&rendered));
+            check_item(rendered, template, &captures);
         }
-        let whole = decode(template, &captures);
-        match (rendered.widened, item.stem()) {
-            (Some(_), Some(stem)) => {
-                let stem: Vec<u8> = percent_decode_str(stem).collect();
-                assert!(whole.starts_with(&stem), "{item} does not cover it");
-            }
-            (Some(_), None) => panic!("{item} is not a wildcard"),
-            (None, _) => {
-                assert_eq!(item.is_wildcard(), template.ends_with('*'));
-                assert_eq!(
-                    percent_decode_str(item.as_str()).collect::<Vec<u8>>(),
-                    whole
-                );
-            }
+    }
+    assert!(items.next().is_none());
+}
+
+fn check_item(rendered: Result<Rendered, IllegalItem>, template: &str, captures: &Captures) {
+    let rendered = match rendered {
+        Ok(rendered) => rendered,
+        Err(why) => {
+            assert!(template.starts_with('#'), "{template:?}: {why}");
+            return;
+        }
+    };
+    let item = &rendered.item;
+    assert_eq!(Item::read(item.as_str()).as_ref(), Ok(item));
+    assert_eq!(item.is_tag(), template.starts_with('#'));
+    if item.is_tag() {
+        return;
+    }
+    let whole = decode(template, captures);
+    match (rendered.widened, item.stem()) {
+        (Some(_), Some(stem)) => {
+            let stem: Vec<u8> = percent_decode_str(stem).collect();
+            assert!(whole.starts_with(&stem), "{item} does not cover it");
+        }
+        (Some(_), None) => panic!("{item} is not a wildcard"),
+        (None, _) => {
+            assert_eq!(item.is_wildcard(), template.ends_with('*'));
+            let named: Vec<u8> = percent_decode_str(item.as_str()).collect();
+            assert_eq!(named, whole);
         }
     }
 }
