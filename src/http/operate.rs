@@ -97,6 +97,13 @@ impl PauseScope {
 }
 
 impl Operator {
+    async fn scope(&self, body: Result<Bytes, BytesRejection>) -> Result<PauseScope, Problem> {
+        let scope = PauseScope::read(body)?;
+        let paused = self.controls().await?.pauses.distributions;
+        self.check(&scope, &paused)?;
+        Ok(scope)
+    }
+
     /// Refuses an id that nothing knows: it is probably misspelt, and nobody would notice.
     fn check(&self, scope: &PauseScope, paused: &BTreeSet<String>) -> Result<(), Problem> {
         let Some(id) = scope.distribution_id.as_deref().filter(|_| !scope.force) else {
@@ -143,9 +150,7 @@ pub(super) async fn pause(
     State(operator): State<Operator>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Sending>, Problem> {
-    let scope = PauseScope::read(body)?;
-    let paused = operator.controls().await?.pauses.distributions;
-    operator.check(&scope, &paused)?;
+    let scope = operator.scope(body).await?;
     let id = scope.distribution_id.as_deref();
     operator.store.set_paused(id, true).await?;
     tracing::warn!(
@@ -161,9 +166,7 @@ pub(super) async fn resume(
     State(operator): State<Operator>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Sending>, Problem> {
-    let scope = PauseScope::read(body)?;
-    let paused = operator.controls().await?.pauses.distributions;
-    operator.check(&scope, &paused)?;
+    let scope = operator.scope(body).await?;
     let id = scope.distribution_id.as_deref();
     operator.store.set_paused(id, false).await?;
     if id.is_none() {

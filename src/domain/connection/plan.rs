@@ -144,14 +144,9 @@ fn notification(wanted: &Connect, seen: &Seen, plan: &mut Plan) -> Result<Option
         return Err(Refusal::NotOurs(ours.kind));
     }
     plan.found.push(format!(
-        "bucket {}: {} of others, {}, EventBridge {}",
+        "bucket {}: {}, EventBridge {}",
         wanted.bucket.name,
-        count(there.others().count(), "entry", "entries"),
-        if there.ours().is_some() {
-            "ours"
-        } else {
-            "none of ours"
-        },
+        entries(there),
         if there.event_bridge { "on" } else { "off" },
     ));
     let events = EVENTS.map(str::to_owned).to_vec();
@@ -349,6 +344,17 @@ pub fn protocol(endpoint: &str) -> &'static str {
     } else {
         "https"
     }
+}
+
+/// How many entries a bucket's notifications have, and whose.
+pub(super) fn entries(there: &Notification) -> String {
+    let others = count(there.others().count(), "entry", "entries");
+    let ours = if there.ours().is_some() {
+        "ours"
+    } else {
+        "none of ours"
+    };
+    format!("{others} of others, {ours}")
 }
 
 pub(super) fn count(number: usize, one: &str, many: &str) -> String {

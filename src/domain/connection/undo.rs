@@ -3,7 +3,7 @@
 use super::{
     Bucket, Seen,
     notification::Kind,
-    plan::{Action, POLICY, Plan, Refusal, count},
+    plan::{Action, POLICY, Plan, Refusal, count, entries},
     policy::{self, Without},
 };
 use crate::domain::topic::TopicArn;
@@ -65,16 +65,8 @@ fn notification(wanted: &Disconnect, seen: &Seen, plan: &mut Plan) -> Result<(),
         }
         _ => {}
     }
-    plan.found.push(format!(
-        "bucket {}: {} of others, {}",
-        wanted.bucket.name,
-        count(there.others().count(), "entry", "entries"),
-        if there.ours().is_some() {
-            "ours"
-        } else {
-            "none of ours"
-        }
-    ));
+    plan.found
+        .push(format!("bucket {}: {}", wanted.bucket.name, entries(there)));
     let next = there.without();
     plan.difference = there.difference(&next);
     if !there.same(&next) {
