@@ -25,8 +25,12 @@ $(VENV)/installed: deploy/demo/requirements.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-test: ## Run all tests but soak's, however busy the machine is
+test: $(VENV)/tests ## Run all tests but soak's, however busy the machine is
 	cargo test --locked
+
+$(VENV)/tests: tests/requirements.txt $(VENV)/installed
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 soak: ## Run load for minutes: a crowd, 20,000 messages, a million changes (before a release; needs a quiet machine)
 	cargo test --locked --test it -- --ignored --nocapture --test-threads=1 soak::

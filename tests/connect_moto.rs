@@ -1,17 +1,12 @@
 //! `purgefront connect` and `disconnect` against moto, where `make demo` has installed it: what
 //! others have set up is read with AWS's own client, and an upload arrives on the topic.
 
-use std::{
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use serde_json::{Value, json};
 
-use crate::support::{service::Setup, until};
+use crate::support::{moto::Moto, until};
 
 const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:site-changes";
 
@@ -57,105 +52,10 @@ print(json.dumps({
 }))
 "#;
 
-const CHANGE: &str = r#"
-s3.put_object(Bucket="site", Key="docs/index.html", Body=b"x")
-s3.delete_object(Bucket="site", Key="docs/index.html")
-"#;
-
-const CLIENTS: &str = r#"
-import json, os
-import boto3
-from botocore.config import Config
-config = Config(proxies={"https": os.environ["HTTPS_PROXY"]})
-def client(name):
-    return boto3.client(name, region_name="us-east-1", verify=os.environ["SSL_CERT_FILE"], config=config)
-s3, sns, sqs = client("s3"), client("sns"), client("sqs")
-"#;
-
-struct Moto {
-    child: Child,
-    python: PathBuf,
-    environment: [(&'static str, String); 5],
-    _home: tempfile::TempDir,
-}
-
-impl Moto {
-    /// None if it is not installed.
-    async fn start() -> Option<Self> {
-        let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin");
-        let proxy = bin.join("moto_proxy");
-        if !proxy.exists() {
-            eprintln!(
-                "NOT TESTED: moto is not installed in .venv (make .venv/installed), so connect is not \
-                 tried with it"
-            );
-            return None;
-        }
-        let python = bin.join("python");
-        let script = "import moto.moto_proxy, pathlib; \
-            print(pathlib.Path(moto.moto_proxy.__file__).parent / 'ca.crt', end='')";
-        let found = Command::new(&python).args(["-c", script]).output().unwrap();
-        let ca = String::from_utf8(found.stdout).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let home = tempfile::tempdir().unwrap();
-        let port = address.port().to_string();
-        let child = Command::new(proxy)
-            .args(["-H", "127.0.0.1", "-p", &port])
-            .env_clear()
-            .env("PATH", env!("PATH"))
-            .current_dir(home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let moto = Self {
-            child,
-            python,
-            environment: [
-                ("HTTPS_PROXY", format!("http://{address}")),
-                ("SSL_CERT_FILE", ca),
-                ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-                ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-                ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-            ],
-            _home: home,
-        };
-        until("moto listens", || TcpStream::connect(address).ok()).await;
-        Some(moto)
-    }
-
-    /// Runs a script with clients of S3, SNS and SQS, and returns what it prints.
-    fn script(&self, script: &str) -> Value {
-        let output = Command::new(&self.python)
-            .args(["-c", &format!("{CLIENTS}{script}")])
-            .env_clear()
-            .env("PATH", env!("PATH"))
-            .envs(self.environment.clone())
-            .output()
-            .unwrap();
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{complaint}");
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    }
-
-    fn purgefront(&self, words: &[&str]) -> (Option<i32>, String, String) {
-        let mut setup = Setup::alone();
-        for (name, value) in self.environment.clone() {
-            setup.set_env(name, value);
-        }
-        setup.run(words)
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+const CHANGE: &str = "
+printf x | aws s3 cp - s3://site/docs/index.html
+aws s3 rm s3://site/docs/index.html
+";
 
 /// Takes our entry out of what was read.
 fn without_ours(notifications: &Value) -> (Value, Vec<Value>) {
@@ -236,7 +136,8 @@ async fn moto_keeps_what_others_have_and_sends_what_changes() {
     assert_eq!(said["actions"], again);
     assert_eq!(moto.script(READ), after);
 
-    moto.script(CHANGE);
+    let (code, said, complaint) = moto.shell(CHANGE);
+    assert_eq!(code, Some(0), "{said}{complaint}");
     for event in ["s3:TestEvent", "ObjectCreated:Put", "ObjectRemoved:Delete"] {
         let arrived = || {
             let messages = messages.lock().unwrap();

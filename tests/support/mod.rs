@@ -15,10 +15,10 @@ pub mod aws;
 pub mod clock;
 pub mod cloudfront;
 pub mod connecting;
-
 pub mod distribution;
 pub mod inside;
 pub mod model;
+pub mod moto;
 pub mod nature;
 pub mod proxy;
 pub mod service;
