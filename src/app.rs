@@ -127,6 +127,8 @@ impl App {
         let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let trust = sns_trust(&config, &sdk, &store, &clock, &health)?;
         let (publisher, catalogue) = CataloguePublisher::new();
+        let metrics = Metrics::default();
+        metrics.start(clock.now());
         let context = dispatch::Context {
             leader_store: Arc::clone(&store) as Arc<dyn LeaderStore>,
             catalogue_store: Arc::clone(&store) as Arc<dyn CatalogueStore>,
@@ -136,7 +138,7 @@ impl App {
             wakeups: Arc::new(LocalWakeups::default()),
             catalogue,
             status: Arc::default(),
-            metrics: Metrics::default(),
+            metrics,
         };
         let state = state(&config, &context, &store, &health);
         Ok(Self {

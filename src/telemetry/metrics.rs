@@ -1,6 +1,13 @@
 //! Metrics in Prometheus's text format. No label contains an object key, a path or a reason.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use jiff::Timestamp;
 use prometheus_client::{
@@ -9,14 +16,21 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::gauges::StatusGauges;
+use super::{
+    gauges::{Seconds, StatusGauges, age},
+    health::Check,
+};
 use crate::domain::{cdn::CdnError, status::Status};
 
 /// All metrics. Cheap to clone; clones share their counts.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    started: Gauge,
     messages: Family<OutcomeLabel, Counter>,
+    /// When the last message was accepted, or the service started, in seconds.
+    last_message: Arc<AtomicI64>,
+    last_message_age: Seconds,
     records: Family<OutcomeLabel, Counter>,
     changes: Family<KindLabel, Counter>,
     calls: Family<CallLabel, Counter>,
@@ -63,6 +77,46 @@ struct LimiterLabel {
     limit: &'static str,
 }
 
+// Series exist from the start: `increase()` does not see the step from nothing to one.
+const MESSAGES: [&str; 24] = [
+    "accepted",
+    "duplicate",
+    "not-json",
+    "not-an-object",
+    "duplicate-key",
+    "raw-delivery",
+    "unknown-type",
+    "topic-not-allowed",
+    "bad-field",
+    "signature-version",
+    "certificate-url",
+    "certificate-unavailable",
+    "certificate",
+    "signature",
+    "too-old",
+    "from-the-future",
+    "too-large",
+    "overloaded",
+    "not-read",
+    "not-in-time",
+    "store-unavailable",
+    "wrong-path",
+    "no-credentials",
+    "wrong-credentials",
+];
+const RECORDS: [&str; 4] = ["accepted", "ignored", "test", "dead"];
+const CONFIRMATIONS: [&str; 3] = ["confirmed", "retry", "given_up"];
+const CHANGES: [&str; 2] = ["event", "manual"];
+const ITEMS: [&str; 2] = ["exact", "wildcard"];
+const CALLS: [&str; 6] = [
+    "ListDistributions",
+    "GetDistributionConfig",
+    "GetCachePolicy",
+    "CreateInvalidation",
+    "GetInvalidation",
+    "ListInvalidations",
+];
+
 /// Bucket bounds in seconds, from the delay of a quiet distribution to a day of throttling.
 const WAITS: [f64; 12] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0,
@@ -75,6 +129,18 @@ fn waits() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("purgefront");
+        let started = Gauge::default();
+        registry.register(
+            "start_time_seconds",
+            "When the service started, in seconds since 1970",
+            started.clone(),
+        );
+        let last_message_age = Seconds::default();
+        registry.register(
+            "last_message_age_seconds",
+            "Time since the last message from SNS was accepted, or since the start",
+            last_message_age.clone(),
+        );
         let messages = Family::default();
         registry.register(
             "sns_messages",
@@ -150,9 +216,12 @@ impl Default for Metrics {
             "Time from creating an invalidation to seeing it completed, by distribution",
             propagation.clone(),
         );
-        Self {
+        let metrics = Self {
             registry: Arc::new(registry),
+            started,
             messages,
+            last_message: Arc::default(),
+            last_message_age,
             records,
             changes,
             calls,
@@ -166,12 +235,50 @@ impl Default for Metrics {
             waited,
             completed,
             propagation,
-        }
+        };
+        metrics.begin();
+        metrics
     }
 }
 
 impl Metrics {
-    /// Counts a message received at `/sns`.
+    /// Creates the series of the counters.
+    fn begin(&self) {
+        for outcome in MESSAGES {
+            drop(self.messages.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for outcome in RECORDS {
+            self.records(outcome, 0);
+        }
+        for outcome in CONFIRMATIONS {
+            drop(self.confirmations.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for kind in CHANGES {
+            self.changes(kind, 0);
+        }
+        for kind in ITEMS {
+            drop(self.items.get_or_create(&KindLabel { kind }));
+        }
+        for operation in CALLS {
+            for outcome in CdnError::LABELS.into_iter().chain(["ok"]) {
+                drop(self.calls.get_or_create(&CallLabel { operation, outcome }));
+            }
+        }
+    }
+
+    /// The service starts now.
+    pub fn start(&self, now: Timestamp) {
+        self.started.set(now.as_second());
+        self.last_message.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// Counts a message that SNS need not send again.
+    pub fn taken(&self, outcome: &'static str, now: Timestamp) {
+        self.message(outcome);
+        self.last_message.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// Counts a message received at `/sns`. [`Metrics::taken`] counts those that were accepted.
     pub fn message(&self, outcome: &'static str) {
         self.messages.get_or_create(&OutcomeLabel { outcome }).inc();
     }
@@ -254,9 +361,17 @@ impl Metrics {
         self.dead_letters.set(count.try_into().unwrap_or(i64::MAX));
     }
 
-    /// Encodes all metrics, with the gauges set from the status at `now`.
-    pub fn encode(&self, now: Timestamp, status: &Status) -> Result<String, fmt::Error> {
-        self.status.set(now, status);
+    /// Encodes all metrics, with the gauges set from the checks and the status at `now`.
+    pub fn encode(
+        &self,
+        now: Timestamp,
+        checks: &BTreeMap<&'static str, Check>,
+        status: &Status,
+    ) -> Result<String, fmt::Error> {
+        self.status.set(now, checks, status);
+        let last_message = self.last_message.load(Ordering::Relaxed);
+        let last_message = Timestamp::from_second(last_message).ok();
+        self.last_message_age.set(age(now, last_message));
         let mut encoded = String::new();
         text::encode(&mut encoded, &self.registry)?;
         Ok(encoded)

@@ -254,6 +254,7 @@ impl DistributionQueue {
         self.refused = Some(Refused {
             remedy: error.remedy("grant cloudfront:CreateInvalidation on this distribution"),
             error: error.to_string(),
+            kind: Some(error.label()),
             corrupt: false,
             failures,
             retry_at: not_before,
