@@ -1,11 +1,15 @@
 //! Rules, dashboard and documents know the same metrics, checks and alerts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     A_WHILE, Watched,
     rules::{self, Expression},
 };
+use crate::support::signer::s3_records;
 
 const METRICS: &str = include_str!("../../docs/metrics.md");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
@@ -41,23 +45,35 @@ fn base(name: &str) -> &str {
     base.unwrap_or(name)
 }
 
+/// A service with something to count in all series that come with what they count.
+async fn told_all() -> Watched {
+    let watched = Watched::works(&[]).await;
+    let Watched { aws, service, .. } = &watched;
+    let wrong = service.client.get(format!("{}/requests/x", service.url));
+    let wrong = wrong.bearer_auth("wrong").send().await.unwrap();
+    assert_eq!(wrong.status(), 401);
+    let text = s3_records("elsewhere", &[("ObjectCreated:Put", "a")]);
+    let elsewhere = watched.signer.notification(&text).body();
+    assert_eq!(service.sns(elsewhere).await.status(), 200);
+    watched.fires(A_WHILE, &["NeedsAttention"]).await;
+    watched.types(&["pause"]);
+    watched.uploads("a").await;
+    eventually!(
+        service
+            .metric("purgefront_waiting_items{distribution_id=\"E1\"}")
+            .await
+            == 1
+    );
+    aws.cloudfront.complete_after(Duration::from_secs(1));
+    watched.types(&["resume"]);
+    let seen = "purgefront_propagation_seconds_count{distribution_id=\"E1\"}";
+    eventually!(service.metric(seen).await == 1);
+    watched
+}
+
 #[tokio::test]
 async fn every_metric_is_there_and_documented() {
-    let watched = Watched::works(&[]).await;
-    // Some series come with what they count.
-    watched.service.invalidate("E1", &["/b"]).await;
-    let wrong = watched
-        .service
-        .client
-        .get(format!("{}/requests/x", watched.service.url));
-    assert_eq!(
-        wrong.bearer_auth("wrong").send().await.unwrap().status(),
-        401
-    );
-    let text = crate::support::signer::s3_records("elsewhere", &[("ObjectCreated:Put", "a")]);
-    let elsewhere = watched.signer.notification(&text).body();
-    assert_eq!(watched.service.sns(elsewhere).await.status(), 200);
-    watched.fires(A_WHILE, &["NeedsAttention"]).await;
+    let watched = told_all().await;
     let scrape = super::scrape(&watched.service).await;
     let mut told: BTreeSet<_> = scrape.names().map(base).collect();
     // A limit has to be met first.

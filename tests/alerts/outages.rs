@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -174,15 +175,16 @@ async fn messages_that_do_not_come_in() {
 
     // It is refused.
     let watched = Watched::works(&[]).await;
-    let forged = watched.signer.notification(&text);
-    let forged = forged.with("Message", "forged");
-    assert_eq!(watched.service.sns(forged.body()).await.status(), 403);
+    let other = watched.signer.notification(&text);
+    let other = other.with("TopicArn", "arn:aws:sns:us-east-1:123456789012:other");
+    assert_eq!(watched.service.sns(other.body()).await.status(), 403);
     watched.fires(A_WHILE, &["MessagesRefused"]).await;
 
     // Our clock is slow, or the sender's is fast.
     let watched = Watched::works(&[]).await;
     let early = watched.signer.notification(&text);
-    let early = early.at("2999-01-01T00:00:00Z".parse().unwrap());
+    #[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
+    let early = early.at(Timestamp::now() + SignedDuration::from_hours(1));
     assert_eq!(watched.service.sns(early.body()).await.status(), 503);
     watched.fires(A_WHILE, &["IntakeFails"]).await;
 }
