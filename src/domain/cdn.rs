@@ -141,10 +141,13 @@ const BAD_CREDENTIALS: [&str; 7] = [
 ];
 
 impl CdnError {
+    /// The label of [`CdnError::TooManyInProgress`].
+    pub const FULL_POOL: &'static str = "too_many_in_progress";
+
     /// All labels: metrics have a series for each from the start.
     pub const LABELS: [&'static str; 13] = [
         "throttled",
-        "too_many_in_progress",
+        Self::FULL_POOL,
         "denied",
         "no_credentials",
         "no_region",
@@ -190,7 +193,7 @@ impl CdnError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Throttled(_) => "throttled",
-            Self::TooManyInProgress { .. } => "too_many_in_progress",
+            Self::TooManyInProgress { .. } => Self::FULL_POOL,
             Self::Denied(_) => "denied",
             Self::NotConfigured { missing, .. } => missing.label(),
             Self::TooLarge(_) => "too_large",

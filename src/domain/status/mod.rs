@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     batch::{Backlog, Usage},
+    cdn::CdnError,
     change::Unmapped,
     mapping::Notices,
     operations::DayBudget,
@@ -127,6 +128,13 @@ pub struct Refused {
     /// Failures in a row.
     pub failures: u32,
     pub retry_at: Timestamp,
+}
+
+impl Refused {
+    /// Whether CloudFront has said that too many items are in progress.
+    pub fn is_full_pool(&self) -> bool {
+        self.kind == Some(CdnError::FULL_POOL)
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
