@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 
 use super::{
@@ -41,6 +41,11 @@ pub struct Metrics {
     skipped: Family<WhyLabel, Counter>,
     dead_letters: Gauge,
     limiter_waits: Family<LimiterLabel, Counter>,
+    durations: Durations,
+}
+
+#[derive(Debug, Clone)]
+struct Durations {
     waited: Histogram,
     completed: Histogram,
     propagation: Family<DistributionLabel, Histogram, fn() -> Histogram>,
@@ -126,98 +131,119 @@ fn waits() -> Histogram {
     Histogram::new(WAITS)
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let mut registry = Registry::with_prefix("purgefront");
-        let started = Gauge::default();
-        registry.register(
-            "start_time_seconds",
-            "When the service started, in seconds since 1970",
-            started.clone(),
-        );
-        let last_message_age = Seconds::default();
-        registry.register(
-            "last_message_age_seconds",
-            "Time since the last message from SNS was accepted, or since the start",
-            last_message_age.clone(),
-        );
-        let messages = Family::default();
-        registry.register(
-            "sns_messages",
-            "Messages received at /sns, by outcome",
-            messages.clone(),
-        );
-        let records = Family::default();
-        registry.register(
-            "records",
-            "S3 records in accepted messages, by outcome",
-            records.clone(),
-        );
-        let unauthorized = Family::default();
-        registry.register(
-            "unauthorized",
-            "Requests with missing or wrong credentials, by reason",
-            unauthorized.clone(),
-        );
-        let changes = Family::default();
-        registry.register("changes", "Changes added to the journal", changes.clone());
-        let calls = Family::default();
-        registry.register(
-            "cloudfront_calls",
-            "Calls to CloudFront's API",
-            calls.clone(),
-        );
-        let items = Family::default();
-        registry.register(
-            "items_submitted",
-            "Items that CloudFront accepted, each billed as a path",
-            items.clone(),
-        );
-        let confirmations = Family::default();
-        registry.register(
-            "subscription_confirmations",
-            "Attempts to confirm a subscription, by outcome",
-            confirmations.clone(),
-        );
-        let status = StatusGauges::registered(&mut registry);
-        let skipped = Family::default();
-        registry.register(
-            "skipped_changes",
-            "Changes that needed nothing, everywhere or at one distribution, by reason",
-            skipped.clone(),
-        );
-        let dead_letters = Gauge::default();
-        registry.register(
-            "dead_letters",
-            "Dead letters in the store",
-            dead_letters.clone(),
-        );
-        let limiter_waits = Family::default();
-        registry.register(
-            "limiter_waits",
-            "Times that a call had to wait for a limit, by limit",
-            limiter_waits.clone(),
-        );
-        let waited = waits();
-        registry.register(
+fn register<M: Clone + Metric>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+impl Durations {
+    fn registered(registry: &mut Registry) -> Self {
+        let waited = register(
+            registry,
             "accepted_to_submitted_seconds",
             "Time from accepting a change to freezing the batch that covers it",
-            waited.clone(),
+            waits(),
         );
-        let completed = waits();
-        registry.register(
+        let completed = register(
+            registry,
             "accepted_to_completed_seconds",
             "Time from accepting the oldest change of an invalidation to seeing it completed",
-            completed.clone(),
+            waits(),
         );
-        let propagation = Family::new_with_constructor(waits as fn() -> Histogram);
-        registry.register(
+        let propagation = register(
+            registry,
             "propagation_seconds",
             "Time from creating an invalidation to seeing it completed, by distribution",
-            propagation.clone(),
+            Family::new_with_constructor(waits as fn() -> Histogram),
         );
+        Self {
+            waited,
+            completed,
+            propagation,
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut whole = Registry::with_prefix("purgefront");
+        let registry = &mut whole;
+        let started = register(
+            registry,
+            "start_time_seconds",
+            "When the service started, in seconds since 1970",
+            Gauge::default(),
+        );
+        let last_message_age = register(
+            registry,
+            "last_message_age_seconds",
+            "Time since the last message from SNS was accepted, or since the start",
+            Seconds::default(),
+        );
+        let messages = register(
+            registry,
+            "sns_messages",
+            "Messages received at /sns, by outcome",
+            Family::default(),
+        );
+        let records = register(
+            registry,
+            "records",
+            "S3 records in accepted messages, by outcome",
+            Family::default(),
+        );
+        let unauthorized = register(
+            registry,
+            "unauthorized",
+            "Requests with missing or wrong credentials, by reason",
+            Family::default(),
+        );
+        let changes = register(
+            registry,
+            "changes",
+            "Changes added to the journal",
+            Family::default(),
+        );
+        let calls = register(
+            registry,
+            "cloudfront_calls",
+            "Calls to CloudFront's API",
+            Family::default(),
+        );
+        let items = register(
+            registry,
+            "items_submitted",
+            "Items that CloudFront accepted, each billed as a path",
+            Family::default(),
+        );
+        let confirmations = register(
+            registry,
+            "subscription_confirmations",
+            "Attempts to confirm a subscription, by outcome",
+            Family::default(),
+        );
+        let status = StatusGauges::registered(registry);
+        let skipped = register(
+            registry,
+            "skipped_changes",
+            "Changes that needed nothing, everywhere or at one distribution, by reason",
+            Family::default(),
+        );
+        let dead_letters = register(
+            registry,
+            "dead_letters",
+            "Dead letters in the store",
+            Gauge::default(),
+        );
+        let limiter_waits = register(
+            registry,
+            "limiter_waits",
+            "Times that a call had to wait for a limit, by limit",
+            Family::default(),
+        );
+        let durations = Durations::registered(registry);
         let metrics = Self {
-            registry: Arc::new(registry),
+            registry: Arc::new(whole),
             started,
             messages,
             last_message: Arc::default(),
@@ -232,9 +258,7 @@ impl Default for Metrics {
             skipped,
             dead_letters,
             limiter_waits,
-            waited,
-            completed,
-            propagation,
+            durations,
         };
         metrics.begin();
         metrics
@@ -329,7 +353,7 @@ impl Metrics {
 
     /// Observes the time from accepting an invalidation's oldest change to completion.
     pub fn completed(&self, seconds: f64) {
-        self.completed.observe(seconds);
+        self.durations.completed.observe(seconds);
     }
 
     /// Counts a wait for a limit.
@@ -341,13 +365,14 @@ impl Metrics {
 
     /// Observes the time from accepting a change to freezing its batch.
     pub fn waited(&self, seconds: f64) {
-        self.waited.observe(seconds);
+        self.durations.waited.observe(seconds);
     }
 
     /// Observes the time from creating an invalidation to completion.
     pub fn propagated(&self, distribution_id: &str, seconds: f64) {
         let distribution_id = distribution_id.to_owned();
-        self.propagation
+        self.durations
+            .propagation
             .get_or_create(&DistributionLabel { distribution_id })
             .observe(seconds);
     }
