@@ -191,6 +191,9 @@ impl Doctor {
 fn probe(error: &CdnError) -> Probe {
     match error {
         CdnError::Denied(text) => Probe::Denied(text.clone()),
+        CdnError::NotConfigured { missing, .. } => {
+            Probe::Untried(format!("there is no {}", missing.name()))
+        }
         error => Probe::Unclear(error.to_string()),
     }
 }

@@ -88,7 +88,8 @@ impl Doctor {
                 findings.extend(self.of_aws(identity, &mut endpoint, &store).await);
             }
             Err(_) => {
-                let checks = std::iter::once(Check::Account).chain(Check::of_aws());
+                let checks = [Check::Account, Check::Region].into_iter();
+                let checks = checks.chain(Check::of_aws());
                 findings.extend(checks.map(|check| {
                     let why = "skipped, because the credentials do not work";
                     Finding::skipped(check, "AWS", why)
@@ -129,9 +130,11 @@ impl Doctor {
         let (account, buckets) = self.look_at_account(&connected, known).await;
         let catalogue = account.as_ref().ok().map(|(catalogue, _)| catalogue);
         let endpoint = endpoint.as_deref();
-        let mut findings = self
-            .of_permissions(identity, &account, &buckets, &topics)
-            .await;
+        let mut findings = vec![credentials::region(account.as_ref().err())];
+        findings.extend(
+            self.of_permissions(identity, &account, &buckets, &topics)
+                .await,
+        );
         findings.extend(self.of_topics(&topics, &buckets, endpoint).await);
         findings.extend(
             self.of_buckets(identity, &topics, &buckets, catalogue, endpoint)

@@ -25,6 +25,7 @@ checks! {
     Environment "configuration.environment",
     Credentials "credentials",
     Account "credentials.account",
+    Region "credentials.region",
     Clock "clock",
     ListDistributions "permission.list-distributions",
     DistributionConfig "permission.get-distribution-config",

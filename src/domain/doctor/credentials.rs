@@ -5,7 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Check, Finding, Seen, Unseen};
-use crate::domain::topic::TopicArn;
+use crate::domain::{
+    cdn::{CdnError, Missing},
+    topic::TopicArn,
+};
 
 /// Whose credentials these are, as AWS says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,21 @@ pub fn account(identity: &Identity, topics: &[TopicArn]) -> Finding {
         "use credentials of the topics' account, or correct sns.topics; if it is meant so, the other \
          account's topic policy has to allow what is missing below",
     )
+}
+
+/// Whether CloudFront can be called for all that the process knows of a region, by why it could not.
+pub fn region(failure: Option<&CdnError>) -> Finding {
+    let (check, what) = (Check::Region, "AWS region");
+    match failure {
+        Some(
+            error @ CdnError::NotConfigured {
+                missing: Missing::Region,
+                ..
+            },
+        ) => Finding::failure(check, what, error.to_string())
+            .mended_by("set AWS_REGION for the service, for example to us-east-1"),
+        _ => Finding::ok(check, what, "is set"),
+    }
 }
 
 /// What another party's clock showed, and ours then.

@@ -106,12 +106,13 @@ fn retries(wiring: &Wiring, what: &str, arn: &str, attributes: &Attributes) -> F
         value.filter(Value::is_object)
     };
     let own = object(DELIVERY);
-    // It has what comes from the topic as well.
-    let policy = object("EffectiveDeliveryPolicy").or_else(|| own.clone());
-    let retries = policy.and_then(|mut policy| {
-        let retries = policy["healthyRetryPolicy"].take();
+    let healthy = |policy: Option<Value>| {
+        let retries = policy?["healthyRetryPolicy"].take();
         (!retries.is_null()).then_some(retries)
-    });
+    };
+    // The effective policy has what comes from the topic as well, but emulators show the default there
+    // whatever the subscription has.
+    let retries = healthy(own.clone()).or_else(|| healthy(object("EffectiveDeliveryPolicy")));
     let least = retries.as_ref().map_or(DEFAULT_SPAN, span);
     if least > DEFAULT_SPAN {
         return Finding::ok(check, what, format!("SNS tries for at least {least} s"));

@@ -19,6 +19,7 @@ use crate::domain::{
         Behaviour, CacheKey, Caching, Catalogue, CustomError, Details, Distribution, Origin,
         Rerouted, Snapshot,
     },
+    cdn::{CdnError, Missing},
     connection::{
         SeenQueue, SeenSubscription, SeenTopic,
         delivery::{self, Attributes},
@@ -220,6 +221,7 @@ fn healthy() -> Vec<Finding> {
         Finding::ok(Check::Environment, "the configuration", ""),
         credentials::credentials(&Ok(identity())),
         credentials::account(&identity(), &[arn()]),
+        credentials::region(None),
         topic::exists(&arn(), &Ok(Some(there.clone())), None),
         topic::key(&arn(), &there),
     ];
@@ -275,6 +277,13 @@ fn failing_wiring() -> Vec<Case> {
     };
     let short =
         r#"{"healthyRetryPolicy":{"numRetries":3,"minDelayTarget":20,"maxDelayTarget":20}}"#;
+    let effective = |policy: &str| {
+        of_subscription(|there| {
+            there.attributes.remove("DeliveryPolicy");
+            let name = "EffectiveDeliveryPolicy".to_owned();
+            there.attributes.insert(name, policy.to_owned());
+        })
+    };
     let no_queue = subscription::dead_letters(&wiring(), QUEUE, &Ok(None));
     let foreign = subscription::dead_letters(&wiring(), "arn:aws:sqs:eu-west-1:1:q", &Ok(None));
     vec![
@@ -314,11 +323,7 @@ fn failing_wiring() -> Vec<Case> {
             Warning,
             set("DeliveryPolicy", "null"),
         ),
-        (
-            Check::SubscriptionRetries,
-            Warning,
-            set("EffectiveDeliveryPolicy", short),
-        ),
+        (Check::SubscriptionRetries, Warning, effective(short)),
         (
             Check::SubscriptionQueue,
             Warning,
@@ -470,6 +475,10 @@ fn failing_others() -> Vec<Case> {
     let foreign = "arn:aws:sns:us-east-1:210987654321:t".parse().unwrap();
     let untrusted = Reached::Untrusted("UnknownIssuer".to_owned());
     let not = Reached::Not("refused".to_owned());
+    let no_region = CdnError::NotConfigured {
+        missing: Missing::Region,
+        text: "Missing Region".to_owned(),
+    };
     let no_directory = SeenFile::NoDirectory("/no such".to_owned());
     let unreadable = SeenFile::Unreadable("no".to_owned());
     let other = SeenFile::Read {
@@ -498,6 +507,11 @@ fn failing_others() -> Vec<Case> {
             Check::Account,
             Warning,
             vec![credentials::account(&identity(), &[foreign])],
+        ),
+        (
+            Check::Region,
+            Failure,
+            vec![credentials::region(Some(&no_region))],
         ),
         (Check::Clock, Failure, of_clock(901)),
         (Check::Clock, Failure, of_clock(-901)),
