@@ -110,9 +110,9 @@ sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": ""})
     ),
     (
         "dead-letters.queue",
-        r#"
+        r"
 sqs.delete_queue(QueueUrl=queue)
-"#,
+",
     ),
 ];
 

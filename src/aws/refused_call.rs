@@ -1,4 +1,4 @@
-//! A CreateInvalidation call that CloudFront refuses, which shows whether it is permitted.
+//! A `CreateInvalidation` call that CloudFront refuses, which shows whether it is permitted.
 
 use async_trait::async_trait;
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
@@ -11,13 +11,13 @@ use crate::{
 
 /// One path, which has a raw `~`: CloudFront does not invalidate such paths.
 const ITEM: &str = "/purgefront-doctor~";
-/// More than there are. CloudFront refuses that with InconsistentQuantities.
+/// More than there are. CloudFront refuses that with `InconsistentQuantities`.
 const QUANTITY: i32 = 2;
 
 #[async_trait]
 impl InvalidationProbe for CloudFront {
     /// Creates and bills nothing, for two reasons of which each is enough: the quantity does not
-    /// match the paths (CloudFront API Reference, CreateInvalidation: `InconsistentQuantities`), and
+    /// match the paths (CloudFront API Reference, `CreateInvalidation`: `InconsistentQuantities`), and
     /// the path is illegal (CloudFront Developer Guide, "Specify the objects to invalidate": `~`). If
     /// an emulator that checks neither takes it, it drops no object, since none has that path.
     ///

@@ -52,7 +52,7 @@ pub(super) fn run(arguments: DoctorArguments) -> u8 {
         findings.iter().for_each(show);
         let count = |level| findings.iter().filter(|one| one.level == level).count();
         say(format_args!(
-            "{} failures, {} warnings, {} skipped, {} ok",
+            "failures: {}, warnings: {}, skipped: {}, ok: {}",
             count(Level::Failure),
             count(Level::Warning),
             count(Level::Skipped),

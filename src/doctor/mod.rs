@@ -15,7 +15,7 @@ use crate::{
     domain::{
         catalogue::Catalogue,
         doctor::{
-            Check, Finding, Seen, Unseen,
+            Check, Finding, Seen, Unseen, catalogue as judge_catalogue,
             credentials::{self, Comparison, Identity},
             endpoint as judge_endpoint, store as judge_store,
             store::{SeenFile, SeenStore},
@@ -79,37 +79,26 @@ impl Doctor {
         let date = identity.as_ref().ok().and_then(|identity| identity.date);
         let by_aws = date.map(|theirs| self.compare(theirs, "AWS"));
         let store = self.store.look().await;
-        let mut findings = vec![self.environment(), credentials::credentials(&identity)];
+        let mut findings = vec![
+            judge_catalogue::environment(&self.settings.warnings),
+            credentials::credentials(&identity),
+        ];
         let mut endpoint = self.settings.endpoint.clone();
-        match &identity {
-            Ok(identity) => {
-                let topics = &self.settings.topics;
-                findings.push(credentials::account(identity, topics));
-                findings.extend(self.of_aws(identity, &mut endpoint, &store).await);
-            }
-            Err(_) => {
-                let checks = [Check::Account, Check::Region].into_iter();
-                let checks = checks.chain(Check::of_aws());
-                findings.extend(checks.map(|check| {
-                    let why = "skipped, because the credentials do not work";
-                    Finding::skipped(check, "AWS", why)
-                }));
-            }
+        if let Ok(identity) = &identity {
+            let topics = &self.settings.topics;
+            findings.push(credentials::account(identity, topics));
+            findings.extend(self.of_aws(identity, &mut endpoint, &store).await);
+        } else {
+            let checks = [Check::Account, Check::Region].into_iter();
+            findings.extend(checks.chain(Check::of_aws()).map(|check| {
+                let why = "skipped, because the credentials do not work";
+                Finding::skipped(check, "AWS", why)
+            }));
         }
         findings.extend(self.of_endpoint(endpoint.as_deref(), by_aws).await);
         findings.extend(judge_store::findings(&store));
         findings.sort_by_key(|finding| finding.check);
         findings
-    }
-
-    fn environment(&self) -> Finding {
-        let (check, what) = (Check::Environment, "the configuration");
-        let warnings = &self.settings.warnings;
-        if warnings.is_empty() {
-            return Finding::ok(check, what, "is right");
-        }
-        Finding::warning(check, what, warnings.join("; "))
-            .mended_by("rename these variables, or remove them")
     }
 
     /// Everything that AWS has to tell. Finds the endpoint if none is given.

@@ -31,7 +31,7 @@ pub trait DoctorPoints: ConnectionPoints {
     async fn try_confirm(&self, topic: &TopicArn, authenticate_on_unsubscribe: bool) -> Probe;
 }
 
-/// Tries CreateInvalidation by a call that is refused.
+/// Tries `CreateInvalidation` by a call that is refused.
 #[async_trait]
 pub trait InvalidationProbe: Send + Sync + 'static {
     async fn try_create_invalidation(&self, distribution_id: &str) -> Probe;

@@ -162,7 +162,7 @@ async fn where_nothing_is_wrong_nothing_is_said_and_nothing_is_changed() {
         "{said}"
     );
     assert!(
-        said.contains("\n0 failures, 0 warnings, 1 skipped, "),
+        said.contains("\nfailures: 0, warnings: 0, skipped: 1, ok: "),
         "{said}"
     );
 }

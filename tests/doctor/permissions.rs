@@ -1,7 +1,7 @@
 //! Credentials, and the permissions of the service and of the operator.
 
 use super::{Clinic, of};
-use crate::support::shell;
+use crate::support::{cloudfront::Distribution, shell};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_permission_of_the_service_is_tried_and_granted_by_its_command() {
@@ -26,6 +26,24 @@ async fn each_permission_of_the_service_is_tried_and_granted_by_its_command() {
             clinic.account.state().denied.clear();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_distributions_are_not_all_tried() {
+    let clinic = Clinic::open().await;
+    for number in 2..=7 {
+        let one = Distribution::of(&format!("E{number}"), "site");
+        clinic.account.cloudfront.put(one);
+    }
+    let (code, checks) = clinic.examine(&[]);
+    assert_eq!(code, Some(0), "{checks:#?}");
+    let why = &of(&checks, "permission.create-invalidation")["why"];
+    let expected = "permitted on E1, E2, E3, E4, E5; not tried on E6, E7: only 5 are, to leave the \
+                    account's calls to the service";
+    assert_eq!(why, expected);
+    let calls = clinic.account.calls().into_iter();
+    let calls = calls.filter(|call| call == "cloudfront:CreateInvalidation");
+    assert_eq!(calls.count(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_s3::{error::ProvideErrorMetadata as _, types::ExpirationStatus};
+use aws_sdk_sns::operation::confirm_subscription::ConfirmSubscriptionError;
 use aws_sdk_sts::config::{
     ConfigBag, Intercept, RuntimeComponents,
     interceptors::BeforeDeserializationInterceptorContextRef,
@@ -114,7 +115,7 @@ impl DoctorPoints for AwsConnectionPoints {
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(|said| said.is_invalid_parameter_exception()) =>
+                    .is_some_and(ConfirmSubscriptionError::is_invalid_parameter_exception) =>
             {
                 Probe::Permitted
             }

@@ -155,6 +155,16 @@ pub fn notices(catalogue: &Catalogue, policy: &MappingPolicy) -> Vec<Finding> {
     found.collect()
 }
 
+/// What looks like a setting, and is ignored.
+pub fn environment(warnings: &[String]) -> Finding {
+    let (check, what) = (Check::Environment, "the configuration");
+    if warnings.is_empty() {
+        return Finding::ok(check, what, "is right");
+    }
+    Finding::warning(check, what, warnings.join("; "))
+        .mended_by("rename these variables, or remove them")
+}
+
 /// Settings that point at nothing.
 pub fn settings(
     catalogue: &Catalogue,

@@ -1,5 +1,7 @@
 //! The service's own permissions, each tried by a call that changes nothing.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
 use super::{Check, Command, Finding, Mend, credentials::Identity};
@@ -104,12 +106,20 @@ pub fn judge(
             .mended_by("look into the answer, and repeat this");
     }
     let (ids, _) = which(&|probe| (*probe == Probe::Permitted).then(String::new));
+    let (untried, reasons) = which(&|probe| match probe {
+        Probe::Untried(why) => Some(why.clone()),
+        _ => None,
+    });
     if !ids.is_empty() {
-        return Finding::ok(check, action, format!("permitted on {}", ids.join(", ")));
+        let mut why = format!("permitted on {}", ids.join(", "));
+        if let Some(reason) = reasons.first() {
+            let _ = write!(why, "; not tried on {}: {reason}", untried.join(", "));
+        }
+        return Finding::ok(check, action, why);
     }
-    let why = match tried.first() {
-        Some((_, Probe::Untried(why))) => format!("not tried: {why}"),
-        _ => "not tried: there is nothing to try it on".to_owned(),
+    let why = match reasons.first() {
+        Some(why) => format!("not tried: {why}"),
+        None => "not tried: there is nothing to try it on".to_owned(),
     };
     Finding::skipped(check, action, why)
 }

@@ -140,21 +140,20 @@ fn retries(wiring: &Wiring, what: &str, arn: &str, attributes: &Attributes) -> F
 /// For how many seconds these retries go on at least.
 fn span(retries: &Value) -> u64 {
     let number = |name: &str| retries[name].as_u64().unwrap_or(0);
-    let (all, least) = (number("numRetries"), number("minDelayTarget"));
-    let last = number("numMaxDelayRetries").min(all);
-    let others = all.saturating_sub(number("numNoDelayRetries") + last);
-    others.saturating_mul(least) + last.saturating_mul(number("maxDelayTarget"))
+    let all = number("numRetries");
+    let slow = number("numMaxDelayRetries").min(all);
+    let quick = all.saturating_sub(number("numNoDelayRetries") + slow);
+    let slow = slow.saturating_mul(number("maxDelayTarget"));
+    quick.saturating_mul(number("minDelayTarget")) + slow
 }
 
 fn queue(wiring: &Wiring, what: &str, attributes: &Attributes) -> Finding {
     let check = Check::SubscriptionQueue;
-    match delivery::dead_letter_queue(attributes) {
-        Some(arn) => Finding::ok(check, what, format!("has the dead-letter queue {arn}")),
-        None => {
-            let why = "has no dead-letter queue: what SNS gives up is lost";
-            Finding::warning(check, what, why).mended_by(wiring.subscribe())
-        }
+    if let Some(arn) = delivery::dead_letter_queue(attributes) {
+        return Finding::ok(check, what, format!("has the dead-letter queue {arn}"));
     }
+    let why = "has no dead-letter queue: what SNS gives up is lost";
+    Finding::warning(check, what, why).mended_by(wiring.subscribe())
 }
 
 /// The name of a queue, if it can be a dead-letter queue of the topic's subscriptions: it has to be in
@@ -201,16 +200,14 @@ pub fn dead_letters(wiring: &Wiring, arn: &str, seen: &Seen<Option<SeenQueue>>) 
         }
     };
     let mut findings = vec![Finding::ok(Check::QueueExists, &what, "exists")];
-    let name = name.unwrap_or_default();
+    let check = Check::QueuePolicy;
     findings.push(
-        match lets_topic_send(there.policy.as_deref(), arn, &wiring.topic) {
-            true => Finding::ok(Check::QueuePolicy, &what, "lets the topic send"),
-            false => Finding::failure(
-                Check::QueuePolicy,
-                &what,
-                "does not let the topic send: what SNS gives up is lost",
-            )
-            .mended_by(wiring.with_queue(name)),
+        if lets_topic_send(there.policy.as_deref(), arn, &wiring.topic) {
+            Finding::ok(check, &what, "lets the topic send")
+        } else {
+            let why = "does not let the topic send: what SNS gives up is lost";
+            let mend = wiring.with_queue(name.unwrap_or_default());
+            Finding::failure(check, &what, why).mended_by(mend)
         },
     );
     findings.push(match there.messages {

@@ -134,9 +134,9 @@ pub fn policy(wiring: &Wiring, owner: &str, there: &SeenTopic) -> Finding {
     let mend = if loose.iter().all(|(one, _)| one["Sid"] == ours) {
         wiring.connect().into()
     } else {
-        limited(wiring, owner, &statements, &|one| {
-            loose.iter().any(|(found, _)| *found == one)
-        })
+        let is_loose = |one: &Value| loose.iter().any(|(found, _)| *found == one);
+        let policy = there.policy.as_deref().unwrap_or_default();
+        limited(wiring, owner, policy, &statements, &is_loose)
     };
     Finding::warning(Check::TopicPolicy, what, why).mended_by(mend)
 }
@@ -145,10 +145,11 @@ pub fn policy(wiring: &Wiring, owner: &str, there: &SeenTopic) -> Finding {
 fn limited(
     wiring: &Wiring,
     owner: &str,
+    policy: &str,
     statements: &[Value],
     is_loose: &dyn Fn(&Value) -> bool,
 ) -> Mend {
-    let mut document = serde_json::json!({"Version": "2012-10-17"});
+    let mut document: Value = serde_json::from_str(policy).unwrap_or_default();
     let statements = statements.iter().map(|one| {
         let mut one = one.clone();
         if is_loose(&one) {
