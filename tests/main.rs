@@ -29,6 +29,8 @@ mod corrupt;
 mod crash;
 mod crowd;
 mod disk;
+mod doctor;
+mod doctor_moto;
 mod drain;
 mod emulator;
 mod fairness;

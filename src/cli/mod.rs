@@ -7,6 +7,7 @@ mod client;
 mod connect;
 mod deadletters;
 mod disconnect;
+mod doctor;
 mod healthcheck;
 mod output;
 mod pause;
@@ -51,6 +52,8 @@ enum Command {
     Connect(connect::ConnectArguments),
     /// Undo what `connect` has done.
     Disconnect(disconnect::DisconnectArguments),
+    /// Check everything between S3 and CloudFront, and say how to mend what is wrong; change nothing.
+    Doctor(doctor::DoctorArguments),
     /// Check that the service in this container answers; print nothing if it does.
     Healthcheck(healthcheck::Probe),
     /// List, replay and drop dead letters: accepted work that can never succeed.
@@ -120,6 +123,7 @@ pub fn run() -> ExitCode {
         Command::Catalogue(file) => catalogue::run(&file),
         Command::Connect(arguments) => connect::run(arguments),
         Command::Disconnect(arguments) => disconnect::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Healthcheck(probe) => healthcheck::run(&probe),
         Command::Deadletters(action) => done(deadletters::run(&action)),
         Command::Verify(arguments) => verify::run(&arguments),

@@ -113,7 +113,7 @@ pub enum Missing {
 }
 
 impl Missing {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Credentials => "AWS credentials",
             Self::Region => "AWS region",

@@ -22,6 +22,7 @@ pub mod moto;
 pub mod nature;
 pub mod proxy;
 pub mod service;
+pub mod shell;
 pub mod signer;
 pub mod simulated;
 pub mod simulation;
