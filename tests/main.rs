@@ -29,6 +29,7 @@ mod corrupt;
 mod crash;
 mod crowd;
 mod disk;
+mod documents;
 mod drain;
 mod emulator;
 mod fairness;
