@@ -75,6 +75,7 @@ async fn run(document: &str, blocks: &[Block]) -> Result<(), String> {
     if !COMPARED.contains(&document) {
         return Ok(());
     }
+    let mut faults = Vec::new();
     for pair in blocks.windows(2) {
         let (command, shown) = (&pair[0], &pair[1]);
         if command.language != "sh" || shown.language != "text" || !shown.follows {
@@ -84,12 +85,15 @@ async fn run(document: &str, blocks: &[Block]) -> Result<(), String> {
         let (expected, printed) = (scene.translate(&shown.text), &printed[at]);
         if let Some(missing) = missing_line(&expected, printed) {
             let line = shown.line;
-            return Err(format!(
+            faults.push(format!(
                 "{document}:{line}: not printed: {missing}\nbut:\n{printed}"
             ));
         }
     }
-    Ok(())
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(faults.join("\n\n"))
 }
 
 /// The first line that was not printed after those before it. `…` stands for anything.
@@ -141,6 +145,29 @@ async fn every_command_of_every_document_works() {
         faults.extend(scene.await.unwrap().err());
     }
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+}
+
+#[test]
+fn getting_started_has_ten_steps_that_each_end_in_a_check() {
+    let documents = documents();
+    let is_it = |(name, _): &&(String, String)| name == "docs/getting-started.md";
+    let (_, text) = documents.iter().find(is_it).unwrap();
+    let steps = text
+        .split("\n## ")
+        .filter(|step| step.starts_with(|char: char| char.is_ascii_digit()));
+    let steps: Vec<_> = steps.collect();
+    assert_eq!(steps.len(), 10);
+    for (number, step) in (1..).zip(steps) {
+        assert!(step.starts_with(&format!("{number}. ")), "{step}");
+        let (blocks, _) = markdown::code(step);
+        let last: Vec<_> = blocks
+            .iter()
+            .rev()
+            .take(2)
+            .map(|block| &*block.language)
+            .collect();
+        assert_eq!(last, ["text", "sh"], "{step}");
+    }
 }
 
 /// Commands in the text have to exist, with their options.

@@ -7,7 +7,15 @@ git commit --quiet --message one
 echo hello >"a b.html"
 git add "a b.html"
 git commit --quiet --message two
-ln -s "$REPO/deploy" "$REPO/Dockerfile" "$REPO/Makefile" .
+ln -s "$REPO/Dockerfile" "$REPO/Makefile" .
+mkdir deploy
+ln -s "$REPO"/deploy/* deploy
+if [ ! -e deploy/iam ]; then
+    echo "NOT TESTED: there is no deploy/iam/service.json yet" >>"$SCENE/pending"
+    mkdir deploy/iam
+    statement='{"Effect": "Allow", "Action": "cloudfront:ListDistributions", "Resource": "*"}'
+    echo "{\"Version\": \"2012-10-17\", \"Statement\": [$statement]}" >deploy/iam/service.json
+fi
 
 [ "$WORLD" = running ] || return 0
 purgefront serve

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::support::{moto::Moto, service::TOKEN, signer::TOPIC};
 
-/// A bucket and a distribution in front of it.
+/// A bucket, a distribution in front of it, and the role of a host.
 const PREPARE: &str = r#"
 cloudfront = client("cloudfront")
 s3.create_bucket(Bucket="my-bucket")
@@ -28,6 +28,7 @@ behaviour = {"ViewerProtocolPolicy": "redirect-to-https", "TargetOriginId": "sit
 made = cloudfront.create_distribution(DistributionConfig={"CallerReference": "documents",
     "Comment": "", "Enabled": True, "DefaultRootObject": "index.html",
     "Origins": {"Quantity": 1, "Items": [origin]}, "DefaultCacheBehavior": behaviour})
+client("iam").create_role(RoleName="my-instance", AssumeRolePolicyDocument="{}")
 print(json.dumps(made["Distribution"]["Id"]))
 "#;
 
@@ -252,6 +253,7 @@ fn environment(
         ("AWS_PAGER", String::new()),
         ("PURGEFRONT_SERVER__LISTEN", value("LISTEN")),
         ("PURGEFRONT_SERVER__ADMIN_LISTEN", value("ADMIN")),
+        ("PURGEFRONT_SERVER__DRAIN", "0s".to_owned()),
     ];
     if world == World::Running {
         environment.extend([

@@ -61,8 +61,8 @@ pub struct StandIn {
 pub const STAND_INS: &[StandIn] = &[
     StandIn {
         name: "purgefront",
-        why: "`serve` runs until it is stopped: here, it is left in the background once it is ready, \
-              and the next one takes its place",
+        why: "serve runs until it is stopped: in the foreground, it is left alone once it is ready; and \
+              the next one takes its place",
         check: r#"
             # Commands that other branches bring. Aloud, and only as long as they are not there.
             case "${1-}" in doctor | resync | store)
@@ -73,7 +73,12 @@ pub const STAND_INS: &[StandIn] = &[
             esac
             [ "${1-}" = serve ] || exec "$REAL" "$@"
             stop_service
-            "$REAL" "$@" <&0 &
+            # What bash starts with & has nothing on standard input.
+            if [ /dev/stdin -ef /dev/null ]; then
+                echo $$ >"$SCENE/service"
+                exec "$REAL" "$@"
+            fi
+            "$REAL" "$@" &
             echo $! >"$SCENE/service"
             until curl -s -o "$SCENE/ready" "http://$PURGEFRONT_SERVER__LISTEN/healthz"; do
                 kill -0 $! || { wait $!; exit; }
