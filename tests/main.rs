@@ -51,6 +51,7 @@ mod operate;
 mod outbound;
 mod patience;
 mod probing;
+mod recipes;
 mod refused;
 mod request_ids;
 mod retention;

@@ -1,6 +1,6 @@
 //! Every command line of README.md and docs/ is run, as a reader would run it.
 
-mod markdown;
+pub mod markdown;
 mod scene;
 mod tools;
 
