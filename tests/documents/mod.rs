@@ -1,6 +1,8 @@
 //! Every command line of README.md and docs/ is run, as a reader would run it.
 
+mod links;
 pub mod markdown;
+mod problems;
 mod scene;
 mod tools;
 
