@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &ManArguments) -> anyhow::Result<()> {
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();
     let mut pages = Vec::new();
-    add_pages(&mut pages, program, None)?;
+    add_pages(&mut pages, &program, None)?;
     for (name, text) in pages {
         let file = directory.join(name);
         fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
@@ -81,11 +81,11 @@ pub(super) fn run(arguments: &ManArguments) -> anyhow::Result<()> {
 /// Adds the page of a command and those of its subcommands, each as a file's name and text.
 fn add_pages(
     pages: &mut Vec<(String, String)>,
-    command: Command,
+    command: &Command,
     parent: Option<&str>,
 ) -> anyhow::Result<()> {
-    let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
-    let subcommands: Vec<_> = shown.cloned().collect();
+    let subcommands = command.get_subcommands();
+    let subcommands: Vec<_> = subcommands.filter(|one| !one.is_hide_set()).collect();
     let man = Man::new(command.clone())
         // In the date's place, because an empty date would be left out of the macro's arguments.
         .date(concat!("purgefront ", env!("CARGO_PKG_VERSION")))

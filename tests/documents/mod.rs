@@ -6,7 +6,11 @@ mod problems;
 mod scene;
 mod tools;
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use markdown::Block;
 use scene::{Scene, World};
@@ -33,8 +37,10 @@ const COMPARED: &[&str] = &["docs/getting-started.md"];
 fn documents() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let entries = fs::read_dir(root.join("docs")).unwrap();
-    let names = entries.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
-    let mut names: Vec<_> = names.filter(|name| name.ends_with(".md")).collect();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let name = |path: PathBuf| format!("docs/{}", path.file_name().unwrap().display());
+    let mut names: Vec<_> = paths.map(name).collect();
     names.extend(["README.md".to_owned(), "SECURITY.md".to_owned()]);
     names.sort();
     let text = |name: &String| fs::read_to_string(root.join(name)).unwrap();
