@@ -72,6 +72,11 @@ async fn run(document: &str, blocks: &[Block]) -> Result<(), String> {
     if commands.is_empty() {
         return Ok(());
     }
+    let missing = scene::missing_tools(&commands);
+    if !missing.is_empty() {
+        eprintln!("NOT TESTED: {document} needs {}", missing.join(", "));
+        return Ok(());
+    }
     let Some(moto) = Moto::start().await else {
         return Ok(());
     };

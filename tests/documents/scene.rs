@@ -175,28 +175,23 @@ impl Scene {
     fn put_tools(&self) {
         let folder = self.file("bin");
         fs::create_dir_all(&folder).unwrap();
+        let bash = found("bash").unwrap();
         let put = |name: &str, script: String| {
             let file = folder.join(name);
-            fs::write(&file, format!("#!{}\n{script}\n", found("bash").display())).unwrap();
+            fs::write(&file, format!("#!{}\n{script}\n", bash.display())).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
         };
-        for name in REAL {
+        for (name, found) in REAL.iter().filter_map(|name| Some((name, found(name)?))) {
             // What starts other commands starts those of the scene.
             let path = if ["bash", "env", "find", "timeout", "xargs"].contains(name) {
                 String::new()
             } else {
                 format!("PATH='{}' ", path())
             };
-            put(
-                name,
-                format!("{path}exec '{}' \"$@\"", found(name).display()),
-            );
+            put(name, format!("{path}exec '{}' \"$@\"", found.display()));
         }
         for one in STAND_INS {
-            let real = match one.name {
-                "purgefront" | "curl" => found(one.name),
-                _ => PathBuf::new(),
-            };
+            let real = found(one.name).unwrap_or_default();
             let script = format!(
                 "set -euo pipefail\nREAL='{}'\nWHY='{}'\n{}\n{}",
                 real.display(),
@@ -278,11 +273,26 @@ fn path() -> String {
     format!("{}:{}:{}", ours.display(), venv.display(), env!("PATH"))
 }
 
-fn found(name: &str) -> PathBuf {
+fn found(name: &str) -> Option<PathBuf> {
     let path = path();
     let mut files = path.split(':').map(|folder| Path::new(folder).join(name));
-    let found = files.find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("{name} is not installed, and documents use it"))
+    files.find(|file| file.is_file())
+}
+
+/// The tools that a document's commands need and that are not installed.
+pub fn missing_tools(blocks: &[&Block]) -> Vec<&'static str> {
+    let is_used = |name: &&&'static str| {
+        let always = ["bash", "curl", "git", "jq", "timeout", "yes"].contains(*name);
+        let mut words = blocks
+            .iter()
+            .flat_map(|block| block.text.split_whitespace());
+        always || words.any(|word| word.trim_start_matches("$(") == **name)
+    };
+    let used = REAL
+        .iter()
+        .chain(&["curl", "timeout", "yes"])
+        .filter(is_used);
+    used.copied().filter(|name| found(name).is_none()).collect()
 }
 
 fn free_addresses() -> [String; 3] {
