@@ -1,7 +1,7 @@
 //! What of a Markdown document is code.
 
 /// A fenced block.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// The number of its first line, from 1.
     pub line: usize,

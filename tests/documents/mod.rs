@@ -58,9 +58,24 @@ fn world(document: &str) -> World {
     }
 }
 
+/// A `console` block has commands after prompts, and what they print between them.
+fn without_prompts(block: &Block) -> Block {
+    let mut block = block.clone();
+    if block.language == "console" {
+        let lines = block
+            .text
+            .lines()
+            .map(|line| line.strip_prefix("$ ").unwrap_or_default());
+        block.text = lines.map(|line| format!("{line}\n")).collect();
+        "sh".clone_into(&mut block.language);
+    }
+    block
+}
+
 /// Runs a document's commands, and compares what they print; the fault, if there is one.
 async fn run(document: &str, blocks: &[Block]) -> Result<(), String> {
     let is_command = |block: &&Block| block.language == "sh";
+    let blocks: Vec<_> = blocks.iter().map(without_prompts).collect();
     let commands: Vec<_> = blocks.iter().filter(is_command).collect();
     let unknown = |block: &&Block| !is_command(block) && !NOT_COMMANDS.contains(&&*block.language);
     if let Some(block) = blocks.iter().find(unknown) {
