@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/.tools/bin
 FUZZ := certificate config envelope key_decoding path_encoding records rules
 SECONDS := 60
 
-.PHONY: help demo test soak check advisories bench release lint-docker lint-monitoring image-dry-run sbom fuzz
+.PHONY: help demo test soak check advisories bench reference release lint-docker lint-monitoring image-dry-run sbom fuzz
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -34,6 +34,9 @@ $(VENV)/tests: tests/requirements.txt $(VENV)/installed
 
 soak: ## Run load for minutes: a crowd, 20,000 messages, a million changes (before a release; needs a quiet machine)
 	cargo test --locked --test it -- --ignored --nocapture --test-threads=1 soak::
+
+reference: ## Rewrite docs/configuration.md from the code
+	REWRITE_REFERENCE=1 cargo test --locked --lib config::reference
 
 check: .tools/deny lint-docker lint-monitoring ## Check formatting, lints, docs and dependencies
 	cargo fmt --check

@@ -4,11 +4,13 @@ mod agree;
 mod catalogue;
 mod check;
 mod client;
+mod completions;
 mod connect;
 mod deadletters;
 mod disconnect;
 mod doctor;
 mod healthcheck;
+mod man;
 mod output;
 mod pause;
 mod plan;
@@ -67,6 +69,10 @@ enum Command {
     Pause(pause::PauseArguments),
     /// Start sending again; without a distribution, also lift the daily limit until the day ends.
     Resume(pause::PauseArguments),
+    /// Print the script that makes a shell complete purgefront's commands and options.
+    Completions(completions::CompletionsArguments),
+    /// Write the manual pages into a directory.
+    Man(man::ManArguments),
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +136,11 @@ pub fn run() -> ExitCode {
         Command::Token(arguments) => done(token::run(&arguments)),
         Command::Pause(scope) => done(pause::pause(&scope)),
         Command::Resume(scope) => done(pause::resume(&scope)),
+        Command::Completions(arguments) => {
+            completions::run(&arguments);
+            DONE
+        }
+        Command::Man(arguments) => done(man::run(&arguments)),
     };
     ExitCode::from(output::delivered(code))
 }

@@ -48,6 +48,7 @@ pub use capacity::Capacity;
 pub use connections::{Connections, serve};
 pub use heard::HeardTopics;
 use problem::Problem;
+pub use problem::SLUGS;
 pub use refusals::Refusals;
 
 /// A notification has at most 256 KiB, which JSON escapes may double.

@@ -76,6 +76,11 @@ impl Moto {
         Some(moto)
     }
 
+    /// What leads the AWS SDKs and the command line to it.
+    pub fn environment(&self) -> &[(&'static str, String)] {
+        &self.environment
+    }
+
     /// Runs a script with clients of S3, SNS and SQS, and returns what it prints.
     pub fn script(&self, script: &str) -> Value {
         let output = Command::new(&self.python)
