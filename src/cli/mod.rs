@@ -12,6 +12,7 @@ mod output;
 mod pause;
 mod plan;
 mod serve;
+mod store;
 mod token;
 mod verify;
 
@@ -58,6 +59,9 @@ enum Command {
     Deadletters(deadletters::Action),
     /// Show why an SNS message is refused: run the checks in order and print each result.
     Verify(verify::VerifyArguments),
+    /// Back up the store while the service runs, and check it.
+    #[command(subcommand)]
+    Store(store::Action),
     /// Generate an API token and the configuration table with its hash.
     Token(token::TokenArguments),
     /// Stop sending, for one distribution or for all; intake continues.
@@ -123,6 +127,7 @@ pub fn run() -> ExitCode {
         Command::Healthcheck(probe) => healthcheck::run(&probe),
         Command::Deadletters(action) => done(deadletters::run(&action)),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Store(action) => store::run(&action),
         Command::Token(arguments) => done(token::run(&arguments)),
         Command::Pause(scope) => done(pause::pause(&scope)),
         Command::Resume(scope) => done(pause::resume(&scope)),

@@ -9,7 +9,7 @@
 //! CloudFront's answer ([`cdn`]). [`tracking`] selects the invalidations that are polled until they
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
-//! what happened, [`preview`] what would happen. [`connection`] is what makes S3 and SNS send a bucket's
+//! what happened, [`preview`] what would happen, and [`store_check`] whether the store is sound. [`connection`] is what makes S3 and SNS send a bucket's
 //! changes.
 
 pub mod batch;
@@ -36,6 +36,7 @@ pub mod s3_event;
 pub mod skip_label;
 pub mod sns_message;
 pub mod status;
+pub mod store_check;
 pub mod subscription;
 pub mod topic;
 pub mod tracking;

@@ -1,9 +1,11 @@
 //! The store in a local SQLite file: one connection writes, a small pool reads.
 
 mod backlogs;
+mod backup;
 mod batches;
 mod catalogue;
 mod certificates;
+mod check;
 mod columns;
 mod confirmations;
 mod controls;
@@ -30,6 +32,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+pub use self::{backup::backup, check::check};
 use self::{
     file_lock::{FileLock, open_private},
     writer::Writer,
