@@ -18,17 +18,20 @@ use tokio::net::TcpListener;
 use crate::{
     aws::{
         AwsConnectionPoints, AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates,
+        SqsDeadLetterQueue,
     },
     config::{Config, ServerConfig},
     connect::Connector,
     dispatch::{self, AccountReader, AccountReading, Dispatch, ReadScope, Settings},
-    domain::{batch::Usage, s3_event::EventFilter},
+    domain::{batch::Usage, queue::QueueAddress, s3_event::EventFilter},
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
     ports::{
         CertificateCache, Clock, StoreError,
         catalogue::{CataloguePublisher, CatalogueStore},
+        connection::CallError,
         dispatch::{Epoch, LeaderStore},
     },
+    recovery::Redrive,
     shutdown::{self, Ending, StopCause, StopSignals, Tasks},
     store::{self, LocalWakeups, OpenError, SqliteStore},
     telemetry::{Health, Metrics},
@@ -248,12 +251,24 @@ pub async fn connector(region: Option<&str>, credentials: Option<&str>) -> Conne
     Connector::new(Arc::new(aws), Arc::new(SystemClock))
 }
 
+/// What takes the messages of a dead-letter queue.
+pub async fn redrive(queue: &QueueAddress) -> Result<Redrive, CallError> {
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let queue = SqsDeadLetterQueue::open(&sdk, queue).await?;
+    Ok(Redrive::new(Arc::new(queue)))
+}
+
 /// Runs a command's async work.
 pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     Ok(runtime.block_on(work))
+}
+
+/// Waits, for commands.
+pub async fn pause(span: Duration) {
+    SystemClock.sleep_until(now() + span).await;
 }
 
 /// The current time, for commands.

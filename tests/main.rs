@@ -49,6 +49,7 @@ mod operate;
 mod outbound;
 mod patience;
 mod probing;
+mod redrive;
 mod refused;
 mod request_ids;
 mod retention;

@@ -1,8 +1,10 @@
-//! The ports' AWS implementations: CloudFront, SNS, SNS signing certificates, and what connects a bucket.
+//! The ports' AWS implementations: CloudFront, SNS, SNS signing certificates, what connects a bucket, and
+//! dead-letter queues.
 
 mod certificate;
 mod cloudfront;
 mod connection;
+mod dead_letter_queue;
 mod sns;
 mod trust;
 
@@ -10,6 +12,7 @@ pub use self::{
     certificate::SigningCertificate,
     cloudfront::CloudFront,
     connection::AwsConnectionPoints,
+    dead_letter_queue::SqsDeadLetterQueue,
     sns::AwsSnsTrust,
     trust::{Fetch, FetchLimits, HttpFetch, SigningCertificates},
 };

@@ -11,6 +11,7 @@ mod healthcheck;
 mod output;
 mod pause;
 mod plan;
+mod redrive;
 mod serve;
 mod store;
 mod token;
@@ -59,6 +60,9 @@ enum Command {
     Deadletters(deadletters::Action),
     /// Show why an SNS message is refused: run the checks in order and print each result.
     Verify(verify::VerifyArguments),
+    /// Take the messages of an SNS subscription's dead-letter queue to the running service, which verifies
+    /// them as usual, whatever their age.
+    Redrive(redrive::RedriveArguments),
     /// Back up the store while the service runs, and check it.
     #[command(subcommand)]
     Store(store::Action),
@@ -127,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::Healthcheck(probe) => healthcheck::run(&probe),
         Command::Deadletters(action) => done(deadletters::run(&action)),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Redrive(arguments) => redrive::run(arguments),
         Command::Store(action) => store::run(&action),
         Command::Token(arguments) => done(token::run(&arguments)),
         Command::Pause(scope) => done(pause::pause(&scope)),

@@ -10,7 +10,7 @@
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
 //! what happened, [`preview`] what would happen, and [`store_check`] whether the store is sound. [`connection`] is what makes S3 and SNS send a bucket's
-//! changes.
+//! changes, and a [`queue`] has the messages that SNS could not deliver.
 
 pub mod batch;
 pub mod behaviour;
@@ -30,6 +30,7 @@ pub mod operations;
 pub mod origin;
 pub mod path;
 pub mod preview;
+pub mod queue;
 pub mod resolution;
 pub mod rules;
 pub mod s3_event;

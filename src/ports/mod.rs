@@ -9,6 +9,7 @@ pub mod catalogue;
 mod cdn;
 mod clock;
 pub mod connection;
+pub mod dead_letter_queue;
 pub mod dispatch;
 mod error;
 pub mod history;

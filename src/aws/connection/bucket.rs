@@ -77,7 +77,7 @@ pub(super) async fn put(
     }
 }
 
-fn failed<E>(client: &Client, permission: &str, error: SdkError<E, HttpResponse>) -> CallError
+pub(in crate::aws) fn failed<E>(client: &Client, permission: &str, error: SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {

@@ -1,8 +1,8 @@
 //! The `ConnectionPoints` port: S3, SNS, SQS and STS in one region.
 
-mod bucket;
-mod errors;
-mod queue;
+pub(super) mod bucket;
+pub(super) mod errors;
+pub(super) mod queue;
 mod topic;
 
 use std::time::Duration;

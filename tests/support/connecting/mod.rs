@@ -20,6 +20,8 @@ use axum::{
     response::Response,
 };
 
+use jiff::Timestamp;
+
 use super::{
     aws::{unescape, xml},
     proxy::Proxy,
@@ -59,9 +61,24 @@ pub struct Things {
     pub queues: BTreeMap<String, Attributes>,
 }
 
+/// A message in a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    pub id: String,
+    pub body: String,
+    /// What deletes it, since it was last received.
+    receipt: String,
+    /// Nobody else receives it before.
+    visible_at: Timestamp,
+}
+
 #[derive(Default)]
 pub struct State {
     pub things: Things,
+    /// Messages by the name of their queue.
+    pub messages: BTreeMap<String, Vec<Queued>>,
+    /// How many messages can't be deleted, though the call works.
+    pub undeletable: usize,
     /// The permissions that were used, in order.
     pub calls: Vec<String>,
     /// Permissions that the credentials do not have.
@@ -70,6 +87,19 @@ pub struct State {
     pub region: String,
     /// Written by somebody else right after the next write.
     pub race: Option<Vec<String>>,
+}
+
+impl State {
+    /// Puts a message into a queue.
+    pub fn put(&mut self, queue: &str, body: impl Into<String>) {
+        let messages = self.messages.entry(queue.to_owned()).or_default();
+        messages.push(Queued {
+            id: uuid::Uuid::new_v4().to_string(),
+            body: body.into(),
+            receipt: String::new(),
+            visible_at: Timestamp::UNIX_EPOCH,
+        });
+    }
 }
 
 /// A running account; it ends with the test's runtime.
