@@ -17,8 +17,8 @@ use tokio::net::TcpListener;
 
 use crate::{
     aws::{
-        AwsConnectionPoints, AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates,
-        SqsDeadLetterQueue,
+        AwsConnectionPoints, AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, S3ObjectListing,
+        SigningCertificates, SqsDeadLetterQueue,
     },
     config::{Config, ServerConfig},
     connect::Connector,
@@ -31,7 +31,7 @@ use crate::{
         connection::CallError,
         dispatch::{Epoch, LeaderStore},
     },
-    recovery::Redrive,
+    recovery::{Redrive, Resync},
     shutdown::{self, Ending, StopCause, StopSignals, Tasks},
     store::{self, LocalWakeups, OpenError, SqliteStore},
     telemetry::{Health, Metrics},
@@ -256,6 +256,25 @@ pub async fn redrive(queue: &QueueAddress) -> Result<Redrive, CallError> {
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let queue = SqsDeadLetterQueue::open(&sdk, queue).await?;
     Ok(Redrive::new(Arc::new(queue)))
+}
+
+/// What finds stale objects in a bucket, by the history in the store of a service that may run.
+pub async fn resync(
+    config: &Config,
+    bucket: &str,
+    prefix: &str,
+    since: Timestamp,
+) -> anyhow::Result<Resync> {
+    let coverage = store::Coverage::open(&config.store.path, bucket, since).await?;
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let listing = S3ObjectListing::open(&sdk, bucket).await?;
+    Ok(Resync {
+        listing: Arc::new(listing),
+        coverage: Box::new(coverage),
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+        since,
+    })
 }
 
 /// Runs a command's async work.

@@ -52,6 +52,7 @@ mod probing;
 mod redrive;
 mod refused;
 mod request_ids;
+mod resync;
 mod retention;
 mod retries;
 mod secrets;

@@ -227,7 +227,10 @@ async fn a_service_that_does_not_take_them_loses_none() {
     outage.account.state().denied.clear();
     let (code, _, complaint) = outage.redrive(&["no-such-queue", "--yes"]);
     assert_eq!(code, Some(1));
-    assert!(complaint.contains("there is no queue no-such-queue"), "{complaint}");
+    assert!(
+        complaint.contains("there is no queue no-such-queue"),
+        "{complaint}"
+    );
 
     // The public listener has no such route, and nobody listens where the service was.
     let mut setup = outage.account.setup();

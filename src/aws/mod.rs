@@ -1,10 +1,11 @@
-//! The ports' AWS implementations: CloudFront, SNS, SNS signing certificates, what connects a bucket, and
-//! dead-letter queues.
+//! The ports' AWS implementations: CloudFront, SNS, SNS signing certificates, what connects a bucket,
+//! dead-letter queues, and listings of buckets.
 
 mod certificate;
 mod cloudfront;
 mod connection;
 mod dead_letter_queue;
+mod object_listing;
 mod sns;
 mod trust;
 
@@ -13,6 +14,7 @@ pub use self::{
     cloudfront::CloudFront,
     connection::AwsConnectionPoints,
     dead_letter_queue::SqsDeadLetterQueue,
+    object_listing::S3ObjectListing,
     sns::AwsSnsTrust,
     trust::{Fetch, FetchLimits, HttpFetch, SigningCertificates},
 };

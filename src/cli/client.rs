@@ -1,4 +1,4 @@
-//! A client for the admin listener of a running service.
+//! Clients for both listeners of a running service.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::ConfigFile;
-use crate::app;
+use crate::{app, config::Config};
 
 #[derive(Debug, Args)]
 pub(super) struct AdminClient {
@@ -23,7 +23,23 @@ pub(super) struct AdminClient {
     admin_url: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
-    /// A file with an API token, which is needed if the listener is not on a loopback address. Default:
+    #[command(flatten)]
+    token: Token,
+}
+
+/// The public listener of a running service.
+#[derive(Debug, Args)]
+pub(super) struct ApiClient {
+    /// The running service; by default, the `server.listen` of the configuration.
+    #[arg(long, env = "PURGEFRONT_URL", value_name = "URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    token: Token,
+}
+
+#[derive(Debug, Args)]
+struct Token {
+    /// A file with an API token; the admin listener needs none if it is on a loopback address. Default:
     /// the value of `PURGEFRONT_API_TOKEN`.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -35,6 +51,23 @@ pub(super) struct AdminClient {
         hide_env_values = true
     )]
     token: Option<SecretString>,
+}
+
+impl ApiClient {
+    pub(super) fn session(&self, config: &Config) -> anyhow::Result<Session> {
+        let base = match &self.url {
+            Some(url) => url.clone(),
+            None => {
+                let listen = config.server.listen;
+                ensure!(
+                    listen.port() != 0,
+                    "server.listen leaves the port to the system: give the service's as --url"
+                );
+                own_url(listen)
+            }
+        };
+        Session::new(base, self.token.read()?, "--url, or else server.listen,")
+    }
 }
 
 impl AdminClient {
@@ -59,7 +92,7 @@ impl AdminClient {
     pub(super) fn session(&self) -> anyhow::Result<Session> {
         Session::new(
             self.base()?,
-            self.token()?,
+            self.token.read()?,
             "--admin-url, or else server.admin_listen,",
         )
     }
@@ -76,8 +109,10 @@ impl AdminClient {
         );
         Ok(own_url(listen))
     }
+}
 
-    fn token(&self) -> anyhow::Result<Option<SecretString>> {
+impl Token {
+    fn read(&self) -> anyhow::Result<Option<SecretString>> {
         let Some(file) = &self.token_file else {
             return Ok(self.token.clone());
         };

@@ -12,6 +12,7 @@ mod output;
 mod pause;
 mod plan;
 mod redrive;
+mod resync;
 mod serve;
 mod store;
 mod token;
@@ -63,6 +64,9 @@ enum Command {
     /// Take the messages of an SNS subscription's dead-letter queue to the running service, which verifies
     /// them as usual, whatever their age.
     Redrive(redrive::RedriveArguments),
+    /// After an outage longer than SNS's retries, request what may be stale in a bucket: list it, leave out
+    /// what the history covers, show the price, and ask.
+    Resync(resync::ResyncArguments),
     /// Back up the store while the service runs, and check it.
     #[command(subcommand)]
     Store(store::Action),
@@ -132,6 +136,7 @@ pub fn run() -> ExitCode {
         Command::Deadletters(action) => done(deadletters::run(&action)),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Redrive(arguments) => redrive::run(arguments),
+        Command::Resync(arguments) => resync::run(&arguments),
         Command::Store(action) => store::run(&action),
         Command::Token(arguments) => done(token::run(&arguments)),
         Command::Pause(scope) => done(pause::pause(&scope)),

@@ -10,7 +10,8 @@
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
 //! what happened, [`preview`] what would happen, and [`store_check`] whether the store is sound. [`connection`] is what makes S3 and SNS send a bucket's
-//! changes, and a [`queue`] has the messages that SNS could not deliver.
+//! changes, a [`queue`] has the messages that SNS could not deliver,
+//! and a [`resync`] finds what may be stale after an outage.
 
 pub mod batch;
 pub mod behaviour;
@@ -32,6 +33,7 @@ pub mod path;
 pub mod preview;
 pub mod queue;
 pub mod resolution;
+pub mod resync;
 pub mod rules;
 pub mod s3_event;
 pub mod skip_label;

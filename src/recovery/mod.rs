@@ -2,5 +2,7 @@
 //! changes of objects that it never heard of.
 
 mod redrive;
+mod resync;
 
 pub use redrive::{Delivery, Redrive, Redriven, Refused};
+pub use resync::Resync;

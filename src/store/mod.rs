@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 pub use self::{
     local_wakeups::LocalWakeups,
-    sqlite::{SqliteStore, backup, check, open},
+    sqlite::{Coverage, SqliteStore, backup, check, open},
 };
 
 /// The store's name in health checks.

@@ -9,6 +9,7 @@ mod check;
 mod columns;
 mod confirmations;
 mod controls;
+mod coverage;
 mod dead_letters;
 mod errors;
 mod file_lock;
@@ -32,7 +33,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-pub use self::{backup::backup, check::check};
+pub use self::{backup::backup, check::check, coverage::Coverage};
 use self::{
     file_lock::{FileLock, open_private},
     writer::Writer,

@@ -1,7 +1,8 @@
-//! An account whose bucket is connected: the calls of S3, SNS, SQS and STS that this needs, with
-//! AWS's rules, behind one proxy. It keeps what it is given as text, so that nothing of the service
+//! An account whose bucket is connected, and made good after an outage: the calls of S3, SNS, SQS and
+//! STS that this needs, with AWS's rules, and CloudFront, behind one proxy. It keeps what it is given as text, so that nothing of the service
 //! stands between a test and what was sent.
 
+mod listing;
 mod s3;
 mod sns;
 mod sqs;
@@ -22,8 +23,10 @@ use axum::{
 
 use jiff::Timestamp;
 
+pub use self::listing::Objects;
 use super::{
     aws::{unescape, xml},
+    cloudfront::CloudFront,
     proxy::Proxy,
     service::Setup,
 };
@@ -75,6 +78,8 @@ pub struct Queued {
 #[derive(Default)]
 pub struct State {
     pub things: Things,
+    /// What is in the bucket.
+    pub objects: Objects,
     /// Messages by the name of their queue.
     pub messages: BTreeMap<String, Vec<Queued>>,
     /// How many messages can't be deleted, though the call works.
@@ -113,6 +118,11 @@ pub struct Account {
 impl Account {
     /// With a bucket `site`, and the topic, that have nothing to do with each other.
     pub async fn start() -> Self {
+        Self::beside(Arc::default()).await
+    }
+
+    /// The same, with this CloudFront, which a service may speak to as well.
+    pub async fn beside(cloudfront: Arc<CloudFront>) -> Self {
         let mut state = State {
             region: "us-east-1".to_owned(),
             ..State::default()
@@ -123,7 +133,7 @@ impl Account {
         let state = Arc::new(Mutex::new(state));
         let routes = Router::new()
             .fallback(answer)
-            .with_state(Arc::clone(&state));
+            .with_state((Arc::clone(&state), cloudfront));
         let known = |host: &str| host.ends_with(".amazonaws.com");
         let proxy = Proxy::start(routes, known).await;
         let directory = tempfile::tempdir().unwrap();
@@ -176,12 +186,15 @@ struct Call<'a> {
 }
 
 async fn answer(
-    Shared(state): Shared<Arc<Mutex<State>>>,
+    Shared((state, cloudfront)): Shared<(Arc<Mutex<State>>, Arc<CloudFront>)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if headers[header::HOST].as_bytes().starts_with(b"cloudfront.") {
+        return cloudfront.answer(&method, &uri, &body).await;
+    }
     let mut state = state.lock().unwrap();
     let call = Call {
         host: headers[header::HOST].to_str().unwrap(),

@@ -1,9 +1,9 @@
-//! S3's GetBucketNotificationConfiguration and PutBucketNotificationConfiguration.
+//! S3's redirects, GetBucketNotificationConfiguration and PutBucketNotificationConfiguration.
 
 use axum::{body::Body, http::Method, response::Response};
 use serde_json::Value;
 
-use super::{Call, OWNER, State, texts};
+use super::{Call, OWNER, State, listing, texts};
 use crate::support::aws::xml;
 
 const KINDS: [&str; 4] = [
@@ -14,10 +14,6 @@ const KINDS: [&str; 4] = [
 ];
 
 pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
-    assert_eq!(
-        call.uri.query().map(|query| query.split('=').next()),
-        Some(Some("notification"))
-    );
     let region = call.host.strip_prefix("site.s3.").expect("the bucket site");
     if region != format!("{}.amazonaws.com", state.region) {
         return Response::builder()
@@ -29,6 +25,11 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
             )))
             .unwrap();
     }
+    if let Some(answer) = listing::answer(state, call) {
+        return answer;
+    }
+    let query = call.uri.query().and_then(|query| query.split('=').next());
+    assert_eq!(query, Some("notification"));
     let writes = call.method == Method::PUT;
     let permission = if writes {
         "s3:PutBucketNotification"
