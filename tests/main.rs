@@ -53,6 +53,7 @@ mod redrive;
 mod refused;
 mod request_ids;
 mod resync;
+mod resync_moto;
 mod retention;
 mod retries;
 mod secrets;

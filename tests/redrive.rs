@@ -209,7 +209,9 @@ async fn a_service_that_does_not_take_them_loses_none() {
         .map(|one| one.body.clone())
         .collect();
     outage.account.state().messages.clear();
-    bodies.into_iter().for_each(|body| outage.put(body));
+    for body in bodies {
+        outage.put(body);
+    }
     let (code, said, _) = outage.redrive(&[QUEUE, "--yes"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("0 messages accepted, 2 that"), "{said}");

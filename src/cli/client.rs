@@ -55,16 +55,15 @@ struct Token {
 
 impl ApiClient {
     pub(super) fn session(&self, config: &Config) -> anyhow::Result<Session> {
-        let base = match &self.url {
-            Some(url) => url.clone(),
-            None => {
-                let listen = config.server.listen;
-                ensure!(
-                    listen.port() != 0,
-                    "server.listen leaves the port to the system: give the service's as --url"
-                );
-                own_url(listen)
-            }
+        let base = if let Some(url) = &self.url {
+            url.clone()
+        } else {
+            let listen = config.server.listen;
+            ensure!(
+                listen.port() != 0,
+                "server.listen leaves the port to the system: give the service's as --url"
+            );
+            own_url(listen)
         };
         Session::new(base, self.token.read()?, "--url, or else server.listen,")
     }

@@ -135,7 +135,7 @@ pub fn run() -> ExitCode {
         Command::Healthcheck(probe) => healthcheck::run(&probe),
         Command::Deadletters(action) => done(deadletters::run(&action)),
         Command::Verify(arguments) => verify::run(&arguments),
-        Command::Redrive(arguments) => redrive::run(arguments),
+        Command::Redrive(arguments) => redrive::run(&arguments),
         Command::Resync(arguments) => resync::run(&arguments),
         Command::Store(action) => store::run(&action),
         Command::Token(arguments) => done(token::run(&arguments)),

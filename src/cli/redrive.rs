@@ -35,7 +35,7 @@ pub(super) struct RedriveArguments {
     consent: agree::Consent,
 }
 
-pub(super) fn run(arguments: RedriveArguments) -> u8 {
+pub(super) fn run(arguments: &RedriveArguments) -> u8 {
     let consent = arguments.consent;
     if let Some(fault) = consent.fault() {
         complain(fault);
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: RedriveArguments) -> u8 {
             return USAGE;
         }
     };
-    match app::block_on(redrive(&arguments, &session)) {
+    match app::block_on(redrive(arguments, &session)) {
         Ok(Ok(code)) => code,
         Ok(Err(why)) => {
             complain(&why);

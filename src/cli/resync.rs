@@ -114,26 +114,25 @@ fn resync(arguments: &ResyncArguments, config: &Config) -> anyhow::Result<u8> {
     let catalogue = &reading.catalogue;
     let prefix = prefix.as_deref().unwrap_or_default();
     let mut report = Report::new(consent.json());
-    let (orders, reason) = match arguments.since {
-        Some(since) => {
-            let now = app::now();
-            let since = match since {
-                Since::At(at) => at,
-                Since::Ago(span) => now - span,
-            };
-            anyhow::ensure!(since <= now, "--since is in the future");
-            let (found, sees_deletes) = look(bucket, prefix, since, config, catalogue)?;
-            report.found(bucket, since, &found);
-            report.deletes(bucket, sees_deletes.then_some(found.deleted));
-            let reason = format!("resync {bucket} since {since}");
-            (found.orders(catalogue), reason)
+    let (orders, mut reason) = if let Some(since) = arguments.since {
+        let now = app::now();
+        let since = match since {
+            Since::At(at) => at,
+            Since::Ago(span) => now - span,
+        };
+        anyhow::ensure!(since <= now, "--since is in the future");
+        let (found, sees_deletes) = look(bucket, prefix, since, config, catalogue)?;
+        report.found(bucket, since, &found);
+        report.deletes(bucket, sees_deletes.then_some(found.deleted));
+        let reason = format!("resync {bucket} since {since}");
+        (found.orders(catalogue), reason)
+    } else {
+        let policy = &config.mapping.policy;
+        let (orders, whys) = Orders::below((catalogue, policy), bucket, prefix);
+        for why in whys {
+            report.note(&why);
         }
-        None => {
-            let policy = &config.mapping.policy;
-            let (orders, whys) = Orders::below((catalogue, policy), bucket, prefix);
-            whys.iter().for_each(|why| report.note(why));
-            (orders, format!("resync {bucket}, all below {prefix:?}"))
-        }
+        (orders, format!("resync {bucket}, all below {prefix:?}"))
     };
     report.orders(&orders);
     if orders.is_empty() {
@@ -148,7 +147,6 @@ fn resync(arguments: &ResyncArguments, config: &Config) -> anyhow::Result<u8> {
         complain("Not agreed to: nothing was requested.");
         return Ok(FAILED);
     }
-    let mut reason = reason;
     // The API's limit is 1,000 bytes.
     reason.truncate(reason.floor_char_boundary(1_000));
     let sent = app::block_on(send(&session, &orders, &reason, &mut report))?;

@@ -1,14 +1,12 @@
 //! Takes messages from a dead-letter queue to the service, and deletes those that it has kept.
 //!
-//! SNS puts into the queue what it would have posted. For subscriptions of SQS queues and Lambda
-//! functions, recordings of AWS show the whole signed envelope, or the bare text with raw message
-//! delivery (LocalStack, tests/aws/services/sns/test_sns.snapshot.json, validated against AWS on
-//! 2023-08-24: `test_redrive_policy_sqs_queue_subscription`,
-//! `test_redrive_policy_lambda_subscription`). For HTTPS, LocalStack does the same
-//! (`test_dlq_external_http_endpoint`), but there is no recording of AWS and no page that says it. Its
-//! source also notes that AWS does not put an `UnsubscribeConfirmation` there; whether it puts a
-//! `SubscriptionConfirmation` there is not known. Should anything else be in the queue, the service
-//! refuses it, and it stays.
+//! What SNS puts into the queue, no page of AWS says. The best evidence is `LocalStack`, which puts there
+//! what it would have posted: the whole signed envelope, or the bare text with raw message delivery. Its
+//! tests of this are validated against AWS for subscriptions of queues and functions (2023-08-24:
+//! `test_redrive_policy_sqs_queue_subscription`, `test_redrive_policy_lambda_subscription` in
+//! `tests/aws/services/sns/test_sns.py`); the one for HTTP never was (`test_dlq_external_http_endpoint`).
+//! That one also notes that AWS puts no `UnsubscribeConfirmation` there. Of a `SubscriptionConfirmation`,
+//! nothing is known. Should anything else be in the queue, the service refuses it, and it stays.
 
 use std::{collections::HashSet, sync::Arc};
 

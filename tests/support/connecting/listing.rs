@@ -12,6 +12,10 @@ use crate::support::aws::{escape, xml};
 /// S3's pages have a thousand entries.
 const PAGE: usize = 3;
 
+type Query<'a> = BTreeMap<&'a str, String>;
+/// Makes the body of an answer.
+type List = fn(&Objects, &Query<'_>) -> String;
+
 /// A version of an object, or a delete marker.
 #[derive(Debug, Clone)]
 pub struct Version {
@@ -60,17 +64,16 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Option<Response> {
         let value = percent_decode_str(value).decode_utf8().unwrap();
         (name, value.into_owned())
     });
-    let query: BTreeMap<_, _> = pairs.collect();
-    let (permission, list): (_, fn(&Objects, &BTreeMap<&str, String>) -> String) =
-        if query.contains_key("versioning") {
-            ("s3:GetBucketVersioning", versioning)
-        } else if query.contains_key("versions") {
-            ("s3:ListBucketVersions", versions)
-        } else if query.contains_key("list-type") {
-            ("s3:ListBucket", objects)
-        } else {
-            return None;
-        };
+    let query: Query<'_> = pairs.collect();
+    let (permission, list): (_, List) = if query.contains_key("versioning") {
+        ("s3:GetBucketVersioning", versioning)
+    } else if query.contains_key("versions") {
+        ("s3:ListBucketVersions", versions)
+    } else if query.contains_key("list-type") {
+        ("s3:ListBucket", objects)
+    } else {
+        return None;
+    };
     if !state.may(permission) {
         return Some(xml(
             403,
@@ -80,7 +83,7 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Option<Response> {
     Some(xml(200, list(&state.objects, &query)))
 }
 
-fn versioning(objects: &Objects, _: &BTreeMap<&str, String>) -> String {
+fn versioning(objects: &Objects, _: &Query<'_>) -> String {
     let status = objects.versioning;
     let status = status.map(|status| format!("<Status>{status}</Status>"));
     let status = status.unwrap_or_default();
@@ -88,7 +91,7 @@ fn versioning(objects: &Objects, _: &BTreeMap<&str, String>) -> String {
 }
 
 /// What XML cannot have is encoded as in a form, if that is asked for.
-fn shown(key: &str, query: &BTreeMap<&str, String>) -> String {
+fn shown(key: &str, query: &Query<'_>) -> String {
     const SET: &AsciiSet = &NON_ALPHANUMERIC
         .remove(b'/')
         .remove(b'-')
@@ -107,7 +110,7 @@ fn second(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
 }
 
-fn objects(objects: &Objects, query: &BTreeMap<&str, String>) -> String {
+fn objects(objects: &Objects, query: &Query<'_>) -> String {
     let current = objects.versions.iter().filter(|(_, all)| !all[0].deleted);
     let prefix = query.get("prefix").map_or("", String::as_str);
     let current = current.filter(|(key, _)| key.starts_with(prefix));
@@ -140,7 +143,7 @@ fn objects(objects: &Objects, query: &BTreeMap<&str, String>) -> String {
     text + "</ListBucketResult>"
 }
 
-fn versions(objects: &Objects, query: &BTreeMap<&str, String>) -> String {
+fn versions(objects: &Objects, query: &Query<'_>) -> String {
     let prefix = query.get("prefix").map_or("", String::as_str);
     let entries = objects.versions.iter().flat_map(|(key, all)| {
         let numbered = all.iter().enumerate();
