@@ -178,14 +178,14 @@ async fn delete_markers_tell_of_deletes_where_there_are_versions() {
             versioning: Some(versioning),
             ..Objects::default()
         };
-        for at in [200, 100, 20] {
+        for at in [200, 25, 20] {
             objects.put("rewritten", ago(at));
         }
         objects.put("deleted", ago(100));
         objects.delete("deleted", ago(20));
         objects.put("deleted before", ago(100));
         objects.delete("deleted before", ago(60));
-        objects.delete("back again", ago(60));
+        objects.delete("back again", ago(15));
         objects.put("back again", ago(10));
         objects.put("untouched", ago(100));
     }
