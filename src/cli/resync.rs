@@ -121,6 +121,7 @@ fn resync(arguments: &ResyncArguments, config: &Config) -> anyhow::Result<u8> {
             Since::Ago(span) => now - span,
         };
         anyhow::ensure!(since <= now, "--since is in the future");
+        let since = Timestamp::from_second(since.as_second())?;
         let (found, sees_deletes) = look(bucket, prefix, since, config, catalogue)?;
         report.found(bucket, since, &found);
         report.deletes(bucket, sees_deletes.then_some(found.deleted));
@@ -134,11 +135,12 @@ fn resync(arguments: &ResyncArguments, config: &Config) -> anyhow::Result<u8> {
         }
         (orders, format!("resync {bucket}, all below {prefix:?}"))
     };
-    report.orders(&orders);
     if orders.is_empty() {
+        report.json["paths"] = 0.into();
         report.end("nothing to do", "Nothing to do.");
         return Ok(DONE);
     }
+    report.orders(&orders);
     if consent.is_dry_run() {
         report.end("dry run", "Dry run: nothing was requested.");
         return Ok(DONE);
