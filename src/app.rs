@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::{
     aws::{
         AwsConnectionPoints, AwsRegions, AwsSnsTrust, CloudFront, FetchLimits, HttpFetch,
-        SigningCertificates,
+        S3ObjectListing, SigningCertificates, SqsDeadLetterQueue,
     },
     config::{Config, ServerConfig},
     connect::Connector,
@@ -26,15 +26,17 @@ use crate::{
     doctor::{self, Doctor},
     domain::{
         batch::Usage, catalogue::Catalogue, cdn::CdnError, origin::OriginOverride,
-        s3_event::EventFilter,
+        queue::QueueAddress, s3_event::EventFilter,
     },
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
     ports::{
         CertificateCache, Clock, StoreError,
         catalogue::{CataloguePublisher, CatalogueStore},
+        connection::CallError,
         dispatch::{Epoch, LeaderStore},
         doctor::AccountSource,
     },
+    recovery::{Redrive, Resync},
     shutdown::{self, Ending, StopCause, StopSignals, Tasks},
     store::{self, LocalWakeups, OpenError, SqliteStore, StoreInspector},
     telemetry::{Health, Metrics},
@@ -310,12 +312,43 @@ impl AccountSource for Distributions {
     }
 }
 
+/// What takes the messages of a dead-letter queue.
+pub async fn redrive(queue: &QueueAddress) -> Result<Redrive, CallError> {
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let queue = SqsDeadLetterQueue::open(&sdk, queue).await?;
+    Ok(Redrive::new(Arc::new(queue)))
+}
+
+/// What finds stale objects in a bucket, by the history in the store of a service that may run.
+pub async fn resync(
+    config: &Config,
+    bucket: &str,
+    prefix: &str,
+    since: Timestamp,
+) -> anyhow::Result<Resync> {
+    let coverage = store::Coverage::open(&config.store.path, bucket, since).await?;
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let listing = S3ObjectListing::open(&sdk, bucket).await?;
+    Ok(Resync {
+        listing: Arc::new(listing),
+        coverage: Box::new(coverage),
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+        since,
+    })
+}
+
 /// Runs a command's async work.
 pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     Ok(runtime.block_on(work))
+}
+
+/// Waits, for commands.
+pub async fn pause(span: Duration) {
+    SystemClock.sleep_until(now() + span).await;
 }
 
 /// The current time, for commands.

@@ -15,7 +15,7 @@
 //! follows from the answer, and the invalidation is tracked until it completes.
 //!
 //! Before any of it, [`connect`] makes S3 and SNS send a bucket's changes here, and [`doctor`] checks
-//! whether all of it is in place.
+//! whether all of it is in place. After an outage, [`recovery`] makes up for what did not arrive.
 //!
 //! [`app`] builds all of this from the [`config`], [`shutdown`] supervises its tasks, and [`cli`]
 //! has the commands. `docs/architecture.md` has a drawing, what each step guarantees, and where to
@@ -38,6 +38,7 @@ pub mod domain;
 pub mod http;
 pub mod ports;
 pub mod printable;
+pub mod recovery;
 pub mod secret;
 pub mod shutdown;
 pub mod store;

@@ -89,7 +89,7 @@ const CONTENT: &str = "
     INSERT INTO catalogue (only, read_since, cache_policies) VALUES (1, 1800000000000000, '{}');
 ";
 
-async fn make_first_release(path: &Path) {
+pub async fn make_first_release(path: &Path) {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)

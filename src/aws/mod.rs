@@ -1,8 +1,11 @@
-//! The ports' AWS implementations: CloudFront, SNS, SNS signing certificates, and what connects a bucket.
+//! The ports' AWS implementations: CloudFront, SNS, SNS signing certificates, what connects a bucket,
+//! dead-letter queues, and listings of buckets.
 
 mod certificate;
 mod cloudfront;
 mod connection;
+mod dead_letter_queue;
+mod object_listing;
 mod refused_call;
 mod sns;
 mod trust;
@@ -13,6 +16,8 @@ pub use self::{
     certificate::SigningCertificate,
     cloudfront::CloudFront,
     connection::{AwsConnectionPoints, AwsRegions},
+    dead_letter_queue::SqsDeadLetterQueue,
+    object_listing::S3ObjectListing,
     sns::AwsSnsTrust,
     trust::{Fetch, FetchLimits, HttpFetch, SigningCertificates},
 };

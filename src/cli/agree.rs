@@ -1,4 +1,5 @@
-//! What `connect` and `disconnect` share: showing a plan, asking, and carrying it out.
+//! Asking before anything is done; and what `connect` and `disconnect` share beside that: showing a
+//! plan, and carrying it out.
 
 use std::io::{self, BufRead as _, Write as _};
 
@@ -37,6 +38,19 @@ impl Consent {
             .then_some("--json asks nothing, so it requires --yes or --dry-run")
     }
 
+    pub(super) fn json(self) -> bool {
+        self.json
+    }
+
+    pub(super) fn is_dry_run(self) -> bool {
+        self.dry_run
+    }
+
+    /// Whether the person agrees, now or by a flag.
+    pub(super) fn agreed(self) -> bool {
+        self.yes || agreed()
+    }
+
     /// Shows what follows from the wish, and carries it out if that is agreed to.
     pub(super) async fn carry_out(self, connector: &Connector, wish: &Wish) -> u8 {
         let plan = match connector.look(wish).await {
@@ -58,7 +72,7 @@ impl Consent {
             self.end(&plan, "dry run", "Dry run: nothing was changed.");
             return DONE;
         }
-        if !self.yes && !agreed() {
+        if !self.agreed() {
             complain("Not agreed to: nothing was changed.");
             return FAILED;
         }

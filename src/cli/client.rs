@@ -1,4 +1,4 @@
-//! A client for the admin listener of a running service.
+//! Clients for both listeners of a running service.
 
 use std::{
     fs,
@@ -6,13 +6,14 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::Args;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::{ConfigFile, environment};
+use crate::{app, config::Config};
 
 #[derive(Debug, Args)]
 pub(super) struct AdminClient {
@@ -22,10 +23,42 @@ pub(super) struct AdminClient {
     admin_url: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
-    /// A file with an API token, which is needed if the listener is not on a loopback address. Default:
+    #[command(flatten)]
+    token: Token,
+}
+
+/// The public listener of a running service.
+#[derive(Debug, Args)]
+pub(super) struct ApiClient {
+    /// The running service; by default, the `server.listen` of the configuration.
+    #[arg(long, env = "PURGEFRONT_URL", value_name = "URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    token: Token,
+}
+
+#[derive(Debug, Args)]
+struct Token {
+    /// A file with an API token; the admin listener needs none if it is on a loopback address. Default:
     /// the value of `PURGEFRONT_API_TOKEN`.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+}
+
+impl ApiClient {
+    pub(super) fn session(&self, config: &Config) -> anyhow::Result<Session> {
+        let base = if let Some(url) = &self.url {
+            url.clone()
+        } else {
+            let listen = config.server.listen;
+            ensure!(
+                listen.port() != 0,
+                "server.listen leaves the port to the system: give the service's as --url"
+            );
+            own_url(listen)
+        };
+        Session::new(base, self.token.read()?, "--url, or else server.listen,")
+    }
 }
 
 impl AdminClient {
@@ -36,51 +69,23 @@ impl AdminClient {
         path: &str,
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(self.call_async(method, path, body))
+        let session = self.session()?;
+        let body = body.map(|body| body.to_string());
+        let answer = app::block_on(session.send(method, path, body))??;
+        if answer.status.is_success() {
+            Ok(answer.json)
+        } else {
+            Err(answer.failure())
+        }
     }
 
-    async fn call_async(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> anyhow::Result<Value> {
-        let base = self.base()?;
-        let url = format!("{}{path}", base.trim_end_matches('/'));
-        // No proxy: the service is on this machine or in its network.
-        let client = reqwest::Client::builder().no_proxy().build()?;
-        let mut request = client.request(method, &url);
-        if let Some(token) = self.token()? {
-            request = request.bearer_auth(token.expose_secret());
-        }
-        if let Some(body) = body {
-            request = request.body(body.to_string());
-        }
-        let answer = request.send().await.with_context(|| {
-            format!("the service does not answer at {url}; is --admin-url, or else server.admin_listen, right?")
-        })?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        if !status.is_success() {
-            let detail = json["detail"].as_str().unwrap_or("no reason given");
-            let faults = json["errors"].as_array().into_iter().flatten();
-            let faults = faults.filter_map(|fault| {
-                let (at, why) = (fault["pointer"].as_str()?, fault["detail"].as_str()?);
-                Some(format!("{}: {why}", at.trim_start_matches('/')))
-            });
-            let faults: Vec<_> = faults.collect();
-            let detail = if faults.is_empty() {
-                detail.to_owned()
-            } else {
-                faults.join("; ")
-            };
-            bail!("{status}: {detail}");
-        }
-        Ok(json)
+    /// For more than one call.
+    pub(super) fn session(&self) -> anyhow::Result<Session> {
+        Session::new(
+            self.base()?,
+            self.token.read()?,
+            "--admin-url, or else server.admin_listen,",
+        )
     }
 
     /// The URL of the admin listener.
@@ -95,8 +100,10 @@ impl AdminClient {
         );
         Ok(own_url(listen))
     }
+}
 
-    fn token(&self) -> anyhow::Result<Option<SecretString>> {
+impl Token {
+    fn read(&self) -> anyhow::Result<Option<SecretString>> {
         let Some(file) = &self.token_file else {
             let mut variables = environment();
             let token = variables.find(|(name, _)| name == "PURGEFRONT_API_TOKEN");
@@ -105,6 +112,90 @@ impl AdminClient {
         let text = fs::read_to_string(file)
             .with_context(|| format!("the token file {} cannot be read", file.display()))?;
         Ok(Some(text.trim().into()))
+    }
+}
+
+/// Calls of one listener.
+pub(super) struct Session {
+    http: reqwest::Client,
+    base: String,
+    token: Option<SecretString>,
+    /// The settings that say where the listener is.
+    settings: &'static str,
+}
+
+impl Session {
+    fn new(
+        base: String,
+        token: Option<SecretString>,
+        settings: &'static str,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            // No proxy: the service is on this machine or in its network.
+            http: reqwest::Client::builder().no_proxy().build()?,
+            base,
+            token,
+            settings,
+        })
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> anyhow::Result<Answer> {
+        let url = format!("{}{path}", self.base.trim_end_matches('/'));
+        let mut request = self.http.request(method, &url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let answer = request.send().await.with_context(|| {
+            format!(
+                "the service does not answer at {url}; is {} right?",
+                self.settings
+            )
+        })?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Ok(Answer { status, json })
+    }
+}
+
+/// A response, whatever its status.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// Null if it has none.
+    pub(super) json: Value,
+}
+
+impl Answer {
+    /// The short name of the problem; empty if it is none.
+    pub(super) fn problem(&self) -> &str {
+        let kind = self.json["type"].as_str().unwrap_or_default();
+        kind.strip_prefix("urn:purgefront:problem:")
+            .unwrap_or_default()
+    }
+
+    /// The problem in words, with all faults.
+    pub(super) fn failure(&self) -> anyhow::Error {
+        let Self { status, json } = self;
+        let detail = json["detail"].as_str().unwrap_or("no reason given");
+        let faults = json["errors"].as_array().into_iter().flatten();
+        let faults = faults.filter_map(|fault| {
+            let (at, why) = (fault["pointer"].as_str()?, fault["detail"].as_str()?);
+            Some(format!("{}: {why}", at.trim_start_matches('/')))
+        });
+        let faults: Vec<_> = faults.collect();
+        if faults.is_empty() {
+            anyhow!("{status}: {detail}")
+        } else {
+            anyhow!("{status}: {}", faults.join("; "))
+        }
     }
 }
 

@@ -14,7 +14,10 @@ mod man;
 mod output;
 mod pause;
 mod plan;
+mod redrive;
+mod resync;
 mod serve;
+mod store;
 mod token;
 mod verify;
 
@@ -63,6 +66,15 @@ enum Command {
     Deadletters(deadletters::Action),
     /// Show why an SNS message is refused: run the checks in order and print each result.
     Verify(verify::VerifyArguments),
+    /// Take the messages of an SNS subscription's dead-letter queue to the running service, which verifies
+    /// them as usual, whatever their age.
+    Redrive(redrive::RedriveArguments),
+    /// After an outage longer than SNS's retries, request what may be stale in a bucket: list it, leave out
+    /// what the history covers, show the price, and ask.
+    Resync(resync::ResyncArguments),
+    /// Back up the store while the service runs, and check it.
+    #[command(subcommand)]
+    Store(store::Action),
     /// Generate an API token and the configuration table with its hash.
     Token(token::TokenArguments),
     /// Stop sending, for one distribution or for all; intake continues.
@@ -133,6 +145,9 @@ pub fn run() -> ExitCode {
         Command::Healthcheck(probe) => healthcheck::run(&probe),
         Command::Deadletters(action) => done(deadletters::run(&action)),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Redrive(arguments) => redrive::run(&arguments),
+        Command::Resync(arguments) => resync::run(&arguments),
+        Command::Store(action) => store::run(&action),
         Command::Token(arguments) => done(token::run(&arguments)),
         Command::Pause(scope) => done(pause::pause(&scope)),
         Command::Resume(scope) => done(pause::resume(&scope)),

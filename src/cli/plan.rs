@@ -250,11 +250,15 @@ fn show(preview: &Preview, bucket: Option<&str>, deleted: bool) -> String {
     let Preview {
         paths, wildcards, ..
     } = preview;
-    let mills = paths * MILLS_PER_PATH;
     line(format_args!(
-        "{paths} paths, {wildcards} of them wildcards: ${}.{:03} after the month's first 1,000",
-        mills / 1_000,
-        mills % 1_000
+        "{paths} paths, {wildcards} of them wildcards: {} after the month's first 1,000",
+        price(*paths)
     ));
     text.trim_end().to_owned()
+}
+
+/// The price of so many paths, if the month's first 1,000 are spent.
+pub(super) fn price(paths: usize) -> String {
+    let mills = paths * MILLS_PER_PATH;
+    format!("${}.{:03}", mills / 1_000, mills % 1_000)
 }

@@ -238,7 +238,7 @@ impl Report {
             Refusal::CertificateUrl(_) => "address",
             Refusal::CertificateUnavailable(_) | Refusal::Certificate(_) => "fetch",
             Refusal::Signature => "signature",
-            Refusal::TooOld | Refusal::FromTheFuture => "age",
+            Refusal::TooOld | Refusal::TokenExpired | Refusal::FromTheFuture => "age",
         };
         self.refuse_at(check, refusal)
     }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Context, Settings, runner::Worker, status_board::StatusBoard};
 use crate::{
-    domain::subscription::{ConfirmationResult, PendingConfirmation},
+    domain::{
+        sns_message::TOKEN_LIFETIME,
+        subscription::{ConfirmationResult, PendingConfirmation},
+    },
     ports::{ConfirmError, StoreError, Wakeup, dispatch::UpkeepStore},
 };
-
-/// SNS API Reference, Subscribe: "Confirmation tokens are valid for two days."
-const TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(48);
 
 pub(super) struct Confirmer {
     context: Context,

@@ -56,7 +56,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    fn of(waits: Vec<Wait>) -> Self {
+    pub(super) fn of(waits: Vec<Wait>) -> Self {
         let mut missing = Self::default();
         for wait in waits {
             match wait {

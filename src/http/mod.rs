@@ -177,6 +177,7 @@ pub fn admin(state: AppState, address: SocketAddr) -> Router {
         .route("/deadletters/replay", post(letters::replay_many))
         .route("/deadletters/{id}", delete(letters::drop_letter))
         .route("/deadletters/{id}/replay", post(letters::replay))
+        .route("/redrive", post(sns::redrive))
         .layer(DefaultBodyLimit::max(ADMIN_BODY))
         .layer(middleware::from_fn_with_state(state.clone(), deadline))
         .layer(middleware::from_fn_with_state(guard, guard::guard));

@@ -1,4 +1,4 @@
-//! POST /sns: verifies a message, reads it, commits it to the journal, and only then answers 2xx.
+//! POST /sns and POST /redrive: verifies a message, reads it, commits it to the journal, and only then answers 2xx.
 
 use std::fmt::Display;
 
@@ -38,7 +38,7 @@ pub(super) async fn receive(
     headers: HeaderMap,
     body: Result<AdmittedBody<SNS_BODY>, Problem>,
 ) -> Result<Json<Value>, Problem> {
-    let received = accept(&state, &sender, &headers, body).await;
+    let received = accept(&state, Way::Posted, &sender, &headers, body).await;
     match &received {
         Ok(Acceptance::New) => state.metrics.taken("accepted", state.clock.now()),
         Ok(Acceptance::Duplicate) => state.metrics.taken("duplicate", state.clock.now()),
@@ -51,8 +51,34 @@ pub(super) async fn receive(
     Ok(Json(json!({ "outcome": outcome })))
 }
 
+/// Receives a message again that SNS has put into a dead-letter queue. Whoever posts it has taken it from
+/// there, so a refusal is told to them, and neither counted nor told as one of SNS's.
+pub(super) async fn redrive(
+    State(state): State<AppState>,
+    sender: Sender,
+    headers: HeaderMap,
+    body: Result<AdmittedBody<SNS_BODY>, Problem>,
+) -> Result<Json<Value>, Problem> {
+    let outcome = match accept(&state, Way::Redriven, &sender, &headers, body).await? {
+        Acceptance::New => "accepted",
+        Acceptance::Duplicate => "duplicate",
+    };
+    state.metrics.message(outcome);
+    Ok(Json(json!({ "outcome": outcome })))
+}
+
+/// How a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// From SNS.
+    Posted,
+    /// From a dead-letter queue.
+    Redriven,
+}
+
 async fn accept(
     state: &AppState,
+    way: Way,
     sender: &Sender,
     headers: &HeaderMap,
     body: Result<AdmittedBody<SNS_BODY>, Problem>,
@@ -62,9 +88,9 @@ async fn accept(
     let raw = headers
         .get("x-amz-sns-rawdelivery")
         .is_some_and(|value| value == "true");
-    let message = verify(state, &admitted.body, raw, arrived_at + DEADLINE)
+    let message = verify(state, way, &admitted.body, raw, arrived_at + DEADLINE)
         .await
-        .map_err(|refusal| refused(state, sender, &refusal))?;
+        .map_err(|refusal| refused(state, way, sender, &refusal))?;
     let content = read(&message, &state.sns, &state.metrics);
     let acceptance = state
         .intake
@@ -76,7 +102,8 @@ async fn accept(
             content: content.clone(),
         })
         .await?;
-    if *message.kind() == MessageKind::Notification {
+    // A message from a queue says nothing of what SNS delivers now.
+    if way == Way::Posted && *message.kind() == MessageKind::Notification {
         state.heard.heard(message.topic());
     }
     if acceptance == Acceptance::New {
@@ -88,13 +115,18 @@ async fn accept(
 /// Makes all checks, cheapest first.
 async fn verify(
     state: &AppState,
+    way: Way,
     body: &[u8],
     raw: bool,
     deadline: jiff::Timestamp,
 ) -> Result<SnsMessage, Refusal> {
     let message = SnsMessage::parse(body, raw, &state.sns.topics, state.sns.emulator.as_deref())?;
     state.trust.verify(&message, deadline).await?;
-    message.check_age(state.clock.now(), state.sns.max_age, state.sns.max_skew)?;
+    let (now, rules) = (state.clock.now(), &state.sns);
+    match way {
+        Way::Posted => message.check_age(now, rules.max_age, rules.max_skew)?,
+        Way::Redriven => message.check_redriven(now, rules.max_skew)?,
+    }
     Ok(message)
 }
 
@@ -174,14 +206,17 @@ fn report_accepted(state: &AppState, message: &SnsMessage, content: &Content) {
     }
 }
 
-fn refused(state: &AppState, sender: &Sender, refusal: &Refusal) -> Problem {
+fn refused(state: &AppState, way: Way, sender: &Sender, refusal: &Refusal) -> Problem {
     let status = match refusal.class() {
         RefusalClass::Malformed => StatusCode::BAD_REQUEST,
         RefusalClass::Forbidden => StatusCode::FORBIDDEN,
         RefusalClass::TryAgain => StatusCode::SERVICE_UNAVAILABLE,
     };
     let reason = refusal.slug();
-    log(state, sender, reason, status, refusal);
+    match way {
+        Way::Posted => log(state, sender, reason, status, refusal),
+        Way::Redriven => tracing::info!(reason, %refusal, "redriven message refused"),
+    }
     Problem::new(status, reason, refusal.to_string())
 }
 

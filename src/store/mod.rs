@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 pub use self::{
     local_wakeups::LocalWakeups,
-    sqlite::{SqliteStore, StoreInspector, open},
+    sqlite::{Coverage, SqliteStore, StoreInspector, backup, check, open},
 };
 
 /// The store's name in health checks.
@@ -21,8 +21,8 @@ pub enum OpenError {
     )]
     InUse(PathBuf),
     #[error(
-        "the store {0} was written by a newer or another version of purgefront: run that version, or give \
-         this one a store of its own (store.url)"
+        "the store {0} was written by a newer or another version of purgefront: run that version, put \
+         back the backup from before the upgrade, or give this one a store of its own (store.url)"
     )]
     OtherVersion(PathBuf),
     #[error("the store {path} cannot be opened: {source:#}")]
@@ -30,4 +30,17 @@ pub enum OpenError {
         path: PathBuf,
         source: anyhow::Error,
     },
+}
+
+/// Why a store could not be looked at or copied.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    #[error("there is no store at {0}; run this where the service runs, with its --config")]
+    Missing(PathBuf),
+    #[error("{0} is not a store of purgefront")]
+    Foreign(PathBuf),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("no backup was made: {0:#}")]
+    NotCopied(anyhow::Error),
 }

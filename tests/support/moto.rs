@@ -110,11 +110,16 @@ impl Moto {
 
     /// Runs purgefront as somebody with credentials: exit code, standard output, standard error.
     pub fn purgefront(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        self.setup().run(words)
+    }
+
+    /// For a service or commands with credentials.
+    pub fn setup(&self) -> Setup {
         let mut setup = Setup::alone();
         for (name, value) in self.environment.clone() {
             setup.set_env(name, value);
         }
-        setup.run(words)
+        setup
     }
 }
 

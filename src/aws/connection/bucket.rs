@@ -37,7 +37,9 @@ pub(super) async fn get(client: &Client, bucket: &Bucket) -> Result<Notification
         .await;
     let output = match output {
         Ok(output) => output,
-        Err(_) if body.says_none() => return Ok(Notification::default()),
+        Err(_) if body.says_none() => {
+            return Ok(Notification::default());
+        }
         Err(error) => return Err(failed(client, "s3:GetBucketNotification", error)),
     };
     if let Some(unknown) = body.unknown_element() {
@@ -77,7 +79,7 @@ pub(super) async fn put(
     }
 }
 
-pub(super) fn failed<E>(
+pub(in crate::aws) fn failed<E>(
     client: &Client,
     permission: &str,
     error: SdkError<E, HttpResponse>,
@@ -225,7 +227,7 @@ const KNOWN: [&str; 15] = [
 
 /// Keeps a response's body beside what the SDK makes of it.
 #[derive(Debug, Clone, Default)]
-struct Body(Arc<Mutex<Vec<u8>>>);
+pub(in crate::aws) struct Body(Arc<Mutex<Vec<u8>>>);
 
 impl Body {
     fn unknown_element(&self) -> Option<String> {
@@ -240,7 +242,7 @@ impl Body {
         elements.next() == Some("GetBucketNotificationResponse") && elements.next().is_none()
     }
 
-    fn text(&self) -> String {
+    pub(in crate::aws) fn text(&self) -> String {
         let body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&body).into_owned()
     }

@@ -29,7 +29,7 @@ const DENIED: [&str; 4] = [
 ];
 
 /// The failure of a call that needs `permission`.
-pub(super) fn failed<E>(permission: &str, error: SdkError<E, HttpResponse>) -> CallError
+pub(in crate::aws) fn failed<E>(permission: &str, error: SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -48,7 +48,7 @@ where
     }
 }
 
-pub(super) fn text<E>(permission: &str, error: SdkError<E, HttpResponse>) -> String
+pub(in crate::aws) fn text<E>(permission: &str, error: SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -60,7 +60,7 @@ where
     };
     let message = said.message().unwrap_or("no message");
     let denied = DENIED.contains(&code);
-    let advice = match permission.starts_with("s3:") {
+    let advice = match permission.ends_with("BucketNotification") {
         _ if !denied => "",
         true => {
             "; the credentials need this permission on the bucket, and the bucket must belong to the \

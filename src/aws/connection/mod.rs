@@ -1,9 +1,9 @@
 //! The `ConnectionPoints` port: S3, SNS, SQS and STS in one region.
 
-mod bucket;
-mod errors;
+pub(super) mod bucket;
+pub(super) mod errors;
 mod looking;
-mod queue;
+pub(super) mod queue;
 mod topic;
 
 use std::time::Duration;

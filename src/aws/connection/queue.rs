@@ -97,6 +97,6 @@ async fn url(client: &Client, topic: &TopicArn, name: &str) -> Result<Option<Str
 }
 
 /// SQS gives the error's name of before in a header, which emulators may leave out.
-fn is_missing(error: &GetQueueUrlError) -> bool {
+pub(in crate::aws) fn is_missing(error: &GetQueueUrlError) -> bool {
     error.is_queue_does_not_exist() || error.code() == Some("QueueDoesNotExist")
 }

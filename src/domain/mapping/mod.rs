@@ -5,6 +5,7 @@ mod found;
 mod notices;
 mod object;
 mod policy;
+mod prefix;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use object::ChangedObject;
 
 pub use notices::Notices;
 pub use policy::{DistributionPolicy, MappingPolicy, Reaction, WildcardPolicy};
+pub use prefix::below;
 
 /// The outcome of mapping a change.
 #[derive(Debug, Default, PartialEq, Eq)]

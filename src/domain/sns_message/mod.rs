@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use self::envelope::{Envelope, Value, bad};
@@ -98,6 +98,9 @@ impl fmt::Debug for Token {
         f.write_str("Token(..)")
     }
 }
+
+/// SNS API Reference, Subscribe: "Confirmation tokens are valid for two days."
+pub const TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(48);
 
 /// A message's `SubscribeURL`. It is part of the signed text. Nothing outside this module can
 /// read it, so nothing can fetch it.
@@ -265,6 +268,17 @@ impl SnsMessage {
         } else {
             Err(Refusal::TooOld)
         }
+    }
+
+    /// Checks a message that SNS could not deliver and has put into a dead-letter queue: its age does
+    /// not matter, since the queue keeps it for days. A subscription is not confirmed with a token that
+    /// has expired, and a message from the future stays one.
+    pub fn check_redriven(&self, now: Timestamp, max_skew: Duration) -> Result<(), Refusal> {
+        let confirms = matches!(self.kind, MessageKind::SubscriptionConfirmation { .. });
+        if confirms && now > self.timestamp + TOKEN_LIFETIME {
+            return Err(Refusal::TokenExpired);
+        }
+        self.check_age(now, Duration::MAX, max_skew)
     }
 
     pub fn kind(&self) -> &MessageKind {

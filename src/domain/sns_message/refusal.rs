@@ -43,6 +43,11 @@ pub enum Refusal {
     Signature,
     #[error("the message is older than sns.max_age")]
     TooOld,
+    /// Only of redriven messages: others are too old long before.
+    #[error(
+        "the token of this subscription confirmation has expired after two days; subscribe the endpoint again"
+    )]
+    TokenExpired,
     #[error(
         "the message is further in the future than sns.max_skew: our clock or the sender's is wrong"
     )]
@@ -78,6 +83,7 @@ impl Refusal {
             Self::Certificate(_) => "certificate",
             Self::Signature => "signature",
             Self::TooOld => "too-old",
+            Self::TokenExpired => "token-expired",
             Self::FromTheFuture => "from-the-future",
         }
     }
@@ -95,7 +101,8 @@ impl Refusal {
             | Self::CertificateUrl(_)
             | Self::Certificate(_)
             | Self::Signature
-            | Self::TooOld => RefusalClass::Forbidden,
+            | Self::TooOld
+            | Self::TokenExpired => RefusalClass::Forbidden,
             Self::CertificateUnavailable(_) | Self::FromTheFuture => RefusalClass::TryAgain,
         }
     }

@@ -1,12 +1,15 @@
 //! The store in a local SQLite file: one connection writes, a small pool reads.
 
 mod backlogs;
+mod backup;
 mod batches;
 mod catalogue;
 mod certificates;
+mod check;
 mod columns;
 mod confirmations;
 mod controls;
+mod coverage;
 mod dead_letters;
 mod errors;
 mod file_lock;
@@ -31,6 +34,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+pub use self::{backup::backup, check::check, coverage::Coverage};
 use self::{
     file_lock::{FileLock, open_private},
     writer::Writer,

@@ -1,8 +1,9 @@
-//! An account whose bucket is connected: the calls of S3, SNS, SQS, STS, IAM and CloudFront that this
-//! needs, with AWS's rules, behind one proxy, and the endpoint. It keeps what it is given as text, so that nothing of the service
-//! stands between a test and what was sent.
+//! An account whose bucket is connected, and made good after an outage: the calls of S3, SNS, SQS, STS,
+//! IAM and CloudFront that this needs, with AWS's rules, behind one proxy, and the endpoint. It keeps what
+//! it is given as text, so that nothing of the service stands between a test and what was sent.
 
 mod identity;
+mod listing;
 mod s3;
 mod sns;
 mod sqs;
@@ -21,6 +22,9 @@ use axum::{
     response::Response,
 };
 
+use jiff::Timestamp;
+
+pub use self::listing::Objects;
 use super::{
     aws::unescape,
     cloudfront::{CloudFront, views},
@@ -62,9 +66,26 @@ pub struct Things {
     pub queues: BTreeMap<String, Attributes>,
 }
 
+/// A message in a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    pub id: String,
+    pub body: String,
+    /// What deletes it, since it was last received.
+    receipt: String,
+    /// Nobody else receives it before.
+    visible_at: Timestamp,
+}
+
 #[derive(Default)]
 pub struct State {
     pub things: Things,
+    /// What is in the bucket.
+    pub objects: Objects,
+    /// Messages by the name of their queue.
+    pub messages: BTreeMap<String, Vec<Queued>>,
+    /// How many messages can't be deleted, though the call works.
+    pub undeletable: usize,
     /// The permissions that were used, in order.
     pub calls: Vec<String>,
     /// Permissions that the credentials do not have.
@@ -83,6 +104,19 @@ pub struct State {
     pub endpoint: Option<(u16, u16, String)>,
 }
 
+impl State {
+    /// Puts a message into a queue.
+    pub fn put(&mut self, queue: &str, body: impl Into<String>) {
+        let messages = self.messages.entry(queue.to_owned()).or_default();
+        messages.push(Queued {
+            id: uuid::Uuid::new_v4().to_string(),
+            body: body.into(),
+            receipt: String::new(),
+            visible_at: Timestamp::UNIX_EPOCH,
+        });
+    }
+}
+
 /// A running account; it ends with the test's runtime.
 pub struct Account {
     pub cloudfront: Arc<CloudFront>,
@@ -95,6 +129,11 @@ pub struct Account {
 impl Account {
     /// With a bucket `site`, and the topic, that have nothing to do with each other.
     pub async fn start() -> Self {
+        Self::beside(Arc::default()).await
+    }
+
+    /// The same, with this CloudFront, which a service may speak to as well.
+    pub async fn beside(cloudfront: Arc<CloudFront>) -> Self {
         let mut state = State {
             region: "us-east-1".to_owned(),
             ..State::default()
@@ -103,7 +142,6 @@ impl Account {
         let topic = Attributes::from([policy]);
         state.things.topics.insert(TOPIC.to_owned(), topic);
         let state = Arc::new(Mutex::new(state));
-        let cloudfront = Arc::<CloudFront>::default();
         let routes = Router::new()
             .fallback(answer)
             .with_state((Arc::clone(&state), Arc::clone(&cloudfront)));

@@ -1,10 +1,10 @@
-//! S3's GetBucketNotificationConfiguration, PutBucketNotificationConfiguration and
+//! S3's redirects, GetBucketNotificationConfiguration, PutBucketNotificationConfiguration and
 //! GetBucketLifecycleConfiguration.
 
 use axum::{body::Body, http::Method, response::Response};
 use serde_json::Value;
 
-use super::{Call, OWNER, State, texts};
+use super::{Call, OWNER, State, listing, texts};
 use crate::support::aws::xml;
 
 const KINDS: [&str; 4] = [
@@ -15,11 +15,6 @@ const KINDS: [&str; 4] = [
 ];
 
 pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
-    let what = call
-        .uri
-        .query()
-        .and_then(|query| query.split(['=', '&']).next());
-    let what = what.expect("a part of the bucket");
     let Some(region) = call.host.strip_prefix("site.s3.") else {
         return xml(
             404,
@@ -36,6 +31,12 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
             )))
             .unwrap();
     }
+    if let Some(answer) = listing::answer(state, call) {
+        return answer;
+    }
+    let query = call.uri.query();
+    let what = query.and_then(|query| query.split(['=', '&']).next());
+    let what = what.expect("a part of the bucket");
     let writes = call.method == Method::PUT;
     let permission = match what {
         "lifecycle" if !writes => "s3:GetLifecycleConfiguration",

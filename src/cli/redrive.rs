@@ -1,0 +1,200 @@
+//! `purgefront redrive`: the messages of a dead-letter queue go to the service again.
+
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    DONE, FAILED, USAGE, agree,
+    client::{AdminClient, Session},
+    complain, complain_of, say,
+};
+use crate::{
+    app,
+    config::ConfigErrors,
+    domain::queue::QueueAddress,
+    recovery::{Delivery, Redriven},
+};
+
+/// How often a message is posted while the service says to try again, and the pauses in between.
+const ATTEMPTS: usize = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub(super) struct RedriveArguments {
+    /// The queue's name, URL or ARN.
+    queue: QueueAddress,
+    /// Take at most this many messages.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max: Option<u64>,
+    #[command(flatten)]
+    client: AdminClient,
+    #[command(flatten)]
+    consent: agree::Consent,
+}
+
+pub(super) fn run(arguments: &RedriveArguments) -> u8 {
+    let consent = arguments.consent;
+    if let Some(fault) = consent.fault() {
+        complain(fault);
+        return USAGE;
+    }
+    let session = match arguments.client.session() {
+        Ok(session) => session,
+        Err(error) => {
+            if let Some(faults) = error.downcast_ref::<ConfigErrors>() {
+                complain_of(faults);
+            } else {
+                complain(format_args!("{error:#}"));
+            }
+            return USAGE;
+        }
+    };
+    match app::block_on(redrive(arguments, &session)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(why)) => {
+            complain(&why);
+            if consent.json() {
+                say(json!({"outcome": "failed", "error": why}));
+            }
+            FAILED
+        }
+        Err(error) => {
+            complain(error);
+            FAILED
+        }
+    }
+}
+
+async fn redrive(arguments: &RedriveArguments, session: &Session) -> Result<u8, String> {
+    let RedriveArguments {
+        queue,
+        max,
+        consent,
+        ..
+    } = arguments;
+    let name = &queue.name;
+    let redrive = app::redrive(queue).await.map_err(|why| why.to_string())?;
+    let count = redrive.count().await.map_err(|why| why.to_string())?;
+    if !consent.json() {
+        say(format_args!("{name} has about {count} messages"));
+    }
+    let end = |outcome: &str, text: &str| {
+        if consent.json() {
+            say(json!({"outcome": outcome, "queue": name, "messages": count}));
+        } else {
+            say(text);
+        }
+        Ok(DONE)
+    };
+    if consent.is_dry_run() {
+        return end("dry run", "Dry run: no message was taken.");
+    }
+    if count == 0 {
+        return end("nothing to do", "Nothing to do.");
+    }
+    if !consent.agreed() {
+        complain("Not agreed to: no message was taken.");
+        return Ok(FAILED);
+    }
+    let (done, result) = redrive
+        .run(max.unwrap_or(u64::MAX), async |body| {
+            deliver(session, body).await
+        })
+        .await;
+    if consent.json() {
+        let mut told = json!(done);
+        told["outcome"] = Value::from(if result.is_ok() { "done" } else { "stopped" });
+        told["error"] = json!(result.as_ref().err());
+        say(told);
+    } else {
+        show(name, &done);
+    }
+    if let Err(why) = &result {
+        complain(format_args!("Stopped: {why}"));
+    }
+    let all_taken = done.refused.is_empty() && done.not_deleted == 0;
+    Ok(if result.is_ok() && all_taken {
+        DONE
+    } else {
+        FAILED
+    })
+}
+
+/// Posts one message. An error means that the others would fare alike.
+async fn deliver(session: &Session, body: String) -> Result<Delivery, String> {
+    for attempt in 1.. {
+        let answer = session
+            .send(Method::POST, "/redrive", Some(body.clone()))
+            .await
+            .map_err(|error| format!("{error:#}"))?;
+        if answer.status.is_success() {
+            let duplicate = answer.json["outcome"] == "duplicate";
+            return Ok(if duplicate {
+                Delivery::Duplicate
+            } else {
+                Delivery::Accepted
+            });
+        }
+        let reason = answer.problem();
+        let later = ["store-unavailable", "not-in-time", "overloaded"].contains(&reason);
+        if later && attempt < ATTEMPTS {
+            app::pause(PAUSE).await;
+            continue;
+        }
+        let not_about_it = ["foreign-origin", "token-limited"].contains(&reason)
+            || [StatusCode::UNAUTHORIZED, StatusCode::METHOD_NOT_ALLOWED].contains(&answer.status);
+        if answer.status == StatusCode::NOT_FOUND {
+            return Err(
+                "the service has no /redrive: it is older than this command, or \
+                        --admin-url is not its admin listener"
+                    .to_owned(),
+            );
+        }
+        if later || not_about_it || reason.is_empty() {
+            return Err(format!("{:#}", answer.failure()));
+        }
+        return Ok(Delivery::Refused {
+            reason: reason.to_owned(),
+            detail: answer.json["detail"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        });
+    }
+    unreachable!("the last attempt returns")
+}
+
+fn show(name: &str, done: &Redriven) {
+    let Redriven {
+        accepted,
+        duplicates,
+        refused,
+        not_deleted,
+    } = done;
+    say(format_args!(
+        "{accepted} messages accepted, {duplicates} that the service already had"
+    ));
+    if *not_deleted > 0 {
+        say(format_args!(
+            "{not_deleted} of them could not be deleted from {name}: the next run finds them as duplicates"
+        ));
+    }
+    for group in refused {
+        say(format_args!(
+            "{} refused, which stay in {name}: {}: {} (such as {})",
+            group.count,
+            group.reason,
+            group.detail,
+            group.examples.join(", ")
+        ));
+    }
+    if refused.iter().any(|group| group.reason == "raw-delivery") {
+        say(
+            "Messages without a signature can't be verified: disable raw message delivery, and find what \
+             they were about with purgefront resync.",
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! `purgefront store`: a backup of the store while it is in use, and a check of it.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say};
+use crate::{
+    app,
+    domain::store_check::StoreCheck,
+    store::{self, LookError, OpenError},
+};
+
+/// Back up the store, and check it.
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// Copy the store to a new file while the service runs. A copy of the file alone would lack what
+    /// is still in the WAL.
+    Backup {
+        /// The new file; an existing one is never overwritten.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Say whether a store is sound, its version, and what is open in it. The service may run.
+    Check {
+        /// The store or a backup of it; by default, the store of the configuration.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(action: &Action) -> u8 {
+    let common = match action {
+        Action::Backup { common, .. } | Action::Check { common, .. } => common,
+    };
+    let store = match common.config.load_for_mapping() {
+        Ok(config) => config.store.path,
+        Err(faults) => {
+            complain_of(&faults);
+            return USAGE;
+        }
+    };
+    let done = match action {
+        Action::Backup { file, .. } => app::block_on(backup(&store, file, common.json)),
+        Action::Check { file, .. } => {
+            let store = file.as_ref().unwrap_or(&store);
+            app::block_on(check(store, common.json))
+        }
+    };
+    match done {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            if common.json {
+                say(json!({"outcome": "failed", "error": error.to_string()}));
+            }
+            complain(&error);
+            match error {
+                LookError::Open(OpenError::OtherVersion(_)) | LookError::Missing(_) => USAGE,
+                _ => FAILED,
+            }
+        }
+        Err(error) => {
+            complain(error);
+            FAILED
+        }
+    }
+}
+
+async fn backup(store: &Path, file: &Path, json: bool) -> Result<u8, LookError> {
+    let begun = app::now();
+    let bytes = store::backup(store, file).await?;
+    let seconds = app::now().duration_since(begun).as_secs_f64();
+    if json {
+        say(json!({
+            "outcome": "done",
+            "file": file.display().to_string(),
+            "bytes": bytes,
+            "seconds": seconds,
+        }));
+    } else {
+        say(format_args!(
+            "{}: {}, copied and checked in {seconds:.1} s",
+            file.display(),
+            size(bytes)
+        ));
+    }
+    Ok(DONE)
+}
+
+async fn check(store: &Path, json: bool) -> Result<u8, LookError> {
+    let found = store::check(store).await?;
+    if json {
+        let mut found_json = json!(found);
+        found_json["file"] = Value::from(store.display().to_string());
+        say(found_json);
+    } else {
+        show(store, &found);
+    }
+    Ok(if found.faults.is_empty() {
+        DONE
+    } else {
+        FAILED
+    })
+}
+
+fn show(store: &Path, found: &StoreCheck) {
+    let StoreCheck {
+        faults,
+        version,
+        open,
+    } = found;
+    for fault in faults {
+        say(format_args!("WRONG  {fault}"));
+    }
+    if faults.is_empty() {
+        say(format_args!("ok     {} is sound", store.display()));
+    }
+    if version.is_older() {
+        say(format_args!(
+            "note   version {} of the schema: `purgefront serve` migrates it to {} when it starts. The way \
+             back is a backup from before: purgefront store backup FILE",
+            version.found, version.current
+        ));
+    } else {
+        say(format_args!(
+            "ok     version {} of the schema",
+            version.found
+        ));
+    }
+    if let Some(open) = open {
+        say(format_args!(
+            "open   {} changes not mapped yet, {} items waiting, {} invalidations without an answer from \
+             CloudFront, {} in progress, {} dead letters",
+            open.unmapped_changes,
+            open.waiting_items,
+            open.unresolved_batches,
+            open.in_progress,
+            open.dead_letters
+        ));
+    }
+    if !faults.is_empty() {
+        complain(
+            "The store is broken: stop the service, keep the file, and put a backup in its place \
+             (docs/recovery.md).",
+        );
+    }
+}
+
+/// A size with three digits or so.
+fn size(bytes: u64) -> String {
+    let mut whole = bytes;
+    let mut rest = 0;
+    for unit in ["bytes", "kB", "MB", "GB"] {
+        if whole < 1_000 && unit == "bytes" {
+            return format!("{whole} {unit}");
+        }
+        if whole < 1_000 {
+            return format!("{whole}.{} {unit}", rest / 100);
+        }
+        (whole, rest) = (whole / 1_000, whole % 1_000);
+    }
+    format!("{whole}.{} TB", rest / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_for_people() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1_000, "1.0 kB"),
+            (98_304, "98.3 kB"),
+            (999_999, "999.9 kB"),
+            (1_234_567, "1.2 MB"),
+            (2_500_000_000, "2.5 GB"),
+            (7_000_000_000_000, "7.0 TB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

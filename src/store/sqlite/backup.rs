@@ -1,0 +1,119 @@
+//! A consistent copy of a store that may be in use.
+//!
+//! `VACUUM INTO` copies within one read transaction. In WAL mode, that blocks no writer; it only
+//! keeps the WAL from being reset, which therefore grows by what is written meanwhile. SQLite's
+//! backup API would need the same snapshot if it copied in one step. In several steps it begins
+//! again whenever another process has written, so beside a busy service it would not end. It is also
+//! reachable through sqlx only with `unsafe` code.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::check::{check, failed, look, version};
+use crate::store::LookError;
+
+/// Copies the store to a new file, which is complete and synced when it has its name. Returns its
+/// size in bytes.
+pub async fn backup(store: &Path, copy: &Path) -> Result<u64, LookError> {
+    let mut connection = look(store).await?;
+    let found = version(&mut connection, store).await;
+    found.map_err(|error| failed(store, error))??;
+    let target = Target::new(copy).map_err(LookError::NotCopied)?;
+    let size = async {
+        let into = target.incomplete.to_str();
+        let into = into.context("its name is not UTF-8, which SQLite requires")?;
+        sqlx::query("VACUUM INTO ?")
+            .bind(into)
+            .execute(&mut connection)
+            .await?;
+        // A copy that was never read is a hope.
+        let faults = check(&target.incomplete).await?.faults;
+        ensure!(
+            faults.is_empty(),
+            "the copy is broken: {}",
+            faults.join("; ")
+        );
+        target.complete()
+    };
+    size.await.map_err(LookError::NotCopied)
+}
+
+/// The file that is to be written. Without [`Target::complete`], nothing is left.
+struct Target {
+    directory: PathBuf,
+    copy: PathBuf,
+    /// Beside the copy, because only within a file system is a rename atomic.
+    incomplete: PathBuf,
+    /// Locked, so that another backup to the same name is noticed, and the rest of one that was
+    /// killed is not mistaken for it.
+    file: File,
+}
+
+impl Target {
+    fn new(copy: &Path) -> anyhow::Result<Self> {
+        let name = copy.file_name().context("it is not the name of a file")?;
+        let parent = copy.parent().filter(|parent| *parent != Path::new(""));
+        let parent = parent.unwrap_or(Path::new("."));
+        // SQLite would take a relative name that begins with "file:" for a URI.
+        let directory = fs::canonicalize(parent)
+            .with_context(|| format!("the directory {} cannot be used", parent.display()))?;
+        let copy = directory.join(name);
+        refuse_existing(&copy)?;
+        let mut incomplete = copy.clone().into_os_string();
+        incomplete.push(".incomplete");
+        let incomplete = PathBuf::from(incomplete);
+        // As for the store itself: it has object keys and subscription tokens.
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&incomplete)
+            .with_context(|| format!("{} cannot be written", incomplete.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!("another backup is writing it"),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        // SQLite writes only into a new or an empty file.
+        file.set_len(0)?;
+        Ok(Self {
+            directory,
+            copy,
+            incomplete,
+            file,
+        })
+    }
+
+    /// SQLite does not sync what `VACUUM INTO` has written. Source: SQLite's documentation, "VACUUM",
+    /// section "VACUUM with an INTO clause".
+    fn complete(&self) -> anyhow::Result<u64> {
+        self.file.sync_all()?;
+        let size = self.file.metadata()?.len();
+        refuse_existing(&self.copy)?;
+        fs::rename(&self.incomplete, &self.copy)?;
+        File::open(&self.directory)?.sync_all()?;
+        Ok(size)
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // Gone already if it is complete.
+        let _ = fs::remove_file(&self.incomplete);
+    }
+}
+
+fn refuse_existing(copy: &Path) -> anyhow::Result<()> {
+    match fs::symlink_metadata(copy) {
+        Ok(_) => bail!("it exists already, and is never overwritten; choose another name"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
