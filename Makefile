@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/.tools/bin
 FUZZ := certificate config envelope key_decoding path_encoding records rules
 SECONDS := 60
 
-.PHONY: help demo test soak check advisories bench release deb lint-deploy lint-docker image-dry-run sbom fuzz
+.PHONY: help demo test soak check advisories bench reference release deb lint-deploy lint-docker lint-monitoring image-dry-run sbom fuzz
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -35,7 +35,10 @@ $(VENV)/tests: tests/requirements.txt $(VENV)/installed
 soak: ## Run load for minutes: a crowd, 20,000 messages, a million changes (before a release; needs a quiet machine)
 	cargo test --locked --test it -- --ignored --nocapture --test-threads=1 soak::
 
-check: .tools/deny lint-docker lint-deploy ## Check formatting, lints, docs and dependencies
+reference: ## Rewrite docs/configuration.md from the code
+	REWRITE_REFERENCE=1 cargo test --locked --lib config::reference
+
+check: .tools/deny lint-docker lint-deploy lint-monitoring ## Check formatting, lints, docs and dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -63,6 +66,11 @@ lint-deploy: .tools/deb .tools/lint/installed .tools/checkov/installed ## Check 
 
 lint-docker: $(VENV)/docker ## Lint the Dockerfile
 	$(VENV)/bin/hadolint Dockerfile
+
+lint-monitoring: ## Check and test the alert rules (needs promtool, which comes with Prometheus)
+	@command -v promtool >/dev/null || { echo "NOT CHECKED: the alert rules need promtool."; exit 0; } \
+		&& promtool check rules deploy/monitoring/rules.yml \
+		&& promtool test rules deploy/monitoring/rules_test.yml
 
 image-dry-run: ## Execute the Dockerfile without a container engine, and test the result
 	@$(PYTHON) deploy/docker/dry-run.py

@@ -17,20 +17,26 @@ use tokio::net::TcpListener;
 
 use crate::{
     aws::{
-        AwsConnectionPoints, AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates,
+        AwsConnectionPoints, AwsRegions, AwsSnsTrust, CloudFront, FetchLimits, HttpFetch,
+        SigningCertificates,
     },
     config::{Config, ServerConfig},
     connect::Connector,
     dispatch::{self, AccountReader, AccountReading, Dispatch, ReadScope, Settings},
-    domain::{batch::Usage, s3_event::EventFilter},
+    doctor::{self, Doctor},
+    domain::{
+        batch::Usage, catalogue::Catalogue, cdn::CdnError, origin::OriginOverride,
+        s3_event::EventFilter,
+    },
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
     ports::{
         CertificateCache, Clock, StoreError,
         catalogue::{CataloguePublisher, CatalogueStore},
         dispatch::{Epoch, LeaderStore},
+        doctor::AccountSource,
     },
     shutdown::{self, Ending, StopCause, StopSignals, Tasks},
-    store::{self, LocalWakeups, OpenError, SqliteStore},
+    store::{self, LocalWakeups, OpenError, SqliteStore, StoreInspector},
     telemetry::{Health, Metrics},
 };
 
@@ -127,6 +133,8 @@ impl App {
         let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let trust = sns_trust(&config, &sdk, &store, &clock, &health)?;
         let (publisher, catalogue) = CataloguePublisher::new();
+        let metrics = Metrics::default();
+        metrics.start(clock.now());
         let context = dispatch::Context {
             leader_store: Arc::clone(&store) as Arc<dyn LeaderStore>,
             catalogue_store: Arc::clone(&store) as Arc<dyn CatalogueStore>,
@@ -136,7 +144,7 @@ impl App {
             wakeups: Arc::new(LocalWakeups::default()),
             catalogue,
             status: Arc::default(),
-            metrics: Metrics::default(),
+            metrics,
         };
         let state = state(&config, &context, &store, &health);
         Ok(Self {
@@ -246,6 +254,60 @@ pub async fn connector(region: Option<&str>, credentials: Option<&str>) -> Conne
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let aws = AwsConnectionPoints::new(&sdk, region, credentials);
     Connector::new(Arc::new(aws), Arc::new(SystemClock))
+}
+
+/// What looks at everything between S3 and CloudFront, by a configuration. Looks at these buckets and
+/// this endpoint, or else at those that it finds.
+pub async fn doctor(config: Config, buckets: Vec<String>, endpoint: Option<String>) -> Doctor {
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let cloudfront = Arc::new(CloudFront::new(&sdk));
+    let reader = AccountReader::for_command(
+        Arc::clone(&cloudfront) as _,
+        Arc::clone(&clock),
+        config.limits.reads_per_second,
+        config.limits.read_burst,
+    );
+    Doctor {
+        regions: Arc::new(AwsRegions::new(sdk)),
+        cdn: Arc::clone(&cloudfront) as _,
+        invalidations: cloudfront,
+        account: Arc::new(Distributions {
+            reader,
+            origins: config.mapping.origins.clone().into(),
+        }),
+        store: Arc::new(StoreInspector::new(config.store.path.clone())),
+        clock,
+        settings: doctor::Settings {
+            tokens: token_distributions(&config).to_vec(),
+            topics: config.sns.topics,
+            max_skew: config.sns.max_skew,
+            authenticate_on_unsubscribe: config.sns.authenticate_on_unsubscribe,
+            password: config.sns.basic_auth.is_some(),
+            emulated: config.sns.emulator.is_some(),
+            events: EventFilter::new(config.events.invalidate_on),
+            mapping: config.mapping.policy,
+            origins: config.mapping.origins,
+            warnings: config.warnings,
+            buckets,
+            endpoint,
+        },
+    }
+}
+
+/// The account's distributions, for a command.
+struct Distributions {
+    reader: AccountReader,
+    origins: Arc<[OriginOverride]>,
+}
+
+#[async_trait]
+impl AccountSource for Distributions {
+    async fn read(&self, buckets: &[String]) -> Result<(Catalogue, Vec<String>), CdnError> {
+        let scope = ReadScope::Buckets(buckets.to_vec());
+        let reading = self.reader.read(&scope, Arc::clone(&self.origins)).await?;
+        Ok((reading.catalogue, reading.warnings))
+    }
 }
 
 /// Runs a command's async work.

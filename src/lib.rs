@@ -14,7 +14,8 @@
 //! sends it to CloudFront ([`aws`], behind [`ports::Cdn`]). [`domain::resolution`] decides what
 //! follows from the answer, and the invalidation is tracked until it completes.
 //!
-//! Before any of it, [`connect`] makes S3 and SNS send a bucket's changes here.
+//! Before any of it, [`connect`] makes S3 and SNS send a bucket's changes here, and [`doctor`] checks
+//! whether all of it is in place.
 //!
 //! [`app`] builds all of this from the [`config`], [`shutdown`] supervises its tasks, and [`cli`]
 //! has the commands. `docs/architecture.md` has a drawing, what each step guarantees, and where to
@@ -32,6 +33,7 @@ pub mod cli;
 pub mod config;
 pub mod connect;
 pub mod dispatch;
+pub mod doctor;
 pub mod domain;
 pub mod http;
 pub mod ports;

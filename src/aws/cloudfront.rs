@@ -18,7 +18,7 @@ use aws_sdk_cloudfront::{
 };
 use jiff::Timestamp;
 
-use super::with_causes;
+use super::{causes, has_cause, with_causes};
 use crate::{
     domain::{
         batch::Batch,
@@ -41,7 +41,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client of CloudFront's API.
 #[derive(Debug, Clone)]
 pub struct CloudFront {
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl CloudFront {
@@ -324,7 +324,7 @@ fn rewrites(
 
 /// Classifies an error. Codes: CloudFront API Reference, "Common errors", and the errors of each
 /// operation.
-fn classify<E>(error: SdkError<E>) -> CdnError
+pub(super) fn classify<E>(error: SdkError<E>) -> CdnError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
@@ -394,16 +394,6 @@ fn never_connected(error: &(dyn Error + 'static)) -> bool {
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>())
         .any(hyper_util::client::legacy::Error::is_connect)
-}
-
-fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(<dyn Error>::is::<T>)
-}
-
-/// The error and its causes, from the outside in.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    let source = |cause: &&'a (dyn Error + 'static)| (*cause).source();
-    std::iter::successors(Some(error), source)
 }
 
 #[cfg(test)]

@@ -3,13 +3,16 @@
 mod certificate;
 mod cloudfront;
 mod connection;
+mod refused_call;
 mod sns;
 mod trust;
+
+use std::error::Error;
 
 pub use self::{
     certificate::SigningCertificate,
     cloudfront::CloudFront,
-    connection::AwsConnectionPoints,
+    connection::{AwsConnectionPoints, AwsRegions},
     sns::AwsSnsTrust,
     trust::{Fetch, FetchLimits, HttpFetch, SigningCertificates},
 };
@@ -18,4 +21,14 @@ pub use self::{
 /// the error's `Debug` form, with the body of an unreadable response: too much to store and show.
 fn with_causes(error: impl Into<anyhow::Error>) -> String {
     format!("{:#}", error.into())
+}
+
+fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(<dyn Error>::is::<T>)
+}
+
+/// The error and its causes, from the outside in.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let source = |cause: &&'a (dyn Error + 'static)| (*cause).source();
+    std::iter::successors(Some(error), source)
 }

@@ -12,7 +12,7 @@ use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use super::ConfigFile;
+use super::{ConfigFile, environment};
 
 #[derive(Debug, Args)]
 pub(super) struct AdminClient {
@@ -26,14 +26,6 @@ pub(super) struct AdminClient {
     /// the value of `PURGEFRONT_API_TOKEN`.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The value of `PURGEFRONT_API_TOKEN`.
-    #[arg(
-        long,
-        env = "PURGEFRONT_API_TOKEN",
-        hide = true,
-        hide_env_values = true
-    )]
-    token: Option<SecretString>,
 }
 
 impl AdminClient {
@@ -106,7 +98,9 @@ impl AdminClient {
 
     fn token(&self) -> anyhow::Result<Option<SecretString>> {
         let Some(file) = &self.token_file else {
-            return Ok(self.token.clone());
+            let mut variables = environment();
+            let token = variables.find(|(name, _)| name == "PURGEFRONT_API_TOKEN");
+            return Ok(token.map(|(_, token)| token.into()));
         };
         let text = fs::read_to_string(file)
             .with_context(|| format!("the token file {} cannot be read", file.display()))?;

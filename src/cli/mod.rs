@@ -4,10 +4,13 @@ mod agree;
 mod catalogue;
 mod check;
 mod client;
+mod completions;
 mod connect;
 mod deadletters;
 mod disconnect;
+mod doctor;
 mod healthcheck;
+mod man;
 mod output;
 mod pause;
 mod plan;
@@ -51,6 +54,8 @@ enum Command {
     Connect(connect::ConnectArguments),
     /// Undo what `connect` has done.
     Disconnect(disconnect::DisconnectArguments),
+    /// Check everything between S3 and CloudFront, and say how to mend what is wrong; change nothing.
+    Doctor(doctor::DoctorArguments),
     /// Check that the service in this container answers; print nothing if it does.
     Healthcheck(healthcheck::Probe),
     /// List, replay and drop dead letters: accepted work that can never succeed.
@@ -64,6 +69,10 @@ enum Command {
     Pause(pause::PauseArguments),
     /// Start sending again; without a distribution, also lift the daily limit until the day ends.
     Resume(pause::PauseArguments),
+    /// Print the script that makes a shell complete purgefront's commands and options.
+    Completions(completions::CompletionsArguments),
+    /// Write the manual pages into a directory.
+    Man(man::ManArguments),
 }
 
 #[derive(Debug, Args)]
@@ -120,12 +129,18 @@ pub fn run() -> ExitCode {
         Command::Catalogue(file) => catalogue::run(&file),
         Command::Connect(arguments) => connect::run(arguments),
         Command::Disconnect(arguments) => disconnect::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Healthcheck(probe) => healthcheck::run(&probe),
         Command::Deadletters(action) => done(deadletters::run(&action)),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Token(arguments) => done(token::run(&arguments)),
         Command::Pause(scope) => done(pause::pause(&scope)),
         Command::Resume(scope) => done(pause::resume(&scope)),
+        Command::Completions(arguments) => {
+            completions::run(&arguments);
+            DONE
+        }
+        Command::Man(arguments) => done(man::run(&arguments)),
     };
     ExitCode::from(output::delivered(code))
 }

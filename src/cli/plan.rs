@@ -125,7 +125,7 @@ fn plan(arguments: PlanArguments, config: &Config) -> anyhow::Result<u8> {
         }
     }
     let scope = match &bucket {
-        Some(bucket) if !paths => ReadScope::Bucket(bucket.clone()),
+        Some(bucket) if !paths => ReadScope::Buckets(vec![bucket.clone()]),
         _ => ReadScope::List,
     };
     let catalogue = if let Some(file) = catalogue {

@@ -7,6 +7,7 @@ mod limits;
 mod lines;
 mod mapping;
 mod reader;
+pub mod reference;
 mod sns;
 mod tables;
 

@@ -9,6 +9,7 @@ use toml::{Table, Value};
 use super::{
     environment::{PREFIX, SEPARATOR, near_miss},
     lines::{Lines, line},
+    reference,
 };
 use crate::printable::printable;
 
@@ -60,7 +61,7 @@ enum SettingOrigin {
     Environment(String),
 }
 
-/// Hands out settings by key, records which keys exist, and collects faults. Settings that are
+/// Hands out settings by key, which have to be in the reference, and collects faults. Settings that are
 /// left at the end have unknown keys.
 pub(super) struct Reader {
     file: String,
@@ -88,8 +89,8 @@ impl Reader {
             lines: Lines::of(text),
             settings: BTreeMap::new(),
             taken: BTreeMap::new(),
-            known: Vec::new(),
-            lists: Vec::new(),
+            known: reference::keys().collect(),
+            lists: reference::lists().collect(),
             variables: Vec::new(),
             faults: Vec::new(),
         };
@@ -184,7 +185,10 @@ impl Reader {
         default: T,
         read: impl Fn(&Value) -> Result<T, String>,
     ) -> T {
-        self.known.push(key.to_owned());
+        debug_assert!(
+            self.known.iter().any(|known| known == key),
+            "{key} is not documented"
+        );
         let Some(setting) = self.settings.remove(key) else {
             return default;
         };
@@ -198,7 +202,10 @@ impl Reader {
 
     /// Takes a list of tables, each with its index. What is not a table is recorded as a fault.
     pub(super) fn take_tables(&mut self, key: &str, wanted: &str) -> Vec<(usize, Table)> {
-        self.lists.push(key.to_owned());
+        debug_assert!(
+            self.lists.iter().any(|list| list == key),
+            "{key} is not documented"
+        );
         let Some(Setting { value, origin }) = self.settings.remove(key) else {
             return Vec::new();
         };
@@ -292,7 +299,7 @@ impl Reader {
         let others = self.known.iter().filter(|known| is_within(known, section));
         let others: Vec<_> = others.map(String::as_str).collect();
         if others.is_empty() {
-            "see the README for all keys".to_owned()
+            "docs/configuration.md has all keys".to_owned()
         } else {
             format!("[{section}] has {}", others.join(", "))
         }

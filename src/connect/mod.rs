@@ -304,9 +304,12 @@ impl Connector {
 fn call(error: CallError) -> Error {
     match error {
         CallError::Elsewhere(_) => Error::Call(error.to_string()),
-        CallError::Destination(why) | CallError::NoAnswer(why) | CallError::Failed(why) => {
-            Error::Call(why)
-        }
+        CallError::Destination(why)
+        | CallError::NoAnswer(why)
+        | CallError::Denied(why)
+        | CallError::Credentials(why)
+        | CallError::Missing(why)
+        | CallError::Failed(why) => Error::Call(why),
     }
 }
 

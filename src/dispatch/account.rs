@@ -1,7 +1,7 @@
 //! Reads the account's distributions, their details and cache policies, within the rate of read
 //! calls.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -63,8 +63,8 @@ impl PolicyReading {
 pub enum ReadScope {
     /// All that serve a bucket.
     All,
-    /// Those that serve this bucket.
-    Bucket(String),
+    /// Those that serve one of these buckets.
+    Buckets(Vec<String>),
     /// None: the list alone.
     List,
 }
@@ -246,11 +246,12 @@ impl AccountReader {
 fn in_scope(catalogue: &Catalogue, scope: &ReadScope) -> Vec<Arc<Distribution>> {
     let serving: Vec<_> = match scope {
         ReadScope::List => Vec::new(),
-        ReadScope::Bucket(bucket) => {
-            let serving = catalogue.serving(bucket).iter();
-            serving
-                .map(|entry| Arc::clone(&entry.distribution))
-                .collect()
+        ReadScope::Buckets(buckets) => {
+            let serving = buckets.iter().flat_map(|bucket| catalogue.serving(bucket));
+            let serving = serving.map(|entry| (&entry.distribution.id, &entry.distribution));
+            // A distribution may serve several of them.
+            let serving: BTreeMap<_, _> = serving.collect();
+            serving.into_values().map(Arc::clone).collect()
         }
         ReadScope::All => catalogue.with_buckets().cloned().collect(),
     };

@@ -268,6 +268,7 @@ impl CatalogueRefresher {
         tracing::warn!(%error, again_at = %self.list.at, "the catalogue could not be read");
         let failure = CatalogueFailure {
             error: error.to_string(),
+            kind: error.label(),
             remedy: error.remedy("grant cloudfront:ListDistributions on *"),
         };
         self.board
@@ -428,6 +429,7 @@ fn failure(question: &Question, error: &CdnError) -> CatalogueFailure {
     };
     CatalogueFailure {
         error: format!("{} of {} failed ({error})", question.call(), question.id()),
+        kind: error.label(),
         remedy: error.remedy(grant),
     }
 }

@@ -29,6 +29,7 @@ pub(super) struct Tracker {
     random: fastrand::Rng,
     others: OthersInvalidations,
     blind_spots: BlindSpots,
+    board: StatusBoard,
     /// The next to be polled.
     chosen: VecDeque<Tracked>,
     choose_at: Option<Timestamp>,
@@ -56,7 +57,8 @@ impl Tracker {
             limiter,
             random: fastrand::Rng::with_seed(settings.seed ^ 2),
             others,
-            blind_spots: BlindSpots::new(board),
+            blind_spots: BlindSpots::new(board.clone()),
+            board,
             chosen: VecDeque::new(),
             choose_at: None,
         }
@@ -66,6 +68,8 @@ impl Tracker {
     async fn poll_next(&mut self) -> Result<bool, StoreError> {
         if self.chosen.is_empty() {
             let in_progress = self.store.in_progress().await?;
+            let since = in_progress.iter().map(|one| one.submitted_at).min();
+            self.board.update(|status| status.in_progress_since = since);
             let now = self.context.clock.now();
             let awaited = |id: &str| self.queues.is_full(id, now);
             let polls = NextPolls::choose(in_progress, awaited, now, CHOSEN);

@@ -113,7 +113,7 @@ pub enum Missing {
 }
 
 impl Missing {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Credentials => "AWS credentials",
             Self::Region => "AWS region",
@@ -141,6 +141,26 @@ const BAD_CREDENTIALS: [&str; 7] = [
 ];
 
 impl CdnError {
+    /// The label of [`CdnError::TooManyInProgress`].
+    pub const FULL_POOL: &'static str = "too_many_in_progress";
+
+    /// All labels: metrics have a series for each from the start.
+    pub const LABELS: [&'static str; 13] = [
+        "throttled",
+        Self::FULL_POOL,
+        "denied",
+        "no_credentials",
+        "no_region",
+        "too_large",
+        "invalid",
+        "reference_conflict",
+        "conflict_unexplained",
+        "no_such_distribution",
+        "refused",
+        "not_sent",
+        "unknown",
+    ];
+
     /// What an operator can do, if known. `grant` tells which permission the call needs.
     pub fn remedy(&self, grant: &'static str) -> Option<&'static str> {
         match self {
@@ -173,7 +193,7 @@ impl CdnError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Throttled(_) => "throttled",
-            Self::TooManyInProgress { .. } => "too_many_in_progress",
+            Self::TooManyInProgress { .. } => Self::FULL_POOL,
             Self::Denied(_) => "denied",
             Self::NotConfigured { missing, .. } => missing.label(),
             Self::TooLarge(_) => "too_large",
@@ -185,5 +205,40 @@ impl CdnError {
             Self::NotSent(_) => "not_sent",
             Self::Unknown(_) => "unknown",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_labels_are_known() {
+        let text = String::new;
+        let errors = [
+            CdnError::Throttled(text()),
+            CdnError::TooManyInProgress {
+                pool: Pool::Paths,
+                text: text(),
+            },
+            CdnError::Denied(text()),
+            CdnError::NotConfigured {
+                missing: Missing::Credentials,
+                text: text(),
+            },
+            CdnError::NotConfigured {
+                missing: Missing::Region,
+                text: text(),
+            },
+            CdnError::TooLarge(text()),
+            CdnError::Invalid(text()),
+            CdnError::ReferenceConflict(text()),
+            CdnError::ConflictUnexplained(text()),
+            CdnError::NoSuchDistribution(text()),
+            CdnError::Refused(text()),
+            CdnError::NotSent(text()),
+            CdnError::Unknown(text()),
+        ];
+        assert_eq!(errors.map(|error| error.label()), CdnError::LABELS);
     }
 }

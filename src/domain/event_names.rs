@@ -36,6 +36,11 @@ pub fn is_known(pattern: &str) -> bool {
     }
 }
 
+/// All names.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter()
+}
+
 /// The names and the patterns of their kinds, such as `ObjectCreated:*`.
 pub fn patterns() -> impl Iterator<Item = String> {
     let kinds = NAMES.iter().filter_map(|name| name.split_once(':'));

@@ -10,7 +10,7 @@
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
 //! what happened, [`preview`] what would happen. [`connection`] is what makes S3 and SNS send a bucket's
-//! changes.
+//! changes, and [`doctor`] judges whether all of it is in place.
 
 pub mod batch;
 pub mod behaviour;
@@ -19,6 +19,7 @@ pub mod cdn;
 pub mod change;
 pub mod connection;
 pub mod consolidate;
+pub mod doctor;
 pub mod due;
 mod event_filter;
 pub mod event_names;

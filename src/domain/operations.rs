@@ -71,6 +71,19 @@ impl DayBudget {
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
+    /// How much of the limit is spent; 0 if nothing is held once it is spent.
+    pub fn share(&self) -> f64 {
+        if self.limit == 0 || self.spending.lifted {
+            return 0.0;
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a share needs no more than 53 bits"
+        )]
+        let share = self.spending.items as f64 / self.limit as f64;
+        share
+    }
+
     /// Counts items that were frozen since the spending was read.
     pub fn spend(&mut self, items: usize) {
         self.spending.items += items as u64;
@@ -105,6 +118,10 @@ mod tests {
         assert_eq!(budget(10, 12, false).left(), 0);
         assert_eq!(budget(10, 12, true).left(), usize::MAX);
         assert_eq!(budget(0, 12, false).left(), usize::MAX);
+        let share = |limit, items, lifted| (budget(limit, items, lifted).share() * 100.0).round();
+        assert_eq!(share(10, 8, false).to_string(), "80");
+        assert_eq!(share(10, 8, true).to_string(), "0");
+        assert_eq!(share(0, 8, false).to_string(), "0");
         let mut spent = budget(10, 4, false);
         spent.spend(5);
         assert_eq!(spent.left(), 1);

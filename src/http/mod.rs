@@ -24,7 +24,7 @@ use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Router,
     error_handling::HandleErrorLayer,
-    extract::{DefaultBodyLimit, FromRef, Request},
+    extract::{DefaultBodyLimit, FromRef, Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{delete, get, post},
@@ -48,6 +48,7 @@ pub use capacity::Capacity;
 pub use connections::{Connections, serve};
 pub use heard::HeardTopics;
 use problem::Problem;
+pub use problem::SLUGS;
 pub use refusals::Refusals;
 
 /// A notification has at most 256 KiB, which JSON escapes may double.
@@ -149,7 +150,7 @@ pub fn public(state: AppState) -> Router {
         .route(sns::PATHS[0], receive())
         .route(sns::PATHS[1], receive())
         .route("/invalidate", post(invalidate::create))
-        .layer(middleware::from_fn(deadline));
+        .layer(middleware::from_fn_with_state(state.clone(), deadline));
     let open = Router::new()
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::ready))
@@ -177,7 +178,7 @@ pub fn admin(state: AppState, address: SocketAddr) -> Router {
         .route("/deadletters/{id}", delete(letters::drop_letter))
         .route("/deadletters/{id}/replay", post(letters::replay))
         .layer(DefaultBodyLimit::max(ADMIN_BODY))
-        .layer(middleware::from_fn(deadline))
+        .layer(middleware::from_fn_with_state(state.clone(), deadline))
         .layer(middleware::from_fn_with_state(guard, guard::guard));
     let open = Router::new()
         .route("/metrics", get(probes::metrics))
@@ -207,11 +208,19 @@ where
         .layer(middleware::map_response(problem::instead_of_text))
 }
 
-async fn deadline(request: Request, next: Next) -> Response {
+async fn deadline(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let is_message = sns::PATHS.contains(&request.uri().path());
     #[expect(
         clippy::disallowed_methods,
         reason = "senders wait in real time, even if the Clock port is simulated"
     )]
     let answered = tokio::time::timeout(DEADLINE, next.run(request)).await;
-    answered.unwrap_or_else(|_| Problem::not_in_time().into_response())
+    answered.unwrap_or_else(|_| {
+        let problem = Problem::not_in_time();
+        if is_message {
+            // The handler was dropped before it could count the message.
+            state.metrics.message(problem.slug());
+        }
+        problem.into_response()
+    })
 }

@@ -1,7 +1,13 @@
 //! Liveness, readiness, metrics, and the API description.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
+use super::{AppState, problem::Problem};
+use crate::{
+    domain::status::{Finding, Severity},
+    ports::StoreError,
+    telemetry::{Check, CheckState},
+};
 use axum::{
     Json,
     extract::State,
@@ -9,14 +15,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
-use tokio::sync::watch;
-
-use super::{AppState, problem::Problem};
-use crate::{
-    domain::status::{Finding, Severity, Status},
-    ports::{Clock, StoreError, operations::OperationsStore},
-    telemetry::{Check, CheckState, Metrics},
-};
 
 /// The names of checks that read the store.
 const DEAD_LETTERS: &str = "dead_letters";
@@ -31,7 +29,7 @@ pub(super) async fn health() -> &'static str {
 
 /// Public readiness, without details, because they may name resources of the account.
 pub(super) async fn ready(State(state): State<AppState>) -> Response {
-    let (status, checks) = checks(&state, 1).await;
+    let (status, checks, _) = checks(&state, 1).await;
     let shown = checks.iter().map(|(part, check)| (*part, check.state));
     let shown: BTreeMap<_, _> = shown.collect();
     answer(status, &checks, shown)
@@ -39,16 +37,21 @@ pub(super) async fn ready(State(state): State<AppState>) -> Response {
 
 /// Readiness with details, for operators.
 pub(super) async fn ready_in_detail(State(state): State<AppState>) -> Response {
-    let (status, checks) = checks(&state, usize::MAX).await;
+    let (status, checks, _) = checks(&state, usize::MAX).await;
     answer(status, &checks, checks.clone())
 }
 
 /// All checks: the health of the process, the status of the background work, dead letters (counted up
 /// to `most`), and ended subscriptions.
 ///
+/// Returns the number of dead letters as well, if it could be read.
+///
 /// The service is ready as long as it can accept requests. Problems of the background work are shown,
 /// but are no reason to send SNS's messages elsewhere.
-async fn checks(state: &AppState, most: usize) -> (StatusCode, BTreeMap<&'static str, Check>) {
+async fn checks(
+    state: &AppState,
+    most: usize,
+) -> (StatusCode, BTreeMap<&'static str, Check>, Option<u64>) {
     let mut checks = state.health.checks();
     let failed = checks.values().any(|check| check.state == CheckState::Fail);
     let status = if failed {
@@ -65,6 +68,7 @@ async fn checks(state: &AppState, most: usize) -> (StatusCode, BTreeMap<&'static
         Err(error) => tracing::debug!(%error, part, "the store could not be read for a check"),
     };
     let letters = state.operations.count_dead_letters(most).await;
+    let counted = letters.as_ref().ok().copied();
     let show = |count| format!("there are {count}: purgefront deadletters list shows them");
     add(
         DEAD_LETTERS,
@@ -94,7 +98,7 @@ async fn checks(state: &AppState, most: usize) -> (StatusCode, BTreeMap<&'static
     }
     let refused = state.refusals.warning(state.clock.now());
     checks.insert(REFUSED, refused.map_or_else(Check::ok, Check::warn));
-    (status, checks)
+    (status, checks, counted)
 }
 
 fn check(finding: Finding) -> (&'static str, Check) {
@@ -125,20 +129,17 @@ fn answer(
     (status, Json(body)).into_response()
 }
 
-pub(super) async fn metrics(
-    State(metrics): State<Metrics>,
-    State(store): State<Arc<dyn OperationsStore>>,
-    State(clock): State<Arc<dyn Clock>>,
-    State(status): State<watch::Receiver<Status>>,
-) -> Result<Response, Problem> {
-    match store.count_dead_letters(usize::MAX).await {
-        Ok(count) => metrics.dead_letters(count),
-        // The other metrics matter most while the store has problems.
-        Err(error) => tracing::warn!(%error, "dead letters could not be counted"),
+/// Everything that readiness tells is a metric as well, so that alerts can tell it.
+pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, Problem> {
+    let (_, checks, letters) = checks(&state, usize::MAX).await;
+    // The other metrics matter most while the store has problems.
+    if let Some(count) = letters {
+        state.metrics.dead_letters(count);
     }
-    let status = status.borrow().clone();
-    let text = metrics
-        .encode(clock.now(), &status)
+    let status = state.status.borrow().clone();
+    let text = state
+        .metrics
+        .encode(state.clock.now(), &checks, &status)
         .map_err(|_| Problem::internal())?;
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, format)], text).into_response())

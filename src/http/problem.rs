@@ -8,6 +8,46 @@ use serde::Serialize;
 
 use crate::ports::StoreError;
 
+/// The names of all problems. docs/troubleshooting.md says of each what to do.
+pub const SLUGS: &[&str] = &[
+    "bad-field",
+    "bad-request",
+    "certificate",
+    "certificate-unavailable",
+    "certificate-url",
+    "duplicate-key",
+    "foreign-origin",
+    "from-the-future",
+    "idempotency-key-unsupported",
+    "internal",
+    "invalid",
+    "method-not-allowed",
+    "no-catalogue",
+    "no-credentials",
+    "no-token",
+    "no-tokens-configured",
+    "not-an-object",
+    "not-found",
+    "not-in-time",
+    "not-json",
+    "not-read",
+    "overloaded",
+    "raw-delivery",
+    "signature",
+    "signature-version",
+    "still-dead",
+    "store-unavailable",
+    "token-limited",
+    "too-large",
+    "too-old",
+    "topic-not-allowed",
+    "unknown-distribution",
+    "unknown-type",
+    "wrong-credentials",
+    "wrong-path",
+    "wrong-token",
+];
+
 /// An error response. Its `type`, `urn:purgefront:problem:<slug>`, is stable.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -40,6 +80,7 @@ impl RequestFault {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, slug: &'static str, detail: impl Into<String>) -> Self {
+        debug_assert!(SLUGS.contains(&slug), "{slug} is not documented");
         Self {
             status,
             slug,

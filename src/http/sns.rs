@@ -40,8 +40,8 @@ pub(super) async fn receive(
 ) -> Result<Json<Value>, Problem> {
     let received = accept(&state, &sender, &headers, body).await;
     match &received {
-        Ok(Acceptance::New) => state.metrics.message("accepted"),
-        Ok(Acceptance::Duplicate) => state.metrics.message("duplicate"),
+        Ok(Acceptance::New) => state.metrics.taken("accepted", state.clock.now()),
+        Ok(Acceptance::Duplicate) => state.metrics.taken("duplicate", state.clock.now()),
         Err(problem) => state.metrics.message(problem.slug()),
     }
     let outcome = match received? {

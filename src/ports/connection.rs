@@ -51,6 +51,15 @@ pub enum CallError {
     /// There was no answer to a write, so whether it was done is not known.
     #[error("{0}")]
     NoAnswer(String),
+    /// The credentials lack the permission that the text names.
+    #[error("{0}")]
+    Denied(String),
+    /// There are no credentials, or AWS refuses them.
+    #[error("{0}")]
+    Credentials(String),
+    /// There is no such bucket.
+    #[error("{0}")]
+    Missing(String),
     #[error("{0}")]
     Failed(String),
 }

@@ -10,6 +10,7 @@ mod cdn;
 mod clock;
 pub mod connection;
 pub mod dispatch;
+pub mod doctor;
 mod error;
 pub mod history;
 pub mod intake;

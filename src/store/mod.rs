@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 pub use self::{
     local_wakeups::LocalWakeups,
-    sqlite::{SqliteStore, open},
+    sqlite::{SqliteStore, StoreInspector, open},
 };
 
 /// The store's name in health checks.

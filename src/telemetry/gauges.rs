@@ -1,6 +1,9 @@
-//! Gauges that are set from the status when metrics are read.
+//! Gauges that are set from the checks and the status when metrics are read.
+//!
+//! Alerts read these. A counter shows nothing of its first step, and what failed before the first look
+//! looks like what never failed; a gauge shows what is.
 
-use std::sync::atomic::AtomicU64;
+use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
 use jiff::Timestamp;
 use prometheus_client::{
@@ -9,9 +12,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::domain::status::{DistributionStatus, Hold, Status};
+use super::health::{Check, CheckState};
+use crate::domain::{
+    cdn::CdnError,
+    status::{DistributionStatus, Hold, Status},
+};
 
-type Seconds = Gauge<f64, AtomicU64>;
+pub(super) type Seconds = Gauge<f64, AtomicU64>;
 
 /// Distributions have series from when they first have work: an id that somebody merely typed has none.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +28,10 @@ pub(super) struct StatusGauges {
     unresolved: Family<DistributionLabel, Gauge>,
     in_progress: Family<PoolLabel, Gauge>,
     held: Family<HoldLabel, Gauge>,
+    checks: Family<CheckLabel, Gauge>,
+    failing: Family<ErrorLabel, Gauge>,
+    catalogue_known: Gauge,
+    oldest_in_progress: Seconds,
     unmapped: Gauge,
     unmapped_age: Seconds,
     paused: Gauge,
@@ -28,6 +39,7 @@ pub(super) struct StatusGauges {
     shadow: Gauge,
     day_limit: Gauge,
     day_items: Gauge,
+    day_share: Seconds,
     day_lifted: Gauge,
 }
 
@@ -46,6 +58,16 @@ struct PoolLabel {
 struct HoldLabel {
     distribution_id: String,
     hold: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabel {
+    check: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabel {
+    error: &'static str,
 }
 
 impl StatusGauges {
@@ -90,42 +112,96 @@ impl StatusGauges {
             "1 if the daily limit was lifted for today",
             &new.day_lifted,
         );
+        add(
+            "catalogue_known",
+            "1 if the account's distributions have ever been read",
+            &new.catalogue_known,
+        );
+        new.register_families(registry);
+        new
+    }
+
+    fn register_families(&self, registry: &mut Registry) {
+        registry.register(
+            "check",
+            "The checks of readiness: 0 ok, 1 warn, 2 fail",
+            self.checks.clone(),
+        );
+        registry.register(
+            "failing",
+            "What work waits for because its last call to CloudFront failed, by error: distributions, \
+             and readings of the account",
+            self.failing.clone(),
+        );
+        registry.register(
+            "oldest_in_progress_age_seconds",
+            "Age of the oldest invalidation that CloudFront has not completed; 0 if there is none",
+            self.oldest_in_progress.clone(),
+        );
+        registry.register(
+            "daily_spent_ratio",
+            "The share of the daily limit that is spent; 0 if there is none, or it was lifted",
+            self.day_share.clone(),
+        );
         registry.register(
             "oldest_unmapped_age_seconds",
             "Age of the oldest change that is not mapped to all its distributions; 0 if there is none",
-            new.unmapped_age.clone(),
+            self.unmapped_age.clone(),
         );
         registry.register(
             "waiting_items",
             "Items that wait for a batch, by distribution",
-            new.waiting.clone(),
+            self.waiting.clone(),
         );
         registry.register(
             "unresolved_batches",
             "Batches that CloudFront has not definitely answered, by distribution",
-            new.unresolved.clone(),
+            self.unresolved.clone(),
         );
         registry.register(
             "oldest_waiting_age_seconds",
             "Age of the oldest change that waits for a batch or of the oldest batch without an answer, \
              by distribution; 0 if nothing waits",
-            new.oldest_age.clone(),
+            self.oldest_age.clone(),
         );
         registry.register(
             "in_progress_items",
             "Our items that CloudFront has not completed, by distribution and pool",
-            new.in_progress.clone(),
+            self.in_progress.clone(),
         );
         registry.register(
             "held",
             "1 for what holds a distribution's items, by distribution and hold",
-            new.held.clone(),
+            self.held.clone(),
         );
-        new
     }
 
-    /// Sets all gauges to the status at `now`.
-    pub(super) fn set(&self, now: Timestamp, status: &Status) {
+    /// Sets all gauges to the checks and the status at `now`. A check that could not be made keeps what
+    /// it was.
+    pub(super) fn set(
+        &self,
+        now: Timestamp,
+        checks: &BTreeMap<&'static str, Check>,
+        status: &Status,
+    ) {
+        for (check, found) in checks {
+            let state = match found.state {
+                CheckState::Ok => 0,
+                CheckState::Warn => 1,
+                CheckState::Fail => 2,
+            };
+            self.checks.get_or_create(&CheckLabel { check }).set(state);
+        }
+        for error in CdnError::LABELS {
+            let failing = gauge(status.failing(error));
+            self.failing
+                .get_or_create(&ErrorLabel { error })
+                .set(failing);
+        }
+        let known = status.catalogue.read_since.is_some();
+        self.catalogue_known.set(known.into());
+        self.oldest_in_progress
+            .set(age(now, status.in_progress_since));
         for (id, one) in &status.distributions {
             self.set_distribution(now, id, one);
         }
@@ -143,6 +219,7 @@ impl StatusGauges {
         self.day_limit.set(day.limit.try_into().unwrap_or(i64::MAX));
         let items = day.spending.items;
         self.day_items.set(items.try_into().unwrap_or(i64::MAX));
+        self.day_share.set(day.share());
         self.day_lifted.set(day.spending.lifted.into());
     }
 
@@ -178,7 +255,7 @@ impl StatusGauges {
     }
 }
 
-fn age(now: Timestamp, since: Option<Timestamp>) -> f64 {
+pub(super) fn age(now: Timestamp, since: Option<Timestamp>) -> f64 {
     let since = since.unwrap_or(now);
     now.duration_since(since).as_secs_f64().max(0.0)
 }

@@ -1,22 +1,36 @@
 //! Metrics in Prometheus's text format. No label contains an object key, a path or a reason.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 
-use super::gauges::StatusGauges;
+use super::{
+    gauges::{Seconds, StatusGauges, age},
+    health::Check,
+};
 use crate::domain::{cdn::CdnError, status::Status};
 
 /// All metrics. Cheap to clone; clones share their counts.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    started: Gauge,
     messages: Family<OutcomeLabel, Counter>,
+    /// When the last message was accepted, or the service started, in seconds.
+    last_message: Arc<AtomicI64>,
+    last_message_age: Seconds,
     records: Family<OutcomeLabel, Counter>,
     changes: Family<KindLabel, Counter>,
     calls: Family<CallLabel, Counter>,
@@ -27,6 +41,11 @@ pub struct Metrics {
     skipped: Family<WhyLabel, Counter>,
     dead_letters: Gauge,
     limiter_waits: Family<LimiterLabel, Counter>,
+    durations: Durations,
+}
+
+#[derive(Debug, Clone)]
+struct Durations {
     waited: Histogram,
     completed: Histogram,
     propagation: Family<DistributionLabel, Histogram, fn() -> Histogram>,
@@ -63,6 +82,46 @@ struct LimiterLabel {
     limit: &'static str,
 }
 
+// Series exist from the start: `increase()` does not see the step from nothing to one.
+const MESSAGES: [&str; 24] = [
+    "accepted",
+    "duplicate",
+    "not-json",
+    "not-an-object",
+    "duplicate-key",
+    "raw-delivery",
+    "unknown-type",
+    "topic-not-allowed",
+    "bad-field",
+    "signature-version",
+    "certificate-url",
+    "certificate-unavailable",
+    "certificate",
+    "signature",
+    "too-old",
+    "from-the-future",
+    "too-large",
+    "overloaded",
+    "not-read",
+    "not-in-time",
+    "store-unavailable",
+    "wrong-path",
+    "no-credentials",
+    "wrong-credentials",
+];
+const RECORDS: [&str; 4] = ["accepted", "ignored", "test", "dead"];
+const CONFIRMATIONS: [&str; 3] = ["confirmed", "retry", "given_up"];
+const CHANGES: [&str; 2] = ["event", "manual"];
+const ITEMS: [&str; 2] = ["exact", "wildcard"];
+const CALLS: [&str; 6] = [
+    "ListDistributions",
+    "GetDistributionConfig",
+    "GetCachePolicy",
+    "CreateInvalidation",
+    "GetInvalidation",
+    "ListInvalidations",
+];
+
 /// Bucket bounds in seconds, from the delay of a quiet distribution to a day of throttling.
 const WAITS: [f64; 12] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0,
@@ -72,87 +131,123 @@ fn waits() -> Histogram {
     Histogram::new(WAITS)
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let mut registry = Registry::with_prefix("purgefront");
-        let messages = Family::default();
-        registry.register(
-            "sns_messages",
-            "Messages received at /sns, by outcome",
-            messages.clone(),
-        );
-        let records = Family::default();
-        registry.register(
-            "records",
-            "S3 records in accepted messages, by outcome",
-            records.clone(),
-        );
-        let unauthorized = Family::default();
-        registry.register(
-            "unauthorized",
-            "Requests with missing or wrong credentials, by reason",
-            unauthorized.clone(),
-        );
-        let changes = Family::default();
-        registry.register("changes", "Changes added to the journal", changes.clone());
-        let calls = Family::default();
-        registry.register(
-            "cloudfront_calls",
-            "Calls to CloudFront's API",
-            calls.clone(),
-        );
-        let items = Family::default();
-        registry.register(
-            "items_submitted",
-            "Items that CloudFront accepted, each billed as a path",
-            items.clone(),
-        );
-        let confirmations = Family::default();
-        registry.register(
-            "subscription_confirmations",
-            "Attempts to confirm a subscription, by outcome",
-            confirmations.clone(),
-        );
-        let status = StatusGauges::registered(&mut registry);
-        let skipped = Family::default();
-        registry.register(
-            "skipped_changes",
-            "Changes that needed nothing, everywhere or at one distribution, by reason",
-            skipped.clone(),
-        );
-        let dead_letters = Gauge::default();
-        registry.register(
-            "dead_letters",
-            "Dead letters in the store",
-            dead_letters.clone(),
-        );
-        let limiter_waits = Family::default();
-        registry.register(
-            "limiter_waits",
-            "Times that a call had to wait for a limit, by limit",
-            limiter_waits.clone(),
-        );
-        let waited = waits();
-        registry.register(
+fn register<M: Clone + Metric>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+impl Durations {
+    fn registered(registry: &mut Registry) -> Self {
+        let waited = register(
+            registry,
             "accepted_to_submitted_seconds",
             "Time from accepting a change to freezing the batch that covers it",
-            waited.clone(),
+            waits(),
         );
-        let completed = waits();
-        registry.register(
+        let completed = register(
+            registry,
             "accepted_to_completed_seconds",
             "Time from accepting the oldest change of an invalidation to seeing it completed",
-            completed.clone(),
+            waits(),
         );
-        let propagation = Family::new_with_constructor(waits as fn() -> Histogram);
-        registry.register(
+        let propagation = register(
+            registry,
             "propagation_seconds",
             "Time from creating an invalidation to seeing it completed, by distribution",
-            propagation.clone(),
+            Family::new_with_constructor(waits as fn() -> Histogram),
         );
         Self {
-            registry: Arc::new(registry),
+            waited,
+            completed,
+            propagation,
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut whole = Registry::with_prefix("purgefront");
+        let registry = &mut whole;
+        let started = register(
+            registry,
+            "start_time_seconds",
+            "When the service started, in seconds since 1970",
+            Gauge::default(),
+        );
+        let last_message_age = register(
+            registry,
+            "last_message_age_seconds",
+            "Time since the last message from SNS was accepted, or since the start",
+            Seconds::default(),
+        );
+        let messages = register(
+            registry,
+            "sns_messages",
+            "Messages received at /sns, by outcome",
+            Family::default(),
+        );
+        let records = register(
+            registry,
+            "records",
+            "S3 records in accepted messages, by outcome",
+            Family::default(),
+        );
+        let unauthorized = register(
+            registry,
+            "unauthorized",
+            "Requests with missing or wrong credentials, by reason",
+            Family::default(),
+        );
+        let changes = register(
+            registry,
+            "changes",
+            "Changes added to the journal",
+            Family::default(),
+        );
+        let calls = register(
+            registry,
+            "cloudfront_calls",
+            "Calls to CloudFront's API",
+            Family::default(),
+        );
+        let items = register(
+            registry,
+            "items_submitted",
+            "Items that CloudFront accepted, each billed as a path",
+            Family::default(),
+        );
+        let confirmations = register(
+            registry,
+            "subscription_confirmations",
+            "Attempts to confirm a subscription, by outcome",
+            Family::default(),
+        );
+        let status = StatusGauges::registered(registry);
+        let skipped = register(
+            registry,
+            "skipped_changes",
+            "Changes that needed nothing, everywhere or at one distribution, by reason",
+            Family::default(),
+        );
+        let dead_letters = register(
+            registry,
+            "dead_letters",
+            "Dead letters in the store",
+            Gauge::default(),
+        );
+        let limiter_waits = register(
+            registry,
+            "limiter_waits",
+            "Times that a call had to wait for a limit, by limit",
+            Family::default(),
+        );
+        let durations = Durations::registered(registry);
+        let metrics = Self {
+            registry: Arc::new(whole),
+            started,
             messages,
+            last_message: Arc::default(),
+            last_message_age,
             records,
             changes,
             calls,
@@ -163,15 +258,51 @@ impl Default for Metrics {
             skipped,
             dead_letters,
             limiter_waits,
-            waited,
-            completed,
-            propagation,
-        }
+            durations,
+        };
+        metrics.begin();
+        metrics
     }
 }
 
 impl Metrics {
-    /// Counts a message received at `/sns`.
+    /// Creates the series of the counters.
+    fn begin(&self) {
+        for outcome in MESSAGES {
+            drop(self.messages.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for outcome in RECORDS {
+            self.records(outcome, 0);
+        }
+        for outcome in CONFIRMATIONS {
+            drop(self.confirmations.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for kind in CHANGES {
+            self.changes(kind, 0);
+        }
+        for kind in ITEMS {
+            drop(self.items.get_or_create(&KindLabel { kind }));
+        }
+        for operation in CALLS {
+            for outcome in CdnError::LABELS.into_iter().chain(["ok"]) {
+                drop(self.calls.get_or_create(&CallLabel { operation, outcome }));
+            }
+        }
+    }
+
+    /// The service starts now.
+    pub fn start(&self, now: Timestamp) {
+        self.started.set(now.as_second());
+        self.last_message.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// Counts a message that SNS need not send again.
+    pub fn taken(&self, outcome: &'static str, now: Timestamp) {
+        self.message(outcome);
+        self.last_message.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// Counts a message received at `/sns`. [`Metrics::taken`] counts those that were accepted.
     pub fn message(&self, outcome: &'static str) {
         self.messages.get_or_create(&OutcomeLabel { outcome }).inc();
     }
@@ -222,7 +353,7 @@ impl Metrics {
 
     /// Observes the time from accepting an invalidation's oldest change to completion.
     pub fn completed(&self, seconds: f64) {
-        self.completed.observe(seconds);
+        self.durations.completed.observe(seconds);
     }
 
     /// Counts a wait for a limit.
@@ -234,13 +365,14 @@ impl Metrics {
 
     /// Observes the time from accepting a change to freezing its batch.
     pub fn waited(&self, seconds: f64) {
-        self.waited.observe(seconds);
+        self.durations.waited.observe(seconds);
     }
 
     /// Observes the time from creating an invalidation to completion.
     pub fn propagated(&self, distribution_id: &str, seconds: f64) {
         let distribution_id = distribution_id.to_owned();
-        self.propagation
+        self.durations
+            .propagation
             .get_or_create(&DistributionLabel { distribution_id })
             .observe(seconds);
     }
@@ -254,9 +386,17 @@ impl Metrics {
         self.dead_letters.set(count.try_into().unwrap_or(i64::MAX));
     }
 
-    /// Encodes all metrics, with the gauges set from the status at `now`.
-    pub fn encode(&self, now: Timestamp, status: &Status) -> Result<String, fmt::Error> {
-        self.status.set(now, status);
+    /// Encodes all metrics, with the gauges set from the checks and the status at `now`.
+    pub fn encode(
+        &self,
+        now: Timestamp,
+        checks: &BTreeMap<&'static str, Check>,
+        status: &Status,
+    ) -> Result<String, fmt::Error> {
+        self.status.set(now, checks, status);
+        let last_message = self.last_message.load(Ordering::Relaxed);
+        let last_message = Timestamp::from_second(last_message).ok();
+        self.last_message_age.set(age(now, last_message));
         let mut encoded = String::new();
         text::encode(&mut encoded, &self.registry)?;
         Ok(encoded)

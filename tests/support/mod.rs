@@ -23,6 +23,7 @@ pub mod nature;
 pub mod permissions;
 pub mod proxy;
 pub mod service;
+pub mod shell;
 pub mod signer;
 pub mod simulated;
 pub mod simulation;
@@ -81,10 +82,14 @@ pub async fn pause() {
 
 /// A whole number that whoever runs the tests has set.
 pub fn number(name: &str) -> Option<u64> {
+    Some(text(name)?.parse().expect("a whole number"))
+}
+
+/// A text that whoever runs the tests has set.
+pub fn text(name: &str) -> Option<String> {
     #[expect(
         clippy::disallowed_methods,
-        reason = "how long to play is for whoever runs the test"
+        reason = "how long to play, and what, is for whoever runs the test"
     )]
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().expect("a whole number"))
+    std::env::var(name).ok()
 }

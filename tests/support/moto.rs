@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{service::Setup, until};
+use super::{service::Setup, shell, until};
 
 const CLIENTS: &str = r#"
 import json, os
@@ -53,7 +53,7 @@ pub struct Moto {
 impl Moto {
     /// None if it is not installed.
     pub async fn start() -> Option<Self> {
-        let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin");
+        let bin = shell::tools();
         let proxy = bin.join("moto_proxy");
         if !proxy.exists() {
             eprintln!("NOT TESTED: moto is not installed in .venv; `make test` installs it");
@@ -98,6 +98,11 @@ impl Moto {
         Some(moto)
     }
 
+    /// What leads the AWS SDKs and the command line to it.
+    pub fn environment(&self) -> &[(&'static str, String)] {
+        &self.environment
+    }
+
     /// Runs a script with clients of S3, SNS and SQS, and returns what it prints.
     pub fn script(&self, script: &str) -> Value {
         let output = Command::new(&self.python)
@@ -115,27 +120,14 @@ impl Moto {
     /// Runs commands as a person types them, with AWS's command line and purgefront on the path, in
     /// a directory that stays the same: exit code, standard output, standard error.
     pub fn shell(&self, commands: &str) -> (Option<i32>, String, String) {
-        let ours = Path::new(env!("CARGO_BIN_EXE_purgefront"))
-            .parent()
-            .unwrap();
-        let theirs = self.python.parent().unwrap();
-        let path = format!("{}:{}:{}", ours.display(), theirs.display(), env!("PATH"));
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", commands])
-            .env_clear()
-            .env("PATH", path)
-            .env("HOME", self.home.path())
-            .envs(self.environment.clone())
-            .current_dir(self.home.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        (
-            output.status.code(),
-            text(&output.stdout),
-            text(&output.stderr),
-        )
+        let environment = self.environment.iter();
+        let environment = environment.map(|(name, value)| ((*name).to_owned(), value.clone()));
+        shell::run(commands, self.home.path(), environment)
+    }
+
+    /// Where [`Self::shell`] runs.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Runs purgefront as somebody with credentials: exit code, standard output, standard error.

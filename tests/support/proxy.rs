@@ -44,6 +44,9 @@ impl Proxy {
     pub async fn start(routes: Router, known: fn(&str) -> bool) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate whose issuer has its own name as signed by itself.
+        let name = &mut params.distinguished_name;
+        name.push(rcgen::DnType::CommonName, "CA of the tests");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let ca_pem = issuer.pem();
         let ca = Arc::new(Ca {

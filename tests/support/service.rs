@@ -60,10 +60,22 @@ impl Setup {
         self.environment.push((name.to_owned(), value.into()));
     }
 
+    /// The directory in which commands run.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn environment(&self) -> Vec<(String, String)> {
+        self.environment.clone()
+    }
+
+    pub fn unset_env(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
     /// Starts without any token.
     pub fn forget_token(&mut self) {
-        self.environment
-            .retain(|(name, _)| name != "PURGEFRONT_API_TOKEN");
+        self.unset_env("PURGEFRONT_API_TOKEN");
     }
 
     pub fn set_store(&mut self, path: PathBuf) {

@@ -18,7 +18,7 @@ use aws_sdk_s3::{
     },
 };
 
-use super::errors::text;
+use super::errors::{self, text};
 use crate::domain::connection::{
     Bucket,
     notification::{Entry, Kind, Notification, Rule},
@@ -77,7 +77,11 @@ pub(super) async fn put(
     }
 }
 
-fn failed<E>(client: &Client, permission: &str, error: SdkError<E, HttpResponse>) -> CallError
+pub(super) fn failed<E>(
+    client: &Client,
+    permission: &str,
+    error: SdkError<E, HttpResponse>,
+) -> CallError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -92,11 +96,10 @@ where
         .as_service_error()
         .and_then(ProvideErrorMetadata::message)
         .is_some_and(|message| message.contains("validate the following destination"));
-    let text = text(permission, error);
     if destination {
-        CallError::Destination(text)
+        CallError::Destination(text(permission, error))
     } else {
-        CallError::Failed(text)
+        errors::failed(permission, error)
     }
 }
 

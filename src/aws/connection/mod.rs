@@ -2,6 +2,7 @@
 
 mod bucket;
 mod errors;
+mod looking;
 mod queue;
 mod topic;
 
@@ -21,10 +22,28 @@ use crate::domain::{
 };
 use crate::ports::connection::{CallError, ConnectionPoints, Subscriptions};
 
-/// The timeout of one attempt and of a whole call with the SDK's retries. S3 sends test messages
-/// before it saves notifications.
-const ATTEMPT: Duration = Duration::from_secs(30);
-const OPERATION: Duration = Duration::from_secs(90);
+pub use looking::AwsRegions;
+
+/// The timeout of one attempt and of a whole call with the SDK's retries.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    attempt: Duration,
+    operation: Duration,
+}
+
+impl Patience {
+    /// S3 sends test messages before it saves notifications.
+    const LONG: Self = Self {
+        attempt: Duration::from_secs(30),
+        operation: Duration::from_secs(90),
+    };
+    /// For calls that only read.
+    const SHORT: Self = Self {
+        attempt: Duration::from_secs(5),
+        operation: Duration::from_secs(15),
+    };
+}
+
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// The clients.
@@ -43,10 +62,19 @@ const ANY_REGION: &str = "us-east-1";
 impl AwsConnectionPoints {
     /// Takes credentials, endpoints and retries from `sdk`, and its region unless one is given.
     pub fn new(sdk: &SdkConfig, region: Option<&str>, credentials: Option<&str>) -> Self {
+        Self::patient(sdk, region, credentials, Patience::LONG)
+    }
+
+    fn patient(
+        sdk: &SdkConfig,
+        region: Option<&str>,
+        credentials: Option<&str>,
+        patience: Patience,
+    ) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
-            .operation_attempt_timeout(ATTEMPT)
-            .operation_timeout(OPERATION)
+            .operation_attempt_timeout(patience.attempt)
+            .operation_timeout(patience.operation)
             .build();
         let default = sdk.region().map_or(ANY_REGION, Region::as_ref);
         let region = Region::new(region.unwrap_or(default).to_owned());

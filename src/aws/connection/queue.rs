@@ -22,7 +22,7 @@ pub(super) async fn get(
     };
     let output = client
         .get_queue_attributes()
-        .queue_url(url)
+        .queue_url(&url)
         .attribute_names(Name::Policy)
         .attribute_names(Name::ApproximateNumberOfMessages)
         .attribute_names(Name::ApproximateNumberOfMessagesNotVisible)
@@ -36,6 +36,7 @@ pub(super) async fn get(
     ];
     let counts = counts.map(|name| attributes.get(&name)?.parse::<u64>().ok());
     Ok(Some(SeenQueue {
+        url,
         policy: attributes.remove(&Name::Policy),
         messages: counts.into_iter().flatten().sum(),
     }))

@@ -131,6 +131,7 @@ pub(super) async fn subscribe(
         // SNS may quote the endpoint.
         (Err(error), Some(whole)) => match failed("sns:Subscribe", error) {
             CallError::Failed(text) => Err(CallError::Failed(text.replace(&whole, endpoint))),
+            CallError::Denied(text) => Err(CallError::Denied(text.replace(&whole, endpoint))),
             other => Err(other),
         },
         (Err(error), None) => Err(failed("sns:Subscribe", error)),

@@ -122,6 +122,7 @@ impl ConnectionPoints for Model {
             }
             Action::CreateQueue { policy, .. } | Action::SetQueuePolicy { policy, .. } => {
                 seen.queue = Some(SeenQueue {
+                    url: String::new(),
                     policy: Some(policy),
                     messages: 0,
                 });

@@ -254,6 +254,7 @@ impl DistributionQueue {
         self.refused = Some(Refused {
             remedy: error.remedy("grant cloudfront:CreateInvalidation on this distribution"),
             error: error.to_string(),
+            kind: Some(error.label()),
             corrupt: false,
             failures,
             retry_at: not_before,
@@ -341,7 +342,9 @@ impl DistributionQueue {
         if gates.automatic == 0 && self.backlog.automatic() > 0 {
             holds.push(Hold::DayLimit);
         }
-        if self.is_full(pools, now) {
+        // CloudFront's word counts for more than what is known of others.
+        let said_full = self.refused.as_ref().is_some_and(Refused::is_full_pool);
+        if said_full || self.is_full(pools, now) {
             holds.push(Hold::PoolFull);
         }
         let unresolved = self.unresolved.iter().chain(&self.suspects);

@@ -140,6 +140,7 @@ impl Turn {
             queue.doubt();
             queue.refused = Some(Refused {
                 error: error_chain(error),
+                kind: None,
                 remedy: None,
                 corrupt: error.is_corrupt(),
                 failures: queue.failures,

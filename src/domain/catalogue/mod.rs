@@ -189,6 +189,11 @@ impl Catalogue {
         self.by_bucket.get(bucket).map_or(&[], Vec::as_slice)
     }
 
+    /// The buckets that are an origin of any distribution.
+    pub fn buckets(&self) -> impl Iterator<Item = &str> {
+        self.by_bucket.keys().map(String::as_str)
+    }
+
     /// The distributions with any origin that is a bucket, ordered by id.
     pub fn with_buckets(&self) -> impl Iterator<Item = &Arc<Distribution>> {
         let all = self.snapshot.distributions.iter();

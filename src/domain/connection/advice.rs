@@ -103,7 +103,7 @@ fn by_event_bridge(wanted: &Connect, on: bool) -> Vec<String> {
 }
 
 /// A word for a shell.
-pub(super) fn shell(word: &str) -> std::borrow::Cow<'_, str> {
+pub(in crate::domain) fn shell(word: &str) -> std::borrow::Cow<'_, str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         return word.into();

@@ -10,14 +10,14 @@ pub type Attributes = BTreeMap<String, String>;
 /// instead of being refused here.
 pub const THROTTLE: u32 = 500;
 
-const DELIVERY: &str = "DeliveryPolicy";
+pub const DELIVERY: &str = "DeliveryPolicy";
 const REDRIVE: &str = "RedrivePolicy";
-const RAW: &str = "RawMessageDelivery";
+pub const RAW: &str = "RawMessageDelivery";
 
 /// Retries for almost an hour, which is the most that SNS allows: 3 after 5 s each, 10 with growing
 /// pauses up to 60 s, and 49 after 60 s each (Amazon SNS Developer Guide, "Message delivery
 /// retries").
-fn one_hour() -> Value {
+pub fn one_hour() -> Value {
     json!({
         "numRetries": 62,
         "numNoDelayRetries": 0,

@@ -73,6 +73,7 @@ pub struct SeenSubscription {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SeenQueue {
+    pub url: String,
     pub policy: Option<String>,
     /// About how many messages it holds.
     pub messages: u64,

@@ -53,7 +53,7 @@ fn filters_overlap(a: &Entry, b: &Entry) -> bool {
 }
 
 /// Whether `general` stands for every event that `special` stands for.
-fn includes(general: &str, special: &str) -> bool {
+pub(in crate::domain) fn includes(general: &str, special: &str) -> bool {
     match general.strip_suffix('*') {
         Some(stem) => special.starts_with(stem),
         None => general == special,

@@ -99,8 +99,18 @@ pub fn with(policy: Option<&str>, statement: &Value) -> Result<Option<String>, B
 
 /// The statement with this `Sid`.
 pub fn find(policy: Option<&str>, sid: &Value) -> Option<Value> {
-    let statements = statements(&mut read(policy?).ok()?).ok()?;
-    statements.into_iter().find(|there| there["Sid"] == *sid)
+    all(policy)
+        .ok()?
+        .into_iter()
+        .find(|there| there["Sid"] == *sid)
+}
+
+/// All statements, in their order.
+pub fn all(policy: Option<&str>) -> Result<Vec<Value>, BadPolicy> {
+    match policy.filter(|policy| !policy.is_empty()) {
+        Some(policy) => statements(&mut read(policy)?),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The policy without the statement that has this `Sid`.
@@ -124,10 +134,7 @@ pub fn without(policy: Option<&str>, sid: &str) -> Result<Without, BadPolicy> {
 
 /// How many buckets other than this one our statements let publish.
 pub fn other_buckets(policy: Option<&str>, bucket: &str) -> Result<usize, BadPolicy> {
-    let Some(policy) = policy.filter(|policy| !policy.is_empty()) else {
-        return Ok(0);
-    };
-    let (statements, ours) = (statements(&mut read(policy)?)?, bucket_sid(bucket));
+    let (statements, ours) = (all(policy)?, bucket_sid(bucket));
     let sids = statements.iter().filter_map(|there| there["Sid"].as_str());
     let of_others = |sid: &&str| sid.starts_with(OF_BUCKET) && *sid != ours;
     Ok(sids.filter(of_others).count())

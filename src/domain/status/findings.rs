@@ -98,7 +98,7 @@ impl Status {
             None => "changes wait until the account has been read".to_owned(),
         };
         match (failure, read_since) {
-            (Some(CatalogueFailure { error, remedy }), _) => {
+            (Some(CatalogueFailure { error, remedy, .. }), _) => {
                 let remedy = remedy.map_or(String::new(), |text| format!("; {text}"));
                 Some(format!(
                     "ListDistributions failed ({error}); {meanwhile}{}{remedy}",

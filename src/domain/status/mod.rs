@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     batch::{Backlog, Usage},
+    cdn::CdnError,
     change::Unmapped,
     mapping::Notices,
     operations::DayBudget,
@@ -31,6 +32,8 @@ pub struct Status {
     pub wildcards_in_progress: usize,
     /// Buckets with changes that no distribution has as an origin: some of them.
     pub unknown_buckets: Vec<String>,
+    /// When the oldest invalidation that CloudFront has not completed was submitted.
+    pub in_progress_since: Option<Timestamp>,
     /// Distributions whose invalidations cannot be read, and why.
     pub unseen: BTreeMap<String, String>,
     /// The number of unconfirmed subscriptions.
@@ -39,6 +42,19 @@ pub struct Status {
     pub confirmation_failure: Option<String>,
     /// Workers whose last run failed, by name.
     pub workers: BTreeMap<&'static str, WorkerFailure>,
+}
+
+impl Status {
+    /// For how many distributions, and other things that work waits for, the last call failed with an
+    /// error of this name.
+    pub fn failing(&self, kind: &str) -> usize {
+        let holds = self.distributions.values().flat_map(|one| &one.holds);
+        let refused =
+            holds.filter(|hold| matches!(hold, Hold::Refused(one) if one.kind == Some(kind)));
+        let catalogue = &self.catalogue;
+        let unread = catalogue.failure.iter().chain(&catalogue.unanswered);
+        refused.count() + unread.filter(|one| one.kind == kind).count()
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -103,6 +119,8 @@ impl Hold {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refused {
     pub error: String,
+    /// The error's name in metrics; `None` if it is the store's.
+    pub kind: Option<&'static str>,
     /// What an operator can do, if known.
     pub remedy: Option<&'static str>,
     /// The store has an unreadable row: waiting does not help.
@@ -110,6 +128,13 @@ pub struct Refused {
     /// Failures in a row.
     pub failures: u32,
     pub retry_at: Timestamp,
+}
+
+impl Refused {
+    /// Whether CloudFront has said that too many items are in progress.
+    pub fn is_full_pool(&self) -> bool {
+        self.kind == Some(CdnError::FULL_POOL)
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -137,6 +162,8 @@ pub struct CatalogueStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogueFailure {
     pub error: String,
+    /// The error's name in metrics.
+    pub kind: &'static str,
     /// What an operator can do, if known.
     pub remedy: Option<&'static str>,
 }

@@ -1,7 +1,10 @@
 //! What each check says.
 
 use super::*;
-use crate::domain::operations::{DayBudget, DaySpending};
+use crate::domain::{
+    cdn::CdnError,
+    operations::{DayBudget, DaySpending},
+};
 
 fn detail(status: &Status, check: &str) -> String {
     let findings = status.findings();
@@ -25,6 +28,7 @@ fn with(holds: Vec<Hold>) -> Status {
 fn refused(corrupt: bool) -> Hold {
     Hold::Refused(Refused {
         error: "access denied: no".to_owned(),
+        kind: (!corrupt).then_some("denied"),
         remedy: Some("grant it"),
         corrupt,
         failures: 3,
@@ -128,7 +132,26 @@ fn the_catalogue_check_reports_the_changes_that_wait() {
     assert_eq!(detail(&status, "catalogue"), "");
     status.catalogue.failure = Some(CatalogueFailure {
         error: "throttled".to_owned(),
+        kind: "throttled",
         remedy: Some("wait"),
     });
     assert!(detail(&status, "catalogue").contains("throttled"));
+}
+
+#[test]
+fn what_fails_is_counted_by_its_error_wherever_work_waits_for_it() {
+    let failure = |kind| CatalogueFailure {
+        error: String::new(),
+        kind,
+        remedy: None,
+    };
+    let mut status = with(vec![Hold::PoolFull, refused(false)]);
+    assert_eq!(status.failing("denied"), 1);
+    status.catalogue.failure = Some(failure("denied"));
+    status.catalogue.unanswered = vec![failure("unknown"), failure("denied")];
+    let counts = ["denied", "unknown", "throttled"].map(|kind| status.failing(kind));
+    assert_eq!(counts, [3, 1, 0]);
+    // The store's own errors are not CloudFront's.
+    let store = with(vec![refused(true)]);
+    assert!(CdnError::LABELS.iter().all(|kind| store.failing(kind) == 0));
 }

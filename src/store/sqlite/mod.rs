@@ -11,6 +11,7 @@ mod dead_letters;
 mod errors;
 mod file_lock;
 mod history;
+mod inspect;
 mod journal;
 mod leader;
 mod mapping;
@@ -34,6 +35,8 @@ use self::{
     file_lock::{FileLock, open_private},
     writer::Writer,
 };
+
+pub use self::inspect::StoreInspector;
 use super::OpenError;
 use crate::{ports::Clock, shutdown::Tasks, telemetry::Health};
 

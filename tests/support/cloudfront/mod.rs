@@ -2,7 +2,7 @@
 //! distributions and policies to read, and faults that tests ask for.
 
 mod chaos;
-mod views;
+pub(super) mod views;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -183,7 +183,10 @@ impl CloudFront {
                 self.newest(id, uri.query().unwrap_or_default())
             }
             ("POST", ["distribution", id, "invalidation"]) => {
-                let order = order(id, std::str::from_utf8(body).unwrap());
+                let (order, quantity) = order(id, std::str::from_utf8(body).unwrap());
+                if quantity != order.items.len() {
+                    return views::inconsistent(quantity, order.items.len());
+                }
                 self.create(&order).await
             }
             other => panic!("the service asks what it should not: {other:?}"),
@@ -279,8 +282,8 @@ fn begin_of(query: &str) -> usize {
     marker.map_or(0, |marker| marker.parse().unwrap())
 }
 
-/// What a CreateInvalidation body asks for.
-fn order(distribution_id: &str, body: &str) -> Order {
+/// What a CreateInvalidation body asks for, and how many paths it says to have.
+fn order(distribution_id: &str, body: &str) -> (Order, usize) {
     let within = |tag: &str| {
         let (_, rest) = body.split_once(&format!("<{tag}>")).expect(tag);
         unescape(rest.split_once(&format!("</{tag}>")).unwrap().0)
@@ -289,13 +292,13 @@ fn order(distribution_id: &str, body: &str) -> Order {
     let items: Vec<_> = paths
         .map(|rest| unescape(rest.split_once("</Path>").unwrap().0))
         .collect();
-    let quantity: usize = within("Quantity").parse().unwrap();
-    assert_eq!(quantity, items.len(), "Quantity is the number of paths");
-    Order {
+    let quantity = within("Quantity").parse().unwrap();
+    let order = Order {
         distribution_id: distribution_id.to_owned(),
         caller_reference: within("CallerReference"),
         items,
-    }
+    };
+    (order, quantity)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the fake lives in real time")]

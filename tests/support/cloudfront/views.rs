@@ -148,7 +148,15 @@ pub(super) fn refusal(refusal: Refusal) -> Response {
     error(status, refusal.code(), message)
 }
 
-pub(super) fn denied() -> Response {
+/// CloudFront's own words.
+pub(super) fn inconsistent(said: usize, there: usize) -> Response {
+    let message = format!(
+        "The specified quantity of Paths ({said}) does not match the actual quantity supplied ({there})."
+    );
+    error(400, "InconsistentQuantities", &message)
+}
+
+pub(in crate::support) fn denied() -> Response {
     error(403, Refusal::AccessDenied.code(), "not authorized")
 }
 

@@ -1,7 +1,8 @@
-//! An account whose bucket is connected: the calls of S3, SNS, SQS and STS that this needs, with
-//! AWS's rules, behind one proxy. It keeps what it is given as text, so that nothing of the service
+//! An account whose bucket is connected: the calls of S3, SNS, SQS, STS, IAM and CloudFront that this
+//! needs, with AWS's rules, behind one proxy, and the endpoint. It keeps what it is given as text, so that nothing of the service
 //! stands between a test and what was sent.
 
+mod identity;
 mod s3;
 mod sns;
 mod sqs;
@@ -21,9 +22,11 @@ use axum::{
 };
 
 use super::{
-    aws::{unescape, xml},
+    aws::unescape,
+    cloudfront::{CloudFront, views},
     proxy::Proxy,
     service::Setup,
+    shell,
 };
 
 pub const OWNER: &str = "123456789012";
@@ -70,10 +73,19 @@ pub struct State {
     pub region: String,
     /// Written by somebody else right after the next write.
     pub race: Option<Vec<String>>,
+    /// The rules of the bucket's lifecycle configuration.
+    pub lifecycle: Option<String>,
+    /// Whether AWS refuses the credentials.
+    pub expired: bool,
+    /// By how many seconds AWS's clock is ahead.
+    pub ahead: i64,
+    /// What the endpoint answers to its health check and to messages: a status and a type of problem.
+    pub endpoint: Option<(u16, u16, String)>,
 }
 
 /// A running account; it ends with the test's runtime.
 pub struct Account {
+    pub cloudfront: Arc<CloudFront>,
     state: Arc<Mutex<State>>,
     proxy: Proxy,
     ca: PathBuf,
@@ -91,15 +103,17 @@ impl Account {
         let topic = Attributes::from([policy]);
         state.things.topics.insert(TOPIC.to_owned(), topic);
         let state = Arc::new(Mutex::new(state));
+        let cloudfront = Arc::<CloudFront>::default();
         let routes = Router::new()
             .fallback(answer)
-            .with_state(Arc::clone(&state));
-        let known = |host: &str| host.ends_with(".amazonaws.com");
+            .with_state((Arc::clone(&state), Arc::clone(&cloudfront)));
+        let known = |host: &str| host.ends_with(".amazonaws.com") || host == "purge.example";
         let proxy = Proxy::start(routes, known).await;
         let directory = tempfile::tempdir().unwrap();
         let ca = directory.path().join("ca.pem");
         std::fs::write(&ca, &proxy.ca_pem).unwrap();
         Self {
+            cloudfront,
             state,
             proxy,
             ca,
@@ -120,6 +134,14 @@ impl Account {
             setup.set_env(name, value);
         }
         setup
+    }
+
+    /// Runs a command as somebody with AWS's command line.
+    pub fn shell(&self, commands: &str, setup: &Setup) -> (Option<i32>, String, String) {
+        let mut environment = setup.environment();
+        environment.push(("AWS_CA_BUNDLE".to_owned(), self.ca.display().to_string()));
+        environment.push(("AWS_DEFAULT_REGION".to_owned(), "us-east-1".to_owned()));
+        shell::run(commands, setup.home(), environment)
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -146,35 +168,38 @@ struct Call<'a> {
 }
 
 async fn answer(
-    Shared(state): Shared<Arc<Mutex<State>>>,
+    Shared((state, cloudfront)): Shared<(Arc<Mutex<State>>, Arc<CloudFront>)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let host = headers[header::HOST].to_str().unwrap().to_owned();
+    if host == "purge.example" {
+        return identity::endpoint(&state.lock().unwrap(), &method);
+    }
+    assert!(headers.contains_key(header::AUTHORIZATION), "it is signed");
+    if host.starts_with("cloudfront.") {
+        let permission = identity::of_cloudfront(&method, uri.path());
+        if !state.lock().unwrap().may(permission) {
+            return views::denied();
+        }
+        return cloudfront.answer(&method, &uri, &body).await;
+    }
     let mut state = state.lock().unwrap();
     let call = Call {
-        host: headers[header::HOST].to_str().unwrap(),
+        host: &host,
         method: &method,
         uri: &uri,
         headers: &headers,
         body: std::str::from_utf8(&body).unwrap(),
     };
-    assert!(headers.contains_key(header::AUTHORIZATION), "it is signed");
     match call.host {
         host if host.contains("s3.") => s3::answer(&mut state, &call),
         host if host.starts_with("sns.") => sns::answer(&mut state, &call),
         host if host.starts_with("sqs.") => sqs::answer(&mut state, &call),
-        host if host.starts_with("sts.") => {
-            state.calls.push("sts:GetCallerIdentity".to_owned());
-            xml(
-                200,
-                format!(
-                    "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>{OWNER}</Account>\
-                     </GetCallerIdentityResult></GetCallerIdentityResponse>"
-                ),
-            )
-        }
+        host if host.starts_with("sts.") => identity::of_caller(&mut state),
+        host if host.starts_with("iam.") => identity::grant(&mut state, &call),
         host => panic!("nobody is at {host}"),
     }
 }

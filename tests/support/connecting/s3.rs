@@ -1,4 +1,5 @@
-//! S3's GetBucketNotificationConfiguration and PutBucketNotificationConfiguration.
+//! S3's GetBucketNotificationConfiguration, PutBucketNotificationConfiguration and
+//! GetBucketLifecycleConfiguration.
 
 use axum::{body::Body, http::Method, response::Response};
 use serde_json::Value;
@@ -14,11 +15,17 @@ const KINDS: [&str; 4] = [
 ];
 
 pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
-    assert_eq!(
-        call.uri.query().map(|query| query.split('=').next()),
-        Some(Some("notification"))
-    );
-    let region = call.host.strip_prefix("site.s3.").expect("the bucket site");
+    let what = call
+        .uri
+        .query()
+        .and_then(|query| query.split(['=', '&']).next());
+    let what = what.expect("a part of the bucket");
+    let Some(region) = call.host.strip_prefix("site.s3.") else {
+        return xml(
+            404,
+            error("NoSuchBucket", "The specified bucket does not exist"),
+        );
+    };
     if region != format!("{}.amazonaws.com", state.region) {
         return Response::builder()
             .status(301)
@@ -30,15 +37,25 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
             .unwrap();
     }
     let writes = call.method == Method::PUT;
-    let permission = if writes {
-        "s3:PutBucketNotification"
-    } else {
-        "s3:GetBucketNotification"
+    let permission = match what {
+        "lifecycle" if !writes => "s3:GetLifecycleConfiguration",
+        "notification" if writes => "s3:PutBucketNotification",
+        "notification" => "s3:GetBucketNotification",
+        other => panic!("no such call: {other}"),
     };
     let expected = call.headers.get("x-amz-expected-bucket-owner");
     let expected = expected.expect("every call says whose bucket it means");
     if !state.may(permission) || expected != OWNER {
         return xml(403, error("AccessDenied", "Access Denied"));
+    }
+    if what == "lifecycle" {
+        return match &state.lifecycle {
+            Some(rules) => xml(
+                200,
+                format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>"),
+            ),
+            None => xml(404, error("NoSuchLifecycleConfiguration", "there is none")),
+        };
     }
     if !writes {
         let inside = state.things.notifications.concat();

@@ -50,6 +50,10 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
     let topic = form.get("TopicArn");
     let subscription = form.get("SubscriptionArn");
     let result = match action.as_str() {
+        // No token that a test invents is one that SNS has given out.
+        "ConfirmSubscription" if state.things.topics.contains_key(&topic) => {
+            return refuse(400, "InvalidParameter", "Invalid parameter: Token");
+        }
         "CreateTopic" => Some(create(state, &form.get("Name"))),
         "Unsubscribe" => {
             let subscriptions = &mut state.things.subscriptions;

@@ -7,7 +7,10 @@
 //! own version of this folder, and of the few tests that spoil or count rows by themselves; the stories
 //! in `store_contract` need none.
 
+use std::path::Path;
+
 use purgefront::ports::dispatch::Window;
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 /// More than any of these stores has.
 pub const WINDOW: Window = Window {
@@ -18,3 +21,12 @@ pub const WINDOW: Window = Window {
 pub mod audit;
 pub mod direct;
 pub mod stored;
+
+/// Runs a statement on a store that no service has open.
+pub async fn execute(store: &Path, sql: &str) {
+    let options = SqliteConnectOptions::new().filename(store);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    sql.execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}

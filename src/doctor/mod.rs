@@ -1,0 +1,196 @@
+//! Looks at everything between S3 and CloudFront, without changing anything, and has it judged.
+//!
+//! What can be looked at although another look failed is looked at; the rest says why it was skipped.
+
+mod account;
+mod buckets;
+mod endpoint;
+mod topics;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    domain::{
+        catalogue::Catalogue,
+        doctor::{
+            Check, Finding, Seen, Unseen, catalogue as judge_catalogue,
+            credentials::{self, Comparison, Identity},
+            endpoint as judge_endpoint, store as judge_store,
+            store::{SeenFile, SeenStore},
+        },
+        mapping::MappingPolicy,
+        origin::OriginOverride,
+        s3_event::EventFilter,
+        topic::TopicArn,
+    },
+    ports::{
+        Cdn, Clock,
+        connection::CallError,
+        doctor::{AccountSource, InvalidationProbe, Regions, StoreSource},
+    },
+};
+
+/// What is looked at with, and by which configuration.
+pub struct Doctor {
+    pub regions: Arc<dyn Regions>,
+    pub cdn: Arc<dyn Cdn>,
+    pub invalidations: Arc<dyn InvalidationProbe>,
+    pub account: Arc<dyn AccountSource>,
+    pub store: Arc<dyn StoreSource>,
+    pub clock: Arc<dyn Clock>,
+    pub settings: Settings,
+}
+
+/// What the configuration and the command line say.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub topics: Vec<TopicArn>,
+    pub max_skew: Duration,
+    pub authenticate_on_unsubscribe: bool,
+    /// Whether SNS has to send a password.
+    pub password: bool,
+    /// Whether SNS is an emulator.
+    pub emulated: bool,
+    pub events: EventFilter,
+    pub mapping: MappingPolicy,
+    pub origins: Vec<OriginOverride>,
+    /// Pairs of the names of API tokens and of the distributions that they are limited to.
+    pub tokens: Vec<(String, String)>,
+    /// What looks like a setting, and is ignored.
+    pub warnings: Vec<String>,
+    /// The buckets to look at; if empty, those that are found.
+    pub buckets: Vec<String>,
+    /// Where SNS posts to; if not given, the one that is subscribed.
+    pub endpoint: Option<String>,
+}
+
+/// The region that is asked where nothing names one.
+const ANY_REGION: &str = "us-east-1";
+
+impl Doctor {
+    /// All findings, in the order of the checks.
+    pub async fn examine(&self) -> Vec<Finding> {
+        let region = self.settings.topics.first();
+        let region = region.map_or(ANY_REGION, TopicArn::region);
+        let identity = self.regions.points(region).identity().await;
+        let identity: Seen<Identity> = identity.map_err(seen);
+        let date = identity.as_ref().ok().and_then(|identity| identity.date);
+        let by_aws = date.map(|theirs| self.compare(theirs, "AWS"));
+        let store = self.store.look().await;
+        let mut findings = vec![
+            judge_catalogue::environment(&self.settings.warnings),
+            credentials::credentials(&identity),
+        ];
+        let mut endpoint = self.settings.endpoint.clone();
+        if let Ok(identity) = &identity {
+            let topics = &self.settings.topics;
+            findings.push(credentials::account(identity, topics));
+            findings.extend(self.of_aws(identity, &mut endpoint, &store).await);
+        } else {
+            let checks = [Check::Account, Check::Region].into_iter();
+            findings.extend(checks.chain(Check::of_aws()).map(|check| {
+                let why = "skipped, because the credentials do not work";
+                Finding::skipped(check, "AWS", why)
+            }));
+        }
+        findings.extend(self.of_endpoint(endpoint.as_deref(), by_aws).await);
+        findings.extend(judge_store::findings(&store));
+        findings.sort_by_key(|finding| finding.check);
+        findings
+    }
+
+    /// Everything that AWS has to tell. Finds the endpoint if none is given.
+    async fn of_aws(
+        &self,
+        identity: &Identity,
+        endpoint: &mut Option<String>,
+        store: &SeenStore,
+    ) -> Vec<Finding> {
+        let topics = self.look_at_topics().await;
+        if endpoint.is_none() {
+            *endpoint = topics::only_endpoint(&topics);
+        }
+        let mut connected: Vec<_> = topics.iter().flat_map(topics::Topic::buckets).collect();
+        connected.sort();
+        connected.dedup();
+        let known = kept(store);
+        let (account, buckets) = self.look_at_account(&connected, known).await;
+        let catalogue = account.as_ref().ok().map(|(catalogue, _)| catalogue);
+        let endpoint = endpoint.as_deref();
+        let mut findings = vec![credentials::region(account.as_ref().err())];
+        findings.extend(
+            self.of_permissions(identity, &account, &buckets, &topics)
+                .await,
+        );
+        findings.extend(self.of_topics(&topics, &buckets, endpoint).await);
+        findings.extend(
+            self.of_buckets(identity, &topics, &buckets, catalogue, endpoint)
+                .await,
+        );
+        findings.extend(self.of_catalogue(&account, &buckets));
+        findings
+    }
+
+    async fn of_endpoint(
+        &self,
+        endpoint: Option<&str>,
+        by_aws: Option<Comparison>,
+    ) -> Vec<Finding> {
+        let settings = &self.settings;
+        let Some(endpoint) = endpoint else {
+            let checks = [Check::EndpointReachable, Check::EndpointPurgefront];
+            let unknown = checks.map(|check| {
+                let why = "skipped, because the endpoint is not known: give --endpoint URL";
+                Finding::skipped(check, "endpoint", why)
+            });
+            let clock = credentials::clock(by_aws, settings.max_skew);
+            return unknown.into_iter().chain([clock]).collect();
+        };
+        let asked = endpoint::ask(endpoint, || self.clock.now()).await;
+        let by_endpoint = asked.date.map(|(ours, theirs)| Comparison {
+            ours,
+            theirs,
+            whose: "the endpoint",
+        });
+        vec![
+            credentials::clock(by_aws.or(by_endpoint), settings.max_skew),
+            judge_endpoint::reachable(endpoint, settings.emulated, &asked.reached),
+            judge_endpoint::is_purgefront(endpoint, &asked.answer),
+        ]
+    }
+
+    fn compare(&self, theirs: Timestamp, whose: &'static str) -> Comparison {
+        let ours = self.clock.now();
+        Comparison {
+            ours,
+            theirs,
+            whose,
+        }
+    }
+}
+
+/// The account as the service has kept it.
+fn kept(store: &SeenStore) -> Option<&crate::domain::catalogue::Snapshot> {
+    match &store.file {
+        SeenFile::Read { catalogue, .. } => catalogue.as_ref(),
+        _ => None,
+    }
+}
+
+/// Why a call showed nothing.
+fn seen(error: CallError) -> Unseen {
+    match error {
+        CallError::Denied(text) => Unseen::Denied(text),
+        CallError::Credentials(text) => Unseen::Credentials(text),
+        CallError::Missing(text) => Unseen::Missing(text),
+        CallError::Elsewhere(region) => Unseen::Elsewhere(region),
+        CallError::Destination(text) | CallError::NoAnswer(text) | CallError::Failed(text) => {
+            Unseen::Failed(text)
+        }
+    }
+}
+
+/// What the account's distributions are, and what could not be read of them.
+type Account = Result<(Catalogue, Vec<String>), crate::domain::cdn::CdnError>;

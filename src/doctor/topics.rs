@@ -1,0 +1,163 @@
+//! Looks at the topics, and at the endpoint's subscriptions to them.
+
+use super::{Doctor, seen};
+use crate::{
+    domain::{
+        connection::{SeenSubscription, SeenTopic, delivery, delivery::Attributes},
+        doctor::{
+            Check, Finding, Seen, Wiring, permission, permission::Probe, subscription, topic,
+        },
+        topic::TopicArn,
+    },
+    ports::connection::Subscriptions,
+};
+
+/// A topic as far as it can be seen.
+pub(super) struct Topic {
+    pub(super) arn: TopicArn,
+    pub(super) seen: Seen<Option<SeenTopic>>,
+    subscriptions: Seen<Subscriptions>,
+    confirm: Probe,
+}
+
+impl Topic {
+    /// The buckets that its policy names.
+    pub(super) fn buckets(&self) -> Vec<String> {
+        match &self.seen {
+            Ok(Some(there)) => topic::buckets(there.policy.as_deref()),
+            _ => Vec::new(),
+        }
+    }
+
+    /// How its trial of sns:ConfirmSubscription went.
+    pub(super) fn confirmation(&self) -> (String, Probe) {
+        (self.arn.to_string(), self.confirm.clone())
+    }
+}
+
+/// The endpoint that is subscribed, if there is exactly one.
+pub(super) fn only_endpoint(topics: &[Topic]) -> Option<String> {
+    let subscriptions = topics
+        .iter()
+        .filter_map(|one| one.subscriptions.as_ref().ok());
+    let endpoints = subscriptions.flatten().map(|(endpoint, _)| endpoint);
+    let mut endpoints = endpoints
+        .filter(|endpoint| endpoint.starts_with("https://") || endpoint.starts_with("http://"));
+    let first = endpoints.next()?;
+    endpoints.all(|other| other == first).then(|| first.clone())
+}
+
+impl Doctor {
+    pub(super) async fn look_at_topics(&self) -> Vec<Topic> {
+        let mut topics = Vec::new();
+        for arn in &self.settings.topics {
+            let points = self.regions.points(arn.region());
+            let there = points.topic(arn).await.map_err(seen);
+            let exists = !matches!(there, Ok(None));
+            let authenticate = self.settings.authenticate_on_unsubscribe;
+            topics.push(Topic {
+                arn: arn.clone(),
+                seen: there,
+                subscriptions: if exists {
+                    points.subscriptions(arn).await.map_err(seen)
+                } else {
+                    Ok(Subscriptions::new())
+                },
+                confirm: if exists {
+                    points.try_confirm(arn, authenticate).await
+                } else {
+                    Probe::Untried("the topic does not exist".to_owned())
+                },
+            });
+        }
+        topics
+    }
+
+    /// `buckets` are those that are looked at, for the commands that connect them.
+    pub(super) async fn of_topics(
+        &self,
+        topics: &[Topic],
+        buckets: &[String],
+        endpoint: Option<&str>,
+    ) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for one in topics {
+            let mut own = one.buckets().into_iter();
+            let bucket = own
+                .find(|bucket| buckets.contains(bucket))
+                .or_else(|| buckets.first().cloned());
+            let wiring = bucket.map(|bucket| self.wiring(&bucket, &one.arn, endpoint));
+            findings.push(topic::exists(&one.arn, &one.seen, wiring.as_ref()));
+            let what = format!("topic {}", one.arn);
+            findings.push(match &one.seen {
+                Ok(Some(there)) => topic::key(&one.arn, there),
+                Ok(None) => {
+                    let why = "skipped, because there is no topic";
+                    Finding::skipped(Check::TopicKey, what, why)
+                }
+                Err(unseen) => Finding::unseen(Check::TopicKey, what, unseen),
+            });
+            if matches!(one.seen, Ok(None)) {
+                continue;
+            }
+            let Some(endpoint) = endpoint else {
+                let why = "skipped, because the endpoint is not known: give --endpoint URL";
+                let what = format!("subscriptions to {}", one.arn);
+                findings.push(Finding::skipped(Check::SubscriptionExists, what, why));
+                continue;
+            };
+            let wiring = wiring.unwrap_or_else(|| self.wiring("", &one.arn, Some(endpoint)));
+            findings.extend(self.of_subscription(one, &wiring, endpoint).await);
+        }
+        findings
+    }
+
+    async fn of_subscription(&self, one: &Topic, wiring: &Wiring, endpoint: &str) -> Vec<Finding> {
+        let points = self.regions.points(one.arn.region());
+        let there: Seen<Option<SeenSubscription>> = match &one.subscriptions {
+            Err(unseen) => Err(unseen.clone()),
+            Ok(all) => match all.iter().find(|(other, _)| other == endpoint) {
+                None => Ok(None),
+                Some((_, None)) => Ok(Some(SeenSubscription {
+                    arn: None,
+                    attributes: Attributes::new(),
+                })),
+                Some((_, Some(arn))) => points.subscription(arn).await.map(Some).map_err(seen),
+            },
+        };
+        let mut findings = subscription::subscription(wiring, endpoint, &there);
+        let queue = match &there {
+            Ok(Some(there)) => delivery::dead_letter_queue(&there.attributes),
+            _ => None,
+        };
+        if let Some(queue) = queue {
+            let seen_queue = match subscription::queue_name(&one.arn, &queue) {
+                Some(name) => points.queue(&one.arn, name).await.map_err(seen),
+                None => Ok(None),
+            };
+            findings.extend(subscription::dead_letters(wiring, &queue, &seen_queue));
+        }
+        findings
+    }
+
+    pub(super) fn wiring(&self, bucket: &str, topic: &TopicArn, endpoint: Option<&str>) -> Wiring {
+        Wiring {
+            bucket: bucket.to_owned(),
+            topic: topic.clone(),
+            endpoint: endpoint.map(str::to_owned),
+            password: self.settings.password,
+        }
+    }
+}
+
+/// sns:ConfirmSubscription on all topics.
+pub(super) fn confirmations(
+    topics: &[Topic],
+    identity: &crate::domain::doctor::credentials::Identity,
+) -> Finding {
+    let tried: Vec<_> = topics.iter().map(Topic::confirmation).collect();
+    let denied = topics.iter();
+    let denied = denied.filter(|one| matches!(one.confirm, Probe::Denied(_)));
+    let topic = denied.map(|one| &one.arn).next();
+    permission::judge(permission::CONFIRM_SUBSCRIPTION, identity, topic, &tried)
+}

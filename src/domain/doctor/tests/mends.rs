@@ -1,0 +1,100 @@
+//! Commands that mend, and what they must not be.
+
+use super::*;
+use crate::domain::doctor::{Mend, is_bucket_name};
+
+fn command(findings: &[Finding], check: Check) -> String {
+    let found = findings.iter().find(|finding| finding.check == check);
+    match found.and_then(|found| found.mend.as_ref()) {
+        Some(Mend::Command(command)) => command.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_permission_is_granted_to_whose_credentials_these_are() {
+    let granted = |arn: &str| {
+        let identity = Identity {
+            arn: arn.to_owned(),
+            ..identity()
+        };
+        let denied = [("E1".to_owned(), Probe::Denied("no".to_owned()))];
+        let found = permission::judge(permission::CREATE_INVALIDATION, &identity, None, &denied);
+        found.mend.unwrap()
+    };
+    let Mend::Command(command) = granted(&identity().arn) else {
+        panic!("no command")
+    };
+    assert_eq!(
+        command.to_string(),
+        "aws iam put-role-policy --role-name purgefront --policy-name purgefront-CreateInvalidation \
+         --policy-document '{\"Statement\":[{\"Action\":\"cloudfront:CreateInvalidation\",\"Effect\":\
+         \"Allow\",\"Resource\":\"arn:aws:cloudfront::123456789012:distribution/*\"}],\
+         \"Version\":\"2012-10-17\"}'"
+    );
+    let Mend::Command(command) = granted("arn:aws:iam::123456789012:user/path/joe") else {
+        panic!("no command")
+    };
+    assert!(
+        command
+            .to_string()
+            .contains("put-user-policy --user-name joe ")
+    );
+    assert!(matches!(
+        granted("arn:aws:iam::123456789012:root"),
+        Mend::Words(_)
+    ));
+}
+
+#[test]
+fn what_connect_cannot_mend_is_not_left_to_it() {
+    // S3 would refuse an entry beside this one.
+    let catalogue = account(|_| ());
+    let findings = of_bucket(&catalogue, &[], |there| {
+        there.entries[0].id = Some("theirs".to_owned());
+        there.entries[0].target = "arn:aws:sns:us-east-1:123456789012:others".to_owned();
+    });
+    let found = findings
+        .iter()
+        .find(|one| one.check == Check::BucketNotification);
+    let Some(Mend::Words(words)) = &found.unwrap().mend else {
+        panic!("{found:?}")
+    };
+    assert!(words.contains("Fan out"), "{words}");
+    // It leaves alone retries that somebody has chosen, and a queue as well.
+    let chosen = of_subscription(|there| {
+        let own = r#"{"healthyRetryPolicy":{"numRetries":3,"minDelayTarget":20},"throttlePolicy":{"maxReceivesPerSecond":9}}"#;
+        there
+            .attributes
+            .insert("DeliveryPolicy".to_owned(), own.to_owned());
+    });
+    let set = command(&chosen, Check::SubscriptionRetries);
+    assert!(
+        set.starts_with("aws sns set-subscription-attributes --region us-east-1 "),
+        "{set}"
+    );
+    assert!(set.contains("\"maxReceivesPerSecond\":9") && set.contains("\"numRetries\":62"));
+    let none = subscription::dead_letters(&wiring(), QUEUE, &Ok(None));
+    assert_eq!(
+        command(&none, Check::QueueExists),
+        "purgefront connect site --topic arn:aws:sns:us-east-1:123456789012:site-changes --endpoint \
+         https://purge.example/sns --yes --dead-letter-queue letters"
+    );
+    // A password is on no command line.
+    let secret = Wiring {
+        password: true,
+        ..wiring()
+    };
+    let none = subscription::subscription(&secret, ENDPOINT, &Ok(None));
+    assert!(
+        matches!(&none[0].mend, Some(Mend::Words(words)) if words.contains("--basic-auth-file"))
+    );
+}
+
+#[test]
+fn a_name_that_is_no_buckets_gets_into_no_command() {
+    assert!(is_bucket_name("my.site-1") && is_bucket_name("Old_Bucket"));
+    for wrong in ["--yes", "a", "a b c", "a;b", "site\n", "sité"] {
+        assert!(!is_bucket_name(wrong), "{wrong}");
+    }
+}
