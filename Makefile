@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/.tools/bin
 FUZZ := certificate config envelope key_decoding path_encoding records rules
 SECONDS := 60
 
-.PHONY: help demo test soak check advisories bench reference release lint-docker lint-monitoring image-dry-run sbom fuzz
+.PHONY: help demo test soak check advisories bench reference release deb lint-deploy lint-docker lint-monitoring image-dry-run sbom fuzz
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -38,7 +38,7 @@ soak: ## Run load for minutes: a crowd, 20,000 messages, a million changes (befo
 reference: ## Rewrite docs/configuration.md from the code
 	REWRITE_REFERENCE=1 cargo test --locked --lib config::reference
 
-check: .tools/deny lint-docker lint-monitoring ## Check formatting, lints, docs and dependencies
+check: .tools/deny lint-docker lint-deploy lint-monitoring ## Check formatting, lints, docs and dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -56,6 +56,13 @@ bench: ## Measure the throughput of intake and mapping
 release: ## Build the reproducible release binary
 	@deploy/release.sh
 	@sha256sum target/release/purgefront
+
+deb: .tools/deb release ## Build the Debian package of the release binary
+	@deploy/debian/build release
+
+lint-deploy: .tools/deb .tools/lint/installed .tools/checkov/installed ## Check everything in deploy/ (needs systemd, kubectl and lintian of Debian)
+	@cargo build --locked --quiet
+	@.tools/lint/bin/python deploy/check/run
 
 lint-docker: $(VENV)/docker ## Lint the Dockerfile
 	$(VENV)/bin/hadolint Dockerfile
@@ -101,6 +108,15 @@ fuzz: ## Fuzz all parsers, for SECONDS each (default 60; FUZZ="rules": only that
 		grep -E '#[0-9]+.DONE' artifacts/$$target.log; \
 	done
 
+.tools/lint/installed: deploy/check/requirements.txt
+.tools/checkov/installed: deploy/check/checkov.txt
+.tools/lint/installed .tools/checkov/installed:
+	@echo "Installing the tools of $<."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.tools/deb: VERSION := 3.8.0
 .tools/deny: VERSION := 0.20.2
 .tools/cyclonedx: VERSION := 0.5.9
 .tools/%:

@@ -14,12 +14,13 @@ use axum::{
     response::Response,
 };
 
-use super::{cloudfront::CloudFront, proxy::Proxy, sns::Sns};
+use super::{cloudfront::CloudFront, permissions::Permissions, proxy::Proxy, sns::Sns};
 
 /// All of AWS that the service talks to.
 pub struct FakeAws {
     pub cloudfront: Arc<CloudFront>,
     pub sns: Arc<Sns>,
+    pub permissions: Arc<Permissions>,
     proxy: Proxy,
     ca: PathBuf,
     _directory: tempfile::TempDir,
@@ -29,9 +30,13 @@ impl FakeAws {
     pub async fn start() -> Self {
         let cloudfront = Arc::new(CloudFront::default());
         let sns = Arc::new(Sns::default());
-        let routes = Router::new()
-            .fallback(answer)
-            .with_state((Arc::clone(&cloudfront), Arc::clone(&sns)));
+        let permissions = Arc::new(Permissions::default());
+        let services = (
+            Arc::clone(&cloudfront),
+            Arc::clone(&sns),
+            Arc::clone(&permissions),
+        );
+        let routes = Router::new().fallback(answer).with_state(services);
         let proxy = Proxy::start(routes, is_aws).await;
         let directory = tempfile::tempdir().unwrap();
         let ca = directory.path().join("ca.pem");
@@ -39,6 +44,7 @@ impl FakeAws {
         Self {
             cloudfront,
             sns,
+            permissions,
             proxy,
             ca,
             _directory: directory,
@@ -78,16 +84,19 @@ fn is_aws(host: &str) -> bool {
             && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")))
 }
 
-type Services = (Arc<CloudFront>, Arc<Sns>);
+type Services = (Arc<CloudFront>, Arc<Sns>, Arc<Permissions>);
 
 async fn answer(
-    State((cloudfront, sns)): State<Services>,
+    State((cloudfront, sns, permissions)): State<Services>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let host = headers[header::HOST].to_str().unwrap().to_owned();
+    if let Some(refusal) = permissions.check(&host, &method, &uri, &body) {
+        return refusal;
+    }
     if host.starts_with("cloudfront.") {
         return cloudfront.answer(&method, &uri, &body).await;
     }

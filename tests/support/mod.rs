@@ -20,6 +20,7 @@ pub mod inside;
 pub mod model;
 pub mod moto;
 pub mod nature;
+pub mod permissions;
 pub mod proxy;
 pub mod service;
 pub mod shell;

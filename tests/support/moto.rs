@@ -20,6 +20,28 @@ def client(name):
 s3, sns, sqs = client("s3"), client("sns"), client("sqs")
 "#;
 
+/// Runs a script in which moto takes the place of AWS by itself, without a proxy, and returns what it
+/// prints. None if moto is not installed.
+pub fn in_process(script: &str, arguments: &[&str]) -> Option<Value> {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    if !python.exists() {
+        eprintln!("NOT TESTED: moto is not installed in .venv; `make test` installs it");
+        return None;
+    }
+    let output = Command::new(python)
+        .args(["-c", script])
+        .args(arguments)
+        .env_clear()
+        .env("PATH", env!("PATH"))
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
 /// A `moto_proxy`, with a state of its own.
 pub struct Moto {
     child: Child,

@@ -1,0 +1,62 @@
+locals {
+  topic_name   = element(split(":", local.topic_arn), 5)
+  by_topic     = { TopicName = local.topic_name }
+  by_target    = { TargetGroup = aws_lb_target_group.this.arn_suffix, LoadBalancer = local.balancer_name }
+  alarm_topics = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
+
+  # The same as those of the CloudFormation template.
+  alarms = {
+    dead-letters = {
+      description = "SNS gave up on messages; they wait in the dead-letter queue for 14 days"
+      metric      = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum"]
+      dimensions  = { QueueName = aws_sqs_queue.dead_letters.name }
+      when        = ["GreaterThanThreshold", 0, 300, 1, "notBreaching"]
+    }
+    failed-deliveries = {
+      description = "SNS could not deliver messages for an hour, to purgefront or to another subscriber of the topic"
+      metric      = ["AWS/SNS", "NumberOfNotificationsFailed", "Sum"]
+      dimensions  = local.by_topic
+      when        = ["GreaterThanThreshold", 0, 300, 1, "notBreaching"]
+    }
+    lost-messages = {
+      description = "SNS could not put messages into the dead-letter queue either, so they are lost"
+      metric      = ["AWS/SNS", "NumberOfNotificationsFailedToRedriveToDlq", "Sum"]
+      dimensions  = local.by_topic
+      when        = ["GreaterThanThreshold", 0, 300, 1, "notBreaching"]
+    }
+    unhealthy = {
+      description = "purgefront does not answer; SNS repeats for an hour"
+      metric      = ["AWS/ApplicationELB", "HealthyHostCount", "Minimum"]
+      dimensions  = local.by_target
+      when        = ["LessThanThreshold", 1, 60, 5, "breaching"]
+    }
+    refusing = {
+      description = "purgefront answers with 503, perhaps because its disk is full; /readyz of the admin listener says why"
+      metric      = ["AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", "Sum"]
+      dimensions  = local.by_target
+      when        = ["GreaterThanThreshold", 0, 300, 2, "notBreaching"]
+    }
+    instance = {
+      description = "the instance's status checks fail"
+      metric      = ["AWS/EC2", "StatusCheckFailed", "Maximum"]
+      dimensions  = { AutoScalingGroupName = aws_autoscaling_group.this.name }
+      when        = ["GreaterThanThreshold", 0, 60, 3, "notBreaching"]
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "this" {
+  for_each            = local.alarms
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = each.value.metric[0]
+  metric_name         = each.value.metric[1]
+  statistic           = each.value.metric[2]
+  dimensions          = each.value.dimensions
+  comparison_operator = each.value.when[0]
+  threshold           = each.value.when[1]
+  period              = each.value.when[2]
+  evaluation_periods  = each.value.when[3]
+  treat_missing_data  = each.value.when[4]
+  alarm_actions       = local.alarm_topics
+}
