@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::service::Setup;
+use crate::support::{not_tested, service::Setup};
 
 fn script(shell: &str) -> String {
     let (code, script, complaint) = Setup::alone().run(&["completions", shell]);
@@ -21,7 +21,7 @@ fn ran(shell: &str, words: &[&str]) -> Option<String> {
         .stdin(Stdio::null())
         .output();
     let Ok(output) = run else {
-        eprintln!("NOT TESTED: there is no {shell} here");
+        not_tested(&format!("there is no {shell} here"));
         return None;
     };
     let complaint = String::from_utf8_lossy(&output.stderr);

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::service::Setup;
+use crate::support::{not_tested, service::Setup};
 
 /// The pages, by their files' names, as they were written into a directory that was not there.
 fn pages() -> (tempfile::TempDir, BTreeMap<String, String>) {
@@ -73,7 +73,7 @@ fn man_renders_each_page_without_a_warning() {
             .stdin(Stdio::null())
             .output();
         let Ok(run) = run else {
-            eprintln!("NOT TESTED: there is no man here");
+            not_tested("there is no man here");
             return;
         };
         let warnings = String::from_utf8_lossy(&run.stderr);

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -20,6 +19,7 @@ use tokio_rustls::{
 use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
+    not_tested,
     service::{Service, Setup, TOKEN},
     signer::{Signer, s3_records},
     until,
@@ -130,19 +130,14 @@ impl Drop for Nginx {
     }
 }
 
-/// Whether nginx is on this machine. Where it is not, that is said past the test harness,
-/// which would swallow it: this test then shows nothing.
+/// Whether nginx is on this machine.
 fn is_here() -> bool {
     let asked = Command::new("nginx")
         .arg("-v")
         .stderr(Stdio::null())
         .status();
     if let Err(error) = &asked {
-        let advice = "apt-get install nginx-light";
-        let _ = writeln!(
-            io::stderr(),
-            "SKIPPED tests/tls.rs: no nginx ({error}): {advice}"
-        );
+        not_tested(&format!("no nginx ({error}): apt-get install nginx-light"));
     }
     asked.is_ok()
 }

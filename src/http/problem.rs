@@ -37,6 +37,7 @@ pub const SLUGS: &[&str] = &[
     "signature-version",
     "still-dead",
     "store-unavailable",
+    "token-expired",
     "token-limited",
     "too-large",
     "too-old",

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::support::{
     cloudfront::Distribution,
     connecting::{Account, TOPIC},
+    not_tested,
     service::Setup,
     shell,
 };
@@ -94,7 +95,7 @@ impl Clinic {
         let command = finding["mend"]["command"].as_str();
         let command = command.unwrap_or_else(|| panic!("no command: {finding:#}"));
         if command.starts_with("aws ") && !shell::tools().join("aws").exists() {
-            eprintln!("NOT TESTED: aws is not installed in .venv; `make test` installs it");
+            not_tested("aws is not installed in .venv; `make test` installs it");
             return;
         }
         let (code, said, complaint) = self.account.shell(command, &self.setup);

@@ -15,7 +15,7 @@ use std::{
 use markdown::Block;
 use scene::{Scene, World};
 
-use crate::support::{self, moto::Moto};
+use crate::support::{self, moto::Moto, not_tested, proxy::Ca};
 
 /// Languages of blocks that are not commands.
 const NOT_COMMANDS: &[&str] = &[
@@ -89,17 +89,15 @@ async fn run(document: &str, blocks: &[Block]) -> Result<(), String> {
     }
     let missing = scene::missing_tools(&commands);
     if !missing.is_empty() {
-        eprintln!("NOT TESTED: {document} needs {}", missing.join(", "));
+        not_tested(&format!("{document} needs {}", missing.join(", ")));
         return Ok(());
     }
-    let Some(moto) = Moto::start().await else {
+    let ca = Ca::new();
+    let Some(moto) = Moto::trusting(&ca.pem()).await else {
         return Ok(());
     };
-    let scene = Scene::set(moto, world(document))?;
+    let scene = Scene::set(moto, &ca, world(document))?;
     let printed = scene.play(document, &commands)?;
-    if let Some(pending) = scene.pending() {
-        eprintln!("{document}: {pending}");
-    }
     if !COMPARED.contains(&document) {
         return Ok(());
     }

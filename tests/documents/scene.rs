@@ -14,7 +14,7 @@ use super::{
     markdown::Block,
     tools::{PLACEHOLDERS, REAL, STAND_INS},
 };
-use crate::support::{moto::Moto, service::TOKEN, signer::TOPIC};
+use crate::support::{moto::Moto, proxy::Ca, service::TOKEN, signer::TOPIC, terminator};
 
 /// A bucket, a distribution in front of it, and the role of a host.
 const PREPARE: &str = r#"
@@ -57,11 +57,16 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn set(moto: Moto, world: World) -> Result<Self, String> {
+    pub fn set(moto: Moto, ca: &Ca, world: World) -> Result<Self, String> {
         let id = moto.script(PREPARE);
         let [listen, admin, other] = free_addresses();
         let port = other.rsplit(':').next().unwrap().to_owned();
+        let public = terminator::start(ca, listen.clone());
         let mut variables = vec![
+            (
+                "PUBLIC".to_owned(),
+                format!("https://{}:{public}", terminator::NAME),
+            ),
             ("LISTEN".to_owned(), listen),
             ("ADMIN".to_owned(), admin),
             ("PORT".to_owned(), port),
@@ -105,11 +110,6 @@ impl Scene {
             text = text.replace(placeholder, &meaning);
         }
         text
-    }
-
-    /// What was left out, because another branch brings it.
-    pub fn pending(&self) -> Option<String> {
-        fs::read_to_string(self.file("pending")).ok()
     }
 
     fn run(&self, document: &str, blocks: &[(usize, String)]) -> Result<Vec<String>, String> {
@@ -195,7 +195,7 @@ impl Scene {
             let script = format!(
                 "set -euo pipefail\nREAL='{}'\nWHY='{}'\n{}\n{}",
                 real.display(),
-                one.why,
+                one.why.replace('\'', r"'\''"),
                 include_str!("stand_in.sh"),
                 one.check
             );

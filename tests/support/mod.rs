@@ -31,11 +31,15 @@ pub mod sns;
 pub mod sqlite;
 pub mod story;
 pub mod tapped;
+pub mod terminator;
 pub mod turns;
 pub mod verdict;
 pub mod world;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
 
 /// A directory for a store. Where memory is a disk, syncing costs nothing.
 pub fn quick_directory() -> tempfile::TempDir {
@@ -78,6 +82,13 @@ impl Patience {
 pub async fn pause() {
     #[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
     tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+/// Says that something is not tested here, and why: past the test harness, which would swallow it.
+/// A failure where everything has to be tested.
+pub fn not_tested(why: &str) {
+    assert!(text("TEST_EVERYTHING").is_none(), "not tested: {why}");
+    let _ = writeln!(io::stderr(), "NOT TESTED: {why}");
 }
 
 /// A whole number that whoever runs the tests has set.

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{service::Setup, shell, until};
+use super::{not_tested, service::Setup, shell, until};
 
 const CLIENTS: &str = r#"
 import json, os
@@ -25,7 +25,7 @@ s3, sns, sqs = client("s3"), client("sns"), client("sqs")
 pub fn in_process(script: &str, arguments: &[&str]) -> Option<Value> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
     if !python.exists() {
-        eprintln!("NOT TESTED: moto is not installed in .venv; `make test` installs it");
+        not_tested("moto is not installed in .venv; `make test` installs it");
         return None;
     }
     let output = Command::new(python)
@@ -53,10 +53,15 @@ pub struct Moto {
 impl Moto {
     /// None if it is not installed.
     pub async fn start() -> Option<Self> {
+        Self::trusting("").await
+    }
+
+    /// The same, which trusts further authorities, as its clients then do.
+    pub async fn trusting(authorities: &str) -> Option<Self> {
         let bin = shell::tools();
         let proxy = bin.join("moto_proxy");
         if !proxy.exists() {
-            eprintln!("NOT TESTED: moto is not installed in .venv; `make test` installs it");
+            not_tested("moto is not installed in .venv; `make test` installs it");
             return None;
         }
         let python = bin.join("python");
@@ -64,15 +69,21 @@ impl Moto {
             print(pathlib.Path(moto.moto_proxy.__file__).parent / 'ca.crt', end='')";
         let found = Command::new(&python).args(["-c", script]).output().unwrap();
         let ca = String::from_utf8(found.stdout).unwrap();
+        let its_own = std::fs::read_to_string(ca).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let ca = home.path().join("ca.pem");
+        std::fs::write(&ca, format!("{its_own}\n{authorities}")).unwrap();
+        let ca = ca.to_str().unwrap().to_owned();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let home = tempfile::tempdir().unwrap();
         let port = address.port().to_string();
         let child = Command::new(proxy)
             .args(["-H", "127.0.0.1", "-p", &port])
             .env_clear()
             .env("PATH", env!("PATH"))
+            // For what it delivers.
+            .env("REQUESTS_CA_BUNDLE", &ca)
             .current_dir(home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -84,6 +95,7 @@ impl Moto {
             python,
             environment: vec![
                 ("HTTPS_PROXY", format!("http://{address}")),
+                ("NO_PROXY", "localhost,127.0.0.1".to_owned()),
                 ("SSL_CERT_FILE", ca.clone()),
                 ("AWS_CA_BUNDLE", ca),
                 ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),

@@ -34,7 +34,8 @@ pub struct Proxy {
     pub hosts: Hosts,
 }
 
-struct Ca {
+/// A certificate authority, and the certificates that it has issued.
+pub struct Ca {
     issuer: CertifiedIssuer<'static, KeyPair>,
     configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
 }
@@ -42,17 +43,8 @@ struct Ca {
 impl Proxy {
     /// Starts a proxy that serves `routes` for every host that `known` lets through.
     pub async fn start(routes: Router, known: fn(&str) -> bool) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        // OpenSSL takes a certificate whose issuer has its own name as signed by itself.
-        let name = &mut params.distinguished_name;
-        name.push(rcgen::DnType::CommonName, "CA of the tests");
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let ca_pem = issuer.pem();
-        let ca = Arc::new(Ca {
-            issuer,
-            configs: Mutex::default(),
-        });
+        let ca = Arc::new(Ca::new());
+        let ca_pem = ca.pem();
         let hosts = Hosts::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -113,7 +105,24 @@ async fn connect(
 }
 
 impl Ca {
-    fn config(&self, host: &str) -> Arc<ServerConfig> {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate whose issuer has its own name as signed by itself.
+        let name = &mut params.distinguished_name;
+        name.push(rcgen::DnType::CommonName, "CA of the tests");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self {
+            issuer,
+            configs: Mutex::default(),
+        }
+    }
+
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    pub fn config(&self, host: &str) -> Arc<ServerConfig> {
         let mut configs = self.configs.lock().unwrap();
         let make = || {
             let key = KeyPair::generate().unwrap();
