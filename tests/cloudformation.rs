@@ -27,6 +27,8 @@ fn created(parameters: &Value) -> Option<Value> {
         "PackageObject": "packages/purgefront.deb",
         "PackageSha256": "0".repeat(64),
         "BucketNames": "site,other",
+        // The default, which moto does not split.
+        "ZoneLetters": "a,b",
     });
     let more = parameters.as_object().unwrap().clone();
     all.as_object_mut().unwrap().extend(more);
@@ -47,6 +49,14 @@ fn service_policy(topic: &str) -> Value {
     let text = read("deploy/iam/service.json");
     let example = "arn:aws:sns:us-east-1:123456789012:site-changes";
     serde_json::from_str(&text.replace(example, topic)).unwrap()
+}
+
+/// deploy/iam/recovery.json with the stack's queue and buckets.
+fn recovery_policy(queue: &str) -> Value {
+    let mut policy: Value = serde_json::from_str(&read("deploy/iam/recovery.json")).unwrap();
+    policy["Statement"][0]["Resource"] = json!(queue);
+    policy["Statement"][1]["Resource"] = json!(["arn:*:s3:::site", "arn:*:s3:::other"]);
+    policy
 }
 
 #[test]
@@ -82,15 +92,32 @@ fn a_whole_stack_has_what_the_documentation_promises() {
     assert_eq!(statement["Resource"], queue["QueueArn"]);
     assert_eq!(stack["policies"]["service"], service_policy(topic));
 
+    assert_eq!(
+        stack["policies"]["recovery"],
+        recovery_policy(queue["QueueArn"].as_str().unwrap())
+    );
     let volume = &stack["resources"]["Volume"];
     assert_eq!(volume["DeletionPolicy"], "Snapshot");
     assert_eq!(volume["UpdateReplacePolicy"], "Snapshot");
     assert_eq!(stack["wanted"]["Volume"]["Encrypted"], true);
     assert_eq!(stack["volume"]["Size"], 20);
+    assert_eq!(stack["volume"]["AvailabilityZone"], "us-east-1a");
+    let subnet = |name: &str| &stack["wanted"][name]["AvailabilityZone"];
+    assert_eq!(
+        (subnet("SubnetA"), subnet("SubnetB")),
+        (&json!("us-east-1a"), &json!("us-east-1b"))
+    );
+    let tagged = &stack["wanted"]["Snapshots"]["PolicyDetails"]["TargetTags"][0];
+    let tags = stack["wanted"]["Volume"]["Tags"].as_array().unwrap();
+    assert!(tags.contains(tagged), "{tagged} is not in {tags:?}");
     let group = &stack["group"];
     assert_eq!(
         (&group["MinSize"], &group["MaxSize"]),
         (&json!(1), &json!(1))
+    );
+    assert_eq!(
+        stack["outputs"]["Group"], group["AutoScalingGroupName"],
+        "whose processes are suspended"
     );
     let metadata = &stack["launched"]["MetadataOptions"];
     assert_eq!(metadata["HttpTokens"], "required");
@@ -119,6 +146,7 @@ fn what_moto_cannot_create_from_a_template_its_apis_take() {
         .to_vec();
     missing.extend(
         [
+            "AWS::DLM::LifecyclePolicy Snapshots",
             "AWS::SQS::QueuePolicy DeadLettersPolicy",
             "AWS::SNS::Subscription Subscription",
             "AWS::SNS::TopicPolicy TopicPolicy",
@@ -152,7 +180,7 @@ fn what_moto_cannot_create_from_a_template_its_apis_take() {
 #[test]
 fn a_stack_takes_a_topic_a_network_and_a_load_balancer_that_are_there() {
     let Some(stack) = created(
-        &json!({"TopicArn": true, "VpcId": true, "InstanceSubnetId": true,
+        &json!({"TopicArn": true, "VpcId": true, "InstanceSubnetId": true, "BucketNames": "",
         "AvailabilityZone": true, "ListenerArn": true, "LoadBalancerSecurityGroupId": true}),
     ) else {
         return;
@@ -172,6 +200,10 @@ fn a_stack_takes_a_topic_a_network_and_a_load_balancer_that_are_there() {
         let is_kind = |name: &&String| stack["resources"][name.as_str()]["Type"] == kind;
         assert_eq!(wanted.keys().find(is_kind), None);
     }
+    // moto leaves a null where a template has no value.
+    let recovery = &stack["policies"]["recovery"]["Statement"];
+    assert_eq!(recovery[0]["Sid"], "Redrive");
+    assert!(recovery[1].is_null(), "no bucket: {recovery}");
     assert_eq!(stack["outputs"]["Topic"], known["TopicArn"]);
     assert_eq!(stack["subscriptions"].as_array().unwrap().len(), 1);
     assert_eq!(

@@ -225,6 +225,20 @@ async fn without_a_permission_exactly_what_it_is_for_is_missing() {
     assert_eq!(tried.into_iter().collect::<BTreeSet<_>>(), policy);
 }
 
+/// That these are used and sufficient, `redrive.rs` and `resync.rs` show.
+#[test]
+fn the_policy_of_recovery_is_the_one_that_is_documented() {
+    let policy = allowed(&read("deploy/iam/recovery.json"));
+    let text = read("docs/recovery.md");
+    let (_, section) = text.split_once("\n## Permissions\n").unwrap();
+    let words = section.split(['`', ',', ' ']);
+    let named = words.filter(|word| word.starts_with("sqs:") || word.starts_with("s3:"));
+    assert_eq!(
+        named.map(str::to_owned).collect::<BTreeSet<_>>(),
+        actions(&policy)
+    );
+}
+
 /// That these are used and sufficient, `connect.rs` shows.
 #[test]
 fn the_policy_of_whoever_connects_is_the_one_that_is_documented() {

@@ -23,7 +23,7 @@ udevadm settle
 # Only a new volume is formatted: mkfs.xfs refuses one that has a file system.
 blkid --probe "$device" || mkfs.xfs -q "$device"
 mkdir -p /var/lib/purgefront
-echo "$device /var/lib/purgefront xfs defaults,nofail,x-systemd.device-timeout=5min 0 2" >>/etc/fstab
+echo "$device /var/lib/purgefront xfs defaults,nofail,x-systemd.growfs,x-systemd.device-timeout=5min 0 2" >>/etc/fstab
 systemctl daemon-reload
 mount /var/lib/purgefront
 xfs_growfs /var/lib/purgefront
@@ -48,9 +48,26 @@ mkdir -p /etc/systemd/system/purgefront.service.d
 printf '[Unit]\nRequiresMountsFor=/var/lib/purgefront\n' >/etc/systemd/system/purgefront.service.d/volume.conf
 systemctl daemon-reload
 purgefront check --config /etc/purgefront/purgefront.toml
+
+# The way back: a new version may migrate the store when it starts, and the old one then refuses it.
+store=/var/lib/purgefront/purgefront.db
+purgefront_store() {
+    runuser -u purgefront -- purgefront store "$@" --config /etc/purgefront/purgefront.toml
+}
+is_older() {
+    purgefront_store check --json |
+        python3 -c 'import json, sys; v = json.load(sys.stdin)["version"]; sys.exit(v["found"] >= v["current"])'
+}
+# Another instance may have given the user another number.
+chown -R purgefront:purgefront /var/lib/purgefront
+if [ -e "$store" ] && is_older; then
+    purgefront_store backup "/var/lib/purgefront/before-upgrade-$(date -u +%Y%m%dT%H%M%SZ).db"
+fi
+
 systemctl enable --now purgefront
 until purgefront healthcheck --url http://127.0.0.1:8080; do
     systemctl is-active --quiet purgefront
     sleep 1
 done
-${Signal} SUCCESS --unique-id "$instance"
+# Nobody waits for it when the group has replaced an instance by itself.
+${Signal} SUCCESS --unique-id "$instance" || true

@@ -13,7 +13,7 @@ locals {
       when        = ["GreaterThanThreshold", 0, 300, 1, "notBreaching"]
     }
     failed-deliveries = {
-      description = "SNS could not deliver messages for an hour, to purgefront or to another subscriber of the topic"
+      description = "SNS gave up on messages to purgefront or to another subscriber of the topic, after an hour or at once after a status 4xx"
       metric      = ["AWS/SNS", "NumberOfNotificationsFailed", "Sum"]
       dimensions  = local.by_topic
       when        = ["GreaterThanThreshold", 0, 300, 1, "notBreaching"]

@@ -5,7 +5,7 @@ locals {
   partition = data.aws_partition.current.partition
   account   = data.aws_caller_identity.current.account_id
   region    = data.aws_region.current.name
-  topic_arn = var.topic_arn == null ? aws_sns_topic.this[0].arn : var.topic_arn
+  topic_arn = var.topic == null ? aws_sns_topic.this[0].arn : var.topic.arn
 }
 
 data "aws_partition" "current" {}
@@ -14,13 +14,13 @@ data "aws_region" "current" {}
 
 resource "aws_sns_topic" "this" {
   #checkov:skip=CKV_AWS_26:it holds object names; S3 would need a customer managed key
-  count             = var.topic_arn == null ? 1 : 0
+  count             = var.topic == null ? 1 : 0
   name              = var.name
   signature_version = 2
 }
 
 resource "aws_sns_topic_policy" "this" {
-  count = var.topic_arn == null && length(var.bucket_names) > 0 ? 1 : 0
+  count = var.topic == null && length(var.bucket_names) > 0 ? 1 : 0
   arn   = local.topic_arn
   policy = jsonencode({
     Version = "2012-10-17"
@@ -61,7 +61,8 @@ resource "aws_sqs_queue_policy" "dead_letters" {
 }
 
 # The same as `purgefront connect` sets. SNS asks for the confirmation once, when purgefront has to be
-# there: without zone_id, create the name first, with `-target=aws_lb.this`.
+# there: without zone, create the load balancer first, with `-target=module.purgefront.aws_lb.this` if the
+# module's name is purgefront, and the name, which points to it.
 resource "aws_sns_topic_subscription" "this" {
   topic_arn              = local.topic_arn
   protocol               = "https"

@@ -24,6 +24,26 @@ resource "aws_iam_role_policy" "service" {
   )
 }
 
+# For `purgefront redrive` and `purgefront resync` on the instance.
+resource "aws_iam_role_policy" "recovery" {
+  name = "recovery"
+  role = aws_iam_role.this.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [merge(local.recovery[0], { Resource = aws_sqs_queue.dead_letters.arn })],
+      [
+        for statement in slice(local.recovery, 1, length(var.bucket_names) > 0 ? 2 : 1) :
+        merge(statement, { Resource = [for name in var.bucket_names : "arn:${local.partition}:s3:::${name}"] })
+      ],
+    )
+  })
+}
+
+locals {
+  recovery = jsondecode(file("${path.module}/../iam/recovery.json")).Statement
+}
+
 # What the first boot does.
 resource "aws_iam_role_policy" "first_boot" {
   name = "first-boot"
@@ -65,10 +85,58 @@ resource "aws_ebs_volume" "store" {
   #checkov:skip=CKV_AWS_189:encrypted with the account's default key
   availability_zone = local.availability_zone
   size              = var.volume_size
+  snapshot_id       = var.snapshot_id
   type              = "gp3"
   encrypted         = true
   final_snapshot    = true
-  tags              = { Name = "${var.name} store" }
+  tags              = { Name = "${var.name} store", purgefront-store = var.name }
+  lifecycle {
+    # The old one can be deleted only when its instance has been replaced.
+    create_before_destroy = true
+  }
+  timeouts {
+    delete = "30m"
+  }
+}
+
+# Backups: a snapshot each day. SQLite's files on one volume are in it as after a loss of power.
+resource "aws_dlm_lifecycle_policy" "store" {
+  description        = "${var.name} store"
+  state              = "ENABLED"
+  execution_role_arn = aws_iam_role.snapshots.arn
+  policy_details {
+    resource_types = ["VOLUME"]
+    target_tags    = { purgefront-store = var.name }
+    schedule {
+      name      = "daily"
+      copy_tags = true
+      create_rule {
+        interval      = 24
+        interval_unit = "HOURS"
+        times         = ["03:00"]
+      }
+      retain_rule {
+        count = 14
+      }
+    }
+  }
+}
+
+resource "aws_iam_role" "snapshots" {
+  name_prefix = "${var.name}-snapshots"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "dlm.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+    }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "snapshots" {
+  role       = aws_iam_role.snapshots.id
+  policy_arn = "arn:${local.partition}:iam::aws:policy/service-role/AWSDataLifecycleManagerServiceRole"
 }
 
 data "aws_ssm_parameter" "image" {

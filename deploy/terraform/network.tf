@@ -3,8 +3,8 @@
 locals {
   new_vpc                    = var.network == null
   new_balancer               = var.listener == null
-  new_certificate            = local.new_balancer && var.certificate_arn == null
-  new_name                   = local.new_balancer && var.zone_id != null
+  new_certificate            = local.new_balancer && var.certificate == null
+  new_name                   = local.new_balancer && var.zone != null
   vpc_id                     = local.new_vpc ? aws_vpc.this[0].id : var.network.vpc_id
   public_subnet_ids          = local.new_vpc ? aws_subnet.public[*].id : var.network.public_subnet_ids
   instance_subnet_id         = local.new_vpc ? aws_subnet.public[0].id : var.network.instance_subnet_id
@@ -17,6 +17,11 @@ locals {
 data "aws_availability_zones" "available" {
   #checkov:skip=CKV_AWS_394:a new zone changes nothing, see aws_subnet.public
   state = "available"
+  # No Local Zones.
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
 }
 
 resource "aws_lb" "this" {
@@ -72,6 +77,9 @@ resource "aws_lb_target_group" "this" {
     path              = "/healthz"
     interval          = 10
     healthy_threshold = 2
+    # 100 s, so that a restart does not make the group replace the instance. For what takes longer, see
+    # deploy/README.md: suspend the group's processes.
+    unhealthy_threshold = 10
   }
   lifecycle {
     create_before_destroy = true
@@ -84,7 +92,7 @@ resource "aws_lb_listener" "this" {
   protocol          = "HTTPS"
   port              = 443
   ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
-  certificate_arn   = local.new_certificate ? aws_acm_certificate_validation.this[0].certificate_arn : var.certificate_arn
+  certificate_arn   = local.new_certificate ? aws_acm_certificate_validation.this[0].certificate_arn : var.certificate.arn
   default_action {
     type             = "forward"
     target_group_arn = aws_lb_target_group.this.arn
@@ -104,6 +112,12 @@ resource "aws_lb_listener_rule" "this" {
     type             = "forward"
     target_group_arn = aws_lb_target_group.this.arn
   }
+  lifecycle {
+    precondition {
+      condition     = var.zone == null
+      error_message = "With listener, domain_name is not created, so zone must be null."
+    }
+  }
 }
 
 resource "aws_acm_certificate" "this" {
@@ -113,15 +127,15 @@ resource "aws_acm_certificate" "this" {
   lifecycle {
     create_before_destroy = true
     precondition {
-      condition     = var.zone_id != null
-      error_message = "zone_id, certificate_arn or listener is needed for HTTPS."
+      condition     = var.zone != null
+      error_message = "zone, certificate or listener is needed for HTTPS."
     }
   }
 }
 
 resource "aws_route53_record" "validation" {
   count   = local.new_certificate ? 1 : 0
-  zone_id = var.zone_id
+  zone_id = var.zone.id
   name    = one(aws_acm_certificate.this[0].domain_validation_options).resource_record_name
   type    = one(aws_acm_certificate.this[0].domain_validation_options).resource_record_type
   records = [one(aws_acm_certificate.this[0].domain_validation_options).resource_record_value]
@@ -136,7 +150,7 @@ resource "aws_acm_certificate_validation" "this" {
 
 resource "aws_route53_record" "this" {
   count   = local.new_name ? 1 : 0
-  zone_id = var.zone_id
+  zone_id = var.zone.id
   name    = var.domain_name
   type    = "A"
   alias {

@@ -13,8 +13,13 @@ output "dead_letter_queue_url" {
   value       = aws_sqs_queue.dead_letters.url
 }
 
+output "group_name" {
+  description = "The instance's group, whose processes are suspended while purgefront is stopped on purpose."
+  value       = aws_autoscaling_group.this.name
+}
+
 output "load_balancer_dns_name" {
-  description = "Where domain_name has to point to, if zone_id is not given."
+  description = "Where domain_name has to point to, if zone is not given."
   value       = local.new_balancer ? aws_lb.this[0].dns_name : null
 }
 

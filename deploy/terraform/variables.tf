@@ -24,26 +24,27 @@ variable "package_sha256" {
 }
 
 variable "bucket_names" {
-  description = "The buckets that may publish to the new topic; not used with topic_arn."
+  description = "The buckets that may publish to the new topic, and that `purgefront resync` on the instance may list."
   type        = list(string)
   default     = []
 }
 
-variable "zone_id" {
-  description = "The Route 53 zone in which to create domain_name and, without certificate_arn, to validate a new certificate."
-  type        = string
+# What may be made in the same configuration is an object: that it is there is known before it is made.
+variable "zone" {
+  description = "The Route 53 zone in which to create domain_name and, without certificate, to validate a new certificate; not with listener."
+  type        = object({ id = string })
   default     = null
 }
 
-variable "certificate_arn" {
+variable "certificate" {
   description = "An ACM certificate for domain_name in this region."
-  type        = string
+  type        = object({ arn = string })
   default     = null
 }
 
-variable "topic_arn" {
+variable "topic" {
   description = "A topic of this region and account to subscribe to, instead of a new one; its policy stays as it is."
-  type        = string
+  type        = object({ arn = string })
   default     = null
 }
 
@@ -93,7 +94,13 @@ variable "image_parameter" {
 }
 
 variable "volume_size" {
-  description = "The store's volume in GiB."
+  description = "The store's volume in GiB; not smaller than the snapshot."
   type        = number
   default     = 20
+}
+
+variable "snapshot_id" {
+  description = "A snapshot of a store's volume to begin with; another value replaces the volume, also null."
+  type        = string
+  default     = null
 }

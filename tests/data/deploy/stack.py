@@ -10,10 +10,12 @@ from moto import mock_aws
 from moto.cloudformation.models import cloudformation_backends
 from moto.cloudformation.parsing import clean_json
 from moto.cloudformation.utils import yaml_tag_constructor
+from moto.ec2.models.subnets import Subnet
 from moto.elbv2.models import FakeLoadBalancer, FakeTargetGroup
 
 warnings.simplefilter("ignore")
-# The one attribute that moto's do not have for templates, in each case the end of the ARN.
+# The attributes that moto's do not have for templates; of the load balancer's, the end of the ARN.
+Subnet.get_cfn_attribute = lambda subnet, _: subnet.availability_zone
 FakeTargetGroup.get_cfn_attribute = lambda group, _: group.arn.split(":")[-1]
 others = FakeLoadBalancer.get_cfn_attribute
 FakeLoadBalancer.get_cfn_attribute = lambda balancer, name: (
