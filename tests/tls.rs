@@ -55,6 +55,7 @@ impl Nginx {
         let mut text = SHIPPED.to_owned();
         for (shipped, here) in [
             ("listen 443 ssl;", format!("listen {address} ssl;")),
+            ("listen [::]:443 ssl;", String::new()),
             ("127.0.0.1:8080", service.url.replace("http://", "")),
             ("/etc/ssl/purgefront/fullchain.pem", path("cert.pem")),
             ("/etc/ssl/purgefront/privkey.pem", path("key.pem")),
@@ -185,6 +186,38 @@ async fn what_is_public_goes_through_tls_and_nothing_else() {
     // It is nginx that stops such a body: purgefront would say 405 here.
     let more = nginx.post("/healthz", None, large(1024 * 1024 + 1));
     assert_eq!(more.await, 413);
+}
+
+/// The log names who sent a message to nginx, whatever the sender says.
+#[tokio::test]
+async fn a_refused_sender_is_named() {
+    if !is_here() {
+        return;
+    }
+    let aws = FakeAws::start().await;
+    let service = Setup::new(&aws).start().await;
+    let nginx = Nginx::start(&service).await;
+    let from = Client::builder()
+        .no_proxy()
+        .tls_certs_only([Certificate::from_der(&nginx.certificate).unwrap()])
+        .resolve(NAME, nginx.address)
+        // Another one than nginx's own.
+        .local_address(Some([127, 0, 0, 2].into()))
+        .build()
+        .unwrap();
+    let answer = from
+        .post(format!("https://{NAME}:{}/sns", nginx.address.port()))
+        .header("x-amz-sns-rawdelivery", "true")
+        .header("x-forwarded-for", "192.0.2.7")
+        .body("{}")
+        .send();
+    assert_eq!(answer.await.unwrap().status(), 400);
+    let lines = service.events();
+    let refused = lines
+        .iter()
+        .find(|line| line["message"] == "message refused")
+        .unwrap();
+    assert_eq!(refused["sender"], "127.0.0.2");
 }
 
 #[tokio::test]
