@@ -182,6 +182,9 @@ async fn controls_came_over(leader: &dyn DispatchStore) {
         distribution_id: id.to_owned(),
         failures,
         not_before: second(until),
+        // It kept no reason.
+        error: None,
+        ended: false,
     };
     let expected = [
         backoff("E2", 3, 1_800_000_060),

@@ -27,7 +27,7 @@ use crate::{
         },
         cdn::{
             CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
-            ListedInvalidation, Missing, Pool, SeenInvalidation,
+            ListedInvalidation, Missing, SeenInvalidation,
         },
         path::Item,
     },
@@ -357,15 +357,7 @@ where
         "Throttling" | "ThrottlingException" | "TooManyRequestsException" => {
             CdnError::Throttled(text)
         }
-        "TooManyInvalidationsInProgress" => CdnError::TooManyInProgress {
-            // Only the text says which pool is full.
-            pool: if message.contains("wildcard") {
-                Pool::Wildcards
-            } else {
-                Pool::Paths
-            },
-            text,
-        },
+        "TooManyInvalidationsInProgress" => CdnError::full_pool(text),
         "BatchTooLarge" => CdnError::TooLarge(text),
         "NoSuchDistribution" => CdnError::NoSuchDistribution(text),
         "InvalidationBatchAlreadyExists" => CdnError::ReferenceConflict(text),

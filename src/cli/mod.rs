@@ -79,7 +79,8 @@ enum Command {
     Token(token::TokenArguments),
     /// Stop sending, for one distribution or for all; intake continues.
     Pause(pause::PauseArguments),
-    /// Start sending again; without a distribution, also lift the daily limit until the day ends.
+    /// Start sending again, and try now what was refused; without a distribution, also lift the daily
+    /// limit until the day ends.
     Resume(pause::PauseArguments),
     /// Print the script that makes a shell complete purgefront's commands and options.
     Completions(completions::CompletionsArguments),

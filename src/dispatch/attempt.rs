@@ -10,7 +10,7 @@ use super::{conflict::ConflictSearch, queues::Turn};
 use crate::{
     domain::{
         cdn::{CdnError, CreatedInvalidation},
-        resolution::{Search, Unresolved},
+        resolution::{Resolution, Search, Unresolved},
     },
     ports::Cdn,
 };
@@ -67,5 +67,28 @@ async fn call(
             }
         },
         answer => answer,
+    }
+}
+
+/// Logs what follows from an answer.
+pub(super) fn log(unresolved: &Unresolved, resolution: &Resolution) {
+    let batch = &unresolved.batch;
+    match resolution {
+        Resolution::Created { invalidation, .. } => tracing::info!(
+            distribution_id = %batch.distribution_id,
+            invalidation = %batch.id,
+            cloudfront_id = %invalidation.cloudfront_id,
+            items = batch.items.len(),
+            "invalidation created"
+        ),
+        Resolution::Failed(failure) => tracing::warn!(
+            distribution_id = %batch.distribution_id,
+            invalidation = %batch.id,
+            error = %failure.error,
+            failures = failure.failures,
+            next = failure.next.name(),
+            retry_at = %failure.not_before,
+            "CloudFront did not accept a batch"
+        ),
     }
 }

@@ -236,7 +236,9 @@ impl Dispatch {
             search: Arc::new(search),
             board,
         };
-        runner.start(Submitter::new(context, settings, parts));
+        let mut submitter = Submitter::new(context, settings, parts);
+        submitter.publish_restored().await?;
+        runner.start(submitter);
         Ok(RunningDispatch(group))
     }
 }

@@ -9,11 +9,11 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::{
     Context, Settings,
-    attempt::Attempt,
+    attempt::{Attempt, log},
     conflict::ConflictSearch,
     planner::{PlanOutcome, Planned, Planner, PlanningEnded},
     questions::Questions,
-    queues::{Next, Queues, RateGates, Turn, Work},
+    queues::{Next, Queues, RateGates, StaleBacklogs, Turn, Work},
     runner::{Worker, error_chain},
     status_board::StatusBoard,
 };
@@ -172,14 +172,22 @@ impl Submitter {
         let Some(stale) = self.queues.take_stale() else {
             return Ok(());
         };
+        let read = self.read_stale(stale, now).await;
+        if read.is_err() {
+            self.queues.mark_all();
+        }
+        read
+    }
+
+    async fn read_stale(&self, stale: StaleBacklogs, now: Timestamp) -> Result<(), StoreError> {
         let ids: Vec<_> = stale.distributions.into_iter().collect();
         let only = (!stale.all).then_some(ids.as_slice());
-        match self.store.backlogs(only).await {
-            Ok(read) => self.queues.set_backlogs(read, stale.all),
-            Err(error) => {
-                self.queues.mark_all();
-                return Err(error);
-            }
+        let backlogs = self.store.backlogs(only).await?;
+        self.queues.set_backlogs(backlogs, stale.all);
+        if stale.all {
+            // An operator may have ended some.
+            let backoffs = self.store.backoffs().await?;
+            self.queues.end_backoffs(backoffs, now);
         }
         Ok(())
     }
@@ -395,6 +403,13 @@ impl Submitter {
         catalogue.get(id).is_none() && catalogue.snapshot().read_since > missing_since
     }
 
+    /// Publishes the status as the store has left it, before the first call.
+    pub(super) async fn publish_restored(&mut self) -> Result<(), StoreError> {
+        self.read_controls().await?;
+        self.publish();
+        Ok(())
+    }
+
     fn publish(&mut self) {
         let now = self.context.clock.now();
         let gates = self.gates(now);
@@ -428,28 +443,6 @@ fn unless_panicked<T>(ended: Result<T, JoinError>) -> Option<T> {
             tracing::error!(%error, "a plan or a call panicked");
             None
         }
-    }
-}
-
-fn log(unresolved: &Unresolved, resolution: &Resolution) {
-    let batch = &unresolved.batch;
-    match resolution {
-        Resolution::Created { invalidation, .. } => tracing::info!(
-            distribution_id = %batch.distribution_id,
-            invalidation = %batch.id,
-            cloudfront_id = %invalidation.cloudfront_id,
-            items = batch.items.len(),
-            "invalidation created"
-        ),
-        Resolution::Failed(failure) => tracing::warn!(
-            distribution_id = %batch.distribution_id,
-            invalidation = %batch.id,
-            error = %failure.error,
-            failures = failure.failures,
-            next = failure.next.name(),
-            retry_at = %failure.not_before,
-            "CloudFront did not accept a batch"
-        ),
     }
 }
 

@@ -189,7 +189,56 @@ impl CdnError {
         }
     }
 
-    /// The name in metrics and in the recorded attempts.
+    /// CloudFront's word that a pool is full. Only the text says which one.
+    pub fn full_pool(text: String) -> Self {
+        let pool = if text.contains("wildcard") {
+            Pool::Wildcards
+        } else {
+            Pool::Paths
+        };
+        Self::TooManyInProgress { pool, text }
+    }
+
+    /// The error that has this label and text; `None` if this version does not know the label.
+    pub fn labelled(label: &str, text: String) -> Option<Self> {
+        let missing = |missing, text| Self::NotConfigured { missing, text };
+        Some(match label {
+            "throttled" => Self::Throttled(text),
+            Self::FULL_POOL => Self::full_pool(text),
+            "denied" => Self::Denied(text),
+            "no_credentials" => missing(Missing::Credentials, text),
+            "no_region" => missing(Missing::Region, text),
+            "too_large" => Self::TooLarge(text),
+            "invalid" => Self::Invalid(text),
+            "reference_conflict" => Self::ReferenceConflict(text),
+            "conflict_unexplained" => Self::ConflictUnexplained(text),
+            "no_such_distribution" => Self::NoSuchDistribution(text),
+            "refused" => Self::Refused(text),
+            "not_sent" => Self::NotSent(text),
+            "unknown" => Self::Unknown(text),
+            _ => return None,
+        })
+    }
+
+    /// What was said, without what it is taken as.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Throttled(text)
+            | Self::TooManyInProgress { text, .. }
+            | Self::Denied(text)
+            | Self::NotConfigured { text, .. }
+            | Self::TooLarge(text)
+            | Self::Invalid(text)
+            | Self::ReferenceConflict(text)
+            | Self::ConflictUnexplained(text)
+            | Self::NoSuchDistribution(text)
+            | Self::Refused(text)
+            | Self::NotSent(text)
+            | Self::Unknown(text) => text,
+        }
+    }
+
+    /// The name in metrics, in the recorded attempts and backoffs.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Throttled(_) => "throttled",
@@ -214,7 +263,7 @@ mod tests {
 
     #[test]
     fn all_labels_are_known() {
-        let text = String::new;
+        let text = || "Code: text".to_owned();
         let errors = [
             CdnError::Throttled(text()),
             CdnError::TooManyInProgress {
@@ -239,6 +288,11 @@ mod tests {
             CdnError::NotSent(text()),
             CdnError::Unknown(text()),
         ];
+        for error in &errors {
+            let again = CdnError::labelled(error.label(), error.text().to_owned());
+            assert_eq!(again.as_ref(), Some(error));
+        }
+        assert_eq!(CdnError::labelled("of another version", text()), None);
         assert_eq!(errors.map(|error| error.label()), CdnError::LABELS);
     }
 }

@@ -8,6 +8,8 @@ use jiff::{
     tz::Offset,
 };
 
+use super::cdn::CdnError;
+
 /// What operators have paused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pauses {
@@ -23,6 +25,21 @@ pub struct Backoff {
     /// Failures in a row.
     pub failures: u32,
     pub not_before: Timestamp,
+    /// Why the last attempt failed, with a bounded text; `None` if it is not known any more.
+    pub error: Option<CdnError>,
+    /// Whether an operator has ended the pause since. What failed counts on.
+    pub ended: bool,
+}
+
+impl Backoff {
+    /// The most bytes of the error's text that are kept.
+    const MOST_TEXT: usize = 1_000;
+
+    /// The part of an error's text that is kept.
+    pub fn kept_text(error: &CdnError) -> &str {
+        let text = error.text();
+        &text[..text.floor_char_boundary(Self::MOST_TEXT)]
+    }
 }
 
 /// The spending of one day.
@@ -96,6 +113,15 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_long_text_is_kept_in_part() {
+        let error = CdnError::Denied("ü".repeat(1_000));
+        assert_eq!(Backoff::kept_text(&error), "ü".repeat(500));
+        let error = CdnError::Denied("x".to_owned() + &"ü".repeat(1_000));
+        assert_eq!(Backoff::kept_text(&error).len(), 999);
+        assert_eq!(Backoff::kept_text(&CdnError::Denied("no".into())), "no");
     }
 
     #[test]

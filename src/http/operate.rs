@@ -161,7 +161,8 @@ pub(super) async fn pause(
     operator.acted().await
 }
 
-/// Resumes sending. Without a distribution, it also lifts the daily limit for the rest of the day.
+/// Resumes sending, and tries what was refused now. Without a distribution, it also lifts the daily
+/// limit for the rest of the day.
 pub(super) async fn resume(
     State(operator): State<Operator>,
     body: Result<Bytes, BytesRejection>,
@@ -169,11 +170,10 @@ pub(super) async fn resume(
     let scope = operator.scope(body).await?;
     let id = scope.distribution_id.as_deref();
     operator.store.set_paused(id, false).await?;
+    let now = operator.clock.now();
+    operator.store.end_backoffs(id, now).await?;
     if id.is_none() {
-        operator
-            .store
-            .lift_limit(day_of(operator.clock.now()))
-            .await?;
+        operator.store.lift_limit(day_of(now)).await?;
     }
     let sending = operator.acted().await?;
     tracing::warn!(

@@ -155,7 +155,7 @@ pub trait BatchStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// The backoffs from before a restart.
+    /// The backoffs: what failed since the last success, also before a restart.
     async fn backoffs(&self) -> Result<Vec<Backoff>, StoreError>;
 
     /// The pauses, and the spending of a day (in UTC).

@@ -1,7 +1,7 @@
 //! What operators need of the store: pauses, the daily limit, and dead letters.
 
 use async_trait::async_trait;
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 
 use super::StoreError;
 use crate::domain::{history::DeadLetter, operations::Controls, s3_event::ObjectChange};
@@ -17,6 +17,13 @@ pub trait OperationsStore: Send + Sync + 'static {
 
     /// The pauses, and the spending of a day (in UTC).
     async fn controls(&self, day: Date) -> Result<Controls, StoreError>;
+
+    /// Ends the pauses after failed attempts, of one distribution or of all: each may be tried now.
+    async fn end_backoffs(
+        &self,
+        distribution_id: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Lifts the daily limit for this day (in UTC).
     async fn lift_limit(&self, day: Date) -> Result<(), StoreError>;

@@ -17,7 +17,7 @@ pub enum Wakeup {
     ItemsWaiting,
     /// An invalidation was created, or CloudFront reported a full pool.
     InvalidationCreated,
-    /// An operator paused or resumed sending, lifted the daily limit, or replayed a dead letter.
+    /// An operator paused or resumed sending, ended pauses, lifted the daily limit, or replayed a dead letter.
     OperatorActed,
     /// The account should be read now instead of at the next regular refresh.
     CatalogueWanted,

@@ -10,6 +10,7 @@ use super::{A_WHILE, Watched};
 use crate::support::{
     cloudfront::{CloudFront, Fault},
     signer::{Signer, record, s3_records},
+    sqlite::put_off,
 };
 
 const SECRETS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
@@ -90,6 +91,31 @@ async fn cloudfront_refuses_the_calls() {
         watched.aws.cloudfront.fail_next([fault; 1_000]);
         watched.uploads("a").await;
         watched.fires(A_WHILE, &[alert, "ChangesWait"]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_before_a_restart() {
+    for (fault, alert) in [
+        (Fault::AccessDenied, "AccessDenied"),
+        (Fault::Throttling, "Throttled"),
+        (Fault::Status(503), "CloudFrontUnavailable"),
+        (Fault::Gone, "Refused"),
+        (Fault::TooManyInProgress, "PoolFull"),
+    ] {
+        let mut watched = Watched::works(&[]).await;
+        watched.aws.cloudfront.fail_next([fault; 1_000]);
+        watched.uploads("a").await;
+        watched.fires(A_WHILE, &[alert, "ChangesWait"]).await;
+        watched.service.kill();
+        put_off(watched.setup.store()).await;
+        let calls = watched.aws.cloudfront.calls().len();
+        watched.service = watched.setup.start().await;
+        watched.fires(A_WHILE, &[alert, "ChangesWait"]).await;
+        assert_eq!(watched.aws.cloudfront.calls().len(), calls, "{alert}");
+        watched.aws.cloudfront.fail_no_more();
+        watched.types(&["resume"]);
+        watched.fires(A_WHILE, &[]).await;
     }
 }
 

@@ -28,6 +28,8 @@ stories!(
     halves_are_split_again,
     a_rejected_batch_becomes_dead_letters,
     a_failure_backs_off_its_distribution_only,
+    each_error_is_kept_with_a_part_of_its_text,
+    an_operator_ends_backoffs,
 );
 
 fn throttled() -> CdnError {
@@ -44,6 +46,16 @@ fn backoff(store: &Store, distribution_id: &str) -> Backoff {
         distribution_id: distribution_id.to_owned(),
         failures: 3,
         not_before: store.now() + Duration::from_mins(1),
+        error: Some(throttled()),
+        ended: false,
+    }
+}
+
+/// The same for this error.
+fn backoff_for(store: &Store, distribution_id: &str, error: CdnError) -> Backoff {
+    Backoff {
+        error: Some(error),
+        ..backoff(store, distribution_id)
     }
 }
 
@@ -125,7 +137,10 @@ async fn a_retried_batch_keeps_its_reference_and_its_items(store: Store) {
     assert_eq!(unresolved, [again]);
     assert_eq!(unresolved[0].batch, batch);
     assert_eq!(store.usages().await["E1"], batch.usage());
-    assert_eq!(backoffs(&store).await, [backoff(&store, "E1")]);
+    assert_eq!(
+        backoffs(&store).await,
+        [backoff_for(&store, "E1", no_answer())]
+    );
     assert_eq!(store.status(batch.id).await, BatchStatus::Pending);
     assert!(store.waiting("E1").await.is_empty());
 }
@@ -295,6 +310,7 @@ async fn a_rejected_batch_becomes_dead_letters(store: Store) {
     let store = store.reopened().await;
     assert!(store.unresolved().await.is_empty());
     assert!(is_free(&store, "E1").await);
+    assert!(backoffs(&store).await.is_empty());
     assert!(store.waiting("E1").await.is_empty());
     let detail = store.invalidation(batch.id).await;
     assert_eq!(detail.summary.status, BatchStatus::Failed);
@@ -318,6 +334,53 @@ async fn a_failure_backs_off_its_distribution_only(store: Store) {
     // A later failure replaces it.
     store.pass(600);
     let one = store.freeze_all("E1").await;
-    store.failed(one.id, throttled(), NextStep::Requeue).await;
-    assert_eq!(backoffs(&store).await, [backoff(&store, "E1")]);
+    let denied = || CdnError::Denied("AccessDenied: no".to_owned());
+    store.failed(one.id, denied(), NextStep::Requeue).await;
+    let expected = backoff_for(&store, "E1", denied());
+    assert_eq!(backoffs(&store).await, [expected]);
+}
+
+async fn each_error_is_kept_with_a_part_of_its_text(store: Store) {
+    store.wait_at("E1", &["a"]).await;
+    for label in CdnError::LABELS {
+        let batch = store.freeze_all("E1").await.id;
+        let error = CdnError::labelled(label, "wildcard \u{1f4be}".repeat(200)).unwrap();
+        store.failed(batch, error.clone(), NextStep::Requeue).await;
+        let reopened = backoffs(&store).await.remove(0).error.unwrap();
+        assert_eq!(reopened.label(), label);
+        assert!(error.text().starts_with(reopened.text()));
+        assert!((900..=1_000).contains(&reopened.text().len()));
+    }
+}
+
+async fn an_operator_ends_backoffs(store: Store) {
+    for id in ["E1", "E2"] {
+        store.frozen(id, &["a"]).await;
+    }
+    for mut again in store.unresolved().await {
+        let batch = again.batch.id;
+        again.due_at = store.now() + Duration::from_mins(1);
+        let next = NextStep::Retry(Box::new(again));
+        store.failed(batch, throttled(), next).await;
+    }
+    let (kept, later) = (backoff(&store, "E2"), backoff(&store, "E2").not_before);
+    let ended = |id| Backoff {
+        ended: true,
+        ..backoff(&store, id)
+    };
+    let end = |id| store.ports.end_backoffs(id, store.now());
+    end(Some("E1")).await.unwrap();
+    assert_eq!(backoffs(&store).await, [ended("E1"), kept]);
+    let due = |all: Vec<Unresolved>| all.into_iter().map(|one| one.due_at).collect::<Vec<_>>();
+    assert_eq!(due(store.unresolved().await), [store.now(), later]);
+    end(None).await.unwrap();
+    assert_eq!(backoffs(&store).await, [ended("E1"), ended("E2")]);
+    assert_eq!(due(store.unresolved().await), [store.now(); 2]);
+    // The next failure begins another one.
+    let batch = store.unresolved().await.remove(0);
+    let next = NextStep::Retry(Box::new(batch.clone()));
+    store.failed(batch.batch.id, throttled(), next).await;
+    let expected = [backoff(&store, "E1"), ended("E2")];
+    assert_eq!(backoffs(&store).await, expected);
+    assert_eq!(due(store.reopened().await.unresolved().await).len(), 2);
 }

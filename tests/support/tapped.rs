@@ -251,6 +251,7 @@ tapped!(Tapped: CatalogueStore {
 tapped!(Tapped: OperationsStore {
     fn set_paused(distribution_id: Option<&str>, paused: bool) -> ();
     fn controls(day: Date) -> Controls;
+    fn end_backoffs(distribution_id: Option<&str>, now: Timestamp) -> ();
     fn lift_limit(day: Date) -> ();
     fn count_dead_letters(most: usize) -> u64;
     fn dead_letters(before: Option<i64>, limit: usize) -> Vec<DeadLetter>;

@@ -2,6 +2,7 @@
 
 mod operators;
 mod outages;
+mod restarts;
 mod senders;
 mod shell;
 

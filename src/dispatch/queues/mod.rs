@@ -143,8 +143,22 @@ impl Queues {
     pub(super) fn set_backoffs(&self, backoffs: Vec<Backoff>) {
         for one in backoffs {
             self.with(&one.distribution_id, |queue| {
-                queue.set_backoff(one.failures, one.not_before);
+                queue.set_backoff(&one);
             });
+        }
+    }
+
+    /// Ends those backoffs that an operator has ended in the store: each of the distributions is tried
+    /// by itself, whatever others were answered.
+    pub(super) fn end_backoffs(&self, backoffs: Vec<Backoff>, now: Timestamp) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        for one in backoffs.into_iter().filter(|one| one.ended) {
+            let id = one.distribution_id;
+            let queue = state.by_distribution.get_mut(&id);
+            if queue.is_some_and(|queue| queue.end_by_operator(now)) {
+                state.streak.leave(&id);
+            }
         }
     }
 

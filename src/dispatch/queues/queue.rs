@@ -17,6 +17,7 @@ use crate::{
         cdn::{CdnError, Pool},
         consolidate::{Allowance, Headroom},
         due::due_at,
+        operations::Backoff,
         resolution::{Failure, LONGEST_RETRY, NextStep, Resolution, Unresolved},
         status::{DistributionStatus, Hold, Refused, UnresolvedBatches},
     },
@@ -64,6 +65,8 @@ pub(super) struct DistributionQueue {
     pub(super) paused: bool,
     /// Nothing is done before this time, after a failure.
     pub(super) not_before: Option<Timestamp>,
+    /// Whether an operator has ended the wait for that time.
+    backoff_ended: bool,
     /// Failures in a row.
     pub(super) failures: u32,
     /// The last failure, until a success.
@@ -162,13 +165,40 @@ impl DistributionQueue {
         }
     }
 
-    /// Restores a backoff at a start.
-    pub(super) fn set_backoff(&mut self, failures: u32, not_before: Timestamp) {
+    /// Restores a backoff at a start, and what it was for.
+    pub(super) fn set_backoff(&mut self, backoff: &Backoff) {
+        let &Backoff {
+            failures,
+            not_before,
+            ended,
+            ..
+        } = backoff;
         self.failures = failures;
-        self.not_before = Some(not_before);
-        if failures > 0 {
-            self.trouble = Trouble::Distribution;
+        self.not_before = (!ended).then_some(not_before);
+        self.backoff_ended = ended;
+        if failures == 0 {
+            return;
         }
+        let error = backoff.error.as_ref();
+        self.trouble = error.map_or(Trouble::Distribution, Trouble::from);
+        self.refused = Some(match error {
+            Some(error) => Refused::by_cloudfront(error, failures, not_before),
+            None => Refused::for_a_forgotten_reason(failures, not_before),
+        });
+    }
+
+    /// Ends the backoff because an operator wants an attempt now. Returns whether that is news. What
+    /// was refused is told until a success.
+    pub(super) fn end_by_operator(&mut self, now: Timestamp) -> bool {
+        let is_news = !self.backoff_ended && self.failures > 0;
+        if is_news {
+            self.backoff_ended = true;
+            self.not_before = None;
+            for unresolved in &mut self.unresolved {
+                unresolved.due_at = unresolved.due_at.min(now);
+            }
+        }
+        is_news
     }
 
     /// Treats a pool as full until a time: what is not ours in it must be others'.
@@ -251,14 +281,8 @@ impl DistributionQueue {
         self.failures = failures;
         self.not_before = Some(not_before);
         self.trouble = Trouble::from(&error);
-        self.refused = Some(Refused {
-            remedy: error.remedy("grant cloudfront:CreateInvalidation on this distribution"),
-            error: error.to_string(),
-            kind: Some(error.label()),
-            corrupt: false,
-            failures,
-            retry_at: not_before,
-        });
+        self.backoff_ended = false;
+        self.refused = Some(Refused::by_cloudfront(&error, failures, not_before));
         match next {
             NextStep::Retry(again) | NextStep::NewReference(again) => {
                 self.unresolved.push_front(*again);
@@ -283,6 +307,7 @@ impl DistributionQueue {
     pub(super) fn succeed(&mut self) {
         self.failures = 0;
         self.not_before = None;
+        self.backoff_ended = false;
         self.refused = None;
         self.trouble = Trouble::None;
     }

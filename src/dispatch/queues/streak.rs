@@ -61,6 +61,11 @@ impl Streak {
         }
     }
 
+    /// Notes that a distribution does not wait for the others any more.
+    pub(super) fn leave(&mut self, distribution_id: &str) {
+        self.members.remove(distribution_id);
+    }
+
     /// Whether a distribution is one of several that were answered alike.
     pub(super) fn has(&self, distribution_id: &str) -> bool {
         self.members.len() > 1 && self.members.contains_key(distribution_id)

@@ -119,7 +119,7 @@ impl Hold {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refused {
     pub error: String,
-    /// The error's name in metrics; `None` if it is the store's.
+    /// The error's name in metrics; `None` if it is the store's, or not known any more.
     pub kind: Option<&'static str>,
     /// What an operator can do, if known.
     pub remedy: Option<&'static str>,
@@ -131,6 +131,30 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// A call to CloudFront failed.
+    pub fn by_cloudfront(error: &CdnError, failures: u32, retry_at: Timestamp) -> Self {
+        Self {
+            remedy: error.remedy("grant cloudfront:CreateInvalidation on this distribution"),
+            error: error.to_string(),
+            kind: Some(error.label()),
+            corrupt: false,
+            failures,
+            retry_at,
+        }
+    }
+
+    /// A call failed, and it is not known any more why.
+    pub fn for_a_forgotten_reason(failures: u32, retry_at: Timestamp) -> Self {
+        Self {
+            error: "the reason is not known any more; the next attempt tells it again".to_owned(),
+            kind: None,
+            remedy: None,
+            corrupt: false,
+            failures,
+            retry_at,
+        }
+    }
+
     /// Whether CloudFront has said that too many items are in progress.
     pub fn is_full_pool(&self) -> bool {
         self.kind == Some(CdnError::FULL_POOL)

@@ -124,7 +124,7 @@ pub(super) async fn freeze(
     backlogs::take(connection, seq).await?;
     count_changes(connection, seq).await?;
     if shadow {
-        return Ok(());
+        return controls::forget_backoff(connection, &batch.distribution_id).await;
     }
     record_attempt(connection, batch.id, now).await
 }

@@ -1,11 +1,15 @@
 //! SQL for pauses, backoffs, and the daily limit.
 
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
-use super::columns::{read_all, time, unsigned};
+use super::columns::{micros, read_all, time, unsigned};
 use crate::{
-    domain::operations::{Backoff, Controls, DaySpending, Pauses},
+    domain::{
+        cdn::CdnError,
+        operations::{Backoff, Controls, DaySpending, Pauses},
+        resolution::Failure,
+    },
     ports::StoreError,
 };
 
@@ -99,14 +103,72 @@ pub(super) async fn lift_limit(connection: &mut SqliteConnection, day: Date) -> 
 }
 
 pub(super) async fn backoffs(readers: &SqlitePool) -> Result<Vec<Backoff>, StoreError> {
-    let rows = sqlx::query("SELECT distribution_id, failures, not_before FROM backoffs")
-        .fetch_all(readers)
-        .await?;
+    let select = "SELECT distribution_id, failures, not_before, error, detail, ended FROM backoffs";
+    let rows = sqlx::query(select).fetch_all(readers).await?;
     read_all("backoffs", "distribution_id", &rows, |row: &SqliteRow| {
+        let label: Option<String> = row.try_get("error")?;
+        let text: Option<String> = row.try_get("detail")?;
+        let error = label.zip(text);
         Ok(Backoff {
             distribution_id: row.try_get("distribution_id")?,
             failures: row.try_get("failures")?,
             not_before: time(row.try_get("not_before")?)?,
+            error: error.and_then(|(label, text)| CdnError::labelled(&label, text)),
+            ended: row.try_get("ended")?,
         })
     })
+}
+
+/// Sets a distribution's backoff after a failure.
+pub(super) async fn back_off(
+    connection: &mut SqliteConnection,
+    distribution_id: &str,
+    failure: &Failure,
+) -> sqlx::Result<()> {
+    let upsert = "INSERT OR REPLACE INTO backoffs \
+                  (distribution_id, failures, not_before, error, detail, ended) \
+                  VALUES (?, ?, ?, ?, ?, 0)";
+    sqlx::query(upsert)
+        .bind(distribution_id)
+        .bind(failure.failures)
+        .bind(micros(failure.not_before))
+        .bind(failure.error.label())
+        .bind(Backoff::kept_text(&failure.error))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Deletes a distribution's backoff: nothing is refused any more.
+pub(super) async fn forget_backoff(
+    connection: &mut SqliteConnection,
+    distribution_id: &str,
+) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM backoffs WHERE distribution_id = ?")
+        .bind(distribution_id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Ends the backoff of a distribution, or of all, and the waits of its batches.
+pub(super) async fn end_backoffs(
+    connection: &mut SqliteConnection,
+    distribution_id: Option<String>,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE backoffs SET ended = 1 WHERE ?1 IS NULL OR distribution_id = ?1")
+        .bind(&distribution_id)
+        .execute(&mut *connection)
+        .await?;
+    // The second condition repeats that of the partial index.
+    let end = "UPDATE batches SET due_at = ?2 WHERE status = 'pending' \
+               AND status IN ('pending', 'in_progress') AND due_at > ?2 \
+               AND (?1 IS NULL OR distribution_id = ?1)";
+    sqlx::query(end)
+        .bind(distribution_id)
+        .bind(micros(now))
+        .execute(connection)
+        .await?;
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
 use super::{
@@ -78,6 +78,18 @@ impl OperationsStore for SqliteStore {
 
     async fn controls(&self, day: Date) -> Result<Controls, StoreError> {
         controls::read(&self.database.readers, day).await
+    }
+
+    async fn end_backoffs(
+        &self,
+        distribution_id: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = distribution_id.map(str::to_owned);
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(controls::end_backoffs(connection, id, now)))
+            .await
     }
 
     async fn lift_limit(&self, day: Date) -> Result<(), StoreError> {

@@ -14,7 +14,7 @@ use super::{
 use crate::domain::{
     batch::Batch,
     cdn::{CdnError, CreatedInvalidation},
-    resolution::{Failure, NextStep, Resolution, Unresolved},
+    resolution::{NextStep, Resolution, Unresolved},
 };
 
 pub(super) async fn record(
@@ -37,38 +37,22 @@ pub(super) async fn record(
         } => {
             end_attempt(connection, seq, "created", &invalidation.cloudfront_id, now).await?;
             created(connection, seq, &invalidation, poll_at, now).await?;
-            sqlx::query("DELETE FROM backoffs WHERE distribution_id = ?")
-                .bind(distribution_id)
-                .execute(connection)
-                .await?;
+            controls::forget_backoff(connection, &distribution_id).await?;
         }
         Resolution::Failed(failure) => {
             let error = &failure.error;
             end_attempt(connection, seq, error.label(), &error.to_string(), now).await?;
-            back_off(connection, &distribution_id, &failure).await?;
+            if failure.next == NextStep::DeadLetter {
+                controls::forget_backoff(connection, &distribution_id).await?;
+            } else {
+                controls::back_off(connection, &distribution_id, &failure).await?;
+            }
             if failure.created_nothing() {
                 controls::take_back(connection, seq).await?;
             }
             take_step(connection, seq, failure.next, &failure.error, now).await?;
         }
     }
-    Ok(())
-}
-
-async fn back_off(
-    connection: &mut SqliteConnection,
-    distribution_id: &str,
-    failure: &Failure,
-) -> sqlx::Result<()> {
-    let upsert = "INSERT INTO backoffs (distribution_id, failures, not_before) VALUES (?, ?, ?) \
-                  ON CONFLICT DO UPDATE \
-                  SET failures = excluded.failures, not_before = excluded.not_before";
-    sqlx::query(upsert)
-        .bind(distribution_id)
-        .bind(failure.failures)
-        .bind(micros(failure.not_before))
-        .execute(connection)
-        .await?;
     Ok(())
 }
 

@@ -30,3 +30,17 @@ pub async fn execute(store: &Path, sql: &str) {
     sql.execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
+
+/// Puts off everything that waits after a failure by ten minutes, in the store of a service that is not
+/// running. Returns the most failures in a row.
+pub async fn put_off(path: &Path) -> u32 {
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut store = SqliteConnection::connect_with(&options).await.unwrap();
+    let later = "UPDATE backoffs SET not_before = not_before + 600000000; \
+                 UPDATE batches SET due_at = due_at + 600000000 WHERE status = 'pending'";
+    sqlx::raw_sql(later).execute(&mut store).await.unwrap();
+    let failures = sqlx::query_scalar("SELECT max(failures) FROM backoffs");
+    let failures = failures.fetch_one(&mut store).await.unwrap();
+    store.close().await.unwrap();
+    failures
+}

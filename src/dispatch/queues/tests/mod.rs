@@ -10,7 +10,7 @@ use crate::{
         cdn::{CdnError, CreatedInvalidation, Pool},
         path::Item,
         resolution::{Failure, NextStep, Resolution},
-        status::Hold,
+        status::{Hold, Refused},
     },
     ports::StoreError,
 };

@@ -145,3 +145,82 @@ fn precedence_belongs_to_items_that_may_be_sent() {
     queues.release("E1", usage(0, 1));
     assert_eq!(next(&queues, 10_000), ready("E1"));
 }
+
+fn backoff(id: &str, error: Option<CdnError>, ended: bool) -> Backoff {
+    Backoff {
+        distribution_id: id.to_owned(),
+        failures: 4,
+        not_before: at(600_000),
+        error,
+        ended,
+    }
+}
+
+#[test]
+fn a_start_knows_what_was_refused_and_why() {
+    let denied = CdnError::Denied("AccessDenied: no".to_owned());
+    let queues = queues();
+    queues.set_backoffs(vec![
+        backoff("E1", Some(denied.clone()), false),
+        backoff("E2", None, false),
+        backoff("E3", Some(CdnError::full_pool("full".to_owned())), false),
+        Backoff {
+            failures: 0,
+            ..backoff("E4", None, false)
+        },
+    ]);
+    let expected = Refused::by_cloudfront(&denied, 4, at(600_000));
+    assert_eq!(holds(&queues, "E1", 0), [Hold::Refused(expected)]);
+    let [Hold::Refused(forgotten)] = &holds(&queues, "E2", 0)[..] else {
+        panic!("refused");
+    };
+    assert!(forgotten.error.contains("not known any more"));
+    assert_eq!((forgotten.kind, forgotten.failures), (None, 4));
+    assert!(holds(&queues, "E3", 0).contains(&Hold::PoolFull));
+    assert_eq!(holds(&queues, "E4", 0), []);
+    wait(&queues, "E1", &[event(0)]);
+    assert_eq!(next(&queues, 60_000), Next::At(at(600_000)));
+}
+
+#[test]
+fn an_operator_ends_a_backoff_but_not_what_is_told() {
+    let denied = || Some(CdnError::Denied("no".to_owned()));
+    let queues = queues();
+    let kept = [
+        backoff("E1", denied(), false),
+        backoff("E2", denied(), false),
+    ];
+    queues.set_backoffs(kept.to_vec());
+    for id in ["E1", "E2"] {
+        wait(&queues, id, &[event(0)]);
+    }
+    queues.end_backoffs(kept.to_vec(), at(60_000));
+    assert_eq!(next(&queues, 60_000), Next::At(at(600_000)));
+    let ended = vec![backoff("E1", denied(), true)];
+    queues.end_backoffs(ended.clone(), at(60_000));
+    assert_eq!(next(&queues, 60_000), ready("E1"));
+    assert_eq!(holds(&queues, "E1", 0).len(), 1, "until a success");
+    // It is read again, and means no later pause.
+    let (turn, _) = begin(&queues, "E1", 60_000).unwrap();
+    turn.nothing_fits(at(60_000));
+    queues.end_backoffs(ended.clone(), at(60_000));
+    assert_ne!(next(&queues, 60_000), ready("E1"));
+    // A start finds it ended as well.
+    let queues = self::queues();
+    queues.set_backoffs(ended);
+    wait(&queues, "E1", &[event(0)]);
+    assert_eq!(next(&queues, 60_000), ready("E1"));
+}
+
+#[test]
+fn whoever_an_operator_resumes_waits_for_no_other() {
+    let queues = queues();
+    for id in ["E1", "E2", "E3"] {
+        wait(&queues, id, &[event(0)]);
+        is_denied(&queues, id, 1_000, 600_000);
+    }
+    assert_eq!(next(&queues, 60_000), Next::At(at(600_000)));
+    let resumed = vec![backoff("E2", None, true)];
+    queues.end_backoffs(resumed, at(60_000));
+    assert_eq!(next(&queues, 60_000), ready("E2"));
+}
