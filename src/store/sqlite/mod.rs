@@ -146,5 +146,6 @@ fn migrations() -> Migrator {
         migration(3, "letters", include_str!("migrations/0003_letters.sql")),
         migration(4, "mapping", include_str!("migrations/0004_mapping.sql")),
         migration(5, "turns", include_str!("migrations/0005_turns.sql")),
+        migration(7, "requests", include_str!("migrations/0007_requests.sql")),
     ])
 }
