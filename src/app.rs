@@ -166,7 +166,7 @@ impl App {
             health,
             store,
             catalogue: publisher,
-            dispatch: Dispatch { settings, context },
+            dispatch: Dispatch { context, settings },
             config,
         })
     }
