@@ -25,8 +25,8 @@ use crate::{
     dispatch::{self, AccountReader, AccountReading, Dispatch, ReadScope, Settings},
     doctor::{self, Doctor},
     domain::{
-        batch::Usage, catalogue::Catalogue, cdn::CdnError, origin::OriginOverride,
-        queue::QueueAddress, s3_event::EventFilter,
+        batch::Usage, catalogue::Catalogue, cdn::CdnError, mapping::MappingPolicy,
+        origin::OriginOverride, queue::QueueAddress, s3_event::EventFilter,
     },
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
     ports::{
@@ -148,7 +148,9 @@ impl App {
             status: Arc::default(),
             metrics,
         };
-        let state = state(&config, &context, &store, &health);
+        let settings = settings(&config);
+        let mapping = Arc::clone(&settings.mapping);
+        let state = state(&config, &context, &store, &health, mapping);
         Ok(Self {
             public: Listener {
                 key: "server.listen",
@@ -164,10 +166,7 @@ impl App {
             health,
             store,
             catalogue: publisher,
-            dispatch: Dispatch {
-                settings: settings(&config),
-                context,
-            },
+            dispatch: Dispatch { context, settings },
             config,
         })
     }
@@ -419,11 +418,13 @@ fn state(
     context: &dispatch::Context,
     store: &Arc<SqliteStore>,
     health: &Health,
+    mapping: Arc<MappingPolicy>,
 ) -> AppState {
     let tokens = config.api.tokens.iter().map(|token| ApiToken {
         name: token.name.clone(),
         sha256: token.sha256,
         distributions: token.distributions.clone().map(HashSet::from_iter),
+        wildcards: token.wildcards,
     });
     AppState {
         intake: Arc::clone(store) as _,
@@ -433,6 +434,7 @@ fn state(
         clock: Arc::clone(&context.clock),
         wakeups: Arc::clone(&context.wakeups),
         catalogue: context.catalogue.clone(),
+        mapping,
         status: context.status.subscribe(),
         health: health.clone(),
         metrics: context.metrics.clone(),

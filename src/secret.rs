@@ -4,6 +4,13 @@ use std::fmt;
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 
+/// The SHA-256 of what is no secret.
+pub fn sha256(text: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, text).as_ref());
+    hash
+}
+
 /// The SHA-256 of a token or of credentials. `Debug` hides it, because a short password could be
 /// guessed from its hash.
 #[derive(Clone, Copy)]
@@ -11,9 +18,7 @@ pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
     pub fn of(secret: &[u8]) -> Self {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, secret).as_ref());
-        Self(hash)
+        Self(sha256(secret))
     }
 
     /// Reads 64 hex digits.

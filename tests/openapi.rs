@@ -121,6 +121,11 @@ async fn bodies_have_the_described_members() {
     let id = page["invalidations"][0]["id"].as_str().unwrap();
     let one = service.get(&format!("/invalidations/{id}")).await;
     compare(&one, schema("InvalidationDetail"), &api, "invalidation");
+    let keys = r#"{"bucket": "site", "keys": ["a b"], "dry_run": true}"#;
+    let dry_run = service.client.post(format!("{}/invalidate", service.url));
+    let dry_run = dry_run.bearer_auth(TOKEN).body(keys).send().await.unwrap();
+    let preview: Value = dry_run.json().await.unwrap();
+    compare(&preview, schema("Preview"), &api, "preview");
     let problem: Value = service.invalidate("E1", &["a"]).await.json().await.unwrap();
     compare(&problem, schema("Problem"), &api, "problem");
     compare(

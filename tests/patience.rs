@@ -17,7 +17,7 @@ use purgefront::{
             CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
             Pool, SeenInvalidation,
         },
-        change::NewRequest,
+        change::{Asked, NewRequest},
         history::{InvalidationQuery, RequestState},
         path::Item,
     },
@@ -137,11 +137,14 @@ impl Running {
             id,
             token: "test".to_owned(),
             reason: None,
-            distribution_id: distribution_id.to_owned(),
-            items: paths
-                .iter()
-                .map(|path| Item::parse(path).unwrap())
-                .collect(),
+            asked: Asked::Items {
+                distribution_id: distribution_id.to_owned(),
+                items: paths
+                    .iter()
+                    .map(|path| Item::parse(path).unwrap())
+                    .collect(),
+            },
+            idempotency: None,
             accepted_at: self.clock.now(),
         };
         self.inside.store.accept_request(request).await.unwrap();

@@ -19,6 +19,7 @@ use purgefront::{
     ports::{
         catalogue::CatalogueStore as _,
         dispatch::{DispatchStore, Epoch, LeaderStore as _},
+        history::HistoryStore as _,
         operations::OperationsStore as _,
     },
     shutdown::Tasks,
@@ -132,6 +133,7 @@ async fn a_store_of_the_first_release_is_opened() {
         the_catalogue_came_over(&store).await;
         mapping_came_over(&store, &*leader).await;
         the_dead_letters_came_over(&store).await;
+        the_request_came_over(&store).await;
         store.close().await;
     }
 }
@@ -289,6 +291,14 @@ async fn the_dead_letters_came_over(store: &SqliteStore) {
     assert_eq!(item.distribution_id.as_deref(), Some("E5"));
     assert_eq!(item.key.as_deref(), Some("sent"));
     assert_eq!((record.id, record.content.as_deref()), (4, Some("{}")));
+}
+
+/// It was for one distribution, and came without an idempotency key.
+async fn the_request_came_over(store: &SqliteStore) {
+    let id = "0198a5b0-0000-7000-8000-000000000001".parse().unwrap();
+    let view = store.request(id).await.unwrap().unwrap();
+    assert_eq!(view.distributions.unwrap(), ["E1"]);
+    assert_eq!(view.created_at, second(1_800_000_002));
 }
 
 async fn the_catalogue_came_over(store: &SqliteStore) {

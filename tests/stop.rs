@@ -11,7 +11,7 @@ use purgefront::{
             CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
             SeenInvalidation,
         },
-        change::NewRequest,
+        change::{Asked, NewRequest},
         path::Item,
     },
     ports::{Cdn, Clock as _, intake::IntakeStore as _},
@@ -88,8 +88,11 @@ async fn an_answer_during_a_stop_is_recorded_although_another_call_hangs() {
             id: Uuid::now_v7(),
             token: "test".to_owned(),
             reason: None,
-            distribution_id: id.to_owned(),
-            items: vec![Item::parse("/a").unwrap()],
+            asked: Asked::Items {
+                distribution_id: id.to_owned(),
+                items: vec![Item::parse("/a").unwrap()],
+            },
+            idempotency: None,
             accepted_at: clock.now(),
         };
         inside.store.accept_request(request).await.unwrap();

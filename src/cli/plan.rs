@@ -19,14 +19,11 @@ use crate::{
         catalogue::{Catalogue, Distribution, Snapshot},
         change::Effect,
         path::Item,
-        preview::{self, Preview},
+        preview::{self, Preview, price},
     },
     printable::printable,
 };
 
-/// CloudFront's price per path after the first 1,000 of a month, in thousandths of a US dollar.
-/// Source: CloudFront Developer Guide, "Pay for file invalidation".
-const MILLS_PER_PATH: usize = 5;
 /// CloudFront's limit on wildcards in progress per distribution.
 const WILDCARDS_AT_ONCE: usize = 15;
 
@@ -183,7 +180,14 @@ fn preview_keys(
     keys: &[String],
     effect: Effect,
 ) -> anyhow::Result<Preview> {
-    match preview::of_keys(catalogue, &config.mapping.policy, bucket, keys, effect) {
+    match preview::of_keys(
+        catalogue,
+        &config.mapping.policy,
+        bucket,
+        keys,
+        effect,
+        None,
+    ) {
         Ok(preview) => Ok(preview),
         Err(missing) => bail!(
             "the catalogue lacks the details of {:?} and the cache policies {:?}: write it again \
@@ -255,10 +259,4 @@ fn show(preview: &Preview, bucket: Option<&str>, deleted: bool) -> String {
         price(*paths)
     ));
     text.trim_end().to_owned()
-}
-
-/// The price of so many paths, if the month's first 1,000 are spent.
-pub(super) fn price(paths: usize) -> String {
-    let mills = paths * MILLS_PER_PATH;
-    format!("${}.{:03}", mills / 1_000, mills % 1_000)
 }

@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 use super::{
     ConfigFile, DONE, FAILED, USAGE, agree,
     client::{ApiClient, Session},
-    complain, complain_of,
-    plan::price,
-    say,
+    complain, complain_of, say,
 };
 use crate::{
     app,
@@ -23,6 +21,7 @@ use crate::{
     domain::{
         catalogue::Catalogue,
         path::Item,
+        preview::price,
         resync::{Found, Orders},
     },
     printable::printable,

@@ -133,6 +133,8 @@ pub struct TokenConfig {
     pub sha256: SecretHash,
     /// The distributions that it may see and act on; `None` means all.
     pub distributions: Option<Vec<String>>,
+    /// Whether it may ask for wildcards.
+    pub wildcards: bool,
 }
 
 impl Config {
@@ -296,19 +298,26 @@ struct WrittenToken {
     name: String,
     sha256: String,
     distributions: Option<Vec<String>>,
+    #[serde(default = "yes")]
+    wildcards: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl ApiConfig {
     fn read(reader: &mut Reader, token: Option<&str>) -> Self {
         let key = "api.tokens";
         let wanted = "[[api.tokens]] tables in the file, each with a name, a sha256 and optionally \
-                                    distributions";
+                                    distributions and wildcards";
         let written: Vec<WrittenToken> = tables::secret_tables(reader, key, wanted);
         let mut tokens: Vec<TokenConfig> = Vec::new();
         for WrittenToken {
             name,
             sha256,
             distributions,
+            wildcards,
         } in written
         {
             if name.is_empty() || tokens.iter().any(|token| token.name == name) {
@@ -322,6 +331,7 @@ impl ApiConfig {
                     name,
                     sha256,
                     distributions,
+                    wildcards,
                 }),
                 None => reader.refuse(
                     key,
@@ -349,6 +359,7 @@ impl ApiConfig {
                 name: TOKEN_VARIABLE.to_owned(),
                 sha256: SecretHash::of(token.as_bytes()),
                 distributions: None,
+                wildcards: true,
             });
         }
         Self { tokens }

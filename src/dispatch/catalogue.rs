@@ -21,7 +21,7 @@ use crate::{
     domain::{
         catalogue::{Catalogue, Details, Snapshot},
         cdn::CdnError,
-        change::NewRequest,
+        change::{Asked, NewRequest},
         due::due_at,
         limits::backoff,
         mapping::{self, MappingPolicy, Notices},
@@ -30,7 +30,9 @@ use crate::{
         status::CatalogueFailure,
         unused::unused,
     },
-    ports::{Clock, StoreError, Wakeup, Wakeups, dispatch::MappingStore},
+    ports::{
+        Clock, StoreError, Wakeup, Wakeups, catalogue::CatalogueHandle, dispatch::MappingStore,
+    },
 };
 
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -48,6 +50,8 @@ pub(super) struct CatalogueRefresher {
     clock: Arc<dyn Clock>,
     wakeups: Arc<dyn Wakeups>,
     questions: Arc<Questions>,
+    /// Has what the request path wants to know.
+    handle: CatalogueHandle,
     board: StatusBoard,
     refresh: Duration,
     policy: Arc<MappingPolicy>,
@@ -102,6 +106,7 @@ impl CatalogueRefresher {
             clock: Arc::clone(&context.clock),
             wakeups: Arc::clone(&context.wakeups),
             questions,
+            handle: context.catalogue.clone(),
             board,
             refresh: settings.catalogue_refresh,
             policy: Arc::clone(&settings.mapping),
@@ -360,8 +365,11 @@ impl CatalogueRefresher {
                      origin_change is \"clear\"",
                     rerouted.seen_at
                 )),
-                distribution_id: one.id.clone(),
-                items: vec![Item::everything()],
+                asked: Asked::Items {
+                    distribution_id: one.id.clone(),
+                    items: vec![Item::everything()],
+                },
+                idempotency: None,
                 accepted_at: self.clock.now(),
             });
             catalogue = catalogue.with_rerouting_cleared(&one.id);
@@ -451,7 +459,9 @@ impl Worker for CatalogueRefresher {
         tokio::select! {
             () = self.questions.asked() => {}
             // The request path asked, perhaps in another process.
-            () = self.wakeups.woken(Wakeup::CatalogueWanted) => self.questions.refresh(),
+            () = self.wakeups.woken(Wakeup::CatalogueWanted) => {
+                self.questions.ask_wanted(self.handle.take_wanted());
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     domain::{
         change::{Change, MappedChange, Remap, Subject},
-        mapping::{self, Mapping, MappingPolicy, NO_DISTRIBUTION},
+        mapping::{self, Mapping, MappingPolicy, NO_DISTRIBUTION, NONE_VISIBLE},
         skip_label,
         wait::{OpenWait, Wait},
     },
@@ -236,7 +236,7 @@ impl Mapper {
         let serving = current.catalogue.serving(bucket).iter();
         serving
             .map(|one| &one.distribution.id)
-            .filter(|id| remap.distributions.contains(id))
+            .filter(|id| remap.distributions.contains(id) && change.concerns(id))
             .map(|id| self.map_at(current, change.clone(), id))
             .collect()
     }
@@ -263,6 +263,10 @@ impl Mapper {
                 }
                 None => self.map_unknown_bucket(current, &change, bucket),
             },
+        };
+        let mapping = match &change.only_at {
+            Some(ids) => mapping.only_at(ids),
+            None => mapping,
         };
         self.mapped(current, change, None, mapping)
     }
@@ -342,7 +346,10 @@ impl Mapper {
                 );
             }
         }
-        Mapping::left_alone(NO_DISTRIBUTION)
+        Mapping::left_alone(match change.only_at {
+            Some(_) => NONE_VISIBLE,
+            None => NO_DISTRIBUTION,
+        })
     }
 
     async fn record(&self, current: &PublishedCatalogue, step: Step) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::domain::wait::Wait;
+use crate::{domain::wait::Wait, ports::catalogue::Wanted};
 
 /// Information that is read from CloudFront only when a change needs it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +70,18 @@ impl Questions {
             Wait::Again(_) => return,
         };
         self.lock().questions.insert(question);
+        self.notify.notify_one();
+    }
+
+    /// Asks for what the request path wants to know. If it says nothing, it wants the list.
+    pub(super) fn ask_wanted(&self, wanted: Wanted) {
+        let Wanted { details, policies } = wanted;
+        if details.is_empty() && policies.is_empty() {
+            return self.refresh();
+        }
+        let details = details.into_iter().map(Question::Details);
+        let policies = policies.into_iter().map(Question::Policy);
+        self.lock().questions.extend(details.chain(policies));
         self.notify.notify_one();
     }
 

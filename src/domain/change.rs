@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{
@@ -53,7 +53,7 @@ pub enum Acceptance {
     Duplicate,
 }
 
-/// A manual request for the journal. Each item is one change.
+/// A manual request for the journal. Each item or key is one change.
 #[derive(Debug, Clone)]
 pub struct NewRequest {
     pub id: Uuid,
@@ -61,11 +61,51 @@ pub struct NewRequest {
     pub token: String,
     /// The caller's reason.
     pub reason: Option<String>,
-    pub distribution_id: String,
-    /// Paths and tags, without duplicates.
-    pub items: Vec<Item>,
+    pub asked: Asked,
+    /// Makes a repeat of the request harmless.
+    pub idempotency: Option<Idempotency>,
     /// By our clock.
     pub accepted_at: Timestamp,
+}
+
+/// What a manual request asks for.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    /// Paths and tags of a distribution, without duplicates.
+    Items {
+        distribution_id: String,
+        items: Vec<Item>,
+    },
+    /// Objects of a bucket, wherever they are served.
+    Keys {
+        bucket: String,
+        /// Without duplicates.
+        keys: Vec<String>,
+        /// The only distributions that they are mapped to; `None` means all.
+        distributions: Option<Vec<String>>,
+    },
+}
+
+/// What a caller sends to repeat a request safely. The same token and key mean the same request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    pub key: String,
+    /// The SHA-256 of the body.
+    pub body: [u8; 32],
+}
+
+/// How long a key is remembered.
+pub const IDEMPOTENCY_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// What became of a manual request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestAcceptance {
+    /// It has been added to the journal.
+    New,
+    /// Its key is that of this earlier request, with the same body.
+    Repeated(Uuid),
+    /// Its key is that of an earlier request with another body.
+    OtherBody,
 }
 
 /// A change as read from the journal.
@@ -76,6 +116,22 @@ pub struct Change {
     pub accepted_at: Timestamp,
     pub subject: Subject,
     pub source: Source,
+    /// The only distributions that it is mapped to; `None` means all. So it is with the keys of a caller
+    /// who may see only some.
+    pub only_at: Option<Vec<String>>,
+}
+
+impl Change {
+    /// Whether it comes from a manual request. Such changes take precedence.
+    pub fn is_manual(&self) -> bool {
+        matches!(self.source, Source::Request(_))
+    }
+
+    /// Whether it may be mapped to a distribution.
+    pub fn concerns(&self, distribution_id: &str) -> bool {
+        let only = self.only_at.as_ref();
+        only.is_none_or(|ids| ids.iter().any(|id| id == distribution_id))
+    }
 }
 
 /// Where a change came from.
@@ -98,7 +154,7 @@ impl fmt::Display for Source {
 /// What may be stale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
-    /// An object in a bucket, from an S3 event.
+    /// An object in a bucket, from an S3 event or a manual request.
     Object {
         bucket: String,
         /// URL-decoded.
@@ -111,13 +167,6 @@ pub enum Subject {
         /// Exactly as given.
         item: Item,
     },
-}
-
-impl Subject {
-    /// Whether it comes from a manual request. Such changes take precedence.
-    pub fn is_manual(&self) -> bool {
-        matches!(self, Self::Item { .. })
-    }
 }
 
 /// The result of mapping a change.

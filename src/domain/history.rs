@@ -11,9 +11,9 @@ pub struct RequestView {
     pub id: Uuid,
     /// The state of its slowest change.
     pub state: RequestState,
-    /// Decides which callers may see the request.
+    /// The distributions that it may reach; `None` means all. Decides which callers may see it.
     #[serde(skip)]
-    pub distributions: Vec<String>,
+    pub distributions: Option<Vec<String>>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// The invalidations that contain its changes.
@@ -205,6 +205,11 @@ pub enum Why {
         token: String,
         /// The caller's reason.
         reason: Option<String>,
+        /// The object, if the caller gave its key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bucket: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
         /// When it was accepted.
         time: Timestamp,
         /// How the path led to this item.

@@ -1,6 +1,6 @@
 //! The domain logic, as pure functions: no I/O, no clock, no framework.
 //!
-//! A verified [`sns_message`] contains an [`s3_event`], whose records become [`change`]s. The
+//! A verified [`sns_message`] (a [`json`] object) contains an [`s3_event`], whose records become [`change`]s. The
 //! [`catalogue`] finds the distributions that serve a bucket by their [`origin`]s. [`mapping`]
 //! turns a key into items, using the cache [`behaviour`] of each path and the configured
 //! [`rules`] (whose patterns are [`glob`]s); [`path`] spells the items. Where the catalogue knows too
@@ -27,6 +27,7 @@ mod event_filter;
 pub mod event_names;
 pub mod glob;
 pub mod history;
+pub mod json;
 pub mod limits;
 pub mod mapping;
 pub mod operations;

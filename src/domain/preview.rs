@@ -14,8 +14,12 @@ use super::{
     wait::Wait,
 };
 
+/// CloudFront's price per path after the first 1,000 of a month, in thousandths of a US dollar.
+/// Source: CloudFront Developer Guide, "Pay for file invalidation".
+const MILLS_PER_PATH: u32 = 5;
+
 /// What would be sent, by distribution.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Preview {
     /// The distributions that serve the bucket or were selected, ordered by id.
     pub distributions: Vec<Previewed>,
@@ -23,6 +27,18 @@ pub struct Preview {
     pub paths: usize,
     /// How many of the items are wildcards.
     pub wildcards: usize,
+    /// The price of the paths, if the month's first 1,000 are spent.
+    pub price_usd: f64,
+}
+
+/// The price of so many paths, if the month's first 1,000 are spent.
+pub fn price(paths: usize) -> String {
+    format!("${:.3}", price_usd(paths))
+}
+
+fn price_usd(paths: usize) -> f64 {
+    let paths = u32::try_from(paths).unwrap_or(u32::MAX);
+    f64::from(paths) * f64::from(MILLS_PER_PATH) / 1_000.0
 }
 
 /// What would be sent to one distribution.
@@ -47,7 +63,7 @@ pub struct PreviewedItem {
 }
 
 /// What the catalogue lacks for a preview.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Missing {
     /// Ids of distributions.
     pub details: Vec<String>,
@@ -78,22 +94,30 @@ struct Collected {
     dead: Vec<String>,
 }
 
-/// What changes of these keys in `bucket` would invalidate.
+/// What changes of these keys in `bucket` would invalidate, at all distributions or only at some.
 pub fn of_keys(
     catalogue: &Catalogue,
     policy: &MappingPolicy,
     bucket: &str,
     keys: &[String],
     effect: Effect,
+    only_at: Option<&[String]>,
 ) -> Result<Preview, Missing> {
     let mut found: BTreeMap<String, Collected> = BTreeMap::new();
     for serving in catalogue.serving(bucket) {
-        found.insert(serving.distribution.id.clone(), Collected::default());
+        let id = &serving.distribution.id;
+        if only_at.is_none_or(|ids| ids.contains(id)) {
+            found.insert(id.clone(), Collected::default());
+        }
     }
     for key in keys {
         // Empty if no distribution serves the bucket.
         let mapping = mapping::map_object(catalogue, policy, bucket, key, effect);
         let mapping = mapping.unwrap_or_default();
+        let mapping = match only_at {
+            Some(ids) => mapping.only_at(ids),
+            None => mapping,
+        };
         if !mapping.waits.is_empty() {
             return Err(Missing::of(mapping.waits));
         }
@@ -190,5 +214,6 @@ fn conclude(found: BTreeMap<String, Collected>) -> Preview {
             dead_letters: found.dead,
         });
     }
+    preview.price_usd = price_usd(preview.paths);
     preview
 }

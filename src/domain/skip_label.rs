@@ -1,8 +1,9 @@
 //! The names, in metrics, of the reasons why changes need nothing.
 
 /// What a reason contains, and its name.
-const LABELS: [(&str, &str); 8] = [
+const LABELS: [(&str, &str); 9] = [
     ("no distribution has this bucket", "no_distribution"),
+    ("none of the token's distributions", "no_distribution"),
     ("ignored by the configuration", "ignored"),
     ("the configuration excludes", "excluded"),
     ("distribution is disabled", "disabled"),
@@ -21,11 +22,12 @@ pub fn label(why: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::mapping::NO_DISTRIBUTION;
+    use crate::domain::mapping::{NO_DISTRIBUTION, NONE_VISIBLE};
 
     #[test]
     fn reasons_have_names_whatever_they_contain() {
         assert_eq!(label(NO_DISTRIBUTION), "no_distribution");
+        assert_eq!(label(NONE_VISIBLE), "no_distribution");
         assert_eq!(
             label("behaviour /a* never caches /a\"}\u{1b}"),
             "never_cached"

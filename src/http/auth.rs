@@ -18,6 +18,8 @@ pub struct ApiToken {
     pub sha256: SecretHash,
     /// The distributions that it may see and act on; `None` means all.
     pub distributions: Option<HashSet<String>>,
+    /// Whether it may ask for wildcards.
+    pub wildcards: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,19 @@ impl Caller {
     pub(super) fn sees(&self, distribution_id: &str) -> bool {
         let limited = self.0.distributions.as_ref();
         limited.is_none_or(|ids| ids.contains(distribution_id))
+    }
+
+    /// Whether the caller may ask for wildcards.
+    pub(super) fn may_use_wildcards(&self) -> bool {
+        self.0.wildcards
+    }
+
+    /// Whether the caller may see all of these distributions; `None` means every one.
+    pub(super) fn sees_all(&self, distributions: Option<&[String]>) -> bool {
+        match distributions {
+            Some(ids) => ids.iter().all(|id| self.sees(id)),
+            None => self.limited_to().is_none(),
+        }
     }
 
     /// The distributions that the caller may see; `None` means all.

@@ -8,26 +8,29 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
     API_BODY, AppState,
     auth::Caller,
     capacity::AdmittedBody,
+    dry_run,
+    order::{self, At, Order, Unread},
     problem::{Problem, RequestFault},
 };
 use crate::{
     domain::{
-        change::NewRequest,
+        catalogue::Catalogue,
+        change::{Asked, Idempotency, NewRequest, RequestAcceptance},
         history::{RequestState, RequestView},
-        path::Item,
     },
     ports::Wakeup,
+    secret::sha256,
 };
 
-const MAX_ITEMS: usize = 10_000;
-const MAX_REASON: usize = 1_000;
+/// In bytes.
+const MAX_IDEMPOTENCY_KEY: usize = 255;
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Accepts a request. 202 means that it is committed.
 pub(super) async fn create(
@@ -37,22 +40,7 @@ pub(super) async fn create(
     body: Result<AdmittedBody<API_BODY>, Problem>,
 ) -> Result<Response, Problem> {
     let admitted = body?;
-    if headers.contains_key("idempotency-key") {
-        return Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency-key-unsupported",
-            "this version does not support Idempotency-Key: leave it out",
-        ));
-    }
-    // The content type is ignored, because curl -d sends everything as a form.
-    let value = serde_json::from_slice(&admitted.body).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "not-json",
-            format!("the body is not JSON: {error}"),
-        )
-    })?;
-    let requested = InvalidateBody::read(value).map_err(Problem::invalid)?;
+    let (order, key) = read(&caller, &headers, &admitted.body)?;
     let Some(catalogue) = state.catalogue.get() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -60,229 +48,217 @@ pub(super) async fn create(
             "the account's distributions have not been read yet; try again in a moment",
         ));
     };
-    let seen = caller.sees(&requested.distribution_id);
-    if !seen || catalogue.get(&requested.distribution_id).is_none() {
-        // Callers that may not see the distribution must not trigger a refresh either.
-        if seen {
-            state.wakeups.wake(Wakeup::CatalogueWanted);
-        }
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "unknown-distribution",
-            "the account has no distribution with this id; if it is new, try again in a moment",
-        ));
+    let asked = asked(&state, &caller, &catalogue, order.asked)?;
+    if order.dry_run {
+        return dry_run::show(&state, catalogue, &asked).await;
     }
-    let id = Uuid::now_v7();
-    let accepted_at = state.clock.now();
-    let count = requested.items.len();
-    state
-        .intake
-        .accept_request(NewRequest {
-            id,
-            token: caller.name().to_owned(),
-            reason: requested.reason,
-            distribution_id: requested.distribution_id,
-            items: requested.items,
-            accepted_at,
-        })
-        .await?;
+    let (id, accepted_at) = (Uuid::now_v7(), state.clock.now());
+    let (count, distributions) = match &asked {
+        Asked::Items {
+            distribution_id,
+            items,
+        } => (items.len(), Some(vec![distribution_id.clone()])),
+        Asked::Keys {
+            keys,
+            distributions,
+            ..
+        } => (keys.len(), distributions.clone()),
+    };
+    let request = NewRequest {
+        id,
+        token: caller.name().to_owned(),
+        reason: order.reason,
+        asked,
+        idempotency: key.map(|key| Idempotency {
+            key,
+            body: sha256(&admitted.body),
+        }),
+        accepted_at,
+    };
+    match state.intake.accept_request(request).await? {
+        RequestAcceptance::New => {}
+        RequestAcceptance::Repeated(id) => return repeated(&state, id).await,
+        RequestAcceptance::OtherBody => {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "idempotency-key-reused",
+                "this Idempotency-Key belongs to an earlier request with another body: send exactly \
+                 that body, or another key",
+            ));
+        }
+    }
     state.metrics.changes("manual", count);
     state.wakeups.wake(Wakeup::ChangesAccepted);
-    tracing::debug!(request = %id, items = count, token = caller.name(), "request accepted");
-    let view = RequestView {
+    tracing::debug!(request = %id, changes = count, token = caller.name(), "request accepted");
+    Ok(accepted(RequestView {
         id,
         state: RequestState::Accepted,
-        distributions: Vec::new(),
+        distributions,
         created_at: accepted_at,
         invalidations: Vec::new(),
         skipped: Vec::new(),
         errors: Vec::new(),
+    }))
+}
+
+fn accepted(view: RequestView) -> Response {
+    let location = [(header::LOCATION, format!("/requests/{}", view.id))];
+    (StatusCode::ACCEPTED, location, Json(view)).into_response()
+}
+
+/// Answers a repeat with the request as it is now.
+async fn repeated(state: &AppState, id: Uuid) -> Result<Response, Problem> {
+    match state.history.request(id).await? {
+        Some(view) => Ok(accepted(view)),
+        // A request stays for longer than its key is good for.
+        None => Err(Problem::not_found("there is no request with this id")),
+    }
+}
+
+/// Reads the body and the key, or returns all faults of both.
+fn read(
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(Order, Option<String>), Problem> {
+    let key = idempotency_key(headers);
+    match (Order::read(body, caller.may_use_wildcards()), key) {
+        (Ok(order), Ok(key)) => Ok((order, key)),
+        (Err(Unread::Json(fault)), _) => Err(fault.into()),
+        (Err(Unread::Faults(mut faults)), key) => {
+            faults.extend(key.err());
+            Err(Problem::invalid(faults))
+        }
+        (Ok(_), Err(fault)) => Err(Problem::invalid(vec![fault])),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, RequestFault> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (first, second) = (given.next(), given.next());
+    let Some(key) = first else {
+        return Ok(None);
     };
-    let location = [(header::LOCATION, format!("/requests/{id}"))];
-    Ok((StatusCode::ACCEPTED, location, Json(view)).into_response())
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct InvalidateBody {
-    distribution_id: String,
-    /// The paths followed by the tags, without duplicates, in the given order.
-    items: Vec<Item>,
-    reason: Option<String>,
-}
-
-impl InvalidateBody {
-    /// Reads a body, or returns all of its faults.
-    fn read(body: Value) -> Result<Self, Vec<RequestFault>> {
-        let mut faults = Faults::default();
-        let Value::Object(mut members) = body else {
-            faults.add("", "must be a JSON object");
-            return Err(faults.0);
-        };
-        let requested = Self {
-            distribution_id: read_distribution(&mut members, &mut faults),
-            items: read_items(&mut members, &mut faults),
-            reason: read_reason(&mut members, &mut faults),
-        };
-        for unknown in members.keys() {
-            let pointer = format!("/{}", unknown.replace('~', "~0").replace('/', "~1"));
-            faults.add(
-                pointer,
-                "unknown: only distribution_id, paths, tags and reason are known",
-            );
-        }
-        if faults.0.is_empty() {
-            Ok(requested)
-        } else {
-            Err(faults.0)
-        }
+    let visible = |text: &&str| {
+        (1..=MAX_IDEMPOTENCY_KEY).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match key.to_str().ok().filter(visible) {
+        Some(key) if second.is_none() => Ok(Some(key.to_owned())),
+        _ => Err(RequestFault {
+            pointer: IDEMPOTENCY_KEY.to_owned(),
+            detail: format!(
+                "must be one header of 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters, such as \
+                 a UUID"
+            ),
+        }),
     }
 }
 
-fn read_distribution(members: &mut Map<String, Value>, faults: &mut Faults) -> String {
-    match members.remove("distribution_id") {
-        Some(Value::String(id)) if !id.is_empty() => return id,
-        Some(_) => faults.add(
-            "/distribution_id",
-            "must be a distribution's id, such as \"E2EXAMPLE\"",
-        ),
-        None => faults.add("/distribution_id", "is required"),
-    }
-    String::new()
-}
-
-fn read_items(members: &mut Map<String, Value>, faults: &mut Faults) -> Vec<Item> {
-    let paths = read_texts(members, "paths", faults);
-    let tags = read_texts(members, "tags", faults);
-    if paths.is_none() && tags.is_none() {
-        faults.add("/paths", "paths or tags are required");
-        return Vec::new();
-    }
-    let paths = paths.unwrap_or_default().into_iter().enumerate();
-    let tags = tags.unwrap_or_default().into_iter().enumerate();
-    let paths =
-        paths.map(|(at, text)| (format!("/paths/{at}"), text.map(|text| Item::parse(&text))));
-    let tags = tags.map(|(at, text)| (format!("/tags/{at}"), text.map(|text| Item::tag(&text))));
-    let mut seen = HashSet::new();
-    let mut items = Vec::new();
-    for (pointer, read) in paths.chain(tags) {
-        match read {
-            Some(Ok(item)) if seen.insert(item.clone()) => items.push(item),
-            Some(Ok(_)) => {}
-            Some(Err(illegal)) => faults.add(pointer, illegal.to_string()),
-            None => faults.add(pointer, "must be a string"),
-        }
-    }
-    if seen.len() > MAX_ITEMS || (items.is_empty() && faults.0.is_empty()) {
-        faults.add(
-            "/paths",
-            format!("between 1 and {MAX_ITEMS} paths and tags are required"),
-        );
-    }
-    items
-}
-
-/// Reads a list of strings, with `None` for elements that are not strings.
-fn read_texts(
-    members: &mut Map<String, Value>,
-    name: &str,
-    faults: &mut Faults,
-) -> Option<Vec<Option<String>>> {
-    match members.remove(name)? {
-        Value::Array(values) if values.len() <= MAX_ITEMS => {
-            let texts = values.into_iter().map(|value| match value {
-                Value::String(text) => Some(text),
-                _ => None,
+/// Finds the distribution that is meant, if one is, among those of the caller.
+fn asked(
+    state: &AppState,
+    caller: &Caller,
+    catalogue: &Catalogue,
+    asked: order::Asked,
+) -> Result<Asked, Problem> {
+    let (found, items) = match asked {
+        order::Asked::Keys { bucket, keys } => {
+            return Ok(Asked::Keys {
+                bucket,
+                keys,
+                distributions: caller.limited_to().map(sorted),
             });
-            Some(texts.collect())
         }
-        Value::Array(_) => {
-            faults.add(
-                format!("/{name}"),
-                format!("between 1 and {MAX_ITEMS} paths and tags are required"),
-            );
-            Some(Vec::new())
-        }
-        _ => {
-            faults.add(format!("/{name}"), format!("must be a list of {name}"));
-            Some(Vec::new())
+        order::Asked::Items { at, items } => (find(caller, catalogue, &at), items),
+    };
+    match found {
+        Ok(distribution_id) => Ok(Asked::Items {
+            distribution_id,
+            items,
+        }),
+        Err(unknown) => {
+            if unknown.may_be_new {
+                state.wakeups.wake(Wakeup::CatalogueWanted);
+            }
+            Err(Problem::new(
+                StatusCode::NOT_FOUND,
+                "unknown-distribution",
+                unknown.detail,
+            ))
         }
     }
 }
 
-fn read_reason(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<String> {
-    match members.remove("reason") {
-        None | Some(Value::Null) => {}
-        Some(Value::String(reason)) if reason.len() <= MAX_REASON => return Some(reason),
-        Some(_) => faults.add(
-            "/reason",
-            format!("must be a string of at most {MAX_REASON} bytes"),
-        ),
-    }
-    None
+fn sorted(ids: &HashSet<String>) -> Vec<String> {
+    let mut ids: Vec<_> = ids.iter().cloned().collect();
+    ids.sort_unstable();
+    ids
 }
 
-#[derive(Debug, Default)]
-struct Faults(Vec<RequestFault>);
+/// Why a distribution is not found.
+struct Unknown {
+    detail: &'static str,
+    /// Whether reading the account again may help. It is not done for what others than the caller see.
+    may_be_new: bool,
+}
 
-impl Faults {
-    fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(RequestFault {
-            pointer: pointer.into(),
-            detail: detail.into(),
-        });
+fn find(caller: &Caller, catalogue: &Catalogue, at: &At) -> Result<String, Unknown> {
+    match at {
+        At::Id(id) => {
+            let seen = caller.sees(id);
+            match catalogue.get(id).filter(|_| seen) {
+                Some(distribution) => Ok(distribution.id.clone()),
+                None => Err(Unknown {
+                    detail: "the account has no distribution with this id; if it is new, try again \
+                             in a moment",
+                    may_be_new: seen,
+                }),
+            }
+        }
+        At::Alias(alias) => {
+            let all = catalogue.with_alias(alias).count();
+            let mut seen = catalogue
+                .with_alias(alias)
+                .filter(|one| caller.sees(&one.id));
+            match (seen.next(), seen.next()) {
+                (Some(distribution), None) => Ok(distribution.id.clone()),
+                (Some(_), Some(_)) => Err(Unknown {
+                    detail: "several distributions have this alias: give the distribution_id of one",
+                    may_be_new: false,
+                }),
+                (None, _) => Err(Unknown {
+                    detail: "the account has no distribution with exactly this alias (a wildcard \
+                             such as *.example.com is found by its own text); if it is new, try \
+                             again in a moment",
+                    may_be_new: all == 0,
+                }),
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn pointers(body: Value) -> Vec<String> {
-        let faults = InvalidateBody::read(body).unwrap_err();
-        faults.into_iter().map(|fault| fault.pointer).collect()
-    }
-
     #[test]
-    fn duplicates_are_merged_and_order_is_kept() {
-        let body = json!({"distribution_id": "E1", "paths": ["/b", "/a", "/b"], "reason": null});
-        let requested = InvalidateBody::read(body).unwrap();
-        let items: Vec<_> = requested.items.iter().map(Item::as_str).collect();
-        assert_eq!(items, ["/b", "/a"]);
-        let body = json!({"distribution_id": "E1", "paths": ["/b"], "tags": ["b", "a:1", "b"]});
-        let requested = InvalidateBody::read(body).unwrap();
-        let items: Vec<_> = requested.items.iter().map(Item::as_str).collect();
-        assert_eq!(items, ["/b", "#b", "#a:1"]);
-    }
-
-    #[test]
-    fn all_faults_are_returned_at_once() {
-        assert_eq!(pointers(json!([])), [""]);
-        assert_eq!(pointers(json!({})), ["/distribution_id", "/paths"]);
-        let body = json!({"distribution_id": 1, "paths": ["/a", "b", 3, "/~"], "reason": 4,
-            "bucket": "site", "a/b~c": 1, "tags": ["ok", "a,b"]});
-        let mut found = pointers(body);
-        found.sort();
-        let expected = [
-            "/a~1b~0c",
-            "/bucket",
-            "/distribution_id",
-            "/paths/1",
-            "/paths/2",
-            "/paths/3",
-            "/reason",
-            "/tags/1",
-        ];
-        assert_eq!(found, expected);
-        assert_eq!(
-            pointers(json!({"distribution_id": "E1", "paths": []})),
-            ["/paths"]
-        );
-        let many = vec!["/a"; MAX_ITEMS + 1];
-        assert_eq!(
-            pointers(json!({"distribution_id": "E1", "paths": many})),
-            ["/paths"]
-        );
+    fn an_idempotency_key_is_one_visible_word() {
+        let read = |keys: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for key in keys {
+                let value = header::HeaderValue::from_bytes(key).unwrap();
+                headers.append(IDEMPOTENCY_KEY, value);
+            }
+            idempotency_key(&headers).map_err(|fault| fault.pointer)
+        };
+        let fault = Err(IDEMPOTENCY_KEY.to_owned());
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[b"\"a-1\""]), Ok(Some("\"a-1\"".to_owned())));
+        assert_eq!(read(&[&[b'a'; 255]]), Ok(Some("a".repeat(255))));
+        for wrong in [&b""[..], b"a b", "\u{e4}".as_bytes(), &[b'a'; 256]] {
+            assert_eq!(read(&[wrong]), fault, "{wrong:?}");
+        }
+        assert_eq!(read(&[b"a", b"a"]), fault);
     }
 }

@@ -4,12 +4,14 @@ mod auth;
 mod basic;
 mod capacity;
 mod connections;
+mod dry_run;
 mod guard;
 mod heard;
 mod invalidate;
 mod invalidations;
 mod letters;
 mod operate;
+mod order;
 mod parameters;
 mod probes;
 mod problem;
@@ -34,7 +36,7 @@ use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadS
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    domain::{s3_event::EventFilter, status::Status, topic::TopicArn},
+    domain::{mapping::MappingPolicy, s3_event::EventFilter, status::Status, topic::TopicArn},
     ports::{
         Clock, SnsTrust, Wakeups, catalogue::CatalogueHandle, history::HistoryStore,
         intake::IntakeStore, operations::OperationsStore,
@@ -70,6 +72,8 @@ pub struct AppState {
     pub clock: Arc<dyn Clock>,
     pub wakeups: Arc<dyn Wakeups>,
     pub catalogue: CatalogueHandle,
+    /// What dry runs map with.
+    pub mapping: Arc<MappingPolicy>,
     /// The status of the background work.
     pub status: watch::Receiver<Status>,
     /// The health of the process itself.

@@ -18,7 +18,7 @@ pub const SLUGS: &[&str] = &[
     "duplicate-key",
     "foreign-origin",
     "from-the-future",
-    "idempotency-key-unsupported",
+    "idempotency-key-reused",
     "internal",
     "invalid",
     "method-not-allowed",
@@ -62,7 +62,7 @@ pub(super) struct Problem {
 /// A fault in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct RequestFault {
-    /// A JSON pointer into the body, or the name of a query parameter.
+    /// A JSON pointer into the body, or the name of a query parameter or header.
     pub(super) pointer: String,
     /// What is wrong, and how to fix it.
     pub(super) detail: String,

@@ -20,7 +20,7 @@ pub(super) async fn show(
         Err(_) => None,
     };
     known
-        .filter(|request| request.distributions.iter().all(|id| caller.sees(id)))
+        .filter(|request| caller.sees_all(request.distributions.as_deref()))
         .map(Json)
         .ok_or_else(|| Problem::not_found("there is no request with this id"))
 }

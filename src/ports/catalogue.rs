@@ -1,13 +1,20 @@
 //! The catalogue: saved in the store, and available to the process through a handle that is updated
 //! from the store.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::StoreError;
-use crate::domain::catalogue::{Catalogue, Revision, Snapshot};
+use crate::domain::{
+    catalogue::{Catalogue, Revision, Snapshot},
+    preview::Missing,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptCatalogue {
@@ -34,7 +41,19 @@ pub struct PublishedCatalogue {
 
 /// The catalogue that this process uses.
 #[derive(Debug, Clone)]
-pub struct CatalogueHandle(watch::Receiver<Option<PublishedCatalogue>>);
+pub struct CatalogueHandle {
+    published: watch::Receiver<Option<PublishedCatalogue>>,
+    wanted: Arc<Mutex<Wanted>>,
+}
+
+/// What the catalogue lacks and somebody wants to know.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Ids of distributions.
+    pub details: BTreeSet<String>,
+    /// Ids of cache policies.
+    pub policies: BTreeSet<String>,
+}
 
 /// Updates a [`CatalogueHandle`].
 #[derive(Debug)]
@@ -43,8 +62,9 @@ pub struct CataloguePublisher(watch::Sender<Option<PublishedCatalogue>>);
 impl CataloguePublisher {
     /// An empty handle and its publisher.
     pub fn new() -> (Self, CatalogueHandle) {
-        let (sender, receiver) = watch::channel(None);
-        (Self(sender), CatalogueHandle(receiver))
+        let (sender, published) = watch::channel(None);
+        let wanted = Arc::default();
+        (Self(sender), CatalogueHandle { published, wanted })
     }
 
     pub fn publish(&self, catalogue: PublishedCatalogue) {
@@ -55,7 +75,7 @@ impl CataloguePublisher {
 impl CatalogueHandle {
     /// The current catalogue; `None` until the account has been read once.
     pub fn get(&self) -> Option<Arc<Catalogue>> {
-        let published = self.0.borrow();
+        let published = self.published.borrow();
         let catalogue = published.as_ref().map(|published| &published.catalogue);
         catalogue.map(Arc::clone)
     }
@@ -63,24 +83,40 @@ impl CatalogueHandle {
     /// The catalogue, if it has changed since the last call on this clone or [`Self::forget`] was
     /// called.
     pub fn take_changed(&mut self) -> Option<PublishedCatalogue> {
-        if self.0.has_changed().unwrap_or(false) {
-            self.0.borrow_and_update().clone()
+        if self.published.has_changed().unwrap_or(false) {
+            self.published.borrow_and_update().clone()
         } else {
             None
         }
     }
 
+    /// Leaves a note of what is missing for who reads the account, who has to be woken for it.
+    pub fn want(&self, missing: Missing) {
+        let mut wanted = self.lock_wanted();
+        wanted.details.extend(missing.details);
+        wanted.policies.extend(missing.policies);
+    }
+
+    /// What is wanted since the last call on any clone.
+    pub fn take_wanted(&self) -> Wanted {
+        mem::take(&mut self.lock_wanted())
+    }
+
+    fn lock_wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes the next [`Self::take_changed`] return the catalogue even if it is unchanged.
     pub fn forget(&mut self) {
-        self.0.mark_changed();
+        self.published.mark_changed();
     }
 
     /// Returns when the catalogue has changed since the last [`Self::take_changed`]. Cancel-safe.
     pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
+        if self.published.changed().await.is_err() {
             // The publisher is gone: the service is stopping.
             std::future::pending::<()>().await;
         }
-        self.0.mark_changed();
+        self.published.mark_changed();
     }
 }

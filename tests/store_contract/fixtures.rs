@@ -12,7 +12,7 @@ use purgefront::{
         batch::{Backlog, Batch, BatchStatus, Covered, DistributionUsage, Usage},
         catalogue::{Distribution, Revision, Snapshot},
         cdn::{CdnError, CreatedInvalidation},
-        change::{Change, Content, MappedChange, NewMessage, NewRequest, Subject},
+        change::{Asked, Change, Content, MappedChange, NewMessage, NewRequest, Subject},
         consolidate::Waiting,
         history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, Why},
         mapping::{Mapping, Skip, Target},
@@ -186,8 +186,11 @@ impl Store {
             id: Uuid::now_v7(),
             token: "editor".to_owned(),
             reason: Some("a correction".to_owned()),
-            distribution_id: distribution_id.to_owned(),
-            items: items(texts),
+            asked: Asked::Items {
+                distribution_id: distribution_id.to_owned(),
+                items: items(texts),
+            },
+            idempotency: None,
             accepted_at: self.now(),
         }
     }

@@ -39,7 +39,7 @@ async fn a_request_is_followed_to_its_completion(store: Store) {
     let view = request(&store, id).await;
     assert_eq!((view.id, view.state), (id, RequestState::Accepted));
     assert_eq!(view.created_at, store.now());
-    assert_eq!(view.distributions, ["E1"]);
+    assert_eq!(view.distributions.unwrap(), ["E1"]);
     assert!(view.invalidations.is_empty());
     store.map_all(&[]).await;
     assert_eq!(request(&store, id).await.state, RequestState::Accepted);
@@ -174,6 +174,8 @@ async fn an_item_says_why_it_is_there(store: Store) {
         request_id: asked.id,
         token: asked.token,
         reason: asked.reason,
+        bucket: None,
+        key: None,
         time: asked.accepted_at,
         because: "because of /a".to_owned(),
     };

@@ -33,6 +33,7 @@ mod mapping;
 mod operations;
 mod random;
 mod remaps;
+mod requests;
 mod resolutions;
 mod retention;
 mod sqlite;

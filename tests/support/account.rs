@@ -17,7 +17,7 @@ use purgefront::{
             CdnError, CreatedInvalidation, DistributionDetails, DistributionPage, InvalidationPage,
             SeenInvalidation,
         },
-        change::{Content, NewMessage, NewRequest},
+        change::{Asked, Content, NewMessage, NewRequest},
         mapping::MappingPolicy,
         path::Item,
         s3_event::ObjectChange,
@@ -257,8 +257,11 @@ impl Running {
             id: Uuid::now_v7(),
             token: "editor".to_owned(),
             reason: None,
-            distribution_id: id.to_owned(),
-            items: vec![Item::parse(path).unwrap()],
+            asked: Asked::Items {
+                distribution_id: id.to_owned(),
+                items: vec![Item::parse(path).unwrap()],
+            },
+            idempotency: None,
             accepted_at: self.clock.now(),
         };
         self.inside.store.accept_request(request).await.unwrap();

@@ -9,6 +9,7 @@ pub struct Distribution {
     pub enabled: bool,
     /// Serves tenants only.
     pub tenants_only: bool,
+    pub aliases: Vec<String>,
     pub root: Option<String>,
     pub cache_tags: bool,
     /// Domains and origin paths; their ids are `origin-0` and so on.
@@ -61,6 +62,7 @@ impl Distribution {
             id: id.to_owned(),
             enabled: true,
             tenants_only: false,
+            aliases: Vec::new(),
             root: None,
             cache_tags: false,
             origins: vec![(
@@ -87,6 +89,9 @@ impl Distribution {
                 )
             },
         );
+        let aliases = list(self.aliases.iter(), |alias: &String| {
+            format!("<CNAME>{alias}</CNAME>")
+        });
         let groups = shown(self.groups.iter());
         let errors = list(
             self.errors.iter(),
@@ -113,6 +118,7 @@ impl Distribution {
         format!(
             "<DistributionSummary><Id>{}</Id><ETag>E{}</ETag><Status>Deployed</Status>\
              <LastModifiedTime>2026-11-01T00:00:00Z</LastModifiedTime>\
+             <Aliases>{aliases}</Aliases>\
              <Origins>{origins}</Origins><OriginGroups>{groups}</OriginGroups>\
              <DefaultCacheBehavior>{}</DefaultCacheBehavior>\
              <CacheBehaviors>{behaviours}</CacheBehaviors>\

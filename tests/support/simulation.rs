@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use purgefront::{
     dispatch::Settings,
     domain::{
-        change::{Content, NewMessage, NewRequest},
+        change::{Asked, Content, NewMessage, NewRequest},
         path::Item,
         s3_event::ObjectChange,
     },
@@ -113,11 +113,14 @@ impl World {
                     id: Uuid::now_v7(),
                     token: "test".to_owned(),
                     reason: None,
-                    distribution_id: id.clone(),
-                    items: paths
-                        .iter()
-                        .map(|path| Item::parse(path).unwrap())
-                        .collect(),
+                    asked: Asked::Items {
+                        distribution_id: id.clone(),
+                        items: paths
+                            .iter()
+                            .map(|path| Item::parse(path).unwrap())
+                            .collect(),
+                    },
+                    idempotency: None,
                     accepted_at,
                 };
                 self.inside.store.accept_request(request).await.unwrap();

@@ -16,7 +16,10 @@ use purgefront::{
     domain::{
         batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
         catalogue::{Revision, Snapshot},
-        change::{Acceptance, Change, MappedChange, NewMessage, NewRequest, Remap, Unmapped},
+        change::{
+            Acceptance, Change, MappedChange, NewMessage, NewRequest, Remap, RequestAcceptance,
+            Unmapped,
+        },
         consolidate::Waiting,
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
@@ -241,7 +244,7 @@ macro_rules! tapped {
 
 tapped!(Tapped: IntakeStore {
     fn accept_message(message: NewMessage) -> Acceptance;
-    fn accept_request(request: NewRequest) -> ();
+    fn accept_request(request: NewRequest) -> RequestAcceptance;
 });
 
 tapped!(Tapped: CatalogueStore {

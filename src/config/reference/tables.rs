@@ -141,6 +141,12 @@ pub(super) const TABLES: &[Section] = &[
                 "all",
                 "The distributions that the token may see and act on.",
             ),
+            field(
+                "wildcards",
+                "true or false",
+                "true",
+                "Whether the token may ask for paths with a wildcard. What its keys need is not its choice, and goes out as for events.",
+            ),
         ],
     },
 ];

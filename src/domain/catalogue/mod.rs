@@ -189,6 +189,16 @@ impl Catalogue {
         self.by_bucket.get(bucket).map_or(&[], Vec::as_slice)
     }
 
+    /// The distributions with exactly this alias, whatever its case, ordered by id. A wildcard such as
+    /// `*.example.com` is found by its own text.
+    pub fn with_alias<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = &'a Distribution> {
+        let all = self.snapshot.distributions.iter().map(Arc::as_ref);
+        all.filter(move |one| {
+            let mut aliases = one.aliases.iter();
+            aliases.any(|known| known.eq_ignore_ascii_case(alias))
+        })
+    }
+
     /// The buckets that are an origin of any distribution.
     pub fn buckets(&self) -> impl Iterator<Item = &str> {
         self.by_bucket.keys().map(String::as_str)

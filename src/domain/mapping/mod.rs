@@ -52,6 +52,8 @@ pub struct Skip {
 }
 
 pub const NO_DISTRIBUTION: &str = "no distribution has this bucket as an origin";
+/// Says the same whether other distributions have the bucket or not.
+pub const NONE_VISIBLE: &str = "none of the token's distributions has this bucket as an origin";
 const DISABLED: &str = "the distribution is disabled";
 const TENANTS_ONLY: &str = "the distribution serves viewers only through its tenants, whose caches \
                             are not invalidated yet";
@@ -208,6 +210,21 @@ impl Mapping {
             skipped: vec![skip],
             ..Self::default()
         }
+    }
+
+    /// Keeps what is about these distributions.
+    #[must_use]
+    pub fn only_at(mut self, ids: &[String]) -> Self {
+        let has = |id: Option<&str>| id.is_none_or(|id| ids.iter().any(|one| one == id));
+        self.targets.retain(|one| has(Some(&one.distribution_id)));
+        self.skipped
+            .retain(|one| has(one.distribution_id.as_deref()));
+        self.dead.retain(|one| has(one.distribution_id.as_deref()));
+        self.waits.retain(|one| has(one.distribution_id()));
+        if self == Self::default() {
+            return Self::left_alone(NONE_VISIBLE);
+        }
+        self
     }
 
     /// Keeps what is new of a change that was mapped before. `known` has its items and the reasons of

@@ -132,7 +132,7 @@ pub(super) async fn changes_to_remap(
         .push_bind(remap.after)
         .push(" AND mapped_revision < ")
         .push_bind(remap.revision.0)
-        .push(" AND state > 0 AND request IS NULL ORDER BY changes.seq LIMIT ")
+        .push(" AND state > 0 AND path IS NULL ORDER BY changes.seq LIMIT ")
         .push_bind(signed(limit));
     let rows = select.build().fetch_all(readers).await?;
     read_all("changes", "seq", &rows, mapping::change)

@@ -47,8 +47,11 @@ async fn fill(
     let table = "CREATE TEMP TABLE covered (object_key TEXT PRIMARY KEY, accepted_at INTEGER NOT NULL) \
                  WITHOUT ROWID";
     sqlx::query(table).execute(&mut *connection).await?;
+    // What was asked for at some distributions only says nothing of the others.
     let insert = "INSERT INTO covered SELECT object_key, max(accepted_at) FROM changes \
-                  WHERE bucket = ? AND accepted_at >= ? GROUP BY object_key";
+                  WHERE bucket = ? AND accepted_at >= ? AND (request IS NULL OR EXISTS \
+                  (SELECT 1 FROM requests WHERE requests.seq = changes.request \
+                  AND requests.distributions IS NULL)) GROUP BY object_key";
     sqlx::query(insert)
         .bind(bucket)
         .bind(micros(since))
@@ -81,7 +84,7 @@ impl CoverageStore for Coverage {
 
     async fn requested(&mut self, after: i64) -> Result<Vec<RequestedItem>, StoreError> {
         let select = "SELECT seq, distribution_id, path, accepted_at FROM changes \
-                      WHERE request IS NOT NULL AND seq > ? AND accepted_at >= ? \
+                      WHERE request IS NOT NULL AND path IS NOT NULL AND seq > ? AND accepted_at >= ? \
                       ORDER BY seq LIMIT ?";
         let rows = sqlx::query(select)
             .bind(after)

@@ -23,19 +23,16 @@ pub(super) async fn request(
 ) -> Result<Option<RequestView>, StoreError> {
     // One snapshot, because a batch may be requeued between two statements.
     let mut snapshot = readers.begin().await?;
-    let Some(row) = sqlx::query("SELECT seq, accepted_at FROM requests WHERE id = ?")
-        .bind(id.to_string())
-        .fetch_optional(&mut *snapshot)
-        .await?
+    let Some(row) =
+        sqlx::query("SELECT seq, accepted_at, distributions FROM requests WHERE id = ?")
+            .bind(id.to_string())
+            .fetch_optional(&mut *snapshot)
+            .await?
     else {
         return Ok(None);
     };
     let seq: i64 = row.try_get("seq")?;
-    let distributions = "SELECT DISTINCT distribution_id FROM changes WHERE request = ?";
-    let distributions = sqlx::query_scalar(distributions)
-        .bind(seq)
-        .fetch_all(&mut *snapshot)
-        .await?;
+    let distributions = concerned(&mut snapshot, seq, row.try_get("distributions")?).await?;
     let waiting = "SELECT EXISTS (SELECT 1 FROM changes \
                    LEFT JOIN targets ON targets.change = changes.seq \
                    WHERE changes.request = ? AND (changes.state < 2 \
@@ -56,6 +53,25 @@ pub(super) async fn request(
         skipped,
         errors,
     }))
+}
+
+/// The distributions that a request may reach; `None` means all.
+async fn concerned(
+    snapshot: &mut SqliteConnection,
+    request: i64,
+    only_at: Option<String>,
+) -> sqlx::Result<Option<Vec<String>>> {
+    if let Some(only_at) = only_at {
+        return serde_json::from_str(&only_at).map_err(decode);
+    }
+    let select = "SELECT DISTINCT distribution_id FROM changes WHERE request = ?";
+    let ids: Vec<Option<String>> = sqlx::query_scalar(select)
+        .bind(request)
+        .fetch_all(snapshot)
+        .await?;
+    // A key has none, and a request may outlive its changes.
+    let known = Some(ids).filter(|ids| !ids.is_empty());
+    Ok(known.and_then(|ids| ids.into_iter().collect()))
 }
 
 async fn invalidations_of_request(
@@ -275,6 +291,8 @@ fn why(row: &SqliteRow) -> sqlx::Result<Why> {
             request_id: uuid(&request_id)?,
             token: row.try_get("token")?,
             reason: row.try_get("reason")?,
+            bucket: row.try_get("bucket")?,
+            key: row.try_get("object_key")?,
             time: accepted_at,
             because,
         },

@@ -7,11 +7,14 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
 use super::{
-    columns::{decode, micros, signed},
+    columns::{decode, micros, signed, uuid},
     confirmations,
 };
 use crate::domain::{
-    change::{Acceptance, Content, DeadContent, NewMessage, NewRequest},
+    change::{
+        Acceptance, Asked, Content, DeadContent, IDEMPOTENCY_KEPT, Idempotency, NewMessage,
+        NewRequest, RequestAcceptance,
+    },
     path::Item,
     s3_event::ObjectChange,
     sns_message::Token,
@@ -27,36 +30,46 @@ pub(super) enum Intake {
     Request(NewRequest),
 }
 
-/// Adds all `intakes`, and returns for each whether it was new.
+/// What became of an entry.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Accepted {
+    Message(Acceptance),
+    Request(RequestAcceptance),
+}
+
+/// Adds all `intakes`, and returns what became of each.
 pub(super) async fn accept(
     connection: &mut SqliteConnection,
     intakes: &[Intake],
-) -> sqlx::Result<Vec<Acceptance>> {
-    let mut acceptances = Vec::with_capacity(intakes.len());
+) -> sqlx::Result<Vec<Accepted>> {
+    let mut accepted = Vec::with_capacity(intakes.len());
     let mut new = NewRows::default();
     let mut messages = insert_messages(connection, intakes).await?;
     let mut requests = insert_requests(connection, intakes).await?.into_iter();
     for intake in intakes {
-        acceptances.push(match intake {
+        accepted.push(match intake {
             // Removed from the map, so that a second copy in the same group is a duplicate.
-            Intake::Message(message) => match messages.remove(&identity(message)) {
-                Some(seq) => {
-                    new.add_message(seq, message);
-                    Acceptance::New
-                }
-                None => Acceptance::Duplicate,
-            },
-            Intake::Request(request) => {
-                if let Some(seq) = requests.next() {
-                    let change = |item| NewChange::Item(seq, request, item);
-                    new.changes.extend(request.items.iter().map(change));
-                }
-                Acceptance::New
+            Intake::Message(message) => {
+                Accepted::Message(match messages.remove(&identity(message)) {
+                    Some(seq) => {
+                        new.add_message(seq, message);
+                        Acceptance::New
+                    }
+                    None => Acceptance::Duplicate,
+                })
             }
+            Intake::Request(request) => match requests.next() {
+                Some(Inserted::As(seq)) => {
+                    new.add_request(seq, request);
+                    Accepted::Request(RequestAcceptance::New)
+                }
+                Some(Inserted::Not(why)) => Accepted::Request(why),
+                None => return Err(sqlx::Error::RowNotFound),
+            },
         });
     }
     new.insert(connection).await?;
-    Ok(acceptances)
+    Ok(accepted)
 }
 
 type Identity = (i64, Uuid);
@@ -106,28 +119,90 @@ fn kind(content: &Content) -> &'static str {
     }
 }
 
-/// Inserts the requests one by one (there are few), and returns their numbers in order.
+/// What became of a request.
+enum Inserted {
+    /// It has this number.
+    As(i64),
+    /// Its key was known.
+    Not(RequestAcceptance),
+}
+
+/// Inserts the requests one by one (there are few), and returns what became of them, in order.
 async fn insert_requests(
     connection: &mut SqliteConnection,
     intakes: &[Intake],
-) -> sqlx::Result<Vec<i64>> {
-    let mut seqs = Vec::new();
+) -> sqlx::Result<Vec<Inserted>> {
+    let mut inserted = Vec::new();
     for intake in intakes {
         let Intake::Request(request) = intake else {
             continue;
         };
-        let insert = "INSERT INTO requests (id, token, reason, accepted_at) \
-                      VALUES (?, ?, ?, ?) RETURNING seq";
-        let seq = sqlx::query_scalar(insert)
-            .bind(request.id.to_string())
-            .bind(&request.token)
-            .bind(&request.reason)
-            .bind(micros(request.accepted_at))
-            .fetch_one(&mut *connection)
-            .await?;
-        seqs.push(seq);
+        let known = match &request.idempotency {
+            Some(idempotency) => earlier(connection, request, idempotency).await?,
+            None => None,
+        };
+        inserted.push(match known {
+            Some(known) => Inserted::Not(known),
+            None => Inserted::As(insert_request(connection, request).await?),
+        });
     }
-    Ok(seqs)
+    Ok(inserted)
+}
+
+/// What a request's key says of it, if the token has used the key before. There is one writer, so nobody
+/// inserts the same meanwhile.
+async fn earlier(
+    connection: &mut SqliteConnection,
+    request: &NewRequest,
+    idempotency: &Idempotency,
+) -> sqlx::Result<Option<RequestAcceptance>> {
+    // A clock that was set back must not make a key of the future last for longer than others.
+    let select = "SELECT id, body FROM requests \
+                  WHERE token = ? AND idempotency_key = ? AND accepted_at > ? AND accepted_at < ? \
+                  ORDER BY seq DESC LIMIT 1";
+    let row = sqlx::query(select)
+        .bind(&request.token)
+        .bind(&idempotency.key)
+        .bind(micros(request.accepted_at - IDEMPOTENCY_KEPT))
+        .bind(micros(request.accepted_at + IDEMPOTENCY_KEPT))
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let body: Vec<u8> = row.try_get("body")?;
+    Ok(Some(if body == idempotency.body {
+        RequestAcceptance::Repeated(uuid(row.try_get("id")?)?)
+    } else {
+        RequestAcceptance::OtherBody
+    }))
+}
+
+async fn insert_request(
+    connection: &mut SqliteConnection,
+    request: &NewRequest,
+) -> sqlx::Result<i64> {
+    let distributions = match &request.asked {
+        Asked::Keys {
+            distributions: Some(ids),
+            ..
+        } => Some(serde_json::to_string(ids).map_err(decode)?),
+        Asked::Keys { .. } | Asked::Items { .. } => None,
+    };
+    let idempotency = request.idempotency.as_ref();
+    let insert = "INSERT INTO requests \
+                  (id, token, reason, accepted_at, distributions, idempotency_key, body) \
+                  VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING seq";
+    sqlx::query_scalar(insert)
+        .bind(request.id.to_string())
+        .bind(&request.token)
+        .bind(&request.reason)
+        .bind(micros(request.accepted_at))
+        .bind(distributions)
+        .bind(idempotency.map(|one| one.key.as_str()))
+        .bind(idempotency.map(|one| one.body.as_slice()))
+        .fetch_one(connection)
+        .await
 }
 
 /// The rows that follow from new messages and requests.
@@ -143,7 +218,8 @@ struct NewRows<'a> {
 
 enum NewChange<'a> {
     Event(i64, &'a NewMessage, &'a ObjectChange),
-    Item(i64, &'a NewRequest, &'a Item),
+    Item(i64, &'a NewRequest, &'a str, &'a Item),
+    Key(i64, &'a NewRequest, &'a str, &'a str),
 }
 
 impl<'a> NewRows<'a> {
@@ -159,6 +235,22 @@ impl<'a> NewRows<'a> {
             }
             Content::SubscriptionConfirmation(token) => self.confirmations.push((message, token)),
             Content::UnsubscribeConfirmation => self.ends.push(message),
+        }
+    }
+
+    fn add_request(&mut self, seq: i64, request: &'a NewRequest) {
+        match &request.asked {
+            Asked::Items {
+                distribution_id,
+                items,
+            } => {
+                let change = |item| NewChange::Item(seq, request, distribution_id, item);
+                self.changes.extend(items.iter().map(change));
+            }
+            Asked::Keys { bucket, keys, .. } => {
+                let change = |key: &'a String| NewChange::Key(seq, request, bucket, key);
+                self.changes.extend(keys.iter().map(change));
+            }
         }
     }
 
@@ -220,14 +312,24 @@ async fn insert_changes(
                 .push_bind(None::<&str>)
                 .push_bind(None::<&str>)
                 .push_bind(micros(message.accepted_at)),
-            NewChange::Item(seq, request, item) => row
+            NewChange::Key(seq, request, bucket, key) => row
+                .push_bind(None::<i64>)
+                .push_bind(*seq)
+                .push_bind(*bucket)
+                .push_bind(*key)
+                .push_bind(None::<&str>)
+                .push_bind(None::<i64>)
+                .push_bind(None::<&str>)
+                .push_bind(None::<&str>)
+                .push_bind(micros(request.accepted_at)),
+            NewChange::Item(seq, request, distribution_id, item) => row
                 .push_bind(None::<i64>)
                 .push_bind(*seq)
                 .push_bind(None::<&str>)
                 .push_bind(None::<&str>)
                 .push_bind(None::<&str>)
                 .push_bind(None::<i64>)
-                .push_bind(request.distribution_id.as_str())
+                .push_bind(*distribution_id)
                 .push_bind(item.as_str())
                 .push_bind(micros(request.accepted_at)),
         };

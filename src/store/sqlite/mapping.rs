@@ -28,7 +28,7 @@ pub(super) fn select_changes() -> QueryBuilder<Sqlite> {
     QueryBuilder::new(
         "SELECT changes.seq, changes.accepted_at, bucket, object_key, event, \
          distribution_id, path, \
-         messages.message_id, requests.id AS request_id FROM changes \
+         messages.message_id, requests.id AS request_id, requests.distributions FROM changes \
          LEFT JOIN messages ON messages.seq = changes.message \
          LEFT JOIN requests ON requests.seq = changes.request ",
     )
@@ -112,18 +112,25 @@ pub(super) fn change(row: &SqliteRow) -> sqlx::Result<Change> {
         None => Subject::Object {
             bucket: text(row, "bucket")?,
             key: text(row, "object_key")?,
-            effect: Effect::of(&text(row, "event")?),
+            // Whoever gives a key does not say what became of its object.
+            effect: match row.try_get::<Option<String>, _>("event")? {
+                Some(event) => Effect::of(&event),
+                None => Effect::Appears,
+            },
         },
     };
     let source = match row.try_get::<Option<String>, _>("request_id")? {
         Some(id) => Source::Request(uuid(&id)?),
         None => Source::Message(Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?),
     };
+    let only_at = row.try_get::<Option<String>, _>("distributions")?;
+    let only_at = only_at.map(|ids| serde_json::from_str(&ids).map_err(decode));
     Ok(Change {
         seq: row.try_get("seq")?,
         accepted_at: time(row.try_get("accepted_at")?)?,
         subject,
         source,
+        only_at: only_at.transpose()?,
     })
 }
 
@@ -278,7 +285,7 @@ async fn insert_targets(
                 .push_bind(target.item.as_str())
                 .push_bind(target.item.is_wildcard())
                 .push_bind(target.because.as_str())
-                .push_bind(change.subject.is_manual())
+                .push_bind(change.is_manual())
                 .push_bind(micros(change.accepted_at));
         });
         insert.build().execute(&mut *connection).await?;
@@ -286,11 +293,7 @@ async fn insert_targets(
     let mut counts = Counts::default();
     for (change, target) in &targets {
         let wildcard = target.item.is_wildcard();
-        counts.count(
-            &target.distribution_id,
-            wildcard,
-            change.subject.is_manual(),
-        );
+        counts.count(&target.distribution_id, wildcard, change.is_manual());
     }
     backlogs::add(connection, &counts).await
 }

@@ -147,5 +147,6 @@ fn migrations() -> Migrator {
         migration(4, "mapping", include_str!("migrations/0004_mapping.sql")),
         migration(5, "turns", include_str!("migrations/0005_turns.sql")),
         migration(6, "refusals", include_str!("migrations/0006_refusals.sql")),
+        migration(7, "requests", include_str!("migrations/0007_requests.sql")),
     ])
 }

@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::{
     SqliteStore, catalogue, certificates, confirmations, controls, dead_letters, history,
-    journal::Intake, leader::SqliteLeader,
+    leader::SqliteLeader,
 };
 use crate::{
     domain::{
         catalogue::Revision,
-        change::{Acceptance, NewMessage, NewRequest},
+        change::{Acceptance, NewMessage, NewRequest, RequestAcceptance},
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
@@ -34,14 +34,11 @@ use crate::{
 #[async_trait]
 impl IntakeStore for SqliteStore {
     async fn accept_message(&self, message: NewMessage) -> Result<Acceptance, StoreError> {
-        let writer = &self.database.writer;
-        writer.accept(Intake::Message(message)).await
+        self.database.writer.accept_message(message).await
     }
 
-    async fn accept_request(&self, request: NewRequest) -> Result<(), StoreError> {
-        let writer = &self.database.writer;
-        writer.accept(Intake::Request(request)).await?;
-        Ok(())
+    async fn accept_request(&self, request: NewRequest) -> Result<RequestAcceptance, StoreError> {
+        self.database.writer.accept_request(request).await
     }
 }
 

@@ -108,7 +108,8 @@ const TABLES: [Table; 5] = [
     ),
     table!(
         "requests",
-        "accepted_at",
+        // An idempotency key is good for a day (IDEMPOTENCY_KEPT), however short history is.
+        "accepted_at + (idempotency_key IS NOT NULL) * 86400000000",
         "NOT EXISTS (SELECT 1 FROM changes WHERE changes.request = requests.seq)"
     ),
 ];

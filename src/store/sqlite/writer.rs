@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     errors::is_disk_fault,
-    journal::{self, Intake},
+    journal::{self, Accepted, Intake},
 };
 use crate::{
-    domain::change::Acceptance,
+    domain::change::{Acceptance, NewMessage, NewRequest, RequestAcceptance},
     ports::{Clock, StoreError},
     shutdown::Tasks,
     store::HEALTH,
@@ -33,7 +33,7 @@ type TransactionBody =
     Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<()>> + Send>;
 
 enum Job {
-    Accept(Intake, oneshot::Sender<Result<Acceptance, StoreError>>),
+    Accept(Intake, oneshot::Sender<Result<Accepted, StoreError>>),
     Transact(TransactionBody, oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -65,8 +65,29 @@ impl Writer {
         Self(jobs)
     }
 
-    /// Adds an entry to the journal, in a commit that it may share with others.
-    pub(super) async fn accept(&self, intake: Intake) -> Result<Acceptance, StoreError> {
+    /// Adds a message to the journal, in a commit that it may share with others.
+    pub(super) async fn accept_message(
+        &self,
+        message: NewMessage,
+    ) -> Result<Acceptance, StoreError> {
+        match self.accept(Intake::Message(message)).await? {
+            Accepted::Message(acceptance) => Ok(acceptance),
+            Accepted::Request(_) => Err(closed()),
+        }
+    }
+
+    /// The same for a request.
+    pub(super) async fn accept_request(
+        &self,
+        request: NewRequest,
+    ) -> Result<RequestAcceptance, StoreError> {
+        match self.accept(Intake::Request(request)).await? {
+            Accepted::Request(acceptance) => Ok(acceptance),
+            Accepted::Message(_) => Err(closed()),
+        }
+    }
+
+    async fn accept(&self, intake: Intake) -> Result<Accepted, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Accept(intake, reply), answer).await
     }
@@ -160,13 +181,13 @@ impl WriterTask {
         }
     }
 
-    async fn commit_intakes(&mut self, intakes: &[Intake]) -> Result<Vec<Acceptance>, StoreError> {
+    async fn commit_intakes(&mut self, intakes: &[Intake]) -> Result<Vec<Accepted>, StoreError> {
         let connection = self.connection.as_mut().ok_or_else(refuses)?;
         let write = async {
             let mut transaction = connection.begin().await?;
-            let acceptances = journal::accept(&mut transaction, intakes).await?;
+            let accepted = journal::accept(&mut transaction, intakes).await?;
             transaction.commit().await?;
-            Ok(acceptances)
+            Ok(accepted)
         };
         let written = watch(&self.clock, &self.health, write).await;
         written.map_err(|error| self.failed(error))
