@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
 use super::{
@@ -164,6 +164,10 @@ impl HistoryStore for SqliteStore {
 
     async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError> {
         Ok(confirmations::ended(&self.database.readers).await?)
+    }
+
+    async fn silent_since(&self) -> Result<Timestamp, StoreError> {
+        Ok(history::silent_since(&self.database.readers).await?)
     }
 }
 
