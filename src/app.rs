@@ -22,19 +22,18 @@ use crate::{
     },
     config::{Config, ServerConfig},
     connect::Connector,
-    dispatch::{self, AccountReader, AccountReading, Dispatch, ReadScope, Settings},
-    doctor::{self, Doctor},
-    domain::{
-        batch::Usage, catalogue::Catalogue, cdn::CdnError, mapping::MappingPolicy,
-        origin::OriginOverride, queue::QueueAddress, s3_event::EventFilter,
+    dispatch::{
+        self, AccountReader, AccountReading, CommandAccount, Dispatch, ReadScope, Settings,
     },
+    doctor::{self, Doctor},
+    domain::{batch::Usage, mapping::MappingPolicy, queue::QueueAddress, s3_event::EventFilter},
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
     ports::{
         CertificateCache, Clock, StoreError,
         catalogue::{CataloguePublisher, CatalogueStore},
         connection::CallError,
         dispatch::{Epoch, LeaderStore},
-        doctor::AccountSource,
+        history::HistoryStore,
     },
     recovery::{Redrive, Resync},
     shutdown::{self, Ending, StopCause, StopSignals, Tasks},
@@ -79,6 +78,15 @@ pub enum BuildError {
     Store(#[from] OpenError),
     #[error(transparent)]
     Read(#[from] StoreError),
+    #[error(
+        "cannot listen on {address} ({key}): another program does; stop it, or set {key} to another \
+         address (`ss -ltnp` shows who listens)"
+    )]
+    AddressInUse {
+        /// The configuration's key.
+        key: &'static str,
+        address: SocketAddr,
+    },
     #[error("cannot listen on {address} ({key}): {source}")]
     Listen {
         /// The configuration's key.
@@ -136,7 +144,7 @@ impl App {
         let trust = sns_trust(&config, &sdk, &store, &clock, &health)?;
         let (publisher, catalogue) = CataloguePublisher::new();
         let metrics = Metrics::default();
-        metrics.start(clock.now());
+        metrics.start(clock.now(), silent_since(&*store, clock.now()).await);
         let context = dispatch::Context {
             leader_store: Arc::clone(&store) as Arc<dyn LeaderStore>,
             catalogue_store: Arc::clone(&store) as Arc<dyn CatalogueStore>,
@@ -273,7 +281,7 @@ pub async fn doctor(config: Config, buckets: Vec<String>, endpoint: Option<Strin
         regions: Arc::new(AwsRegions::new(sdk)),
         cdn: Arc::clone(&cloudfront) as _,
         invalidations: cloudfront,
-        account: Arc::new(Distributions {
+        account: Arc::new(CommandAccount {
             reader,
             origins: config.mapping.origins.clone().into(),
         }),
@@ -293,21 +301,6 @@ pub async fn doctor(config: Config, buckets: Vec<String>, endpoint: Option<Strin
             buckets,
             endpoint,
         },
-    }
-}
-
-/// The account's distributions, for a command.
-struct Distributions {
-    reader: AccountReader,
-    origins: Arc<[OriginOverride]>,
-}
-
-#[async_trait]
-impl AccountSource for Distributions {
-    async fn read(&self, buckets: &[String]) -> Result<(Catalogue, Vec<String>), CdnError> {
-        let scope = ReadScope::Buckets(buckets.to_vec());
-        let reading = self.reader.read(&scope, Arc::clone(&self.origins)).await?;
-        Ok((reading.catalogue, reading.warnings))
     }
 }
 
@@ -356,13 +349,23 @@ pub fn now() -> Timestamp {
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, BuildError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| BuildError::Listen {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BuildError::AddressInUse { key, address },
+        _ => BuildError::Listen {
             key,
             address,
             source,
-        })
+        },
+    })
+}
+
+/// Since when nothing has come from SNS. It is for alerts only, so the service starts without it.
+async fn silent_since(history: &dyn HistoryStore, now: Timestamp) -> Timestamp {
+    history.silent_since().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the time of the last message cannot be read: its age begins now");
+        now
+    })
 }
 
 fn serve(
@@ -430,6 +433,7 @@ fn state(
         intake: Arc::clone(store) as _,
         operations: Arc::clone(store) as _,
         history: Arc::clone(store) as _,
+        space: Arc::new(StoreInspector::new(config.store.path.clone())),
         trust: Arc::clone(&context.trust),
         clock: Arc::clone(&context.clock),
         wakeups: Arc::clone(&context.wakeups),

@@ -42,6 +42,26 @@ async fn a_store_serves_one_service() {
     setup.start().await;
 }
 
+/// The address may be free again soon, so whatever starts the service tries again, as after any failure.
+#[tokio::test]
+async fn an_address_in_use_is_a_failure_that_says_what_to_do() {
+    let aws = FakeAws::start().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for (variable, key) in [
+        ("PURGEFRONT_SERVER__LISTEN", "server.listen"),
+        ("PURGEFRONT_SERVER__ADMIN_LISTEN", "server.admin_listen"),
+    ] {
+        let mut setup = Setup::new(&aws);
+        setup.set_env(variable, address.to_string());
+        let (status, said) = setup.spawn().ended().await;
+        assert_eq!(status.code(), Some(1), "{said}");
+        let told =
+            format!("cannot listen on {address} ({key}): another program does; stop it, or set");
+        assert!(said.contains(&told), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn sigterm_lets_what_is_in_hand_end() {
     let aws = FakeAws::start().await;

@@ -40,6 +40,14 @@ impl SmallDisk {
         Self::FileLimit
     }
 
+    /// What the metric may say, if the disk is a file system of its own.
+    fn most(&self) -> u64 {
+        match self {
+            Self::Tmpfs(_) => 3 << 20,
+            Self::FileLimit => u64::MAX,
+        }
+    }
+
     fn make_room(&self, service: &Service) {
         match self {
             Self::Tmpfs(directory) => remount(directory.path(), "size=64m"),
@@ -86,6 +94,8 @@ async fn a_full_disk_gives_503_and_both_recover() {
     let disk = SmallDisk::new(&mut setup);
     let service = setup.start().await;
     service.knows_the_catalogue().await;
+    let free = service.metric("purgefront_store_free_bytes{}").await;
+    assert!((1..=disk.most()).contains(&free), "{free}");
 
     // Long keys fill the disk soon.
     let body = |at: usize| {

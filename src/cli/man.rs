@@ -19,7 +19,10 @@ pub(super) struct ManArguments {
 
 const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "Done."),
-    ("1", "Failed, or not agreed to."),
+    (
+        "1",
+        "Failed, or not agreed to. For the service, also: an address is in use.",
+    ),
     ("2", "Wrong usage, or an invalid configuration."),
 ];
 

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::read_limiter::ReadLimiter;
@@ -13,7 +14,7 @@ use crate::{
         limits::backoff,
         origin::OriginOverride,
     },
-    ports::{Cdn, Clock},
+    ports::{Cdn, Clock, doctor::AccountSource},
     telemetry::Metrics,
 };
 
@@ -30,6 +31,21 @@ pub struct AccountReader {
     clock: Arc<dyn Clock>,
     limiter: Arc<ReadLimiter>,
     metrics: Metrics,
+}
+
+/// The account's distributions, for a command.
+pub struct CommandAccount {
+    pub reader: AccountReader,
+    pub origins: Arc<[OriginOverride]>,
+}
+
+#[async_trait]
+impl AccountSource for CommandAccount {
+    async fn read(&self, buckets: &[String]) -> Result<(Catalogue, Vec<String>), CdnError> {
+        let scope = ReadScope::Buckets(buckets.to_vec());
+        let reading = self.reader.read(&scope, Arc::clone(&self.origins)).await?;
+        Ok((reading.catalogue, reading.warnings))
+    }
 }
 
 /// The list of all distributions.

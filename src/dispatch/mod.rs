@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-pub use self::account::{AccountReader, AccountReading, ReadScope};
+pub use self::account::{AccountReader, AccountReading, CommandAccount, ReadScope};
 use self::{
     announcer::Announcer,
     catalogue::CatalogueRefresher,

@@ -38,7 +38,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     domain::{mapping::MappingPolicy, s3_event::EventFilter, status::Status, topic::TopicArn},
     ports::{
-        Clock, SnsTrust, Wakeups, catalogue::CatalogueHandle, history::HistoryStore,
+        Clock, FreeSpace, SnsTrust, Wakeups, catalogue::CatalogueHandle, history::HistoryStore,
         intake::IntakeStore, operations::OperationsStore,
     },
     secret::SecretHash,
@@ -68,6 +68,7 @@ pub struct AppState {
     pub intake: Arc<dyn IntakeStore>,
     pub operations: Arc<dyn OperationsStore>,
     pub history: Arc<dyn HistoryStore>,
+    pub space: Arc<dyn FreeSpace>,
     pub trust: Arc<dyn SnsTrust>,
     pub clock: Arc<dyn Clock>,
     pub wakeups: Arc<dyn Wakeups>,

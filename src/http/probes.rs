@@ -136,6 +136,7 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, P
     if let Some(count) = letters {
         state.metrics.dead_letters(count);
     }
+    state.metrics.free_bytes(state.space.free_bytes());
     let status = state.status.borrow().clone();
     let text = state
         .metrics

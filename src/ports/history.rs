@@ -1,6 +1,7 @@
 //! What the API reads from the store: requests, invalidations, and ended subscriptions.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::StoreError;
@@ -32,4 +33,7 @@ pub trait HistoryStore: Send + Sync + 'static {
 
     /// The topics whose subscription ended and that have sent nothing since.
     async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError>;
+
+    /// When the newest message was accepted or, if none ever was, when the store was made.
+    async fn silent_since(&self) -> Result<Timestamp, StoreError>;
 }

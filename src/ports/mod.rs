@@ -14,6 +14,7 @@ pub mod dead_letter_queue;
 pub mod dispatch;
 pub mod doctor;
 mod error;
+mod free_space;
 pub mod history;
 pub mod intake;
 pub mod object_listing;
@@ -25,6 +26,7 @@ pub use self::{
     cdn::Cdn,
     clock::Clock,
     error::StoreError,
+    free_space::FreeSpace,
     sns_trust::{CertificateCache, ConfirmError, SnsTrust},
     wakeups::{Wakeup, Wakeups},
 };

@@ -41,7 +41,12 @@ pub(super) struct StatusGauges {
     day_items: Gauge,
     day_share: Seconds,
     day_lifted: Gauge,
+    /// Without a series while it is not known.
+    free: Family<Unlabelled, Gauge>,
 }
+
+/// The labels of a metric that has none.
+type Unlabelled = [(&'static str, &'static str); 0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DistributionLabel {
@@ -174,6 +179,21 @@ impl StatusGauges {
             "1 for what holds a distribution's items, by distribution and hold",
             self.held.clone(),
         );
+        registry.register(
+            "store_free_bytes",
+            "Free space of the file system that the store is on",
+            self.free.clone(),
+        );
+    }
+
+    pub(super) fn set_free_bytes(&self, bytes: Option<u64>) {
+        let none = Unlabelled::default();
+        if let Some(bytes) = bytes {
+            let bytes = bytes.try_into().unwrap_or(i64::MAX);
+            self.free.get_or_create(&none).set(bytes);
+        } else {
+            self.free.remove(&none);
+        }
     }
 
     /// Sets all gauges to the checks and the status at `now`. A check that could not be made keeps what

@@ -28,7 +28,7 @@ pub struct Metrics {
     registry: Arc<Registry>,
     started: Gauge,
     messages: Family<OutcomeLabel, Counter>,
-    /// When the last message was accepted, or the service started, in seconds.
+    /// When the last message was accepted, or the store was made, in seconds.
     last_message: Arc<AtomicI64>,
     last_message_age: Seconds,
     records: Family<OutcomeLabel, Counter>,
@@ -177,7 +177,8 @@ impl Default for Metrics {
         let last_message_age = register(
             registry,
             "last_message_age_seconds",
-            "Time since the last message from SNS was accepted, or since the start",
+            "Time since the last message from SNS was accepted or, if none ever was, since the store was \
+             made",
             Seconds::default(),
         );
         let messages = register(
@@ -290,10 +291,11 @@ impl Metrics {
         }
     }
 
-    /// The service starts now.
-    pub fn start(&self, now: Timestamp) {
+    /// The service starts now. Earlier ones have received nothing since `silent_since`.
+    pub fn start(&self, now: Timestamp, silent_since: Timestamp) {
         self.started.set(now.as_second());
-        self.last_message.store(now.as_second(), Ordering::Relaxed);
+        self.last_message
+            .store(silent_since.as_second(), Ordering::Relaxed);
     }
 
     /// Counts a message that SNS need not send again.
@@ -384,6 +386,11 @@ impl Metrics {
 
     pub fn dead_letters(&self, count: u64) {
         self.dead_letters.set(count.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// Sets the free space of the store's file system, if it is known.
+    pub fn free_bytes(&self, bytes: Option<u64>) {
+        self.status.set_free_bytes(bytes);
     }
 
     /// Encodes all metrics, with the gauges set from the checks and the status at `now`.

@@ -18,7 +18,7 @@ const TESTS: &str = include_str!("../../deploy/monitoring/rules_test.yml");
 const OUTAGES: &str = include_str!("outages.rs");
 
 /// Alerts about a process that a test cannot have, or a fault that it cannot cause.
-const NOT_PLAYED: [&str; 4] = ["Down", "Absent", "Restarting", "WorkersFail"];
+const NOT_PLAYED: [&str; 5] = ["Down", "Absent", "Restarting", "WorkersFail", "DiskFills"];
 
 /// Checks that an alert sees by another metric.
 const OTHERWISE: [&str; 5] = [

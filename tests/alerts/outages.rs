@@ -25,6 +25,21 @@ async fn a_healthy_service_fires_nothing_until_it_is_silent_for_a_week() {
 }
 
 #[tokio::test]
+async fn silence_lasts_across_restarts() {
+    let mut watched = Watched::works(&[]).await;
+    // The only message came eight days ago.
+    let old = sqlx::query("UPDATE messages SET accepted_at = accepted_at - 8 * 86400 * 1000000");
+    old.execute(&mut opened(&watched).await).await.unwrap();
+    for _ in 0..2 {
+        watched.service.kill();
+        watched.service = watched.setup.start().await;
+        watched.fires(0.0, &["Silent"]).await;
+    }
+    watched.uploads("a").await;
+    watched.fires(A_WHILE, &[]).await;
+}
+
+#[tokio::test]
 async fn without_credentials_or_region_from_the_start() {
     for missing in [&SECRETS[..], &["AWS_REGION"]] {
         let watched = Watched::start(&[], missing, |_| {}).await;
@@ -157,10 +172,10 @@ async fn what_operators_hold() {
     let watched = Watched::works(&[]).await;
     watched.types(&["pause", "E1"]);
     watched.uploads("a").await;
-    watched.fires(A_WHILE, &["Paused", "ChangesWait"]).await;
+    watched.fires(A_WHILE, &["Paused"]).await;
     watched.types(&["pause"]);
     watched.types(&["resume", "E1"]);
-    watched.fires(A_WHILE, &["Paused", "ChangesWait"]).await;
+    watched.fires(A_WHILE, &["Paused"]).await;
     watched.types(&["resume"]);
     watched.fires(A_WHILE, &[]).await;
 
@@ -196,7 +211,11 @@ async fn messages_that_do_not_come_in() {
     let unserved = Signer::new();
     let body = unserved.notification(&text).body();
     assert_eq!(watched.service.sns(body).await.status(), 503);
-    let alerts = ["CertificatesFail", "SubscriptionPending"];
+    let alerts = [
+        "CertificatesFail",
+        "IntakeFailsAgain",
+        "SubscriptionPending",
+    ];
     watched.fires(A_WHILE, &alerts).await;
 
     // It is refused.
@@ -212,7 +231,8 @@ async fn messages_that_do_not_come_in() {
     #[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
     let early = early.at(Timestamp::now() + SignedDuration::from_hours(1));
     assert_eq!(watched.service.sns(early.body()).await.status(), 503);
-    watched.fires(A_WHILE, &["IntakeFails"]).await;
+    let alerts = ["IntakeFails", "IntakeFailsAgain"];
+    watched.fires(A_WHILE, &alerts).await;
 }
 
 #[tokio::test]
@@ -258,7 +278,8 @@ async fn a_store_that_takes_no_writes() {
     let text = s3_records("site", &[("ObjectCreated:Put", "a")]);
     let body = watched.signer.notification(&text).body();
     assert_eq!(watched.service.sns(body).await.status(), 503);
-    watched.fires(A_WHILE, &["StoreFails", "IntakeFails"]).await;
+    let alerts = ["StoreFails", "IntakeFails", "IntakeFailsAgain"];
+    watched.fires(A_WHILE, &alerts).await;
 }
 
 #[tokio::test]
@@ -266,7 +287,7 @@ async fn a_row_that_cannot_be_read() {
     let watched = Watched::works(&[]).await;
     watched.types(&["pause"]);
     watched.uploads("a").await;
-    watched.fires(A_WHILE, &["Paused", "ChangesWait"]).await;
+    watched.fires(A_WHILE, &["Paused"]).await;
     let spoilt = sqlx::query("UPDATE targets SET item = 'no path'");
     spoilt.execute(&mut opened(&watched).await).await.unwrap();
     watched.types(&["resume"]);

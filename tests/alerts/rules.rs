@@ -87,6 +87,15 @@ pub enum Expression {
     Changes(Selector),
     /// `absent(metric{...})`
     Absent(Selector),
+    /// `metric{...} > 1 unless on(label, other) metric{...} > 1`
+    Unless {
+        metric: Selector,
+        comparison: Comparison,
+        /// Which labels the two have in common.
+        on: Vec<String>,
+        but: Selector,
+        but_comparison: Comparison,
+    },
 }
 
 pub struct Selector {
@@ -105,15 +114,22 @@ impl Expression {
         if let Some(rest) = text.strip_prefix("absent(") {
             return Self::Absent(Selector::parse(rest.strip_suffix(')').unwrap()));
         }
-        let (left, right) = text.rsplit_once(' ').unwrap();
-        let (left, operator) = left.rsplit_once(' ').unwrap();
-        let comparison = Comparison {
-            operator: operator.to_owned(),
-            number: right.parse().unwrap(),
-        };
+        if let Some((left, right)) = text.split_once(" unless on(") {
+            let (on, right) = right.split_once(") ").unwrap();
+            let (metric, comparison) = Comparison::split(left);
+            let (but, but_comparison) = Comparison::split(right);
+            return Self::Unless {
+                metric: Selector::parse(metric),
+                comparison,
+                on: on.split(", ").map(str::to_owned).collect(),
+                but: Selector::parse(but),
+                but_comparison,
+            };
+        }
+        let (left, comparison) = Comparison::split(text);
         let ranged = |rest: &str| {
             let (selector, range) = rest.rsplit_once('[').unwrap();
-            assert!(range.ends_with("m])"), "{text}");
+            assert!(range.ends_with("m])") || range.ends_with("h])"), "{text}");
             Selector::parse(selector)
         };
         match left.split_once('(') {
@@ -129,7 +145,10 @@ impl Expression {
             Self::Now(selector, _)
             | Self::Increase(selector, _)
             | Self::Changes(selector)
-            | Self::Absent(selector) => selector,
+            | Self::Absent(selector)
+            | Self::Unless {
+                metric: selector, ..
+            } => selector,
         }
     }
 
@@ -145,6 +164,26 @@ impl Expression {
                 let earlier = before.0.get(series);
                 selector.takes(series) && earlier.is_some_and(|one| comparison.holds(value - one))
             }),
+            Self::Unless {
+                metric,
+                comparison,
+                on,
+                but,
+                but_comparison,
+            } => {
+                let found = |selector: &Selector, comparison: &Comparison| -> Vec<Vec<_>> {
+                    let all = now.0.iter().filter(|(series, value)| {
+                        selector.takes(series) && comparison.holds(**value)
+                    });
+                    let common = |labels: &BTreeMap<String, String>| {
+                        on.iter().map(|label| labels.get(label).cloned()).collect()
+                    };
+                    all.map(|((_, labels), _)| common(labels)).collect()
+                };
+                let except = found(but, but_comparison);
+                let mut all = found(metric, comparison).into_iter();
+                all.any(|one| !except.contains(&one))
+            }
             // Those of the process itself: it has not ended.
             Self::Changes(_) | Self::Absent(_) => false,
         }
@@ -189,6 +228,17 @@ impl Selector {
 }
 
 impl Comparison {
+    /// Splits `left > 1` at its operator.
+    fn split(text: &str) -> (&str, Self) {
+        let (left, number) = text.rsplit_once(' ').unwrap();
+        let (left, operator) = left.rsplit_once(' ').unwrap();
+        let comparison = Self {
+            operator: operator.to_owned(),
+            number: number.parse().unwrap(),
+        };
+        (left, comparison)
+    }
+
     fn holds(&self, value: f64) -> bool {
         match self.operator.as_str() {
             ">" => value > self.number,

@@ -33,10 +33,13 @@ stories!(
     what_stays_does_not_keep_what_came_after_it,
     what_is_to_be_mapped_again_stays_until_then,
     a_number_of_a_change_is_never_given_again,
+    silence_counts_from_the_newest_message,
 );
 
-/// Prunes everything from before now, in one sweep.
+/// Prunes everything from before now, in one sweep. The newest message, which always stays, is none of
+/// the test's.
 async fn prune(store: &Store) {
+    accepted(store, &[]).await;
     store.pass(1);
     store.sweep(store.now(), Sweep::default()).await;
 }
@@ -279,6 +282,7 @@ async fn much_history_is_taken_in_steps(store: Store) {
     }
     let skipped = accepted(&store, &names).await;
     skip_all(&store).await;
+    accepted(&store, &[]).await;
     store.pass(1);
     let all = store.invalidations(None).await.len();
     // There are no dead letters, so the first step only looks for some.
@@ -349,4 +353,26 @@ async fn a_number_of_a_change_is_never_given_again(store: Store) {
     let seq = store.unseen().await[0].seq;
     assert!(seq > last, "{seq} after {last}");
     assert_eq!(store.leader.journal_end().await.unwrap(), seq);
+}
+
+async fn silence_counts_from_the_newest_message(store: Store) {
+    // Nothing ever came: from when the store was made.
+    let made = store.ports.silent_since().await.unwrap();
+    let store = store.reopened().await;
+    assert_eq!(store.ports.silent_since().await.unwrap(), made);
+    let older = accepted(&store, &["a"]).await;
+    let newest = accepted(&store, &["b"]).await;
+    assert_eq!(
+        store.ports.silent_since().await.unwrap(),
+        newest.accepted_at
+    );
+    skip_all(&store).await;
+    store.pass(1);
+    store.sweep(store.now(), Sweep::default()).await;
+    let store = store.reopened().await;
+    assert_eq!(
+        store.ports.silent_since().await.unwrap(),
+        newest.accepted_at
+    );
+    assert!(is_kept(&store, &newest).await && !is_kept(&store, &older).await);
 }

@@ -200,6 +200,26 @@ async fn disconnecting_takes_away_what_is_ours_alone() {
     assert_eq!(run(&model, &remove(true)).await, Ok(Vec::new()));
 }
 
+/// Whoever keeps the topic's policy in a template would remove ours.
+#[tokio::test]
+async fn a_statement_of_others_that_suffices_is_left_alone() {
+    let mut template = policy::topic_statement(&connect().topic, "site", "123456789012");
+    template["Sid"] = "BucketsPublish".into();
+    let mut seen = with_topic();
+    let there = seen.topic.as_mut().unwrap();
+    there.policy = policy::with(None, &template).unwrap();
+    let before = there.policy.clone();
+    let model = Model::of(seen);
+    let told = run(&model, &create()).await.unwrap();
+    assert!(!told.contains(&"set the topic's policy".to_owned()));
+    let plan = create().plan(&model.seen()).unwrap();
+    assert!(plan.actions.is_empty());
+    let notes = plan.notes.join("\n");
+    assert!(notes.contains("BucketsPublish"), "{notes}");
+    run(&model, &remove(false)).await.unwrap();
+    assert_eq!(model.seen().topic.unwrap().policy, before);
+}
+
 type Change = fn(&mut Seen, &serde_json::Value);
 
 /// What others use is not deleted, and nothing else is done then.
@@ -207,7 +227,7 @@ type Change = fn(&mut Seen, &serde_json::Value);
 async fn what_others_use_is_not_deleted() {
     let other_bucket = policy::topic_statement(&connect().topic, "other", "123456789012");
     let cases: [(&str, Change); 5] = [
-        ("the topic: 1 other bucket is", |seen, other| {
+        ("lets S3 publish for 1 other bucket", |seen, other| {
             let topic = seen.topic.as_mut().unwrap();
             topic.policy = policy::with(topic.policy.as_deref(), other).unwrap();
         }),

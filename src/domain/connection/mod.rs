@@ -2,13 +2,15 @@
 //!
 //! S3 publishes the changes of a bucket where its [`notification`] configuration says, which all
 //! destinations of the bucket share, so ours is merged into it. Two entries must not [`overlap`].
-//! The topic's [`policy`] lets S3 publish, and the subscription's [`delivery`] decides how long SNS
+//! The topic's [`policy`] lets S3 publish, by our statement or by one of others that [`permit`]s the same;
+//! and the subscription's [`delivery`] decides how long SNS
 //! tries and where it puts what it could not deliver. The [`plan`] is what is missing of all this.
 
 pub mod advice;
 pub mod delivery;
 pub mod notification;
 pub mod overlap;
+pub mod permit;
 pub mod plan;
 pub mod policy;
 pub mod undo;

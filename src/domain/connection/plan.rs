@@ -9,6 +9,7 @@ use super::{
     delivery::{self, Attributes},
     notification::{Entry, Kind, Line, Notification, OUR_ID},
     overlap::{missing_events, overlaps},
+    permit,
     policy::{self, BadPolicy},
 };
 use crate::domain::topic::TopicArn;
@@ -206,20 +207,7 @@ fn topic(wanted: &Connect, seen: &Seen, plan: &mut Plan) -> Result<(), Refusal> 
              kms:GenerateDataKey and kms:Decrypt"
         ));
     }
-    let statement = policy::topic_statement(arn, &wanted.bucket.name, &wanted.bucket.owner);
-    let policy = policy::with(there.policy.as_deref(), &statement);
-    let policy = policy.map_err(|source| Refusal::BadPolicy {
-        of: "topic",
-        source,
-    })?;
-    if let Some(value) = policy {
-        let before = policy::find(there.policy.as_deref(), &statement["Sid"]);
-        plan.show_statements("topic's policy", before, Some(&statement));
-        plan.actions.push(Action::SetTopic {
-            name: POLICY,
-            value,
-        });
-    }
+    topic_policy(wanted, there, plan)?;
     if there.signature_version.as_deref() != Some("2") {
         if let Some(other) = seen.other_http_endpoint() {
             plan.notes.push(format!(
@@ -232,6 +220,36 @@ fn topic(wanted: &Connect, seen: &Seen, plan: &mut Plan) -> Result<(), Refusal> 
                 value: "2".to_owned(),
             });
         }
+    }
+    Ok(())
+}
+
+/// Adds our statement, or corrects it, unless one of others makes it needless: whoever keeps the
+/// policy in a template would remove ours the next time.
+fn topic_policy(wanted: &Connect, there: &SeenTopic, plan: &mut Plan) -> Result<(), Refusal> {
+    let (arn, bucket) = (&wanted.topic, &wanted.bucket);
+    let statement = policy::topic_statement(arn, &bucket.name, &bucket.owner);
+    let policy = there.policy.as_deref();
+    let before = policy::find(policy, &statement["Sid"]);
+    if before.is_none()
+        && let Some(other) = permit::equivalent(policy, arn, bucket)
+    {
+        plan.notes.push(format!(
+            "the topic's policy already lets S3 publish for this bucket by a statement that is not \
+             ours, and stays after a disconnect: {other}"
+        ));
+        return Ok(());
+    }
+    let value = policy::with(policy, &statement).map_err(|source| Refusal::BadPolicy {
+        of: "topic",
+        source,
+    })?;
+    if let Some(value) = value {
+        plan.show_statements("topic's policy", before, Some(&statement));
+        plan.actions.push(Action::SetTopic {
+            name: POLICY,
+            value,
+        });
     }
     Ok(())
 }

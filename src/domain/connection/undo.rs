@@ -3,6 +3,7 @@
 use super::{
     Bucket, Seen,
     notification::Kind,
+    permit,
     plan::{Action, POLICY, Plan, Refusal, count, entries},
     policy::{self, Without},
 };
@@ -201,7 +202,7 @@ fn deletable(wanted: &Disconnect, seen: &Seen, still_needed: bool) -> Result<(),
         .topic
         .as_ref()
         .and_then(|there| there.policy.as_deref());
-    let buckets = policy::other_buckets(policy, &wanted.bucket.name);
+    let buckets = permit::other_buckets(policy, &wanted.bucket.name);
     let buckets = buckets.map_err(|source| Refusal::BadPolicy {
         of: "topic",
         source,
@@ -210,8 +211,8 @@ fn deletable(wanted: &Disconnect, seen: &Seen, still_needed: bool) -> Result<(),
         "another entry of the bucket notifies it".to_owned()
     } else if buckets > 0 {
         format!(
-            "{} connected to it",
-            count(buckets, "other bucket is", "other buckets are")
+            "its policy lets S3 publish for {}",
+            count(buckets, "other bucket", "other buckets")
         )
     } else if let Some(other) = seen.other_http_endpoint() {
         format!("{other} is subscribed to it as well")

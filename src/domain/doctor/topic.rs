@@ -4,8 +4,11 @@ use serde_json::Value;
 
 use super::{Check, Command, Finding, Mend, Seen, Wiring, is_bucket_name};
 use crate::domain::{
-    behaviour,
-    connection::{SeenTopic, policy},
+    connection::{
+        Bucket, SeenTopic,
+        permit::{self, Verdict, judge},
+        policy,
+    },
     topic::TopicArn,
 };
 
@@ -63,21 +66,12 @@ pub fn key(topic: &TopicArn, there: &SeenTopic) -> Finding {
 pub fn buckets(policy: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
     for statement in policy::all(policy).unwrap_or_default() {
-        for (operator, keys) in statement["Condition"].as_object().into_iter().flatten() {
-            let keys = keys.as_object().into_iter().flatten();
-            for (_, values) in keys.filter(|(key, _)| is_source(operator, key)) {
-                let names = texts(values).filter_map(bucket_of);
-                found.extend(names.map(str::to_owned));
-            }
-        }
+        let names = permit::sources(&statement).filter_map(bucket_of);
+        found.extend(names.map(str::to_owned));
     }
     found.sort();
     found.dedup();
     found
-}
-
-fn is_source(operator: &str, key: &str) -> bool {
-    key.eq_ignore_ascii_case("aws:SourceArn") && !operator.contains("Not")
 }
 
 /// The bucket in `arn:aws:s3:::name`, also with `*` for region and account.
@@ -98,9 +92,12 @@ pub fn policy(wiring: &Wiring, owner: &str, there: &SeenTopic) -> Finding {
         return Finding::failure(Check::TopicPolicy, what, why)
             .mended_by("write it anew in the SNS console, and connect the bucket then");
     };
-    let source = format!("arn:{}:s3:::{bucket}", wiring.topic.partition_id());
+    let own = Bucket {
+        name: bucket.clone(),
+        owner: owner.to_owned(),
+    };
     let judged = statements.iter();
-    let judged = judged.map(|one| (one, judge(one, &wiring.topic, &source, owner)));
+    let judged = judged.map(|one| (one, judge(one, &wiring.topic, &own)));
     let judged: Vec<_> = judged.collect();
     let has = |verdict| judged.iter().any(|(_, found)| *found == verdict);
     if has(Verdict::Denies) {
@@ -113,7 +110,7 @@ pub fn policy(wiring: &Wiring, owner: &str, there: &SeenTopic) -> Finding {
         .filter(|(_, found)| *found == Verdict::LetsAnyAccount)
         .collect();
     if loose.is_empty() {
-        if has(Verdict::Lets) {
+        if has(Verdict::Lets) || has(Verdict::LetsProbably) {
             let why = format!("lets S3 publish for {bucket} of account {owner}");
             return Finding::ok(Check::TopicPolicy, what, why);
         }
@@ -166,154 +163,10 @@ fn limited(
         .into()
 }
 
-/// What a statement means for S3 that publishes for a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Lets,
-    LetsAnyAccount,
-    /// It depends on what is not known here.
-    Unclear,
-    Denies,
-    Nothing,
-}
-
-fn judge(statement: &Value, topic: &TopicArn, source: &str, owner: &str) -> Verdict {
-    let acts = texts(&statement["Action"]).any(|action| {
-        let action = action.to_ascii_lowercase();
-        behaviour::matches(&action, "sns:publish")
-    });
-    let here = texts(&statement["Resource"]).any(|one| behaviour::matches(one, topic.as_str()));
-    if !acts || !here || !is_s3(&statement["Principal"]) {
-        return Verdict::Nothing;
-    }
-    let conditions = statement["Condition"].as_object();
-    let conditions = conditions.into_iter().flatten();
-    let conditions = conditions.flat_map(|(operator, keys)| {
-        let keys = keys.as_object().into_iter().flatten();
-        keys.map(move |(key, values)| (operator.as_str(), key.to_ascii_lowercase(), values))
-    });
-    let conditions: Vec<_> = conditions.collect();
-    if statement["Effect"] == "Deny" {
-        // A condition is most often about TLS or about other senders.
-        return if conditions.is_empty() {
-            Verdict::Denies
-        } else {
-            Verdict::Nothing
-        };
-    }
-    let (mut account, mut unclear) = (false, false);
-    for (operator, key, values) in conditions {
-        let operator = operator.trim_end_matches("IfExists");
-        let is_like = matches!(
-            operator,
-            "ArnLike" | "ArnEquals" | "StringLike" | "StringEquals"
-        );
-        match key.as_str() {
-            "aws:sourcearn" if is_like => {
-                if !texts(values).any(|pattern| is_arn_like(pattern, source)) {
-                    return Verdict::Nothing;
-                }
-            }
-            "aws:sourceaccount" if is_like => {
-                if !texts(values).any(|pattern| behaviour::matches(pattern, owner)) {
-                    return Verdict::Nothing;
-                }
-                account = true;
-            }
-            // It is never the account of S3: this is how SNS lets a topic's owner publish.
-            "aws:sourceowner" | "aws:principalaccount" => return Verdict::Nothing,
-            _ => unclear = true,
-        }
-    }
-    match (account, unclear) {
-        (_, true) => Verdict::Unclear,
-        (true, false) => Verdict::Lets,
-        (false, false) => Verdict::LetsAnyAccount,
-    }
-}
-
-fn is_s3(principal: &Value) -> bool {
-    let is_any = |value: &Value| texts(value).any(|one| one == "*");
-    is_any(principal)
-        || is_any(&principal["AWS"])
-        || texts(&principal["Service"]).any(|one| one == "s3.amazonaws.com" || one == "*")
-}
-
-/// Each part between colons is compared for itself.
-fn is_arn_like(pattern: &str, arn: &str) -> bool {
-    let parts = |text: &str| -> Vec<String> { text.splitn(6, ':').map(str::to_owned).collect() };
-    let (pattern, arn) = (parts(pattern), parts(arn));
-    pattern == ["*"]
-        || (pattern.len() == arn.len()
-            && std::iter::zip(&pattern, &arn).all(|(one, other)| behaviour::matches(one, other)))
-}
-
-/// One text or a list of them.
-fn texts(value: &Value) -> impl Iterator<Item = &str> {
-    let list = value.as_array().into_iter().flatten();
-    list.chain(std::iter::once(value)).filter_map(Value::as_str)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:site-changes";
-    const SOURCE: &str = "arn:aws:s3:::site";
-
-    fn verdict(change: impl FnOnce(&mut Value)) -> Verdict {
-        let topic: TopicArn = TOPIC.parse().unwrap();
-        let mut statement = policy::topic_statement(&topic, "site", "123456789012");
-        change(&mut statement);
-        judge(&statement, &topic, SOURCE, "123456789012")
-    }
-
-    #[test]
-    fn a_statement_lets_s3_publish_or_not() {
-        assert_eq!(verdict(|_| {}), Verdict::Lets);
-        let arn = |arn: &'static str| {
-            verdict(move |one| one["Condition"]["ArnLike"]["aws:SourceArn"] = json!(arn))
-        };
-        for right in [
-            "arn:aws:s3:*:*:site",
-            "arn:aws:s3:::*",
-            "*",
-            "arn:*:s3:::si?e",
-        ] {
-            assert_eq!(arn(right), Verdict::Lets, "{right}");
-        }
-        for wrong in ["arn:aws:s3:::site2", "arn:aws:s3:us-east-1::site", "site"] {
-            assert_eq!(arn(wrong), Verdict::Nothing, "{wrong}");
-        }
-        let changed = |name: &str, value: Value| verdict(|one| one[name] = value);
-        assert_eq!(changed("Action", json!(["sns:*"])), Verdict::Lets);
-        assert_eq!(changed("Action", json!("SNS:Subscribe")), Verdict::Nothing);
-        assert_eq!(changed("Resource", json!("*")), Verdict::Lets);
-        assert_eq!(
-            changed("Resource", json!("arn:aws:sns:x")),
-            Verdict::Nothing
-        );
-        assert_eq!(changed("Principal", json!({"AWS": "*"})), Verdict::Lets);
-        let ec2 = json!({"Service": "ec2.amazonaws.com"});
-        assert_eq!(changed("Principal", ec2), Verdict::Nothing);
-        assert_eq!(changed("Condition", json!({})), Verdict::LetsAnyAccount);
-        let owner = json!({"StringEquals": {"AWS:SourceOwner": "123456789012"}});
-        assert_eq!(changed("Condition", owner), Verdict::Nothing);
-        let other = json!({"StringEquals": {"aws:SourceOrgID": "o-1"}});
-        assert_eq!(changed("Condition", other), Verdict::Unclear);
-        let foreign = json!({"StringEquals": {"aws:SourceAccount": ["210987654321"]}});
-        assert_eq!(changed("Condition", foreign), Verdict::Nothing);
-        let deny = |conditions: Value| {
-            verdict(|one| {
-                one["Effect"] = json!("Deny");
-                one["Condition"] = conditions;
-            })
-        };
-        assert_eq!(deny(json!({})), Verdict::Denies);
-        let plain = json!({"Bool": {"aws:SecureTransport": "false"}});
-        assert_eq!(deny(plain), Verdict::Nothing);
-    }
 
     #[test]
     fn buckets_are_read_from_a_policy() {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -16,6 +17,18 @@ use crate::{
     },
     ports::StoreError,
 };
+
+pub(super) const NEWEST_MESSAGE: &str =
+    "SELECT accepted_at FROM messages WHERE seq = (SELECT max(seq) FROM messages)";
+
+pub(super) async fn silent_since(readers: &SqlitePool) -> sqlx::Result<Timestamp> {
+    let newest = sqlx::query_scalar(NEWEST_MESSAGE);
+    if let Some(accepted_at) = newest.fetch_optional(readers).await? {
+        return time(accepted_at);
+    }
+    let made = "SELECT unixepoch(installed_on) * 1000000 FROM _sqlx_migrations WHERE version = 1";
+    time(sqlx::query_scalar(made).fetch_one(readers).await?)
+}
 
 pub(super) async fn request(
     readers: &SqlitePool,

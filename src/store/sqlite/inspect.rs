@@ -13,7 +13,7 @@ use sqlx::{Row as _, SqlitePool, sqlite::SqliteConnectOptions, sqlite::SqlitePoo
 use super::{catalogue, migrations};
 use crate::{
     domain::doctor::store::{SeenFile, SeenStore, StoreVersion, mounted},
-    ports::doctor::StoreSource,
+    ports::{FreeSpace, doctor::StoreSource},
 };
 
 pub struct StoreInspector(PathBuf);
@@ -22,16 +22,30 @@ impl StoreInspector {
     pub fn new(path: PathBuf) -> Self {
         Self(path)
     }
+
+    fn directory(&self) -> &Path {
+        match self.0.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        }
+    }
+}
+
+impl FreeSpace for StoreInspector {
+    fn free_bytes(&self) -> Option<u64> {
+        free(self.directory())
+    }
+}
+
+fn free(directory: &Path) -> Option<u64> {
+    let space = rustix::fs::statvfs(directory).ok()?;
+    Some(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 #[async_trait]
 impl StoreSource for StoreInspector {
     async fn look(&self) -> SeenStore {
-        let path = &self.0;
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let (path, directory) = (&self.0, self.directory());
         let in_use = is_locked(path);
         let file = if !directory.is_dir() {
             SeenFile::NoDirectory(directory.display().to_string())
@@ -43,12 +57,11 @@ impl StoreSource for StoreInspector {
         } else {
             SeenFile::Absent
         };
-        let space = rustix::fs::statvfs(directory).ok();
         SeenStore {
             path: path.display().to_string(),
             file,
             in_use,
-            free: space.map(|space| space.f_bavail.saturating_mul(space.f_frsize)),
+            free: free(directory),
             file_system: file_system(directory),
         }
     }
@@ -114,4 +127,18 @@ async fn content(pool: &SqlitePool) -> anyhow::Result<Content> {
     }
     let kept = catalogue::read(pool, None).await?;
     Ok((StoreVersion::Current, kept.map(|kept| kept.snapshot)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_space_is_known_where_the_store_can_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let inspector = |name: &str| StoreInspector::new(directory.path().join(name));
+        let free = inspector("purgefront.db").free_bytes();
+        assert!(free.is_some_and(|bytes| bytes > 0), "{free:?}");
+        assert_eq!(inspector("none/purgefront.db").free_bytes(), None);
+    }
 }

@@ -174,6 +174,10 @@ impl HistoryStore for SqliteStore {
     async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError> {
         Ok(confirmations::ended(&self.database.readers).await?)
     }
+
+    async fn silent_since(&self) -> Result<Timestamp, StoreError> {
+        Ok(history::silent_since(&self.database.readers).await?)
+    }
 }
 
 #[async_trait]

@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use super::{
     dead_letters::WAIT_AGAIN,
-    history::select_invalidations,
+    history::{NEWEST_MESSAGE, select_invalidations},
     mapping::{OLDEST, select_waiting},
     migrations,
 };
@@ -28,6 +28,11 @@ async fn uses_indexes(statement: &str) {
 #[tokio::test]
 async fn an_item_is_replayed_by_indexes() {
     uses_indexes(WAIT_AGAIN).await;
+}
+
+#[tokio::test]
+async fn the_newest_message_is_found_by_indexes() {
+    uses_indexes(NEWEST_MESSAGE).await;
 }
 
 #[tokio::test]

@@ -103,7 +103,9 @@ const TABLES: [Table; 5] = [
     table!(
         "messages",
         "accepted_at",
-        "NOT EXISTS (SELECT 1 FROM changes WHERE changes.message = messages.seq) \
+        // The newest one tells for how long SNS has been silent.
+        "seq < (SELECT max(seq) FROM messages) \
+         AND NOT EXISTS (SELECT 1 FROM changes WHERE changes.message = messages.seq) \
          AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.message = messages.seq)"
     ),
     table!(
