@@ -27,6 +27,7 @@ mod cloudformation;
 mod completions;
 mod confirm;
 mod connect;
+mod connect_again;
 mod connect_moto;
 mod corrupt;
 mod crash;

@@ -178,11 +178,11 @@ async fn a_subscription_that_is_missing_or_not_confirmed_is_a_failure() {
     let found = clinic.only("subscription.confirmed", "failure", &[]);
     // SNS asks again, and the service, which does not run here, confirms it.
     let command = found["mend"]["command"].as_str().unwrap();
-    let (code, _, complaint) = clinic.account.shell(command, &clinic.setup);
-    assert!(
-        code == Some(0) || complaint.contains("aws: command not found"),
-        "{complaint}"
-    );
+    assert!(command.starts_with("purgefront connect site "), "{command}");
+    let asked = clinic.account.state().confirmations;
+    let (code, said, complaint) = clinic.account.shell(command, &clinic.setup);
+    assert_eq!(code, Some(0), "{said}{complaint}");
+    assert_eq!(clinic.account.state().confirmations, asked + 1);
     clinic.account.state().things.subscriptions.clear();
     let found = clinic.only(
         "subscription.exists",

@@ -149,6 +149,13 @@ impl ConnectionPoints for AwsConnectionPoints {
                 let credentials = self.credentials.as_ref();
                 topic::subscribe(&self.sns, topic, endpoint, credentials, attributes).await
             }
+            Action::AskAgain {
+                endpoint,
+                attributes,
+            } => {
+                let credentials = self.credentials.as_ref();
+                topic::ask_again(&self.sns, topic, endpoint, credentials, attributes).await
+            }
             Action::SetSubscription { arn, name, value } => {
                 topic::set_subscription(&self.sns, arn, name, value).await
             }

@@ -13,6 +13,9 @@ use crate::domain::{
 };
 use crate::ports::connection::{CallError, Subscriptions};
 
+/// What SNS says if a subscription has other attributes than those that are asked for.
+const OTHER_ATTRIBUTES: &str = "already exists with different attributes";
+
 pub(super) async fn get(client: &Client, topic: &TopicArn) -> Result<Option<SeenTopic>, CallError> {
     let output = client
         .get_topic_attributes()
@@ -135,6 +138,24 @@ pub(super) async fn subscribe(
             other => Err(other),
         },
         (Err(error), None) => Err(failed("sns:Subscribe", error)),
+    }
+}
+
+/// Subscribes again, so that SNS sends another confirmation. With the same attributes, so that they
+/// hold whichever of the requests is confirmed; but SNS refuses others than the subscription has, and
+/// does not show those before the confirmation. It takes a call without any.
+pub(super) async fn ask_again(
+    client: &Client,
+    topic: &TopicArn,
+    endpoint: &str,
+    credentials: Option<&SecretString>,
+    attributes: &Attributes,
+) -> Result<(), CallError> {
+    match subscribe(client, topic, endpoint, credentials, attributes).await {
+        Err(CallError::Failed(why)) if why.contains(OTHER_ATTRIBUTES) => {
+            subscribe(client, topic, endpoint, credentials, &Attributes::new()).await
+        }
+        asked => asked,
     }
 }
 

@@ -335,7 +335,7 @@ fn what_cannot_work_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn a_subscription_that_waits_is_not_asked_for_again() {
+fn a_subscription_that_waits_is_asked_to_be_confirmed_again() {
     let mut seen = with_topic();
     seen.subscription = Some(SeenSubscription {
         arn: None,
@@ -344,11 +344,9 @@ fn a_subscription_that_waits_is_not_asked_for_again() {
     let plan = create().plan(&seen).unwrap();
     let subscribes = |action: &Action| matches!(action, Action::Subscribe { .. });
     assert!(!plan.actions.iter().any(subscribes));
-    assert!(
-        plan.notes[0].contains("aws sns subscribe --topic-arn"),
-        "{:?}",
-        plan.notes
-    );
+    let asks = |action: &&Action| matches!(action, Action::AskAgain { .. });
+    assert_eq!(plan.actions.iter().filter(asks).count(), 1);
+    assert!(plan.notes[0].contains("sns.topics"), "{:?}", plan.notes);
     let plan = remove(true);
     let Wish::Disconnect(wanted) = plan else {
         unreachable!("it is a disconnect")

@@ -133,6 +133,7 @@ impl ConnectionPoints for Model {
                     attributes,
                 });
             }
+            Action::AskAgain { .. } => {}
             Action::SetSubscription { name, value, .. } => {
                 let ours = seen.subscription.as_mut().unwrap();
                 ours.attributes.insert(name, value);

@@ -50,6 +50,11 @@ pub enum Action {
         endpoint: String,
         attributes: Attributes,
     },
+    /// Subscribes again while the confirmation is missing.
+    AskAgain {
+        endpoint: String,
+        attributes: Attributes,
+    },
     SetSubscription {
         arn: String,
         name: String,
@@ -280,14 +285,16 @@ fn subscription(
         }
     ));
     if pending {
-        plan.notes.push(format!(
-            "purgefront confirms the subscription when it runs with this topic in sns.topics. SNS \
-             forgets it after three days; to have it ask again: aws sns subscribe --topic-arn {} \
-             --protocol {} --notification-endpoint {}",
-            advice::shell(wanted.topic.as_str()),
-            protocol(endpoint),
-            advice::shell(endpoint)
-        ));
+        plan.notes.push(
+            "purgefront confirms the subscription when SNS asks, if it runs with this topic in \
+             sns.topics by then. SNS shows what a subscription has only after that: run this once more \
+             then"
+                .to_owned(),
+        );
+        plan.actions.push(Action::AskAgain {
+            endpoint: endpoint.to_owned(),
+            attributes: missing.attributes,
+        });
         return Ok(());
     }
     let kept = missing.kept.iter();
@@ -401,6 +408,9 @@ impl fmt::Display for Action {
                 attributes
                     .iter()
                     .try_for_each(|(name, value)| write!(f, ", {name} {value}"))
+            }
+            Self::AskAgain { endpoint, .. } => {
+                write!(f, "ask SNS to send the confirmation to {endpoint} again")
             }
             Self::SetSubscription { name, value, .. } => {
                 write!(f, "set the subscription's {name} to {value}")

@@ -10,7 +10,6 @@ use crate::domain::{
     connection::{
         SeenQueue, SeenSubscription,
         delivery::{self, Attributes, DELIVERY, RAW},
-        plan::protocol,
         policy,
     },
     topic::TopicArn,
@@ -49,19 +48,10 @@ pub fn subscription(
         .as_deref()
         .filter(|_| pending.is_none_or(|pending| pending != "true"))
     else {
-        let again = Command::new(["aws", "sns", "subscribe"])
-            .and(["--region", wiring.topic.region()])
-            .and(["--topic-arn", wiring.topic.as_str()])
-            .and(["--protocol", protocol(endpoint)])
-            .and(["--notification-endpoint", endpoint]);
         let why = "waits for its confirmation: SNS sends no changes until purgefront runs with this \
                    topic in sns.topics and confirms it; to have SNS ask again, run the command then";
         let finding = Finding::failure(Check::SubscriptionConfirmed, &what, why);
-        findings.push(if wiring.password {
-            finding.mended_by(wiring.subscribe())
-        } else {
-            finding.mended_by(again)
-        });
+        findings.push(finding.mended_by(wiring.subscribe()));
         let rest = skipped(&what, "SNS shows no attributes before the confirmation");
         findings.extend(rest.filter(|one| one.check != Check::SubscriptionConfirmed));
         return findings;

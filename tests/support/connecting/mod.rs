@@ -92,6 +92,8 @@ pub struct State {
     pub denied: BTreeSet<String>,
     /// Where the bucket is.
     pub region: String,
+    /// How often SNS has asked for a confirmation.
+    pub confirmations: usize,
     /// Written by somebody else right after the next write.
     pub race: Option<Vec<String>>,
     /// The rules of the bucket's lifecycle configuration.

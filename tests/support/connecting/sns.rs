@@ -48,6 +48,11 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
         return refuse(403, "AuthorizationError", "not authorized");
     }
     let topic = form.get("TopicArn");
+    if action == "Subscribe" && differs(state, &topic, &form) {
+        let text = "Invalid parameter: Attributes Reason: Subscription already exists with different \
+                    attributes";
+        return refuse(400, "InvalidParameter", text);
+    }
     let subscription = form.get("SubscriptionArn");
     let result = match action.as_str() {
         // No token that a test invents is one that SNS has given out.
@@ -76,6 +81,15 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
         ),
         None => refuse(404, "NotFound", "Topic does not exist"),
     }
+}
+
+/// Whether an endpoint's subscription has other attributes than those that are asked for.
+fn differs(state: &State, topic: &str, form: &Form) -> bool {
+    let mut all = state.things.subscriptions.iter();
+    let there = all.find(|one| one.topic == topic && one.endpoint == form.get("Endpoint"));
+    let mut asked = form.attributes().into_iter();
+    there
+        .is_some_and(|there| asked.any(|(name, value)| there.attributes.get(&name) != Some(&value)))
 }
 
 fn refuse(status: u16, code: &str, message: &str) -> Response {
@@ -125,7 +139,12 @@ fn of_topic(state: &mut State, action: &str, topic: &str, form: &Form) -> Option
                 confirmed: false,
                 attributes: form.attributes(),
             };
-            state.things.subscriptions.push(new);
+            let subscriptions = &mut state.things.subscriptions;
+            let is_new = |one: &Subscription| one.topic != topic || one.endpoint != new.endpoint;
+            if subscriptions.iter().all(is_new) {
+                subscriptions.push(new);
+            }
+            state.confirmations += 1;
             Some("<SubscriptionArn>pending confirmation</SubscriptionArn>".to_owned())
         }
         "ListSubscriptionsByTopic" => Some(page(state, topic, &form.get("NextToken"))),
