@@ -245,6 +245,53 @@ async fn what_others_use_is_not_deleted() {
     }
 }
 
+/// The changes of a bucket that is still connected need the subscription, and its queue.
+#[tokio::test]
+async fn a_subscription_that_others_need_stays() {
+    let others: [fn(&mut Seen); 2] = [
+        |seen| {
+            let other = policy::topic_statement(&connect().topic, "other", "123456789012");
+            let topic = seen.topic.as_mut().unwrap();
+            topic.policy = policy::with(topic.policy.as_deref(), &other).unwrap();
+        },
+        |seen| {
+            let theirs = entry(Kind::Topic, "t", connect().topic.as_str(), &["s3:New"]);
+            seen.notification.entries.push(theirs);
+        },
+    ];
+    let wish = |delete_queue| match remove(true) {
+        Wish::Disconnect(wanted) => Wish::Disconnect(Disconnect {
+            delete_topic: false,
+            delete_queue,
+            ..wanted
+        }),
+        Wish::Connect(_) => unreachable!("it is a disconnect"),
+    };
+    for change in others {
+        let model = Model::of(with_topic());
+        run(&model, &create()).await.unwrap();
+        model.set(|state| change(&mut state.seen));
+        let before = model.seen();
+        let refused = run(&model, &wish(true)).await.unwrap_err().to_string();
+        assert!(refused.contains("the topic is still in use"), "{refused}");
+        assert_eq!(model.seen(), before);
+        let plan = wish(false).plan(&before).unwrap();
+        let stays = "the subscription of https://purge.example/sns and its dead-letter queue stay";
+        assert!(
+            plan.notes.iter().any(|note| note.starts_with(stays)),
+            "{:?}",
+            plan.notes
+        );
+        run(&model, &wish(false)).await.unwrap();
+        let after = model.seen();
+        assert_eq!(after.notification.ours(), None);
+        assert_eq!(
+            (after.subscription, after.queue),
+            (before.subscription, before.queue)
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_topic_that_already_gets_some_events_gets_the_rest() {
     let mut seen = with_topic();

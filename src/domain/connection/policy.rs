@@ -132,12 +132,32 @@ pub fn without(policy: Option<&str>, sid: &str) -> Result<Without, BadPolicy> {
     Ok(Without::Rest(Value::Object(document).to_string()))
 }
 
-/// How many buckets other than this one our statements let publish.
+/// How many statements let other buckets than this one publish: ours, and those that others have
+/// written for a bucket.
 pub fn other_buckets(policy: Option<&str>, bucket: &str) -> Result<usize, BadPolicy> {
     let (statements, ours) = (all(policy)?, bucket_sid(bucket));
-    let sids = statements.iter().filter_map(|there| there["Sid"].as_str());
-    let of_others = |sid: &&str| sid.starts_with(OF_BUCKET) && *sid != ours;
-    Ok(sids.filter(of_others).count())
+    let of_others = |there: &&Value| match there["Sid"].as_str() {
+        Some(sid) if sid.starts_with(OF_BUCKET) => sid != ours,
+        _ => there["Effect"] == "Allow" && names_other_bucket(there, bucket),
+    };
+    Ok(statements.iter().filter(of_others).count())
+}
+
+/// Whether a condition on the source names a bucket that is not this one, or a pattern of buckets.
+fn names_other_bucket(statement: &Value, bucket: &str) -> bool {
+    let conditions = statement["Condition"].as_object().into_iter().flatten();
+    let keys = conditions
+        .filter(|(operator, _)| !operator.contains("Not"))
+        .flat_map(|(_, keys)| keys.as_object().into_iter().flatten());
+    let sources = keys.filter(|(key, _)| key.eq_ignore_ascii_case("aws:SourceArn"));
+    let mut arns = sources.flat_map(|(_, values)| match values {
+        Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+        value => value.as_str().into_iter().collect::<Vec<_>>(),
+    });
+    arns.any(|arn| {
+        let parts: Vec<_> = arn.splitn(6, ':').collect();
+        matches!(*parts.as_slice(), ["arn", _, "s3", _, _, name] if name != bucket)
+    })
 }
 
 fn read(policy: &str) -> Result<Map<String, Value>, BadPolicy> {
@@ -273,6 +293,27 @@ mod tests {
         assert_eq!(other_buckets(both.as_deref(), "my.site"), Ok(1));
         assert_eq!(other_buckets(both.as_deref(), "third"), Ok(2));
         assert_eq!(other_buckets(alone.as_deref(), "my.site"), Ok(0));
+        // Those that somebody has written by hand count as well, but not the owner's statement.
+        let manual = |change: &dyn Fn(&mut Value)| {
+            let mut one = ours();
+            one["Sid"] = json!("Manual");
+            change(&mut one);
+            let owner = json!({"Sid": "o", "Effect": "Allow",
+                "Condition": {"StringEquals": {"AWS:SourceOwner": "123456789012"}}});
+            let policy = json!({"Statement": [owner, one]}).to_string();
+            other_buckets(Some(&policy), "my.site").unwrap()
+        };
+        assert_eq!(manual(&|_| ()), 0);
+        let sources =
+            json!({"ArnLike": {"AWS:SourceArn": ["arn:aws:s3:::my.site", "arn:aws:s3:::b"]}});
+        assert_eq!(manual(&|one| one["Condition"] = sources.clone()), 1);
+        assert_eq!(
+            manual(&|one| {
+                one["Condition"] = sources.clone();
+                one["Effect"] = json!("Deny");
+            }),
+            0
+        );
     }
 
     fn of_others() -> impl Strategy<Value = Value> {
