@@ -245,6 +245,46 @@ async fn what_others_use_is_not_deleted() {
     }
 }
 
+#[tokio::test]
+async fn our_entry_keeps_its_filter_until_another_one_is_asked_for() {
+    let model = Model::of(with_topic());
+    let wish = |prefix: Option<&str>, suffix: Option<&str>| {
+        Wish::Connect(Connect {
+            create_topic: true,
+            prefix: prefix.map(str::to_owned),
+            suffix: suffix.map(str::to_owned),
+            ..connect()
+        })
+    };
+    let filter = || {
+        let there = model.seen().notification;
+        let ours = there.ours().unwrap();
+        (ours.prefix().to_owned(), ours.suffix().to_owned())
+    };
+    let pair = |prefix: &str, suffix: &str| (prefix.to_owned(), suffix.to_owned());
+    run(&model, &wish(Some("docs/"), Some(".html")))
+        .await
+        .unwrap();
+    // What another fault has taken away is mended by a connect without a filter.
+    model.set(|state| state.seen.topic = Some(topic()));
+    let plan = wish(None, None).plan(&model.seen()).unwrap();
+    assert_eq!(
+        plan.notes[..2],
+        [
+            "our entry keeps its prefix \"docs/\"; --prefix \"\" removes it",
+            "our entry keeps its suffix \".html\"; --suffix \"\" removes it",
+        ]
+    );
+    run(&model, &wish(None, None)).await.unwrap();
+    assert_eq!(filter(), pair("docs/", ".html"));
+    run(&model, &wish(Some(""), None)).await.unwrap();
+    assert_eq!(filter(), pair("", ".html"));
+    run(&model, &wish(Some("a/"), Some(""))).await.unwrap();
+    assert_eq!(filter(), pair("a/", ""));
+    let plan = wish(Some("a/"), Some("")).plan(&model.seen()).unwrap();
+    assert!(plan.actions.is_empty() && plan.notes.is_empty());
+}
+
 /// The changes of a bucket that is still connected need the subscription, and its queue.
 #[tokio::test]
 async fn a_subscription_that_others_need_stays() {
@@ -400,7 +440,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let seen = Seen { notification: before.clone(), ..with_topic() };
         let model = Model::of(seen);
-        let wish = Wish::Connect(Connect { prefix, suffix, ..connect() });
+        let wish = Wish::Connect(Connect { prefix: Some(prefix), suffix: Some(suffix), ..connect() });
         match runtime.block_on(run(&model, &wish)) {
             Err(Error::Refused(Refusal::Overlap(_))) => prop_assert!(model.acts().is_empty()),
             other => {

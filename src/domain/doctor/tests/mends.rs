@@ -46,6 +46,23 @@ fn a_permission_is_granted_to_whose_credentials_these_are() {
     ));
 }
 
+/// Only the mend of a filter takes it away.
+#[test]
+fn other_mends_keep_a_filter() {
+    let catalogue = account(|_| ());
+    let findings = of_bucket(&catalogue, &[], |there| {
+        let events = vec!["s3:ObjectCreated:*".to_owned()];
+        there.entries[0] = Entry::ours(arn().as_str(), events, "docs/", "");
+    });
+    let connect = "purgefront connect site --topic arn:aws:sns:us-east-1:123456789012:site-changes \
+                   --endpoint https://purge.example/sns --yes";
+    assert_eq!(command(&findings, Check::BucketEvents), connect);
+    assert_eq!(
+        command(&findings, Check::BucketFilter),
+        format!("{connect} --prefix '' --suffix ''")
+    );
+}
+
 #[test]
 fn what_connect_cannot_mend_is_not_left_to_it() {
     // S3 would refuse an entry beside this one.
