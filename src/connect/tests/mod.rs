@@ -245,6 +245,29 @@ async fn what_others_use_is_not_deleted() {
     }
 }
 
+/// SNS would create it under the same name in the account of the credentials.
+#[tokio::test]
+async fn a_topic_of_another_account_is_not_created_here() {
+    let model = Model::of(Seen::default());
+    let wish = Wish::Connect(Connect {
+        create_topic: true,
+        topic: "arn:aws:sns:us-east-1:210987654321:site-changes"
+            .parse()
+            .unwrap(),
+        ..connect()
+    });
+    let refused = run(&model, &wish).await.unwrap_err();
+    let own = "123456789012".to_owned();
+    assert!(
+        matches!(&refused, Error::OtherAccount { own: found, .. } if *found == own),
+        "{refused}"
+    );
+    assert!(model.acts().is_empty());
+    // Where it is there, the other account has let us use it.
+    model.set(|state| state.seen.topic = Some(topic()));
+    run(&model, &wish).await.unwrap();
+}
+
 #[tokio::test]
 async fn our_entry_keeps_its_filter_until_another_one_is_asked_for() {
     let model = Model::of(with_topic());
