@@ -17,7 +17,7 @@ pub(super) struct DoctorArguments {
     /// those that distributions serve.
     #[arg(long = "bucket", value_name = "NAME", value_parser = agree::bucket_name)]
     buckets: Vec<String>,
-    /// Where SNS reaches purgefront, such as `https://your-host/sns`; by default, the only URL that is
+    /// Where SNS reaches purgefront, such as `https://your-host/sns`; by default, each URL that is
     /// subscribed to the topics.
     #[arg(long, value_name = "URL", value_parser = agree::endpoint)]
     endpoint: Option<String>,

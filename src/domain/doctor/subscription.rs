@@ -77,6 +77,18 @@ pub fn subscription(
     findings
 }
 
+/// No URL at all is subscribed to the topic.
+pub fn nobody(topic: &TopicArn, bucket: Option<&str>) -> Vec<Finding> {
+    let what = format!("subscriptions to {topic}");
+    let why = "no URL is subscribed to the topic: SNS sends nothing here";
+    let bucket = bucket.unwrap_or("BUCKET");
+    let finding = Finding::failure(Check::SubscriptionExists, &what, why).mended_by(format!(
+        "subscribe purgefront: purgefront connect {bucket} --topic {topic} --endpoint URL"
+    ));
+    let rest = skipped(&what, "there is no subscription");
+    std::iter::once(finding).chain(rest).collect()
+}
+
 fn skipped(what: &str, why: &str) -> impl Iterator<Item = Finding> {
     let checks = [
         Check::SubscriptionConfirmed,
