@@ -192,8 +192,6 @@ pub(super) fn confirmations(
     identity: &crate::domain::doctor::credentials::Identity,
 ) -> Finding {
     let tried: Vec<_> = topics.iter().map(Topic::confirmation).collect();
-    let denied = topics.iter();
-    let denied = denied.filter(|one| matches!(one.confirm, Probe::Denied(_)));
-    let topic = denied.map(|one| &one.arn).next();
-    permission::judge(permission::CONFIRM_SUBSCRIPTION, identity, topic, &tried)
+    let arns: Vec<_> = topics.iter().map(|one| one.arn.clone()).collect();
+    permission::judge(permission::CONFIRM_SUBSCRIPTION, identity, &arns, &tried)
 }

@@ -19,7 +19,7 @@ fn a_permission_is_granted_to_whose_credentials_these_are() {
             ..identity()
         };
         let denied = [("E1".to_owned(), Probe::Denied("no".to_owned()))];
-        let found = permission::judge(permission::CREATE_INVALIDATION, &identity, None, &denied);
+        let found = permission::judge(permission::CREATE_INVALIDATION, &identity, &[], &denied);
         found.mend.unwrap()
     };
     let Mend::Command(command) = granted(&identity().arn) else {
@@ -44,6 +44,42 @@ fn a_permission_is_granted_to_whose_credentials_these_are() {
         granted("arn:aws:iam::123456789012:root"),
         Mend::Words(_)
     ));
+}
+
+#[test]
+fn a_permission_on_topics_is_granted_on_all_at_once() {
+    let granted = |names: &[&str]| {
+        let topics = names.iter();
+        let topics = topics.map(|name| format!("arn:aws:sns:us-east-1:123456789012:{name}"));
+        let tried = topics
+            .clone()
+            .map(|topic| (topic, Probe::Denied("no".into())));
+        let tried: Vec<_> = tried.collect();
+        let topics: Vec<TopicArn> = topics.map(|topic| topic.parse().unwrap()).collect();
+        let confirm = permission::CONFIRM_SUBSCRIPTION;
+        let found = permission::judge(confirm, &identity(), &topics, &tried);
+        command(&[found], Check::ConfirmSubscription)
+    };
+    assert!(granted(&["a"]).contains("\"Resource\":\"arn:aws:sns:us-east-1:123456789012:a\"}"));
+    let both = "\"Resource\":[\"arn:aws:sns:us-east-1:123456789012:a\",\
+                \"arn:aws:sns:us-east-1:123456789012:b\"]}";
+    let command = granted(&["a", "b"]);
+    assert!(command.contains(both), "{command}");
+}
+
+#[test]
+fn a_role_of_identity_center_is_changed_there() {
+    let identity = Identity {
+        arn: "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Admin_0123/joe".to_owned(),
+        ..identity()
+    };
+    let denied = [("E1".to_owned(), Probe::Denied("no".to_owned()))];
+    let found = permission::judge(permission::GET_INVALIDATION, &identity, &[], &denied);
+    let Some(Mend::Words(words)) = found.mend else {
+        panic!("{found:?}")
+    };
+    let start = "add this to the permission set of the role AWSReservedSSO_Admin_0123 ";
+    assert!(words.starts_with(start) && words.contains("\"cloudfront:GetInvalidation\""));
 }
 
 /// Only the mend of a filter takes it away.
