@@ -34,8 +34,10 @@ pub(super) fn run(arguments: DoctorArguments) -> u8 {
             return USAGE;
         }
     };
+    let file = arguments.file.config;
+    let file = file.map(|file| file.display().to_string());
     let findings = app::block_on(async {
-        let doctor = app::doctor(config, arguments.buckets, arguments.endpoint).await;
+        let doctor = app::doctor(config, file, arguments.buckets, arguments.endpoint).await;
         doctor.examine().await
     });
     let findings = match findings {

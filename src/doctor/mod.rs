@@ -62,6 +62,8 @@ pub struct Settings {
     pub warnings: Vec<String>,
     /// The buckets to look at; if empty, those that are found.
     pub buckets: Vec<String>,
+    /// The configuration file that was named, for commands that read it as well.
+    pub config: Option<String>,
     /// Where SNS posts to; if not given, what is subscribed.
     pub endpoint: Option<String>,
 }

@@ -182,6 +182,7 @@ impl Doctor {
             topic: topic.clone(),
             endpoint: endpoint.map(str::to_owned),
             password: self.settings.password,
+            config: self.settings.config.clone(),
         }
     }
 }

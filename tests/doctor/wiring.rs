@@ -167,7 +167,7 @@ async fn the_subscription_is_mended_by_the_command_that_is_printed() {
     let url = format!("https://sqs.us-east-1.amazonaws.com/123456789012/{QUEUE}");
     assert_eq!(
         found["mend"],
-        json!({"command": format!("purgefront redrive {url}")})
+        json!({"command": format!("purgefront redrive {url} --yes")})
     );
 }
 

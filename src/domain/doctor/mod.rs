@@ -134,6 +134,8 @@ pub struct Wiring {
     pub endpoint: Option<String>,
     /// Whether SNS has to send a password, which no command line shows.
     pub password: bool,
+    /// The configuration file that was named.
+    pub config: Option<String>,
 }
 
 impl Wiring {
@@ -166,7 +168,17 @@ impl Wiring {
         }
     }
 
-    /// The same, with this dead-letter queue.
+    /// The command that delivers what is in a dead-letter queue.
+    pub fn redrive(&self, url: &str) -> Command {
+        let command = Command::new(["purgefront", "redrive", url]);
+        let command = match &self.config {
+            Some(file) => command.and(["--config", file]),
+            None => command,
+        };
+        command.and(["--yes"])
+    }
+
+    /// What repairs the subscription, with this dead-letter queue.
     pub fn with_queue(&self, queue: &str) -> Mend {
         match (self.subscribe(), &self.endpoint) {
             (Mend::Command(command), Some(_)) => command.and(["--dead-letter-queue", queue]).into(),

@@ -229,7 +229,7 @@ pub fn dead_letters(wiring: &Wiring, arn: &str, seen: &Seen<Option<SeenQueue>>) 
             &what,
             format!("holds about {count} messages that were never delivered"),
         )
-        .mended_by(Command::new(["purgefront", "redrive", &there.url])),
+        .mended_by(wiring.redrive(&there.url)),
     });
     findings
 }

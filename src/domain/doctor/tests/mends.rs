@@ -82,6 +82,28 @@ fn a_role_of_identity_center_is_changed_there() {
     assert!(words.starts_with(start) && words.contains("\"cloudfront:GetInvalidation\""));
 }
 
+#[test]
+fn a_redrive_reads_the_configuration_that_doctor_has_read() {
+    let there = SeenQueue {
+        url: "https://sqs.us-east-1.amazonaws.com/123456789012/letters".to_owned(),
+        messages: 1,
+        ..SeenQueue::default()
+    };
+    let seen = Ok(Some(there));
+    let redrive = |config: Option<&str>| {
+        let wiring = Wiring {
+            config: config.map(str::to_owned),
+            ..wiring()
+        };
+        let findings = subscription::dead_letters(&wiring, QUEUE, &seen);
+        command(&findings, Check::QueueMessages)
+    };
+    let start = "purgefront redrive https://sqs.us-east-1.amazonaws.com/123456789012/letters";
+    assert_eq!(redrive(None), format!("{start} --yes"));
+    let expected = format!("{start} --config 'my file.toml' --yes");
+    assert_eq!(redrive(Some("my file.toml")), expected);
+}
+
 /// Only the mend of a filter takes it away.
 #[test]
 fn other_mends_keep_a_filter() {

@@ -47,6 +47,7 @@ fn wiring() -> Wiring {
         topic: arn(),
         endpoint: Some(ENDPOINT.to_owned()),
         password: false,
+        config: None,
     }
 }
 
