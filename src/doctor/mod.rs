@@ -17,7 +17,7 @@ use crate::{
         doctor::{
             Check, Finding, Seen, Unseen, catalogue as judge_catalogue,
             credentials::{self, Comparison, Identity},
-            endpoint as judge_endpoint, store as judge_store,
+            endpoint as judge_endpoint, settle, store as judge_store,
             store::{SeenFile, SeenStore},
         },
         mapping::MappingPolicy,
@@ -99,6 +99,7 @@ impl Doctor {
         }
         findings.extend(self.of_endpoints(&endpoints, by_aws).await);
         findings.extend(judge_store::findings(&store));
+        settle(&mut findings);
         findings.sort_by_key(|finding| finding.check);
         findings
     }

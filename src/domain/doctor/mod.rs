@@ -3,6 +3,7 @@
 pub mod bucket;
 pub mod catalogue;
 mod check;
+mod contradiction;
 pub mod credentials;
 pub mod endpoint;
 mod mend;
@@ -16,6 +17,7 @@ pub mod topic;
 use super::topic::TopicArn;
 
 pub use check::Check;
+pub use contradiction::settle;
 pub use mend::{Command, Mend};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

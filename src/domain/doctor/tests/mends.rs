@@ -1,7 +1,7 @@
 //! Commands that mend, and what they must not be.
 
 use super::*;
-use crate::domain::doctor::{Mend, is_bucket_name};
+use crate::domain::doctor::{Mend, is_bucket_name, settle};
 
 fn command(findings: &[Finding], check: Check) -> String {
     let found = findings.iter().find(|finding| finding.check == check);
@@ -102,6 +102,56 @@ fn a_redrive_reads_the_configuration_that_doctor_has_read() {
     assert_eq!(redrive(None), format!("{start} --yes"));
     let expected = format!("{start} --config 'my file.toml' --yes");
     assert_eq!(redrive(Some("my file.toml")), expected);
+}
+
+#[test]
+fn no_mend_needs_what_another_finding_calls_wrong() {
+    let found = || {
+        let mut findings = subscription::subscription(&wiring(), ENDPOINT, &Ok(None));
+        let catalogue = account(|_| ());
+        findings.extend(of_bucket(&catalogue, &[], |there| there.entries.clear()));
+        findings
+    };
+    let whole = "purgefront connect site --topic arn:aws:sns:us-east-1:123456789012:site-changes \
+                 --endpoint https://purge.example/sns --yes";
+    let mut right = found();
+    right.push(endpoint::reachable(
+        "https://purge.example/other",
+        false,
+        &Reached::Answered(404),
+    ));
+    settle(&mut right);
+    for check in [Check::SubscriptionExists, Check::BucketNotification] {
+        assert_eq!(command(&right, check), whole);
+    }
+    // The entry of the bucket does not need the endpoint.
+    let mut unusable = found();
+    let dead = Reached::Answered(404);
+    unusable.push(endpoint::reachable(ENDPOINT, false, &dead));
+    settle(&mut unusable);
+    let short = whole.replace(" --endpoint https://purge.example/sns", "");
+    assert_eq!(command(&unusable, Check::BucketNotification), short);
+    let words = |findings: &[Finding], check| {
+        let found = findings.iter().find(|one| one.check == check);
+        match found.and_then(|one| one.mend.clone()) {
+            Some(Mend::Words(words)) => words,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = words(&unusable, Check::SubscriptionExists);
+    assert!(first.starts_with("mend the endpoint first"), "{first}");
+    // Nothing connects a bucket that is not there.
+    let mut missing = found();
+    let gone = Unseen::Missing("NoSuchBucket".to_owned());
+    missing.extend(bucket::unseen("site", &gone, &[arn()]));
+    settle(&mut missing);
+    for check in [Check::SubscriptionExists, Check::BucketNotification] {
+        let said = words(&missing, check);
+        assert_eq!(
+            said,
+            "connect a bucket that exists: site does not (bucket.known)"
+        );
+    }
 }
 
 /// Only the mend of a filter takes it away.
