@@ -267,7 +267,12 @@ pub async fn connector(region: Option<&str>, credentials: Option<&str>) -> Conne
 
 /// What looks at everything between S3 and CloudFront, by a configuration. Looks at these buckets and
 /// this endpoint, or else at those that it finds.
-pub async fn doctor(config: Config, buckets: Vec<String>, endpoint: Option<String>) -> Doctor {
+pub async fn doctor(
+    config: Config,
+    file: Option<String>,
+    buckets: Vec<String>,
+    endpoint: Option<String>,
+) -> Doctor {
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cloudfront = Arc::new(CloudFront::new(&sdk));
@@ -298,6 +303,7 @@ pub async fn doctor(config: Config, buckets: Vec<String>, endpoint: Option<Strin
             mapping: config.mapping.policy,
             origins: config.mapping.origins,
             warnings: config.warnings,
+            config: file,
             buckets,
             endpoint,
         },

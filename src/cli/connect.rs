@@ -41,12 +41,12 @@ pub(super) struct ConnectArguments {
           value_parser = clap::value_parser!(u32).range(1..))]
     max_receives_per_second: Option<u32>,
     /// Only changes of keys that begin with this. As S3 wants it: a space as +, and other special
-    /// characters but / percent-encoded.
-    #[arg(long, default_value = "", hide_default_value = true, value_parser = agree::filter)]
-    prefix: String,
+    /// characters but / percent-encoded. By default, what our entry of the bucket has; "" for all keys.
+    #[arg(long, value_parser = agree::filter)]
+    prefix: Option<String>,
     /// Only changes of keys that end with this, spelled in the same way.
-    #[arg(long, default_value = "", hide_default_value = true, value_parser = agree::filter)]
-    suffix: String,
+    #[arg(long, value_parser = agree::filter)]
+    suffix: Option<String>,
     /// The account that owns the bucket; by default, that of the credentials.
     #[arg(long, value_name = "ID", value_parser = agree::account)]
     account: Option<String>,

@@ -17,7 +17,7 @@ pub(super) struct DoctorArguments {
     /// those that distributions serve.
     #[arg(long = "bucket", value_name = "NAME", value_parser = agree::bucket_name)]
     buckets: Vec<String>,
-    /// Where SNS reaches purgefront, such as `https://your-host/sns`; by default, the only URL that is
+    /// Where SNS reaches purgefront, such as `https://your-host/sns`; by default, each URL that is
     /// subscribed to the topics.
     #[arg(long, value_name = "URL", value_parser = agree::endpoint)]
     endpoint: Option<String>,
@@ -34,8 +34,10 @@ pub(super) fn run(arguments: DoctorArguments) -> u8 {
             return USAGE;
         }
     };
+    let file = arguments.file.config;
+    let file = file.map(|file| file.display().to_string());
     let findings = app::block_on(async {
-        let doctor = app::doctor(config, arguments.buckets, arguments.endpoint).await;
+        let doctor = app::doctor(config, file, arguments.buckets, arguments.endpoint).await;
         doctor.examine().await
     });
     let findings = match findings {

@@ -59,6 +59,10 @@ impl Wish {
         }
     }
 
+    fn creates_topic(&self) -> bool {
+        matches!(self, Self::Connect(wanted) if wanted.create_topic)
+    }
+
     fn endpoint(&self) -> Option<&str> {
         match self {
             Self::Connect(wanted) => wanted.endpoint.as_deref(),
@@ -99,6 +103,11 @@ pub enum Error {
          entry in the S3 console"
     )]
     NoTopic(String),
+    #[error(
+        "the topic {topic} does not exist, and SNS creates topics only in the account of the \
+         credentials, which is {own}: check the ARN, or use credentials of the topic's account"
+    )]
+    OtherAccount { topic: TopicArn, own: String },
     #[error("{0}")]
     Call(String),
     #[error(
@@ -150,6 +159,13 @@ impl Connector {
             return Ok(seen);
         };
         seen.topic = self.aws.topic(topic).await.map_err(call)?;
+        if seen.topic.is_none() && wish.creates_topic() {
+            let own = self.account().await?;
+            if own != topic.account() {
+                let topic = topic.clone();
+                return Err(Error::OtherAccount { topic, own });
+            }
+        }
         if seen.topic.is_some() {
             let all = self.aws.subscriptions(topic).await.map_err(call)?;
             for (endpoint, arn) in all {

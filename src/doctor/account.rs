@@ -91,7 +91,7 @@ impl Doctor {
             Err(error) => probe(error),
         };
         let judge = |permission: Permission, tried: &[(String, Probe)]| {
-            permission::judge(permission, identity, None, tried)
+            permission::judge(permission, identity, &[], tried)
         };
         let mut findings = vec![
             judge(permission::LIST_DISTRIBUTIONS, &[("*".to_owned(), listed)]),
@@ -157,7 +157,7 @@ impl Doctor {
                     format!("only {MOST_TRIED} are, to leave the account's calls to the service");
                 (id.clone(), Probe::Untried(why))
             }));
-            permission::judge(permission, identity, None, &tried)
+            permission::judge(permission, identity, &[], &tried)
         });
         tried.into()
     }

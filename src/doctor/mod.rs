@@ -17,7 +17,7 @@ use crate::{
         doctor::{
             Check, Finding, Seen, Unseen, catalogue as judge_catalogue,
             credentials::{self, Comparison, Identity},
-            endpoint as judge_endpoint, store as judge_store,
+            endpoint as judge_endpoint, settle, store as judge_store,
             store::{SeenFile, SeenStore},
         },
         mapping::MappingPolicy,
@@ -62,7 +62,9 @@ pub struct Settings {
     pub warnings: Vec<String>,
     /// The buckets to look at; if empty, those that are found.
     pub buckets: Vec<String>,
-    /// Where SNS posts to; if not given, the one that is subscribed.
+    /// The configuration file that was named, for commands that read it as well.
+    pub config: Option<String>,
+    /// Where SNS posts to; if not given, what is subscribed.
     pub endpoint: Option<String>,
 }
 
@@ -83,11 +85,11 @@ impl Doctor {
             judge_catalogue::environment(&self.settings.warnings),
             credentials::credentials(&identity),
         ];
-        let mut endpoint = self.settings.endpoint.clone();
+        let mut endpoints: Vec<_> = self.settings.endpoint.iter().cloned().collect();
         if let Ok(identity) = &identity {
             let topics = &self.settings.topics;
             findings.push(credentials::account(identity, topics));
-            findings.extend(self.of_aws(identity, &mut endpoint, &store).await);
+            findings.extend(self.of_aws(identity, &mut endpoints, &store).await);
         } else {
             let checks = [Check::Account, Check::Region].into_iter();
             findings.extend(checks.chain(Check::of_aws()).map(|check| {
@@ -95,22 +97,23 @@ impl Doctor {
                 Finding::skipped(check, "AWS", why)
             }));
         }
-        findings.extend(self.of_endpoint(endpoint.as_deref(), by_aws).await);
+        findings.extend(self.of_endpoints(&endpoints, by_aws).await);
         findings.extend(judge_store::findings(&store));
+        settle(&mut findings);
         findings.sort_by_key(|finding| finding.check);
         findings
     }
 
-    /// Everything that AWS has to tell. Finds the endpoint if none is given.
+    /// Everything that AWS has to tell. Finds the endpoints if none is given.
     async fn of_aws(
         &self,
         identity: &Identity,
-        endpoint: &mut Option<String>,
+        endpoints: &mut Vec<String>,
         store: &SeenStore,
     ) -> Vec<Finding> {
         let topics = self.look_at_topics().await;
-        if endpoint.is_none() {
-            *endpoint = topics::only_endpoint(&topics);
+        if endpoints.is_empty() {
+            *endpoints = topics::endpoints(&topics);
         }
         let mut connected: Vec<_> = topics.iter().flat_map(topics::Topic::buckets).collect();
         connected.sort();
@@ -118,13 +121,13 @@ impl Doctor {
         let known = kept(store);
         let (account, buckets) = self.look_at_account(&connected, known).await;
         let catalogue = account.as_ref().ok().map(|(catalogue, _)| catalogue);
-        let endpoint = endpoint.as_deref();
+        let endpoint = topics::only(endpoints);
         let mut findings = vec![credentials::region(account.as_ref().err())];
         findings.extend(
             self.of_permissions(identity, &account, &buckets, &topics)
                 .await,
         );
-        findings.extend(self.of_topics(&topics, &buckets, endpoint).await);
+        findings.extend(self.of_topics(&topics, &buckets, endpoints).await);
         findings.extend(
             self.of_buckets(identity, &topics, &buckets, catalogue, endpoint)
                 .await,
@@ -133,13 +136,9 @@ impl Doctor {
         findings
     }
 
-    async fn of_endpoint(
-        &self,
-        endpoint: Option<&str>,
-        by_aws: Option<Comparison>,
-    ) -> Vec<Finding> {
+    async fn of_endpoints(&self, endpoints: &[String], by_aws: Option<Comparison>) -> Vec<Finding> {
         let settings = &self.settings;
-        let Some(endpoint) = endpoint else {
+        if endpoints.is_empty() {
             let checks = [Check::EndpointReachable, Check::EndpointPurgefront];
             let unknown = checks.map(|check| {
                 let why = "skipped, because the endpoint is not known: give --endpoint URL";
@@ -147,18 +146,23 @@ impl Doctor {
             });
             let clock = credentials::clock(by_aws, settings.max_skew);
             return unknown.into_iter().chain([clock]).collect();
-        };
-        let asked = endpoint::ask(endpoint, || self.clock.now()).await;
-        let by_endpoint = asked.date.map(|(ours, theirs)| Comparison {
-            ours,
-            theirs,
-            whose: "the endpoint",
-        });
-        vec![
-            credentials::clock(by_aws.or(by_endpoint), settings.max_skew),
-            judge_endpoint::reachable(endpoint, settings.emulated, &asked.reached),
-            judge_endpoint::is_purgefront(endpoint, &asked.answer),
-        ]
+        }
+        let mut findings = Vec::new();
+        let mut compared = by_aws;
+        for endpoint in endpoints {
+            let asked = endpoint::ask(endpoint, || self.clock.now()).await;
+            compared = compared.or(asked.date.map(|(ours, theirs)| Comparison {
+                ours,
+                theirs,
+                whose: "the endpoint",
+            }));
+            findings.extend([
+                judge_endpoint::reachable(endpoint, settings.emulated, &asked.reached),
+                judge_endpoint::is_purgefront(endpoint, &asked.answer),
+            ]);
+        }
+        findings.push(credentials::clock(compared, settings.max_skew));
+        findings
     }
 
     fn compare(&self, theirs: Timestamp, whose: &'static str) -> Comparison {

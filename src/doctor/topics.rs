@@ -29,22 +29,37 @@ impl Topic {
         }
     }
 
+    /// The URLs that it posts to.
+    fn endpoints(&self) -> Vec<String> {
+        let all = self.subscriptions.as_ref().ok().into_iter().flatten();
+        let urls = all.map(|(endpoint, _)| endpoint);
+        let urls = urls.filter(|url| url.starts_with("https://") || url.starts_with("http://"));
+        let mut urls: Vec<_> = urls.cloned().collect();
+        urls.sort();
+        urls.dedup();
+        urls
+    }
+
     /// How its trial of sns:ConfirmSubscription went.
     pub(super) fn confirmation(&self) -> (String, Probe) {
         (self.arn.to_string(), self.confirm.clone())
     }
 }
 
-/// The endpoint that is subscribed, if there is exactly one.
-pub(super) fn only_endpoint(topics: &[Topic]) -> Option<String> {
-    let subscriptions = topics
-        .iter()
-        .filter_map(|one| one.subscriptions.as_ref().ok());
-    let endpoints = subscriptions.flatten().map(|(endpoint, _)| endpoint);
-    let mut endpoints = endpoints
-        .filter(|endpoint| endpoint.starts_with("https://") || endpoint.starts_with("http://"));
-    let first = endpoints.next()?;
-    endpoints.all(|other| other == first).then(|| first.clone())
+/// The endpoints that are subscribed to any of the topics.
+pub(super) fn endpoints(topics: &[Topic]) -> Vec<String> {
+    let mut endpoints: Vec<_> = topics.iter().flat_map(Topic::endpoints).collect();
+    endpoints.sort();
+    endpoints.dedup();
+    endpoints
+}
+
+/// The endpoint, where there is exactly one.
+pub(super) fn only(endpoints: &[String]) -> Option<&str> {
+    match endpoints {
+        [one] => Some(one),
+        _ => None,
+    }
 }
 
 impl Doctor {
@@ -73,12 +88,13 @@ impl Doctor {
         topics
     }
 
-    /// `buckets` are those that are looked at, for the commands that connect them.
+    /// `buckets` are those that are looked at, for the commands that connect them. A single endpoint has
+    /// to be subscribed to each topic; of several, those that are subscribed are judged.
     pub(super) async fn of_topics(
         &self,
         topics: &[Topic],
         buckets: &[String],
-        endpoint: Option<&str>,
+        endpoints: &[String],
     ) -> Vec<Finding> {
         let mut findings = Vec::new();
         for one in topics {
@@ -86,7 +102,11 @@ impl Doctor {
             let bucket = own
                 .find(|bucket| buckets.contains(bucket))
                 .or_else(|| buckets.first().cloned());
-            let wiring = bucket.map(|bucket| self.wiring(&bucket, &one.arn, endpoint));
+            let wired = |endpoint: Option<&str>| {
+                let bucket = bucket.as_deref();
+                bucket.map(|bucket| self.wiring(bucket, &one.arn, endpoint))
+            };
+            let wiring = wired(only(endpoints));
             findings.push(topic::exists(&one.arn, &one.seen, wiring.as_ref()));
             let what = format!("topic {}", one.arn);
             findings.push(match &one.seen {
@@ -100,14 +120,30 @@ impl Doctor {
             if matches!(one.seen, Ok(None)) {
                 continue;
             }
-            let Some(endpoint) = endpoint else {
-                let why = "skipped, because the endpoint is not known: give --endpoint URL";
-                let what = format!("subscriptions to {}", one.arn);
-                findings.push(Finding::skipped(Check::SubscriptionExists, what, why));
-                continue;
+            let judged = match endpoints {
+                [_] => endpoints.to_vec(),
+                _ => one.endpoints(),
             };
-            let wiring = wiring.unwrap_or_else(|| self.wiring("", &one.arn, Some(endpoint)));
-            findings.extend(self.of_subscription(one, &wiring, endpoint).await);
+            if judged.is_empty() {
+                findings.extend(match &one.subscriptions {
+                    Ok(_) => subscription::nobody(&one.arn, bucket.as_deref()),
+                    Err(unseen) => {
+                        let what = format!("subscriptions to {}", one.arn);
+                        vec![Finding::unseen(Check::SubscriptionExists, what, unseen)]
+                    }
+                });
+            }
+            for endpoint in &judged {
+                let endpoint = endpoint.as_str();
+                let wiring = wired(Some(endpoint));
+                let wiring = wiring.unwrap_or_else(|| self.wiring("", &one.arn, Some(endpoint)));
+                for finding in self.of_subscription(one, &wiring, endpoint).await {
+                    // Subscriptions may share a dead-letter queue.
+                    if !findings.contains(&finding) {
+                        findings.push(finding);
+                    }
+                }
+            }
         }
         findings
     }
@@ -146,6 +182,7 @@ impl Doctor {
             topic: topic.clone(),
             endpoint: endpoint.map(str::to_owned),
             password: self.settings.password,
+            config: self.settings.config.clone(),
         }
     }
 }
@@ -156,8 +193,6 @@ pub(super) fn confirmations(
     identity: &crate::domain::doctor::credentials::Identity,
 ) -> Finding {
     let tried: Vec<_> = topics.iter().map(Topic::confirmation).collect();
-    let denied = topics.iter();
-    let denied = denied.filter(|one| matches!(one.confirm, Probe::Denied(_)));
-    let topic = denied.map(|one| &one.arn).next();
-    permission::judge(permission::CONFIRM_SUBSCRIPTION, identity, topic, &tried)
+    let arns: Vec<_> = topics.iter().map(|one| one.arn.clone()).collect();
+    permission::judge(permission::CONFIRM_SUBSCRIPTION, identity, &arns, &tried)
 }

@@ -167,7 +167,7 @@ async fn the_subscription_is_mended_by_the_command_that_is_printed() {
     let url = format!("https://sqs.us-east-1.amazonaws.com/123456789012/{QUEUE}");
     assert_eq!(
         found["mend"],
-        json!({"command": format!("purgefront redrive {url}")})
+        json!({"command": format!("purgefront redrive {url} --yes")})
     );
 }
 
@@ -289,4 +289,50 @@ async fn eventbridge_may_do_what_no_entry_does() {
         said.contains("\n         - Fan out: subscribe the queue"),
         "{said}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_name_every_url_that_is_subscribed_is_judged() {
+    let clinic = Clinic::open().await;
+    let ours = clinic.account.things().subscriptions[0].clone();
+    // A mail address is none.
+    let change = |endpoint: &str, protocol: &str| {
+        let first = &mut clinic.account.state().things.subscriptions[0];
+        endpoint.clone_into(&mut first.endpoint);
+        protocol.clone_into(&mut first.protocol);
+    };
+    change("mail@example.org", "email");
+    let found = clinic.only("subscription.exists", "failure", &[]);
+    assert_eq!(
+        found["why"],
+        "no URL is subscribed to the topic: SNS sends nothing here"
+    );
+    let words = found["mend"]["words"].as_str().unwrap();
+    assert!(
+        words.ends_with(&format!(
+            "purgefront connect site --topic {TOPIC} --endpoint URL"
+        )),
+        "{words}"
+    );
+    change(&ours.endpoint, &ours.protocol);
+    let mut other = ours;
+    "https://purge.example/other".clone_into(&mut other.endpoint);
+    other
+        .attributes
+        .insert("RawMessageDelivery".to_owned(), "true".to_owned());
+    clinic.account.state().things.subscriptions.push(other);
+    let (code, checks) = clinic.examine(&[]);
+    assert_eq!(code, Some(1), "{checks:#?}");
+    for id in ["subscription.exists", "endpoint.purgefront"] {
+        let found = checks.iter().filter(|one| one["id"] == id);
+        assert_eq!(found.count(), 2, "{id}: {checks:#?}");
+    }
+    let raw: Vec<_> = checks
+        .iter()
+        .filter(|one| one["id"] == "subscription.raw-delivery" && one["level"] == "failure")
+        .collect();
+    assert_eq!(raw.len(), 1, "{checks:#?}");
+    // A name limits it.
+    let (code, checks) = clinic.examine(&["--endpoint", super::ENDPOINT]);
+    assert_eq!(code, Some(0), "{checks:#?}");
 }

@@ -265,6 +265,116 @@ async fn what_others_use_is_not_deleted() {
     }
 }
 
+/// SNS would create it under the same name in the account of the credentials.
+#[tokio::test]
+async fn a_topic_of_another_account_is_not_created_here() {
+    let model = Model::of(Seen::default());
+    let wish = Wish::Connect(Connect {
+        create_topic: true,
+        topic: "arn:aws:sns:us-east-1:210987654321:site-changes"
+            .parse()
+            .unwrap(),
+        ..connect()
+    });
+    let refused = run(&model, &wish).await.unwrap_err();
+    let own = "123456789012".to_owned();
+    assert!(
+        matches!(&refused, Error::OtherAccount { own: found, .. } if *found == own),
+        "{refused}"
+    );
+    assert!(model.acts().is_empty());
+    // Where it is there, the other account has let us use it.
+    model.set(|state| state.seen.topic = Some(topic()));
+    run(&model, &wish).await.unwrap();
+}
+
+#[tokio::test]
+async fn our_entry_keeps_its_filter_until_another_one_is_asked_for() {
+    let model = Model::of(with_topic());
+    let wish = |prefix: Option<&str>, suffix: Option<&str>| {
+        Wish::Connect(Connect {
+            create_topic: true,
+            prefix: prefix.map(str::to_owned),
+            suffix: suffix.map(str::to_owned),
+            ..connect()
+        })
+    };
+    let filter = || {
+        let there = model.seen().notification;
+        let ours = there.ours().unwrap();
+        (ours.prefix().to_owned(), ours.suffix().to_owned())
+    };
+    let pair = |prefix: &str, suffix: &str| (prefix.to_owned(), suffix.to_owned());
+    run(&model, &wish(Some("docs/"), Some(".html")))
+        .await
+        .unwrap();
+    // What another fault has taken away is mended by a connect without a filter.
+    model.set(|state| state.seen.topic = Some(topic()));
+    let plan = wish(None, None).plan(&model.seen()).unwrap();
+    assert_eq!(
+        plan.notes[..2],
+        [
+            "our entry keeps its prefix \"docs/\"; --prefix \"\" removes it",
+            "our entry keeps its suffix \".html\"; --suffix \"\" removes it",
+        ]
+    );
+    run(&model, &wish(None, None)).await.unwrap();
+    assert_eq!(filter(), pair("docs/", ".html"));
+    run(&model, &wish(Some(""), None)).await.unwrap();
+    assert_eq!(filter(), pair("", ".html"));
+    run(&model, &wish(Some("a/"), Some(""))).await.unwrap();
+    assert_eq!(filter(), pair("a/", ""));
+    let plan = wish(Some("a/"), Some("")).plan(&model.seen()).unwrap();
+    assert!(plan.actions.is_empty() && plan.notes.is_empty());
+}
+
+/// The changes of a bucket that is still connected need the subscription, and its queue.
+#[tokio::test]
+async fn a_subscription_that_others_need_stays() {
+    let others: [fn(&mut Seen); 2] = [
+        |seen| {
+            let other = policy::topic_statement(&connect().topic, "other", "123456789012");
+            let topic = seen.topic.as_mut().unwrap();
+            topic.policy = policy::with(topic.policy.as_deref(), &other).unwrap();
+        },
+        |seen| {
+            let theirs = entry(Kind::Topic, "t", connect().topic.as_str(), &["s3:New"]);
+            seen.notification.entries.push(theirs);
+        },
+    ];
+    let wish = |delete_queue| match remove(true) {
+        Wish::Disconnect(wanted) => Wish::Disconnect(Disconnect {
+            delete_topic: false,
+            delete_queue,
+            ..wanted
+        }),
+        Wish::Connect(_) => unreachable!("it is a disconnect"),
+    };
+    for change in others {
+        let model = Model::of(with_topic());
+        run(&model, &create()).await.unwrap();
+        model.set(|state| change(&mut state.seen));
+        let before = model.seen();
+        let refused = run(&model, &wish(true)).await.unwrap_err().to_string();
+        assert!(refused.contains("the topic is still in use"), "{refused}");
+        assert_eq!(model.seen(), before);
+        let plan = wish(false).plan(&before).unwrap();
+        let stays = "the subscription of https://purge.example/sns and its dead-letter queue stay";
+        assert!(
+            plan.notes.iter().any(|note| note.starts_with(stays)),
+            "{:?}",
+            plan.notes
+        );
+        run(&model, &wish(false)).await.unwrap();
+        let after = model.seen();
+        assert_eq!(after.notification.ours(), None);
+        assert_eq!(
+            (after.subscription, after.queue),
+            (before.subscription, before.queue)
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_topic_that_already_gets_some_events_gets_the_rest() {
     let mut seen = with_topic();
@@ -371,7 +481,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let seen = Seen { notification: before.clone(), ..with_topic() };
         let model = Model::of(seen);
-        let wish = Wish::Connect(Connect { prefix, suffix, ..connect() });
+        let wish = Wish::Connect(Connect { prefix: Some(prefix), suffix: Some(suffix), ..connect() });
         match runtime.block_on(run(&model, &wish)) {
             Err(Error::Refused(Refusal::Overlap(_))) => prop_assert!(model.acts().is_empty()),
             other => {

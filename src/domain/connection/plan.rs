@@ -23,8 +23,9 @@ pub struct Connect {
     pub endpoint: Option<String>,
     /// Whether the topic may be created.
     pub create_topic: bool,
-    pub prefix: String,
-    pub suffix: String,
+    /// None keeps what our entry has. An empty one means all keys.
+    pub prefix: Option<String>,
+    pub suffix: Option<String>,
     pub max_receives_per_second: Option<u32>,
     /// The name of the dead-letter queue.
     pub queue: String,
@@ -157,7 +158,8 @@ fn notification(wanted: &Connect, seen: &Seen, plan: &mut Plan) -> Result<Option
     ));
     let events = EVENTS.map(str::to_owned).to_vec();
     let topic = wanted.topic.as_str();
-    let mut ours = Entry::ours(topic, events, &wanted.prefix, &wanted.suffix);
+    let (prefix, suffix) = filter(wanted, there, plan);
+    let mut ours = Entry::ours(topic, events, prefix, suffix);
     ours.events = missing_events(there, &ours);
     if ours.events.len() < EVENTS.len() {
         let others = there.others().filter(|entry| entry.target == topic);
@@ -186,6 +188,31 @@ fn notification(wanted: &Connect, seen: &Seen, plan: &mut Plan) -> Result<Option
     };
     plan.difference = there.difference(&next);
     Ok((!there.same(&next)).then_some(Action::PutNotification(next)))
+}
+
+/// The prefix and the suffix: those that are asked for, or else those that our entry has.
+fn filter<'a>(wanted: &'a Connect, there: &'a Notification, plan: &mut Plan) -> (&'a str, &'a str) {
+    let before = there.ours();
+    let mut choose =
+        |name: &str, asked: Option<&'a str>, own: Option<&'a str>| {
+            let kept = own.filter(|own| asked.is_none() && !own.is_empty());
+            plan.notes.extend(kept.map(|kept| {
+                format!("our entry keeps its {name} {kept:?}; --{name} \"\" removes it")
+            }));
+            asked.or(own).unwrap_or_default()
+        };
+    (
+        choose(
+            "prefix",
+            wanted.prefix.as_deref(),
+            before.map(Entry::prefix),
+        ),
+        choose(
+            "suffix",
+            wanted.suffix.as_deref(),
+            before.map(Entry::suffix),
+        ),
+    )
 }
 
 fn topic(wanted: &Connect, seen: &Seen, plan: &mut Plan) -> Result<(), Refusal> {
@@ -440,8 +467,8 @@ pub(crate) mod testing {
                 .unwrap(),
             endpoint: Some("https://purge.example/sns".to_owned()),
             create_topic: false,
-            prefix: String::new(),
-            suffix: String::new(),
+            prefix: None,
+            suffix: None,
             max_receives_per_second: None,
             queue: "site-changes-dead-letters".to_owned(),
         }

@@ -41,12 +41,20 @@ pub fn disconnect(wanted: &Disconnect, seen: &Seen) -> Result<Plan, Refusal> {
     }
     plan.found.push(format!("topic {topic}: exists"));
     let still_needed = statement(wanted, topic, seen, &mut plan)?;
+    let user = user(wanted, seen, still_needed)?;
     if let Some(endpoint) = &wanted.endpoint {
-        subscription(endpoint, seen, &mut plan);
-        queue(wanted, topic, seen, &mut plan)?;
+        let arn = subscription(endpoint, seen, &mut plan);
+        match &user {
+            None => {
+                plan.actions
+                    .extend(arn.map(|arn| Action::Unsubscribe { arn }));
+                queue(wanted, topic, seen, &mut plan)?;
+            }
+            Some(user) => kept(wanted, endpoint, user, seen, &mut plan)?,
+        }
     }
     if wanted.delete_topic {
-        deletable(wanted, seen, still_needed)?;
+        deletable(wanted, seen, user)?;
         plan.actions.push(Action::DeleteTopic);
     }
     Ok(plan)
@@ -119,7 +127,52 @@ fn statement(
     Ok(false)
 }
 
-fn subscription(endpoint: &str, seen: &Seen, plan: &mut Plan) {
+/// Who else publishes to the topic, so that its subscription is still needed.
+fn user(wanted: &Disconnect, seen: &Seen, still_needed: bool) -> Result<Option<String>, Refusal> {
+    if still_needed {
+        return Ok(Some("another entry of the bucket notifies it".to_owned()));
+    }
+    let policy = seen
+        .topic
+        .as_ref()
+        .and_then(|there| there.policy.as_deref());
+    let buckets = permit::other_buckets(policy, &wanted.bucket.name);
+    let buckets = buckets.map_err(|source| Refusal::BadPolicy {
+        of: "topic",
+        source,
+    })?;
+    Ok((buckets > 0).then(|| {
+        let buckets = count(buckets, "other bucket", "other buckets");
+        format!("its policy lets S3 publish for {buckets}")
+    }))
+}
+
+/// The subscription and its dead-letter queue stay, since somebody else's changes need them.
+fn kept(
+    wanted: &Disconnect,
+    endpoint: &str,
+    user: &str,
+    seen: &Seen,
+    plan: &mut Plan,
+) -> Result<(), Refusal> {
+    // That the topic cannot be deleted is said first.
+    if wanted.delete_queue && !wanted.delete_topic && seen.queue.is_some() {
+        return Err(Refusal::InUse(format!(
+            "the dead-letter queue {}: the topic is still in use: {user}",
+            wanted.queue
+        )));
+    }
+    if seen.subscription.is_some() {
+        plan.notes.push(format!(
+            "the subscription of {endpoint} and its dead-letter queue stay, since the topic is still \
+             in use: {user}"
+        ));
+    }
+    Ok(())
+}
+
+/// Says what there is, and returns the ARN of a confirmed subscription.
+fn subscription(endpoint: &str, seen: &Seen, plan: &mut Plan) -> Option<String> {
     let (found, arn) = match &seen.subscription {
         None => ("none", None),
         Some(there) => match &there.arn {
@@ -129,15 +182,14 @@ fn subscription(endpoint: &str, seen: &Seen, plan: &mut Plan) {
     };
     plan.found
         .push(format!("subscription of {endpoint}: {found}"));
-    match arn {
-        Some(arn) => plan.actions.push(Action::Unsubscribe { arn: arn.clone() }),
-        None if seen.subscription.is_some() => plan.notes.push(
+    if arn.is_none() && seen.subscription.is_some() {
+        plan.notes.push(
             "a subscription that was never confirmed cannot be deleted; SNS forgets it after three \
              days"
                 .to_owned(),
-        ),
-        None => {}
+        );
     }
+    arn.cloned()
 }
 
 fn queue(
@@ -197,23 +249,9 @@ fn queue(
     Ok(())
 }
 
-fn deletable(wanted: &Disconnect, seen: &Seen, still_needed: bool) -> Result<(), Refusal> {
-    let policy = seen
-        .topic
-        .as_ref()
-        .and_then(|there| there.policy.as_deref());
-    let buckets = permit::other_buckets(policy, &wanted.bucket.name);
-    let buckets = buckets.map_err(|source| Refusal::BadPolicy {
-        of: "topic",
-        source,
-    })?;
-    let why = if still_needed {
-        "another entry of the bucket notifies it".to_owned()
-    } else if buckets > 0 {
-        format!(
-            "its policy lets S3 publish for {}",
-            count(buckets, "other bucket", "other buckets")
-        )
+fn deletable(wanted: &Disconnect, seen: &Seen, user: Option<String>) -> Result<(), Refusal> {
+    let why = if let Some(user) = user {
+        user
     } else if let Some(other) = seen.other_http_endpoint() {
         format!("{other} is subscribed to it as well")
     } else if !seen.other_endpoints.is_empty() {

@@ -129,8 +129,14 @@ impl SeenBucket<'_> {
         Finding::failure(check, self.what(), why).mended_by(self.mend())
     }
 
-    /// Connects the bucket, unless S3 would refuse that.
+    /// Connects the bucket, unless S3 would refuse that. Our entry keeps its filter.
     fn mend(&self) -> Mend {
+        self.connect(false)
+    }
+
+    /// The same, where `all_keys` takes the filter away.
+    fn connect(&self, all_keys: bool) -> Mend {
+        let filter = all_keys.then(String::new);
         let wanted = Connect {
             bucket: Bucket {
                 name: self.wiring.bucket.clone(),
@@ -139,8 +145,8 @@ impl SeenBucket<'_> {
             topic: self.wiring.topic.clone(),
             endpoint: None,
             create_topic: false,
-            prefix: String::new(),
-            suffix: String::new(),
+            prefix: filter.clone(),
+            suffix: filter.clone(),
             max_receives_per_second: None,
             queue: String::new(),
         };
@@ -150,7 +156,14 @@ impl SeenBucket<'_> {
             ..SeenConnection::default()
         };
         match plan::connect(&wanted, &seen) {
-            Ok(_) => self.wiring.connect().into(),
+            Ok(_) => {
+                let all: &[&str] = if all_keys {
+                    &["--prefix", "", "--suffix", ""]
+                } else {
+                    &[]
+                };
+                self.wiring.connect().and(all.iter().copied()).into()
+            }
             Err(Refusal::Overlap(lines)) => Mend::Words(lines.join("\n")),
             Err(refusal) => Mend::Words(refusal.to_string()),
         }
@@ -242,7 +255,7 @@ impl SeenBucket<'_> {
             left_out.join("; "),
             filters.join("; ")
         );
-        Finding::warning(check, self.what(), why).mended_by(self.mend())
+        Finding::warning(check, self.what(), why).mended_by(self.connect(true))
     }
 
     /// Whether uploads and deletes of all keys that begin so are sent, as far as they are at all.

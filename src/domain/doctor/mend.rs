@@ -28,6 +28,33 @@ impl Command {
     }
 }
 
+impl Command {
+    /// The bucket that it connects, if it does.
+    pub(super) fn connects(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [program, verb, bucket, ..] if program == "purgefront" && verb == "connect" => {
+                Some(bucket)
+            }
+            _ => None,
+        }
+    }
+
+    /// The value of an option.
+    pub(super) fn option(&self, name: &str) -> Option<&str> {
+        let at = self.0.iter().position(|word| word == name)?;
+        self.0.get(at + 1).map(String::as_str)
+    }
+
+    /// Without an option and its value.
+    pub(super) fn without(&self, name: &str) -> Self {
+        let mut words = self.0.clone();
+        if let Some(at) = words.iter().position(|word| word == name) {
+            words.drain(at..words.len().min(at + 2));
+        }
+        Self(words)
+    }
+}
+
 /// One line for a shell.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

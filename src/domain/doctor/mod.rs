@@ -3,6 +3,7 @@
 pub mod bucket;
 pub mod catalogue;
 mod check;
+mod contradiction;
 pub mod credentials;
 pub mod endpoint;
 mod mend;
@@ -16,6 +17,7 @@ pub mod topic;
 use super::topic::TopicArn;
 
 pub use check::Check;
+pub use contradiction::settle;
 pub use mend::{Command, Mend};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,6 +136,8 @@ pub struct Wiring {
     pub endpoint: Option<String>,
     /// Whether SNS has to send a password, which no command line shows.
     pub password: bool,
+    /// The configuration file that was named.
+    pub config: Option<String>,
 }
 
 impl Wiring {
@@ -166,7 +170,17 @@ impl Wiring {
         }
     }
 
-    /// The same, with this dead-letter queue.
+    /// The command that delivers what is in a dead-letter queue.
+    pub fn redrive(&self, url: &str) -> Command {
+        let command = Command::new(["purgefront", "redrive", url]);
+        let command = match &self.config {
+            Some(file) => command.and(["--config", file]),
+            None => command,
+        };
+        command.and(["--yes"])
+    }
+
+    /// What repairs the subscription, with this dead-letter queue.
     pub fn with_queue(&self, queue: &str) -> Mend {
         match (self.subscribe(), &self.endpoint) {
             (Mend::Command(command), Some(_)) => command.and(["--dead-letter-queue", queue]).into(),

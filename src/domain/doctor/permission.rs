@@ -75,11 +75,12 @@ pub const CONFIRM_SUBSCRIPTION: Permission = of(
     On::Topic,
 );
 
-/// Judges a permission by what it was tried on. The worst result decides.
+/// Judges a permission by what it was tried on. The worst result decides. `topics` are all that the
+/// service needs it on.
 pub fn judge(
     permission: Permission,
     identity: &Identity,
-    topic: Option<&TopicArn>,
+    topics: &[TopicArn],
     tried: &[(String, Probe)],
 ) -> Finding {
     let (check, action) = (permission.check, permission.action);
@@ -94,7 +95,7 @@ pub fn judge(
     });
     if let Some(text) = texts.first() {
         let why = format!("denied on {}: {text}", ids.join(", "));
-        return Finding::failure(check, action, why).mended_by(grant(permission, identity, topic));
+        return Finding::failure(check, action, why).mended_by(grant(permission, identity, topics));
     }
     let (ids, texts) = which(&|probe| match probe {
         Probe::Unclear(text) => Some(text.clone()),
@@ -124,16 +125,19 @@ pub fn judge(
     Finding::skipped(check, action, why)
 }
 
-/// Grants a permission by a policy of its own, so that no other one is replaced.
-fn grant(permission: Permission, identity: &Identity, topic: Option<&TopicArn>) -> Mend {
+/// Grants a permission by a policy of its own, so that no other one is replaced. It names all topics,
+/// since it replaces the one that was made for fewer.
+fn grant(permission: Permission, identity: &Identity, topics: &[TopicArn]) -> Mend {
     let partition = identity.arn.split(':').nth(1).unwrap_or("aws");
     let account = &identity.account;
-    let resource = match (permission.on, topic) {
-        (On::All, _) => "*".to_owned(),
-        (On::Topic, Some(topic)) => topic.as_str().to_owned(),
-        (On::Topic, None) => format!("arn:{partition}:sns:*:{account}:*"),
-        (On::Distributions, _) => format!("arn:{partition}:cloudfront::{account}:distribution/*"),
-        (On::CachePolicies, _) => format!("arn:{partition}:cloudfront::{account}:cache-policy/*"),
+    let resources = |kind: &str| json!(format!("arn:{partition}:cloudfront::{account}:{kind}/*"));
+    let resource = match (permission.on, topics) {
+        (On::All, _) => json!("*"),
+        (On::Topic, []) => json!(format!("arn:{partition}:sns:*:{account}:*")),
+        (On::Topic, [topic]) => json!(topic.as_str()),
+        (On::Topic, topics) => topics.iter().map(TopicArn::as_str).collect(),
+        (On::Distributions, _) => resources("distribution"),
+        (On::CachePolicies, _) => resources("cache-policy"),
     };
     let policy = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": permission.action, "Resource": resource},
@@ -143,6 +147,13 @@ fn grant(permission: Permission, identity: &Identity, topic: Option<&TopicArn>) 
     let name = format!("purgefront-{name}");
     let (kind, whose) = match holder(&identity.arn) {
         Some(Holder::User(user)) => ("user", user),
+        // IAM lets nobody change these.
+        Some(Holder::Role(role)) if role.starts_with("AWSReservedSSO_") => {
+            return format!(
+                "add this to the permission set of the role {role} in IAM Identity Center: {policy}"
+            )
+            .into();
+        }
         Some(Holder::Role(role)) => ("role", role),
         None => {
             return format!("add this to the IAM policy of {}: {policy}", identity.arn).into();

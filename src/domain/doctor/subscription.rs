@@ -67,6 +67,18 @@ pub fn subscription(
     findings
 }
 
+/// No URL at all is subscribed to the topic.
+pub fn nobody(topic: &TopicArn, bucket: Option<&str>) -> Vec<Finding> {
+    let what = format!("subscriptions to {topic}");
+    let why = "no URL is subscribed to the topic: SNS sends nothing here";
+    let bucket = bucket.unwrap_or("BUCKET");
+    let finding = Finding::failure(Check::SubscriptionExists, &what, why).mended_by(format!(
+        "subscribe purgefront: purgefront connect {bucket} --topic {topic} --endpoint URL"
+    ));
+    let rest = skipped(&what, "there is no subscription");
+    std::iter::once(finding).chain(rest).collect()
+}
+
 fn skipped(what: &str, why: &str) -> impl Iterator<Item = Finding> {
     let checks = [
         Check::SubscriptionConfirmed,
@@ -207,7 +219,7 @@ pub fn dead_letters(wiring: &Wiring, arn: &str, seen: &Seen<Option<SeenQueue>>) 
             &what,
             format!("holds about {count} messages that were never delivered"),
         )
-        .mended_by(Command::new(["purgefront", "redrive", &there.url])),
+        .mended_by(wiring.redrive(&there.url)),
     });
     findings
 }

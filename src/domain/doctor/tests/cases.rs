@@ -59,6 +59,10 @@ fn failing_wiring() -> Vec<Case> {
         warns(Check::TopicPolicy, of_topic_policy(&loose)),
         fails(Check::SubscriptionExists, none),
         fails(
+            Check::SubscriptionExists,
+            subscription::nobody(&arn(), None),
+        ),
+        fails(
             Check::SubscriptionConfirmed,
             set("PendingConfirmation", "true"),
         ),

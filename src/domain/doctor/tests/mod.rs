@@ -47,6 +47,7 @@ fn wiring() -> Wiring {
         topic: arn(),
         endpoint: Some(ENDPOINT.to_owned()),
         password: false,
+        config: None,
     }
 }
 
@@ -181,7 +182,7 @@ fn of_permission(permission: Permission, probe: Probe) -> Vec<Finding> {
         ("E0".to_owned(), Probe::Permitted),
         ("E1".to_owned(), probe),
     ];
-    vec![permission::judge(permission, &identity(), None, &tried)]
+    vec![permission::judge(permission, &identity(), &[], &tried)]
 }
 
 fn of_clock(seconds: i64) -> Vec<Finding> {
