@@ -118,7 +118,8 @@ impl Found {
         }
     }
 
-    /// Takes out an item that was requested after everything behind it had changed.
+    /// Takes out each item that was requested, or that a requested wildcard covers, after everything
+    /// behind it had changed.
     pub fn requested(&mut self, distribution_id: &str, item: &str, accepted_at: Timestamp) {
         let Some(items) = self.items.get_mut(distribution_id) else {
             return;
@@ -126,7 +127,17 @@ impl Found {
         let Ok(item) = Item::read(item) else {
             return;
         };
-        if let Entry::Occupied(known) = items.entry(item)
+        if let Some(stem) = item.stem() {
+            let first = Item::parse(stem).unwrap_or_else(|_| item.clone());
+            let below = items.range(first..);
+            let below = below.take_while(|(one, _)| item.covers(one));
+            let covered = below.filter(|(_, changed_at)| is_covered(**changed_at, accepted_at));
+            let covered: Vec<_> = covered.map(|(one, _)| one.clone()).collect();
+            for one in covered {
+                items.remove(&one);
+                self.requested += 1;
+            }
+        } else if let Entry::Occupied(known) = items.entry(item)
             && is_covered(*known.get(), accepted_at)
         {
             known.remove();
@@ -230,5 +241,31 @@ mod tests {
         assert_eq!((found.requested, found.items["E1"].len()), (0, 1));
         found.requested("E1", "/a", at(101, 0));
         assert_eq!((found.requested, found.items["E1"].len()), (1, 0));
+    }
+
+    #[test]
+    fn a_requested_wildcard_covers_what_it_matches() {
+        let mut found = Found::default();
+        let items = [
+            ("/a", 100),
+            ("/d", 100),
+            ("/d/1", 100),
+            ("/d/2", 300),
+            ("/d/*", 100),
+            ("/e", 100),
+        ];
+        let items = items.map(|(item, second)| (Item::parse(item).unwrap(), at(second, 0)));
+        let items = BTreeMap::from_iter(items);
+        found.items.insert("E1".to_owned(), items.clone());
+        found.items.insert("E2".to_owned(), items);
+        let left = |found: &Found| -> Vec<_> {
+            let left = found.items["E1"].keys();
+            left.map(|item| item.as_str().to_owned()).collect()
+        };
+        found.requested("E1", "/d/*", at(200, 0));
+        assert_eq!(left(&found), ["/a", "/d", "/d/2", "/e"]);
+        found.requested("E1", "/*", at(200, 0));
+        assert_eq!(left(&found), ["/d/2"]);
+        assert_eq!((found.requested, found.items["E2"].len()), (5, 6));
     }
 }
