@@ -8,7 +8,7 @@ use aws_sdk_sqs::{
     types::{DeleteMessageBatchRequestEntry as Entry, QueueAttributeName as Name},
 };
 
-use super::connection::{errors::failed, queue::is_missing};
+use super::connection::{Patience, errors::failed, queue::is_missing};
 use crate::{
     domain::queue::QueueAddress,
     ports::{
@@ -32,7 +32,8 @@ pub struct SqsDeadLetterQueue {
 
 impl SqsDeadLetterQueue {
     pub async fn open(sdk: &SdkConfig, address: &QueueAddress) -> Result<Self, CallError> {
-        let mut sdk = sdk.to_builder();
+        let timeouts = Patience::SHORT.timeouts();
+        let mut sdk = sdk.to_builder().timeout_config(timeouts);
         if let Some(region) = &address.region {
             sdk = sdk.region(Region::new(region.clone()));
         }
