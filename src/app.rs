@@ -14,6 +14,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use axum::Router;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     aws::{
@@ -347,6 +348,18 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
 /// Waits, for commands.
 pub async fn pause(span: Duration) {
     SystemClock.sleep_until(now() + span).await;
+}
+
+/// What is cancelled by the first SIGINT or SIGTERM from now on, for commands that have to end in order.
+pub fn interruption() -> io::Result<CancellationToken> {
+    let mut signals = StopSignals::new()?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        told.cancel();
+    });
+    Ok(stop)
 }
 
 /// The current time, for commands.

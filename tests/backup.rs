@@ -1,6 +1,11 @@
 //! The store is backed up while it is in use, checked, restored, upgraded, and put back.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    process::Command,
+    sync::Arc,
+};
 
 use serde_json::Value;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -132,16 +137,6 @@ async fn nothing_is_overwritten_and_nothing_half_is_left() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     fs::remove_file(&file).unwrap();
 
-    // What a backup left that was killed is in nobody's way; a running one is.
-    let incomplete = copy.path().join("copy.db.incomplete");
-    fs::write(&incomplete, "half of it").unwrap();
-    let held = fs::File::open(&incomplete).unwrap();
-    held.lock().unwrap();
-    let (code, _, complaint) = setup.run(&words);
-    assert_eq!(code, Some(1));
-    assert!(complaint.contains("another backup"), "{complaint}");
-    drop(held);
-
     // The disk is full.
     let limited = "trap '' XFSZ; exec prlimit --fsize=20000: -- \"$@\"";
     let output = Command::new("sh")
@@ -160,6 +155,31 @@ async fn nothing_is_overwritten_and_nothing_half_is_left() {
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["bytes"], fs::metadata(&file).unwrap().len());
     drop(service);
+}
+
+/// What lies where an earlier version wrote is neither written to, nor waited for, nor in the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_written_to_nothing_that_was_there() {
+    let (_aws, _signer, setup) = prepared().await;
+    setup.start().await.kill();
+    let copy = tempfile::tempdir().unwrap();
+    let precious = copy.path().join("precious");
+    fs::write(&precious, "precious").unwrap();
+    let at = |name: &str| copy.path().join(name);
+    symlink(&precious, at("a.db.incomplete")).unwrap();
+    let fifo = Command::new("mkfifo").arg(at("b.db.incomplete")).status();
+    assert!(fifo.unwrap().success());
+    fs::write(at("c.db.incomplete"), "readable by all").unwrap();
+    for name in ["a.db", "b.db", "c.db"] {
+        let file = at(name);
+        let (code, said, complaint) = setup.run(&["store", "backup", file.to_str().unwrap()]);
+        assert_eq!(code, Some(0), "{said}{complaint}");
+        let found = fs::symlink_metadata(&file).unwrap();
+        assert!(found.is_file());
+        assert_eq!(found.permissions().mode() & 0o777, 0o600);
+    }
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert_eq!(fs::read_dir(copy.path()).unwrap().count(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]

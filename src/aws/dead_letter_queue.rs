@@ -5,10 +5,13 @@ use aws_config::{Region, SdkConfig};
 use aws_sdk_sqs::{
     Client,
     error::BuildError,
-    types::{DeleteMessageBatchRequestEntry as Entry, QueueAttributeName as Name},
+    types::{
+        ChangeMessageVisibilityBatchRequestEntry as Visibility,
+        DeleteMessageBatchRequestEntry as Entry, QueueAttributeName as Name,
+    },
 };
 
-use super::connection::{errors::failed, queue::is_missing};
+use super::connection::{Patience, errors::failed, queue::is_missing};
 use crate::{
     domain::queue::QueueAddress,
     ports::{
@@ -32,7 +35,8 @@ pub struct SqsDeadLetterQueue {
 
 impl SqsDeadLetterQueue {
     pub async fn open(sdk: &SdkConfig, address: &QueueAddress) -> Result<Self, CallError> {
-        let mut sdk = sdk.to_builder();
+        let timeouts = Patience::SHORT.timeouts();
+        let mut sdk = sdk.to_builder().timeout_config(timeouts);
         if let Some(region) = &address.region {
             sdk = sdk.region(Region::new(region.clone()));
         }
@@ -121,6 +125,25 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
             .send()
             .await
             .map_err(|error| failed("sqs:DeleteMessage", error))?;
+        Ok(output.failed.len())
+    }
+
+    async fn release(&self, receipts: &[String]) -> Result<usize, CallError> {
+        let entry = |(at, receipt): (usize, &String)| {
+            let entry = Visibility::builder().id(at.to_string());
+            entry.receipt_handle(receipt).visibility_timeout(0).build()
+        };
+        let entries = receipts.iter().enumerate().map(entry);
+        let entries: Result<Vec<_>, BuildError> = entries.collect();
+        let entries = entries.map_err(|error| CallError::Failed(error.to_string()))?;
+        let output = self
+            .client
+            .change_message_visibility_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|error| failed("sqs:ChangeMessageVisibility", error))?;
         Ok(output.failed.len())
     }
 }

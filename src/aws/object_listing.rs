@@ -10,7 +10,10 @@ use aws_sdk_s3::{
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
-use super::connection::bucket::{Body, failed};
+use super::connection::{
+    Patience,
+    bucket::{Body, failed},
+};
 use crate::{
     domain::{change::Effect, resync::Listed},
     ports::{
@@ -32,8 +35,10 @@ impl S3ObjectListing {
     /// Finds the bucket's region, and whether it has versions.
     pub async fn open(sdk: &SdkConfig, bucket: &str) -> Result<Self, CallError> {
         let region = sdk.region().map_or(ANY_REGION, Region::as_ref).to_owned();
-        let client =
-            |region: String| Client::new(&sdk.to_builder().region(Region::new(region)).build());
+        let client = |region: String| {
+            let sdk = sdk.to_builder().region(Region::new(region));
+            Client::new(&sdk.timeout_config(Patience::LONG.timeouts()).build())
+        };
         let mut listing = Self {
             client: client(region),
             bucket: bucket.to_owned(),

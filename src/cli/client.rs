@@ -4,16 +4,23 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Args;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode, redirect::Policy};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::{ConfigFile, environment};
 use crate::{app, config::Config};
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// For a whole call. The service itself gives up sooner.
+const WHOLE: Duration = Duration::from_secs(60);
+/// The most bytes of an answer, so that whatever answers cannot fill the memory.
+const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct AdminClient {
@@ -130,9 +137,24 @@ impl Session {
         token: Option<SecretString>,
         settings: &'static str,
     ) -> anyhow::Result<Self> {
+        Self::patient(base, token, settings, WHOLE)
+    }
+
+    fn patient(
+        base: String,
+        token: Option<SecretString>,
+        settings: &'static str,
+        whole: Duration,
+    ) -> anyhow::Result<Self> {
+        // No proxy: the service is on this machine or in its network. No redirects: it sends none, so
+        // they are another's.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT)
+            .timeout(whole);
         Ok(Self {
-            // No proxy: the service is on this machine or in its network.
-            http: reqwest::Client::builder().no_proxy().build()?,
+            http: http.build()?,
             base,
             token,
             settings,
@@ -160,10 +182,24 @@ impl Session {
             )
         })?;
         let status = answer.status();
-        let text = answer.text().await?;
-        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let text = text_of(answer)
+            .await
+            .with_context(|| format!("the answer of {url} cannot be read"))?;
+        let json = serde_json::from_slice(&text).unwrap_or(Value::Null);
         Ok(Answer { status, json })
     }
+}
+
+async fn text_of(mut answer: Response) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        ensure!(
+            text.len() + chunk.len() <= LONGEST_ANSWER,
+            "it is longer than any of purgefront"
+        );
+        text.extend_from_slice(&chunk);
+    }
+    Ok(text)
 }
 
 /// A response, whatever its status.
@@ -207,4 +243,45 @@ pub(super) fn own_url(listen: SocketAddr) -> String {
         ip => ip,
     };
     format!("http://{}", SocketAddr::new(ip, listen.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::*;
+
+    fn asked(listener: &TcpListener, whole: Duration) -> anyhow::Result<Answer> {
+        let base = own_url(listener.local_addr().unwrap());
+        let session = Session::patient(base, None, "--admin-url", whole).unwrap();
+        app::block_on(session.send(Method::GET, "/deadletters", None)).unwrap()
+    }
+
+    #[test]
+    fn a_service_that_says_nothing_is_not_waited_for_forever() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = asked(&silent, Duration::from_millis(100)).err().unwrap();
+        assert!(error.to_string().contains("does not answer"), "{error}");
+    }
+
+    #[test]
+    fn an_endless_answer_is_not_read_to_its_end() {
+        let endless = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = endless.try_clone().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let block = vec![b' '; 1024 * 1024];
+            // Until the client has gone.
+            while stream.write_all(&block).is_ok() {}
+        });
+        let error = asked(&endless, WHOLE).err().unwrap();
+        assert!(format!("{error:#}").contains("longer than any"), "{error}");
+        server.join().unwrap();
+    }
 }

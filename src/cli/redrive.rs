@@ -15,12 +15,14 @@ use crate::{
     app,
     config::ConfigErrors,
     domain::queue::QueueAddress,
-    recovery::{Delivery, Redriven},
+    recovery::{Delivery, Redrive, Redriven},
 };
 
 /// How often a message is posted while the service says to try again, and the pauses in between.
 const ATTEMPTS: usize = 5;
 const PAUSE: Duration = Duration::from_secs(1);
+/// For so long, a run hides what it has received.
+const INVISIBLE: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Args)]
 pub(super) struct RedriveArguments {
@@ -99,14 +101,25 @@ async fn redrive(arguments: &RedriveArguments, session: &Session) -> Result<u8, 
         complain("Not agreed to: no message was taken.");
         return Ok(FAILED);
     }
-    let (done, result) = redrive
-        .run(max.unwrap_or(u64::MAX), async |body| {
-            deliver(session, body).await
-        })
-        .await;
+    let most = max.unwrap_or(u64::MAX);
+    let stop = app::interruption().map_err(|why| why.to_string())?;
+    let deliver = async |body| deliver(session, body).await;
+    let (done, mut result) = redrive.run(most, &stop, deliver).await;
+    let mut missed = 0;
+    if result.is_ok() && done.taken() < most {
+        match missed_by(&redrive, &done).await {
+            Ok(count) => missed = count,
+            Err(why) => result = Err(why),
+        }
+    }
     if consent.json() {
         let mut told = json!(done);
-        told["outcome"] = Value::from(if result.is_ok() { "done" } else { "stopped" });
+        told["missed"] = Value::from(missed);
+        told["outcome"] = Value::from(match &result {
+            Err(_) => "stopped",
+            Ok(()) if missed > 0 => "incomplete",
+            Ok(()) => "done",
+        });
         told["error"] = json!(result.as_ref().err());
         say(told);
     } else {
@@ -115,12 +128,36 @@ async fn redrive(arguments: &RedriveArguments, session: &Session) -> Result<u8, 
     if let Err(why) = &result {
         complain(format_args!("Stopped: {why}"));
     }
-    let all_taken = done.refused.is_empty() && done.not_deleted == 0;
+    if missed > 0 {
+        complain(format_args!(
+            "About {missed} other messages are still in {name}, and invisible: another run, or another reader, \
+             has received them. Run it again after {}, or when the queue's visibility timeout is over.",
+            format_args!("{:.0}", app::now() + INVISIBLE)
+        ));
+    }
+    let all_taken = done.refused.is_empty() && done.not_deleted == 0 && missed == 0;
     Ok(if result.is_ok() && all_taken {
         DONE
     } else {
         FAILED
     })
+}
+
+/// About how many messages the run has not seen, since somebody else has received them.
+async fn missed_by(redrive: &Redrive, done: &Redriven) -> Result<u64, String> {
+    let mut missed = 0;
+    // SQS's counts are approximate, and lag behind.
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            app::pause(PAUSE).await;
+        }
+        let count = redrive.count().await.map_err(|why| why.to_string())?;
+        missed = count.saturating_sub(done.staying());
+        if missed == 0 {
+            break;
+        }
+    }
+    Ok(missed)
 }
 
 /// Posts one message. An error means that the others would fare alike.
@@ -131,21 +168,27 @@ async fn deliver(session: &Session, body: String) -> Result<Delivery, String> {
             .await
             .map_err(|error| format!("{error:#}"))?;
         if answer.status.is_success() {
-            let duplicate = answer.json["outcome"] == "duplicate";
-            return Ok(if duplicate {
-                Delivery::Duplicate
-            } else {
-                Delivery::Accepted
-            });
+            // The message is deleted only on the service's own word.
+            return match answer.json["outcome"].as_str() {
+                Some("accepted") => Ok(Delivery::Accepted),
+                Some("duplicate") => Ok(Delivery::Duplicate),
+                _ => Err(not_ours(answer.status)),
+            };
         }
         let reason = answer.problem();
-        let later = ["store-unavailable", "not-in-time", "overloaded"].contains(&reason);
+        let not_about_it = ["foreign-origin", "token-limited"].contains(&reason)
+            || [StatusCode::UNAUTHORIZED, StatusCode::METHOD_NOT_ALLOWED].contains(&answer.status);
+        let later = !not_about_it
+            && (reason == "not-in-time"
+                || [
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    StatusCode::TOO_MANY_REQUESTS,
+                ]
+                .contains(&answer.status));
         if later && attempt < ATTEMPTS {
             app::pause(PAUSE).await;
             continue;
         }
-        let not_about_it = ["foreign-origin", "token-limited"].contains(&reason)
-            || [StatusCode::UNAUTHORIZED, StatusCode::METHOD_NOT_ALLOWED].contains(&answer.status);
         if answer.status == StatusCode::NOT_FOUND {
             return Err(
                 "the service has no /redrive: it is older than this command, or \
@@ -153,7 +196,10 @@ async fn deliver(session: &Session, body: String) -> Result<Delivery, String> {
                     .to_owned(),
             );
         }
-        if later || not_about_it || reason.is_empty() {
+        if reason.is_empty() && !later {
+            return Err(not_ours(answer.status));
+        }
+        if later || not_about_it {
             return Err(format!("{:#}", answer.failure()));
         }
         return Ok(Delivery::Refused {
@@ -167,12 +213,20 @@ async fn deliver(session: &Session, body: String) -> Result<Delivery, String> {
     unreachable!("the last attempt returns")
 }
 
+fn not_ours(status: StatusCode) -> String {
+    format!(
+        "what answered {status} is not purgefront: --admin-url, or else server.admin_listen, has to be its \
+         admin listener"
+    )
+}
+
 fn show(name: &str, done: &Redriven) {
     let Redriven {
         accepted,
         duplicates,
         refused,
         not_deleted,
+        hidden,
     } = done;
     say(format_args!(
         "{accepted} messages accepted, {duplicates} that the service already had"
@@ -180,6 +234,11 @@ fn show(name: &str, done: &Redriven) {
     if *not_deleted > 0 {
         say(format_args!(
             "{not_deleted} of them could not be deleted from {name}: the next run finds them as duplicates"
+        ));
+    }
+    if *hidden > 0 {
+        say(format_args!(
+            "{hidden} were not taken, and are invisible for two minutes"
         ));
     }
     for group in refused {

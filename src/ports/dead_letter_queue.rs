@@ -15,6 +15,9 @@ pub trait DeadLetterQueue: Send + Sync + 'static {
 
     /// Deletes at most ten received messages, and returns how many could not be deleted.
     async fn delete(&self, receipts: &[String]) -> Result<usize, CallError>;
+
+    /// Lets others receive at most ten received messages at once, and returns with how many this failed.
+    async fn release(&self, receipts: &[String]) -> Result<usize, CallError>;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::ports::{connection::CallError, dead_letter_queue::DeadLetterQueue};
 
@@ -18,6 +19,7 @@ use crate::ports::{connection::CallError, dead_letter_queue::DeadLetterQueue};
 const BATCH: usize = 10;
 /// After so many refusals it stops: what comes back when its timeout is over must be known again.
 const MOST_REFUSED: usize = 10_000;
+const INTERRUPTED: &str = "interrupted";
 /// The most examples for one reason.
 const EXAMPLES: usize = 3;
 
@@ -43,6 +45,8 @@ pub struct Redriven {
     pub refused: Vec<Refused>,
     /// Kept by the service, but not deleted from the queue: the next run finds duplicates.
     pub not_deleted: u64,
+    /// Not taken, but invisible for a while, since the queue could not be told that they were not taken.
+    pub hidden: u64,
 }
 
 /// The messages that were refused for one reason.
@@ -69,11 +73,13 @@ impl Redrive {
         self.queue.count().await
     }
 
-    /// Takes messages until there are no others, or `most` were taken. Stops when `deliver` cannot
-    /// reach the service, with its reason.
+    /// Takes messages until there are no others, or `most` were taken. Stops with `stop`, and when
+    /// `deliver` cannot reach the service, with its reason; then others can receive at once what was not
+    /// taken.
     pub async fn run(
         &self,
         most: u64,
+        stop: &CancellationToken,
         mut deliver: impl AsyncFnMut(String) -> Result<Delivery, String>,
     ) -> (Redriven, Result<(), String>) {
         let mut done = Redriven::default();
@@ -84,6 +90,9 @@ impl Redrive {
                 let why = format!("{MOST_REFUSED} messages were refused; see why before you go on");
                 return (done, Err(why));
             }
+            if stop.is_cancelled() {
+                return (done, Err(INTERRUPTED.to_owned()));
+            }
             let wanted = usize::try_from(left).map_or(BATCH, |left| left.min(BATCH));
             let batch = match self.queue.receive(wanted).await {
                 Ok(batch) => batch,
@@ -92,14 +101,17 @@ impl Redrive {
             let mut kept = Vec::new();
             let mut stopped = Ok(());
             let mut any_new = false;
-            for message in batch {
+            let mut batch = batch.into_iter();
+            let mut untaken = Vec::new();
+            for message in batch.by_ref() {
                 // It was refused before, and its timeout is over.
                 if refused.contains(&message.id) {
                     continue;
                 }
                 any_new = true;
                 left = left.saturating_sub(1);
-                match deliver(message.body).await {
+                let delivered = stop.run_until_cancelled(deliver(message.body)).await;
+                match delivered.unwrap_or_else(|| Err(INTERRUPTED.to_owned())) {
                     Ok(Delivery::Accepted) => {
                         done.accepted += 1;
                         kept.push(message.receipt);
@@ -114,6 +126,7 @@ impl Redrive {
                     }
                     Err(why) => {
                         stopped = Err(why);
+                        untaken.push(message.receipt);
                         break;
                     }
                 }
@@ -121,11 +134,24 @@ impl Redrive {
             if let Err(why) = self.delete(&kept, &mut done).await {
                 stopped = stopped.and(Err(why));
             }
+            // Those that were refused stay invisible.
+            let rest = batch.filter(|one| !refused.contains(&one.id));
+            untaken.extend(rest.map(|one| one.receipt));
+            done.hidden += self.release(&untaken).await;
             if stopped.is_err() || !any_new {
                 return (done, stopped);
             }
         }
         (done, Ok(()))
+    }
+
+    /// With how many this failed, they are invisible for a while; nothing else comes of it.
+    async fn release(&self, receipts: &[String]) -> u64 {
+        if receipts.is_empty() {
+            return 0;
+        }
+        let failed = self.queue.release(receipts).await;
+        failed.unwrap_or(receipts.len()) as u64
     }
 
     async fn delete(&self, receipts: &[String], done: &mut Redriven) -> Result<(), String> {
@@ -144,6 +170,20 @@ impl Redrive {
 }
 
 impl Redriven {
+    /// How many were posted.
+    pub fn taken(&self) -> u64 {
+        self.accepted + self.duplicates + self.all_refused()
+    }
+
+    /// How many stay in the queue, as far as this run knows.
+    pub fn staying(&self) -> u64 {
+        self.all_refused() + self.not_deleted
+    }
+
+    fn all_refused(&self) -> u64 {
+        self.refused.iter().map(|group| group.count).sum()
+    }
+
     fn refuse(&mut self, reason: String, detail: String, id: &str) {
         let known = self.refused.iter().position(|one| one.reason == reason);
         let at = known.unwrap_or_else(|| {

@@ -26,22 +26,30 @@ pub use looking::AwsRegions;
 
 /// The timeout of one attempt and of a whole call with the SDK's retries.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
+pub(super) struct Patience {
     attempt: Duration,
     operation: Duration,
 }
 
 impl Patience {
     /// S3 sends test messages before it saves notifications.
-    const LONG: Self = Self {
+    pub(super) const LONG: Self = Self {
         attempt: Duration::from_secs(30),
         operation: Duration::from_secs(90),
     };
     /// For calls that only read.
-    const SHORT: Self = Self {
+    pub(super) const SHORT: Self = Self {
         attempt: Duration::from_secs(5),
         operation: Duration::from_secs(15),
     };
+
+    pub(super) fn timeouts(self) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(self.attempt)
+            .operation_timeout(self.operation)
+            .build()
+    }
 }
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -71,16 +79,11 @@ impl AwsConnectionPoints {
         credentials: Option<&str>,
         patience: Patience,
     ) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
-            .operation_attempt_timeout(patience.attempt)
-            .operation_timeout(patience.operation)
-            .build();
         let default = sdk.region().map_or(ANY_REGION, Region::as_ref);
         let region = Region::new(region.unwrap_or(default).to_owned());
         let sdk = sdk
             .to_builder()
-            .timeout_config(timeouts)
+            .timeout_config(patience.timeouts())
             // An answer may be slow, since S3 sends test messages: the timeouts are enough.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .region(region)

@@ -7,9 +7,9 @@
 //! reachable through sqlx only with `unsafe` code.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -17,6 +17,8 @@ use anyhow::{Context as _, bail, ensure};
 
 use super::check::{check, failed, look, version};
 use crate::store::LookError;
+
+const EXISTS: &str = "it exists already, and is never overwritten; choose another name";
 
 /// Copies the store to a new file, which is complete and synced when it has its name. Returns its
 /// size in bytes.
@@ -48,10 +50,10 @@ pub async fn backup(store: &Path, copy: &Path) -> Result<u64, LookError> {
 struct Target {
     directory: PathBuf,
     copy: PathBuf,
-    /// Beside the copy, because only within a file system is a rename atomic.
+    /// New, private and beside the copy: nobody else can have put a link or a pipe there for SQLite to
+    /// write to, SQLite's journal goes with it, and a rename is atomic only within a file system.
+    workplace: PathBuf,
     incomplete: PathBuf,
-    /// Locked, so that another backup to the same name is noticed, and the rest of one that was
-    /// killed is not mistaken for it.
     file: File,
 }
 
@@ -65,27 +67,28 @@ impl Target {
             .with_context(|| format!("the directory {} cannot be used", parent.display()))?;
         let copy = directory.join(name);
         refuse_existing(&copy)?;
-        let mut incomplete = copy.clone().into_os_string();
-        incomplete.push(".incomplete");
-        let incomplete = PathBuf::from(incomplete);
+        let mut workplace = copy.clone().into_os_string();
+        workplace.push(format!(".incomplete-{:016x}", fastrand::u64(..)));
+        let workplace = PathBuf::from(workplace);
+        let unwritable = || format!("{} cannot be written", workplace.display());
+        // Fails if anything has that name.
+        let made = DirBuilder::new().mode(0o700).create(&workplace);
+        made.with_context(unwritable)?;
+        let incomplete = workplace.join("copy.db");
         // As for the store itself: it has object keys and subscription tokens.
         let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
+            .create_new(true)
             .write(true)
             .mode(0o600)
             .open(&incomplete)
-            .with_context(|| format!("{} cannot be written", incomplete.display()))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("another backup is writing it"),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
-        // SQLite writes only into a new or an empty file.
-        file.set_len(0)?;
+            .with_context(unwritable)
+            .inspect_err(|_| {
+                let _ = fs::remove_dir(&workplace);
+            })?;
         Ok(Self {
             directory,
             copy,
+            workplace,
             incomplete,
             file,
         })
@@ -96,8 +99,16 @@ impl Target {
     fn complete(&self) -> anyhow::Result<u64> {
         self.file.sync_all()?;
         let size = self.file.metadata()?.len();
-        refuse_existing(&self.copy)?;
-        fs::rename(&self.incomplete, &self.copy)?;
+        // Unlike a rename, a link never replaces what another backup has put there meanwhile.
+        match fs::hard_link(&self.incomplete, &self.copy) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(EXISTS),
+            // The file system has no links.
+            Err(_) => {
+                refuse_existing(&self.copy)?;
+                fs::rename(&self.incomplete, &self.copy)?;
+            }
+        }
         File::open(&self.directory)?.sync_all()?;
         Ok(size)
     }
@@ -105,14 +116,13 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        // Gone already if it is complete.
-        let _ = fs::remove_file(&self.incomplete);
+        let _ = fs::remove_dir_all(&self.workplace);
     }
 }
 
 fn refuse_existing(copy: &Path) -> anyhow::Result<()> {
     match fs::symlink_metadata(copy) {
-        Ok(_) => bail!("it exists already, and is never overwritten; choose another name"),
+        Ok(_) => bail!(EXISTS),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.into()),
     }

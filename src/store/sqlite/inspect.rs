@@ -49,6 +49,9 @@ impl StoreSource for StoreInspector {
         let in_use = is_locked(path);
         let file = if !directory.is_dir() {
             SeenFile::NoDirectory(directory.display().to_string())
+        } else if path.exists() && !path.is_file() {
+            // A pipe would never be opened.
+            SeenFile::Unreadable("it is not a regular file".to_owned())
         } else if path.exists() {
             match read(path, in_use).await {
                 Ok((version, catalogue)) => SeenFile::Read { version, catalogue },
@@ -140,5 +143,18 @@ mod tests {
         let free = inspector("purgefront.db").free_bytes();
         assert!(free.is_some_and(|bytes| bytes > 0), "{free:?}");
         assert_eq!(inspector("none/purgefront.db").free_bytes(), None);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("store.db");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let seen = StoreInspector::new(pipe).look().await.file;
+        let SeenFile::Unreadable(why) = seen else {
+            panic!("{seen:?}");
+        };
+        assert_eq!(why, "it is not a regular file");
     }
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Attributes, Call, OWNER, State};
+use super::{Attributes, Call, OWNER, Queued, State};
 
 pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
     let target = call.headers["x-amz-target"].to_str().unwrap();
@@ -125,6 +125,19 @@ fn of_messages(state: &mut State, action: &str, name: &str, asked: &Value) -> Op
                 }
             }
             Some(reply(200, &json!({"Successful": done, "Failed": failed})))
+        }
+        "ChangeMessageVisibilityBatch" => {
+            let entries = asked["Entries"].as_array().unwrap();
+            assert!((1..=10).contains(&entries.len()), "SQS takes 1 to 10");
+            for entry in entries {
+                let seconds = entry["VisibilityTimeout"].as_i64().unwrap();
+                let of_it = |one: &&mut Queued| entry["ReceiptHandle"] == one.receipt.as_str();
+                let message = messages.iter_mut().find(of_it).unwrap();
+                message.visible_at = now + SignedDuration::from_secs(seconds);
+            }
+            let done = entries.iter().map(|entry| json!({"Id": entry["Id"]}));
+            let done: Vec<_> = done.collect();
+            Some(reply(200, &json!({"Successful": done, "Failed": []})))
         }
         _ => None,
     }
