@@ -199,7 +199,7 @@ async fn delete_markers_tell_of_deletes_where_there_are_versions() {
     outage.account.calls();
     let (code, said, _) = outage.resync(&["--since", "30m", "--dry-run"]);
     assert_eq!(code, Some(0));
-    assert!(said.contains("1 of the stale ones are deleted"), "{said}");
+    assert!(said.contains("1 of the stale ones is deleted"), "{said}");
     assert!(!said.contains("cannot be seen"), "{said}");
     let done = outage.resynced(&["--since", "30m", "--yes"]);
     let counts = (&done["looked_at"], &done["stale"], &done["deleted"]);
@@ -234,9 +234,10 @@ async fn a_prefix_wildcard_is_sent_only_by_name() {
     let (code, said, _) = outage.resync(&[&words[..], &["--dry-run"]].concat());
     assert_eq!(code, Some(0));
     for told in [
-        "E1: 1 items, 1 of them wildcards (/img/*)",
-        "E2: 1 items, 1 of them wildcards (/*)",
-        "E3: 1 items, 1 of them wildcards (/*)",
+        "E1: 1 item, 1 of them a wildcard (/img/*)",
+        "E2: 1 item, 1 of them a wildcard (/*)",
+        "E2: the path for this prefix is /*, which drops everything",
+        "E3: 1 item, 1 of them a wildcard (/*)",
         "E4: the key is outside every origin path",
         "E5: the distribution is disabled",
         "$0.015",
@@ -278,11 +279,13 @@ async fn half_way_it_says_what_was_requested_and_goes_on_from_there() {
     let words = ["--since", "30m", "--yes", "--token-file", file];
     let (code, said, complaint) = outage.resync(&words);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("sent     E1: 1 items, request "), "{said}");
+    assert!(said.contains("sent     E1: 1 item, request "), "{said}");
     assert!(
         complaint.contains("Stopped after 1 of 2 items"),
         "{complaint}"
     );
+    assert!(complaint.contains("in the next run"), "{complaint}");
+    assert!(!complaint.contains("Run it again"), "{complaint}");
     outage.sent("E1", &["/a"]).await;
     let done = outage.resynced(&["--since", "30m", "--yes"]);
     let requests = done["requests"].as_array().unwrap();
@@ -312,18 +315,71 @@ async fn what_goes_wrong_says_what_to_do() {
         &["--yes"][..],
         &["--since", "yesterday"],
         &["--since", "1h", "--json"],
+        &["--since", "7000000d", "--dry-run"],
     ] {
         assert_eq!(outage.resync(words).0, Some(2), "{words:?}");
     }
     let (code, _, complaint) = outage.resync(&["--since", "9999-01-01T00:00:00Z", "--dry-run"]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(complaint.contains("in the future"), "{complaint}");
     outage.service.kill();
     let mut setup = outage.account.setup();
     setup.set_env("AWS_REGION", "us-east-1");
     setup.set_env("PURGEFRONT_URL", "http://127.0.0.1:9");
-    let words = ["resync", "site", "--since", "30m", "--yes"];
+    let mut words = ["resync", "site", "--since", "3d", "--yes"];
+    outage.account.calls();
+    let (code, _, complaint) = setup.run(&words);
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("does not answer"), "{complaint}");
+    assert_eq!(outage.account.calls(), [""; 0], "nothing is listed first");
+    words[4] = "--dry-run";
     let (code, _, complaint) = setup.run(&words);
     assert_eq!(code, Some(1));
     assert!(complaint.contains("there is no store at"), "{complaint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_only_recorded_or_needed_nothing_is_still_stale() {
+    let settings = "[dispatch]\nmode = \"shadow\"\n";
+    let outage = Outage::over(&[Distribution::of("E1", "site")], settings).await;
+    outage.account.state().objects.put("recorded", ago(10));
+    outage.accepts("recorded").await;
+    let recorded = || async {
+        let shadowed = outage.service.get("/invalidations?status=shadowed").await;
+        shadowed["invalidations"].as_array().map(Vec::len) == Some(1)
+    };
+    eventually!(recorded().await);
+    let done = outage.resynced(&["--since", "30m", "--dry-run"]);
+    let counts = (&done["covered"], &done["stale"], &done["paths"]);
+    assert_eq!(counts, (&json!(0), &json!(1), &json!(1)), "{done}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_requested_wildcard_covers_what_is_below_it() {
+    let outage = Outage::over(&[Distribution::of("E1", "site")], "").await;
+    for key in ["docs/a", "docs/b c"] {
+        outage.account.state().objects.put(key, ago(10));
+    }
+    outage.resynced(&["--prefix", "docs/", "--prefix-wildcard", "--yes"]);
+    outage.sent("E1", &["/docs/*"]).await;
+    let again = outage.resynced(&["--since", "30m", "--yes"]);
+    assert_eq!(again["outcome"], "nothing to do", "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_cleared_is_no_success() {
+    let outage = Outage::over(&[Distribution::of("E1", "site")], "").await;
+    outage.account.state().objects.put("~tilde", ago(10));
+    let (code, said, complaint) = outage.resync(&["--since", "30m", "--yes"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("note     1 key without an item: "), "{said}");
+    assert!(!said.contains("Nothing to do"), "{said}");
+    assert!(complaint.contains("1 key cannot be cleared"), "{complaint}");
+    let words = ["--since", "30m", "--yes", "--token-file", "/dev/null"];
+    outage.account.calls();
+    let (code, _, complaint) = outage.resync(&words);
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("needs an API token"), "{complaint}");
+    assert!(!complaint.contains("Run it again"), "{complaint}");
+    assert_eq!(outage.account.calls(), [""; 0], "nothing is listed first");
 }

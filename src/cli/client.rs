@@ -41,7 +41,21 @@ pub(super) struct ApiClient {
     #[arg(long, env = "PURGEFRONT_URL", value_name = "URL")]
     url: Option<String>,
     #[command(flatten)]
-    token: Token,
+    token: ApiToken,
+}
+
+#[derive(Debug, Args)]
+struct ApiToken {
+    /// A file with an API token. Default: the value of `PURGEFRONT_API_TOKEN`.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl ApiToken {
+    fn read(&self) -> anyhow::Result<Option<SecretString>> {
+        let token_file = self.token_file.clone();
+        Token { token_file }.read()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -356,7 +356,8 @@ fn shorten(text: &str) -> String {
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Parses a duration such as `500ms`, `36h` or `30d`, as the configuration has them.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     // jiff also accepts ISO 8601 durations and signs.
     let span: jiff::Span = text
         .parse()

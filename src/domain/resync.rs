@@ -61,6 +61,8 @@ pub struct Found {
     pub deleted: u64,
     /// Items that a later request has covered.
     pub requested: u64,
+    /// How many keys cannot be cleared, at one distribution or all.
+    pub left: u64,
     /// Why keys have no item, and how many.
     pub unreachable: BTreeMap<String, u64>,
     /// By distribution: each item, and the time of the newest change behind it.
@@ -98,9 +100,11 @@ impl Found {
                 return Err(Missing::of(mapping.waits));
             }
             if mapping.targets.is_empty() {
-                let whys = mapping.skipped.iter().chain(&mapping.dead);
+                let whys = mapping.skipped.iter();
                 whys.for_each(|skip| self.skip(&skip.why));
             }
+            self.left += u64::from(!mapping.dead.is_empty());
+            mapping.dead.iter().for_each(|dead| self.skip(&dead.why));
             for target in mapping.targets {
                 let items = self.items.entry(target.distribution_id).or_default();
                 let newest = items.entry(target.item).or_insert(one.changed_at);
@@ -169,7 +173,8 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// One wildcard for all that a distribution serves below a prefix, and why others have none.
+    /// One wildcard for all that a distribution serves below a prefix, why others have none, and which
+    /// are wider than the prefix may look.
     pub fn below(
         (catalogue, policy): (&Catalogue, &MappingPolicy),
         bucket: &str,
@@ -182,15 +187,21 @@ impl Orders {
             let known = items.entry(target.distribution_id).or_default();
             known.push(target.item);
         }
-        for (id, items) in items {
-            orders.add(&id, items);
-        }
         let whys = mapping.skipped.into_iter();
         let whys = whys.map(|skip| match skip.distribution_id {
             Some(id) => format!("{id}: {}", skip.why),
             None => skip.why,
         });
-        (orders, whys.collect())
+        let mut notes: Vec<_> = whys.collect();
+        for (id, items) in items {
+            if !prefix.is_empty() && items.iter().any(Item::is_root_wildcard) {
+                notes.push(format!(
+                    "{id}: the path for this prefix is /*, which drops everything from its caches"
+                ));
+            }
+            orders.add(&id, items);
+        }
+        (orders, notes)
     }
 
     fn add(&mut self, distribution_id: &str, items: Vec<Item>) {

@@ -1,13 +1,15 @@
 //! `purgefront resync`: after an outage, requests what may be stale in a bucket.
 
-use std::collections::BTreeMap;
+mod report;
 
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+
+use report::{Report, counted};
 
 use super::{
     ConfigFile, DONE, FAILED, USAGE, agree,
@@ -16,15 +18,13 @@ use super::{
 };
 use crate::{
     app,
-    config::Config,
+    config::{Config, parse_duration},
     dispatch::ReadScope,
     domain::{
         catalogue::Catalogue,
         path::Item,
-        preview::price,
         resync::{Found, Orders},
     },
-    printable::printable,
 };
 
 /// The most items and bytes of one request, within the API's limits of 10,000 items and 1 MiB.
@@ -39,11 +39,11 @@ pub(super) struct ResyncArguments {
     /// Only keys that begin with this.
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
-    /// When the outage began: a time such as 2026-11-26T08:00:00Z, or how long ago, such as 36h. For
-    /// objects that are uploaded in parts, S3 tells when the upload began: allow for that.
+    /// When the outage began: a time such as 2026-11-26T08:00:00Z, or how long ago, such as 36h
+    /// or 3d. For objects that are uploaded in parts, S3 tells when the upload began: allow for that.
     #[arg(long, value_name = "TIME", value_parser = since,
           required_unless_present = "prefix_wildcard")]
-    since: Option<Since>,
+    since: Option<Timestamp>,
     /// Instead of looking at objects, request one wildcard for each distribution, which drops
     /// everything below the prefix from the caches. The way to clear deleted objects where the bucket
     /// has no versions. With --prefix "", that is everything.
@@ -57,21 +57,24 @@ pub(super) struct ResyncArguments {
     consent: agree::Consent,
 }
 
-/// A time, or how long ago it was.
-#[derive(Debug, Clone, Copy)]
-enum Since {
-    At(Timestamp),
-    Ago(SignedDuration),
-}
-
-fn since(text: &str) -> Result<Since, String> {
-    if let Ok(at) = text.parse() {
-        return Ok(Since::At(at));
+/// Reads a time, or how long ago it was. S3 tells times to the second.
+fn since(text: &str) -> Result<Timestamp, String> {
+    let now = app::now();
+    let at = if let Ok(at) = text.parse::<Timestamp>() {
+        at
+    } else {
+        let span = parse_duration(text).filter(|span| !span.is_zero());
+        let span =
+            span.ok_or("expected a time such as 2026-11-26T08:00:00Z, or how long ago: 36h, 3d")?;
+        now.checked_sub(span).unwrap_or(Timestamp::MIN)
+    };
+    if at > now {
+        return Err("it is in the future".to_owned());
     }
-    let span: Option<SignedDuration> = text.parse().ok();
-    let span = span.filter(|span| span.is_positive() && !text.starts_with(['P', '+']));
-    span.map(Since::Ago)
-        .ok_or_else(|| "expected a time such as 2026-11-26T08:00:00Z, or 36h".to_owned())
+    if at < Timestamp::UNIX_EPOCH {
+        return Err("it is before 1970".to_owned());
+    }
+    Timestamp::from_second(at.as_second()).map_err(|error| error.to_string())
 }
 
 pub(super) fn run(arguments: &ResyncArguments) -> u8 {
@@ -106,6 +109,9 @@ fn resync(arguments: &ResyncArguments, config: &Config) -> anyhow::Result<u8> {
         ..
     } = arguments;
     let session = arguments.client.session(config)?;
+    if !consent.is_dry_run() {
+        app::block_on(may_call(&session))??;
+    }
     let reading = app::read_account(config, &ReadScope::Buckets(vec![bucket.clone()]))?;
     for warning in &reading.warnings {
         complain(format_args!("warning: {warning}"));
@@ -114,13 +120,6 @@ fn resync(arguments: &ResyncArguments, config: &Config) -> anyhow::Result<u8> {
     let prefix = prefix.as_deref().unwrap_or_default();
     let mut report = Report::new(consent.json());
     let (orders, mut reason) = if let Some(since) = arguments.since {
-        let now = app::now();
-        let since = match since {
-            Since::At(at) => at,
-            Since::Ago(span) => now - span,
-        };
-        anyhow::ensure!(since <= now, "--since is in the future");
-        let since = Timestamp::from_second(since.as_second())?;
         let (found, sees_deletes) = look(bucket, prefix, since, config, catalogue)?;
         report.found(bucket, since, &found);
         report.deletes(bucket, sees_deletes.then_some(found.deleted));
@@ -136,8 +135,7 @@ fn resync(arguments: &ResyncArguments, config: &Config) -> anyhow::Result<u8> {
     };
     if orders.is_empty() {
         report.json["paths"] = 0.into();
-        report.end("nothing to do", "Nothing to do.");
-        return Ok(DONE);
+        return Ok(report.finish("nothing to do", "Nothing to do."));
     }
     report.orders(&orders);
     if consent.is_dry_run() {
@@ -151,18 +149,48 @@ fn resync(arguments: &ResyncArguments, config: &Config) -> anyhow::Result<u8> {
     // The API's limit is 1,000 bytes.
     reason.truncate(reason.floor_char_boundary(1_000));
     let sent = app::block_on(send(&session, &orders, &reason, &mut report))?;
-    if let Err(error) = sent {
+    if let Err(Stopped { error, is_refused }) = sent {
         complain(format_args!(
-            "Stopped after {} of {} items: {error:#}. Run it again: the history leaves out what was \
-             requested.",
-            report.sent, orders.paths
+            "Stopped after {} of {}: {error:#}.{}",
+            report.sent,
+            counted(orders.paths, "item"),
+            hint(is_refused, report.sent)
         ));
         report.json["error"] = Value::from(format!("{error:#}"));
         report.end("stopped", "");
         return Ok(FAILED);
     }
-    report.end("done", "Requested. GET /requests/ID shows how far it is.");
-    Ok(DONE)
+    Ok(report.finish("done", "Requested. GET /requests/ID shows how far it is."))
+}
+
+/// Finds out whether requests can work, before a long listing: the service answers and knows the token.
+async fn may_call(session: &Session) -> anyhow::Result<()> {
+    let answer = session.send(Method::GET, "/invalidations?limit=1", None);
+    let answer = answer.await?;
+    if answer.status == StatusCode::UNAUTHORIZED {
+        return Err(answer.failure()).context(
+            "the service needs an API token that it knows: set PURGEFRONT_API_TOKEN or --token-file",
+        );
+    }
+    if answer.status != StatusCode::OK {
+        return Err(answer.failure()).context("the service cannot take requests");
+    }
+    Ok(())
+}
+
+/// Why not all was requested.
+struct Stopped {
+    error: anyhow::Error,
+    /// The same request would be refused again.
+    is_refused: bool,
+}
+
+fn hint(is_refused: bool, sent: usize) -> &'static str {
+    match (is_refused, sent) {
+        (true, 0) => "",
+        (true, _) => " What was requested counts as covered in the next run.",
+        (false, _) => " Run it again: the history leaves out what was requested.",
+    }
 }
 
 /// Lists the bucket; with progress, if somebody watches.
@@ -199,7 +227,7 @@ async fn send(
     orders: &Orders,
     reason: &str,
     report: &mut Report,
-) -> anyhow::Result<()> {
+) -> Result<(), Stopped> {
     for (id, items) in &orders.by_distribution {
         for chunk in chunks(items) {
             let (tags, paths): (Vec<_>, Vec<_>) = chunk.iter().partition(|item| item.is_tag());
@@ -211,9 +239,17 @@ async fn send(
                 "reason": reason,
             });
             let body = Some(body.to_string());
-            let answer = session.send(Method::POST, "/invalidate", body).await?;
+            let answer = session.send(Method::POST, "/invalidate", body).await;
+            let answer = answer.map_err(|error| Stopped {
+                error,
+                is_refused: false,
+            })?;
             if answer.status != StatusCode::ACCEPTED {
-                return Err(answer.failure());
+                let status = answer.status;
+                return Err(Stopped {
+                    error: answer.failure(),
+                    is_refused: status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS,
+                });
             }
             let request = answer.json["id"].as_str().unwrap_or_default();
             report.sent(id, chunk.len(), request);
@@ -241,137 +277,6 @@ fn chunks(items: &[Item]) -> Vec<&[Item]> {
     chunks
 }
 
-/// What is told, as text or as JSON.
-struct Report {
-    is_json: bool,
-    json: Value,
-    sent: usize,
-}
-
-impl Report {
-    fn new(is_json: bool) -> Self {
-        Self {
-            is_json,
-            json: json!({"notes": [], "requests": []}),
-            sent: 0,
-        }
-    }
-
-    fn say(&self, line: impl std::fmt::Display) {
-        if !self.is_json {
-            say(line);
-        }
-    }
-
-    fn note(&mut self, line: &str) {
-        self.say(format_args!("note     {line}"));
-        if let Some(notes) = self.json["notes"].as_array_mut() {
-            notes.push(line.into());
-        }
-    }
-
-    fn found(&mut self, bucket: &str, since: Timestamp, found: &Found) {
-        let Found {
-            looked_at,
-            changed,
-            covered,
-            requested,
-            ..
-        } = found;
-        self.say(format_args!(
-            "found    {bucket}: {looked_at} objects looked at, {changed} changed since {since}"
-        ));
-        self.say(format_args!(
-            "found    {covered} of them covered by later changes in the history, {} possibly stale",
-            found.stale()
-        ));
-        if *requested > 0 {
-            self.say(format_args!(
-                "found    {requested} items that were requested since"
-            ));
-        }
-        for (key, value) in [
-            ("looked_at", *looked_at),
-            ("changed", *changed),
-            ("covered", *covered),
-            ("stale", found.stale()),
-            ("requested", *requested),
-        ] {
-            self.json[key] = value.into();
-        }
-        for (why, count) in &found.unreachable {
-            self.note(&format!("{count} keys without an item: {why}"));
-        }
-    }
-
-    /// `seen` is the number of deleted objects, if deletes can be seen.
-    fn deletes(&mut self, bucket: &str, seen: Option<u64>) {
-        self.json["deleted"] = json!(seen);
-        match seen {
-            Some(seen) => self.say(format_args!("found    {seen} of the stale ones are deleted")),
-            None => self.note(&format!(
-                "deletes cannot be seen: the bucket keeps no versions. If objects may have been deleted, \
-                 clear the part that they were in, with one path for each distribution: purgefront resync \
-                 {bucket} --prefix PREFIX --prefix-wildcard"
-            )),
-        }
-    }
-
-    fn orders(&mut self, orders: &Orders) {
-        let mut shown = BTreeMap::new();
-        for (id, items) in &orders.by_distribution {
-            let wildcards = items.iter().filter(|item| item.is_wildcard()).count();
-            self.say(format_args!(
-                "to do    {}: {} items, {wildcards} of them wildcards{}",
-                printable(id),
-                items.len(),
-                examples(items)
-            ));
-            shown.insert(id, json!({"items": items.len(), "wildcards": wildcards}));
-        }
-        let Orders {
-            paths, wildcards, ..
-        } = orders;
-        let price = price(*paths);
-        self.say(format_args!(
-            "price    {paths} paths, {wildcards} of them wildcards: {price} after the month's first 1,000; how \
-             many of those are spent is not known"
-        ));
-        self.json["distributions"] = json!(shown);
-        self.json["paths"] = json!(paths);
-        self.json["wildcards"] = json!(wildcards);
-        self.json["price_usd"] = json!(price.trim_start_matches('$'));
-    }
-
-    fn sent(&mut self, distribution_id: &str, items: usize, request: &str) {
-        self.sent += items;
-        self.say(format_args!(
-            "sent     {distribution_id}: {items} items, request {request}"
-        ));
-        if let Some(requests) = self.json["requests"].as_array_mut() {
-            let id = distribution_id;
-            requests.push(json!({"id": request, "distribution_id": id, "items": items}));
-        }
-    }
-
-    fn end(&mut self, outcome: &str, text: &str) {
-        if self.is_json {
-            self.json["outcome"] = outcome.into();
-            say(&self.json);
-        } else if !text.is_empty() {
-            say(text);
-        }
-    }
-}
-
-/// A few, so that one can see what is meant.
-fn examples(items: &[Item]) -> String {
-    const SHOWN: usize = 3;
-    let shown: Vec<_> = items.iter().take(SHOWN).map(Item::as_str).collect();
-    let more = if items.len() > SHOWN { ", …" } else { "" };
-    format!(" ({}{more})", shown.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,10 +301,32 @@ mod tests {
 
     #[test]
     fn since_is_a_time_or_a_span() {
-        assert!(matches!(since("2026-11-26T08:00:00Z"), Ok(Since::At(_))));
-        assert!(matches!(since("36h"), Ok(Since::Ago(span)) if span.as_hours() == 36));
-        for wrong in ["", "yesterday", "-36h", "36", "2026-11-26"] {
+        let at = "2026-01-26T08:00:00.5Z";
+        assert_eq!(since(at), Ok("2026-01-26T08:00:00Z".parse().unwrap()));
+        for (text, hours) in [("36h", 36), ("3d", 72), ("1d 12h", 36)] {
+            let ago = app::now().duration_since(since(text).unwrap());
+            assert_eq!(ago.as_hours(), hours, "{text}");
+        }
+        for wrong in [
+            "",
+            "yesterday",
+            "-36h",
+            "0s",
+            "36",
+            "2026-11-26",
+            "9999-01-01T00:00:00Z",
+            "1960-01-01T00:00:00Z",
+            "7000000d",
+            "99999999999h",
+        ] {
             assert!(since(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn again_is_only_said_where_it_may_help() {
+        assert_eq!(hint(true, 0), "");
+        assert!(hint(true, 1).contains("next run"));
+        assert!(hint(false, 0).contains("Run it again"));
     }
 }
