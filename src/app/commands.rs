@@ -1,0 +1,151 @@
+//! What the commands need that run without a service.
+
+use std::{io, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use aws_config::BehaviorVersion;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{SystemClock, token_distributions};
+use crate::{
+    aws::{
+        AwsConnectionPoints, AwsRegions, CloudFront, S3ObjectListing, SqsDeadLetterQueue,
+    },
+    config::Config,
+    connect::Connector,
+    dispatch::{AccountReader, AccountReading, CommandAccount, ReadScope},
+    doctor::{self, Doctor},
+    domain::{queue::QueueAddress, s3_event::EventFilter},
+    ports::{Clock, connection::CallError},
+    recovery::{Redrive, Resync},
+    shutdown::StopSignals,
+    store::{self, StoreInspector},
+};
+
+/// Reads the account's distributions once, without a service.
+pub fn read_account(config: &Config, scope: &ReadScope) -> anyhow::Result<AccountReading> {
+    block_on(async {
+        let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        let reader = AccountReader::for_command(
+            Arc::new(CloudFront::new(&sdk)),
+            Arc::new(SystemClock),
+            config.limits.reads_per_second,
+            config.limits.read_burst,
+        );
+        let origins = config.mapping.origins.clone().into();
+        reader
+            .read(scope, origins)
+            .await
+            .context("the account's distributions cannot be read")
+    })?
+}
+
+/// What connects buckets of this region, or of the default one. The endpoint's credentials, as
+/// `user:password`, are for SNS alone.
+pub async fn connector(region: Option<&str>, credentials: Option<&str>) -> Connector {
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let aws = AwsConnectionPoints::new(&sdk, region, credentials);
+    Connector::new(Arc::new(aws), Arc::new(SystemClock))
+}
+
+/// What looks at everything between S3 and CloudFront, by a configuration. Looks at these buckets and
+/// this endpoint, or else at those that it finds.
+pub async fn doctor(
+    config: Config,
+    file: Option<String>,
+    buckets: Vec<String>,
+    endpoint: Option<String>,
+) -> Doctor {
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let cloudfront = Arc::new(CloudFront::new(&sdk));
+    let reader = AccountReader::for_command(
+        Arc::clone(&cloudfront) as _,
+        Arc::clone(&clock),
+        config.limits.reads_per_second,
+        config.limits.read_burst,
+    );
+    Doctor {
+        regions: Arc::new(AwsRegions::new(sdk)),
+        cdn: Arc::clone(&cloudfront) as _,
+        invalidations: cloudfront,
+        account: Arc::new(CommandAccount {
+            reader,
+            origins: config.mapping.origins.clone().into(),
+        }),
+        store: Arc::new(StoreInspector::new(config.store.path.clone())),
+        clock,
+        settings: doctor::Settings {
+            tokens: token_distributions(&config).to_vec(),
+            topics: config.sns.topics,
+            max_skew: config.sns.max_skew,
+            authenticate_on_unsubscribe: config.sns.authenticate_on_unsubscribe,
+            password: config.sns.basic_auth.is_some(),
+            emulated: config.sns.emulator.is_some(),
+            events: EventFilter::new(config.events.invalidate_on),
+            mapping: config.mapping.policy,
+            origins: config.mapping.origins,
+            warnings: config.warnings,
+            config: file,
+            buckets,
+            endpoint,
+        },
+    }
+}
+
+/// What takes the messages of a dead-letter queue.
+pub async fn redrive(queue: &QueueAddress) -> Result<Redrive, CallError> {
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let queue = SqsDeadLetterQueue::open(&sdk, queue).await?;
+    Ok(Redrive::new(Arc::new(queue)))
+}
+
+/// What finds stale objects in a bucket, by the history in the store of a service that may run.
+pub async fn resync(
+    config: &Config,
+    bucket: &str,
+    prefix: &str,
+    since: Timestamp,
+) -> anyhow::Result<Resync> {
+    let coverage = store::Coverage::open(&config.store.path, bucket, since).await?;
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let listing = S3ObjectListing::open(&sdk, bucket).await?;
+    Ok(Resync {
+        listing: Arc::new(listing),
+        coverage: Box::new(coverage),
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+        since,
+    })
+}
+
+/// Runs a command's async work.
+pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(work))
+}
+
+/// Waits, for commands.
+pub async fn pause(span: Duration) {
+    SystemClock.sleep_until(now() + span).await;
+}
+
+/// What is cancelled by the first SIGINT or SIGTERM from now on, for commands that have to end in order.
+pub fn interruption() -> io::Result<CancellationToken> {
+    let mut signals = StopSignals::new()?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        told.cancel();
+    });
+    Ok(stop)
+}
+
+/// The current time, for commands.
+pub fn now() -> Timestamp {
+    SystemClock.now()
+}
