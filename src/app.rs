@@ -14,7 +14,6 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use axum::Router;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     aws::{
@@ -42,6 +41,8 @@ use crate::{
     store::{self, LocalWakeups, OpenError, SqliteStore, StoreInspector},
     telemetry::{Health, Metrics},
 };
+
+pub use crate::shutdown::interruption;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -349,18 +350,6 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
 /// Waits, for commands.
 pub async fn pause(span: Duration) {
     SystemClock.sleep_until(now() + span).await;
-}
-
-/// What is cancelled by the first SIGINT or SIGTERM from now on, for commands that have to end in order.
-pub fn interruption() -> io::Result<CancellationToken> {
-    let mut signals = StopSignals::new()?;
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        signals.next().await;
-        told.cancel();
-    });
-    Ok(stop)
 }
 
 /// The current time, for commands.
