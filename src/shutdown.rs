@@ -166,12 +166,24 @@ impl StopSignals {
         })
     }
 
-    pub async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
+}
+
+/// What is cancelled by the first SIGINT or SIGTERM from now on, for commands that have to end in order.
+pub fn interruption() -> io::Result<CancellationToken> {
+    let mut signals = StopSignals::new()?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        told.cancel();
+    });
+    Ok(stop)
 }
 
 /// Waits for a signal or for a task that ends early.

@@ -5,13 +5,10 @@ use std::{io, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use aws_config::BehaviorVersion;
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 use super::{SystemClock, token_distributions};
 use crate::{
-    aws::{
-        AwsConnectionPoints, AwsRegions, CloudFront, S3ObjectListing, SqsDeadLetterQueue,
-    },
+    aws::{AwsConnectionPoints, AwsRegions, CloudFront, S3ObjectListing, SqsDeadLetterQueue},
     config::Config,
     connect::Connector,
     dispatch::{AccountReader, AccountReading, CommandAccount, ReadScope},
@@ -19,7 +16,6 @@ use crate::{
     domain::{queue::QueueAddress, s3_event::EventFilter},
     ports::{Clock, connection::CallError},
     recovery::{Redrive, Resync},
-    shutdown::StopSignals,
     store::{self, StoreInspector},
 };
 
@@ -131,18 +127,6 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
 /// Waits, for commands.
 pub async fn pause(span: Duration) {
     SystemClock.sleep_until(now() + span).await;
-}
-
-/// What is cancelled by the first SIGINT or SIGTERM from now on, for commands that have to end in order.
-pub fn interruption() -> io::Result<CancellationToken> {
-    let mut signals = StopSignals::new()?;
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        signals.next().await;
-        told.cancel();
-    });
-    Ok(stop)
 }
 
 /// The current time, for commands.

@@ -16,37 +16,26 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use axum::Router;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    aws::{
-        AwsConnectionPoints, AwsRegions, AwsSnsTrust, CloudFront, FetchLimits, HttpFetch,
-        S3ObjectListing, SigningCertificates, SqsDeadLetterQueue,
-    },
+    aws::{AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates},
     config::{Config, ServerConfig},
-    connect::Connector,
-    dispatch::{
-        self, AccountReader, AccountReading, CommandAccount, Dispatch, ReadScope, Settings,
-    },
-    doctor::{self, Doctor},
-    domain::{batch::Usage, mapping::MappingPolicy, queue::QueueAddress, s3_event::EventFilter},
+    dispatch::{self, Dispatch, Settings},
+    domain::{batch::Usage, mapping::MappingPolicy, s3_event::EventFilter},
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
     ports::{
         CertificateCache, Clock, StoreError,
         catalogue::{CataloguePublisher, CatalogueStore},
-        connection::CallError,
         dispatch::{Epoch, LeaderStore},
         history::HistoryStore,
     },
-    recovery::{Redrive, Resync},
     shutdown::{self, Ending, StopCause, StopSignals, Tasks},
     store::{self, LocalWakeups, OpenError, SqliteStore, StoreInspector},
     telemetry::{Health, Metrics},
 };
 
-pub use commands::{
-    block_on, connector, doctor, interruption, now, pause, read_account, redrive, resync,
-};
+pub use crate::shutdown::interruption;
+pub use commands::{block_on, connector, doctor, now, pause, read_account, redrive, resync};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

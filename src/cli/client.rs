@@ -18,7 +18,7 @@ use crate::{app, config::Config};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// For a whole call. The service itself gives up sooner.
-const WHOLE: Duration = Duration::from_secs(60);
+const WHOLE: Duration = Duration::from_mins(1);
 /// The most bytes of an answer, so that whatever answers cannot fill the memory.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 
