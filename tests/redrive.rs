@@ -296,7 +296,7 @@ async fn only_the_services_own_word_deletes() {
         let answer = format!("HTTP/1.1 {head}\r\n{length}connection: close\r\n\r\n{page}");
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let _ = stream.read(&mut [0; 65_536]).unwrap();
+            let _ = stream.read(&mut [0; 8_192]).unwrap();
             stream.write_all(answer.as_bytes()).unwrap();
             // Closed only when the client has read it.
             let _ = stream.read_to_end(&mut Vec::new());
