@@ -155,26 +155,6 @@ fn the_check_of_the_tables_sees_what_it_should() {
     assert_eq!(tests, BTreeSet::from(["a".to_owned(), "c".to_owned()]));
 }
 
-/// The policy to copy grants exactly what README explains.
-#[test]
-fn the_iam_policy_has_the_actions_that_are_explained() {
-    let security = page("SECURITY.md");
-    let json = security.split("```json").nth(1).unwrap();
-    let policy: Value = serde_json::from_str(json.split("```").next().unwrap()).unwrap();
-    let statements = policy["Statement"].as_array().unwrap();
-    let granted = statements
-        .iter()
-        .flat_map(|statement| statement["Action"].as_array().unwrap());
-    let granted: BTreeSet<_> = granted.map(|action| action.as_str().unwrap()).collect();
-    let readme = page("README.md");
-    let explained: BTreeSet<_> = readme
-        .lines()
-        .filter_map(cells)
-        .flat_map(|cells| cells[0].split('`').skip(1).step_by(2))
-        .collect();
-    assert_eq!(granted, explained);
-}
-
 #[test]
 fn tokens_are_compared_by_hash_in_constant_time() {
     let source = page("src/http/auth.rs");
