@@ -71,7 +71,7 @@ pub(super) fn run(arguments: DoctorArguments) -> u8 {
 fn show(finding: &Finding) {
     let (level, id) = (finding.level.name(), finding.check.id());
     say(format_args!(
-        "{level:<8} {id:<33} {}: {}",
+        "{level:<8} {id:<34} {}: {}",
         finding.what, finding.why
     ));
     match &finding.mend {

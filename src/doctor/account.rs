@@ -124,21 +124,26 @@ impl Doctor {
     async fn of_invalidations(&self, identity: &Identity, ids: &[String]) -> Vec<Finding> {
         let (mut created, mut got, mut listed) = (Vec::new(), Vec::new(), Vec::new());
         for id in ids.iter().take(MOST_TRIED) {
-            let tried = self.invalidations.try_create_invalidation(id).await;
+            let tried = twice(|| self.invalidations.try_create_invalidation(id)).await;
             created.push((id.clone(), tried));
-            let tried = match self.cdn.invalidation(id, NO_INVALIDATION).await {
-                Ok(_) => Probe::Permitted,
-                // Whoever may not see it is not told either that it does not exist.
-                Err(CdnError::Refused(text)) if text.starts_with("NoSuchInvalidation") => {
-                    Probe::Permitted
-                }
-                Err(error) => probe(&error),
-            };
-            got.push((id.clone(), tried));
-            let tried = match self.cdn.newest_invalidations(id, None).await {
-                Ok(_) => Probe::Permitted,
-                Err(error) => probe(&error),
-            };
+            let tried = twice(
+                async || match self.cdn.invalidation(id, NO_INVALIDATION).await {
+                    Ok(_) => Probe::Permitted,
+                    // Whoever may not see it is not told either that it does not exist.
+                    Err(CdnError::Refused(text)) if text.starts_with("NoSuchInvalidation") => {
+                        Probe::Permitted
+                    }
+                    Err(error) => probe(&error),
+                },
+            );
+            got.push((id.clone(), tried.await));
+            let tried = twice(
+                async || match self.cdn.newest_invalidations(id, None).await {
+                    Ok(_) => Probe::Permitted,
+                    Err(error) => probe(&error),
+                },
+            );
+            let tried = tried.await;
             listed.push((id.clone(), tried));
         }
         let none = "no distribution that can be invalidated serves the buckets".to_owned();
@@ -192,6 +197,14 @@ impl Doctor {
         ));
         findings.push(catalogue::tags(read, policy));
         findings
+    }
+}
+
+/// Tries once more if nothing is clear, such as after a lost connection.
+async fn twice<F: Future<Output = Probe>>(attempt: impl Fn() -> F) -> Probe {
+    match attempt().await {
+        Probe::Unclear(_) => attempt().await,
+        clear => clear,
     }
 }
 
