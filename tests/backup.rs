@@ -8,7 +8,6 @@ use std::{
 };
 
 use serde_json::Value;
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::{
     sqlite_upgrade::make_first_release,
@@ -17,6 +16,7 @@ use crate::{
         cloudfront::{Distribution, Fault},
         service::Setup,
         signer::{Signer, s3_records},
+        sqlite::execute,
         until,
     },
 };
@@ -39,15 +39,6 @@ fn checked(setup: &Setup, words: &[&str]) -> Value {
     let (code, said, complaint) = setup.run(&[&["store", "check", "--json"], words].concat());
     assert_eq!(code, Some(0), "{said}{complaint}");
     serde_json::from_str(&said).unwrap()
-}
-
-async fn change(store: &std::path::Path, statement: &'static str) {
-    let options = SqliteConnectOptions::new()
-        .filename(store)
-        .foreign_keys(false);
-    let mut store = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::query(statement).execute(&mut store).await.unwrap();
-    store.close().await.unwrap();
 }
 
 /// What was 2xx before the backup began is in it, whatever comes in meanwhile, and a batch that has
@@ -195,8 +186,8 @@ async fn a_broken_store_is_told_as_broken() {
     assert_eq!(code, Some(0), "{complaint}");
     assert!(said.contains("is sound"), "{said}");
 
-    let dangling = "UPDATE changes SET message = 99999 WHERE seq = 1";
-    change(setup.store(), dangling).await;
+    let dangling = "PRAGMA foreign_keys = OFF; UPDATE changes SET message = 99999 WHERE seq = 1";
+    execute(setup.store(), dangling).await;
     let (code, said, _) = setup.run(&["store", "check"]);
     assert_eq!(code, Some(1));
     let expected = "WRONG  1 rows of changes refer to rows of messages that do not exist";
@@ -264,7 +255,7 @@ async fn an_upgrade_and_the_way_back() {
     older.start().await.kill();
 
     let newer = "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 5";
-    change(setup.store(), newer).await;
+    execute(setup.store(), newer).await;
     let (status, told) = setup.spawn().ended().await;
     assert_eq!(status.code(), Some(2));
     let (code, _, complaint) = setup.run(&["store", "check"]);

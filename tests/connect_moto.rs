@@ -1,4 +1,4 @@
-//! `purgefront connect` and `disconnect` against moto, where `make demo` has installed it: what
+//! `purgefront connect` and `disconnect` against moto, where `make test` has installed it: what
 //! others have set up is read with AWS's own client, and an upload arrives on the topic.
 
 use std::sync::{Arc, Mutex};

@@ -258,8 +258,7 @@ async fn a_service_that_does_not_take_them_loses_none() {
     );
 
     // The public listener has no such route, and nobody listens where the service was.
-    let mut setup = outage.account.setup();
-    setup.set_env("AWS_REGION", "us-east-1");
+    let setup = outage.setup();
     let url = outage.service.url.clone();
     let words = ["redrive", QUEUE, "--yes", "--admin-url", &url];
     let (code, _, complaint) = setup.run(&words);

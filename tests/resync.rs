@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::support::{
     aws::FakeAws,
@@ -12,6 +11,7 @@ use crate::support::{
     connecting::{Account, Objects},
     service::{Service, Setup},
     signer::{Signer, s3_records},
+    sqlite::execute,
     until,
 };
 
@@ -79,6 +79,12 @@ impl Outage {
         serde_json::from_str(&said).unwrap()
     }
 
+    fn has_one_stale(&self) {
+        let done = self.resynced(&["--since", "30m", "--dry-run"]);
+        let counts = (&done["covered"], &done["stale"], &done["paths"]);
+        assert_eq!(counts, (&json!(0), &json!(1), &json!(1)), "{done}");
+    }
+
     async fn sent(&self, id: &str, paths: &[&str]) {
         let expected: BTreeSet<_> = paths.iter().map(|path| (*path).to_owned()).collect();
         let all = || {
@@ -87,13 +93,6 @@ impl Outage {
         };
         assert_eq!(until("all paths", all).await, expected);
     }
-}
-
-async fn change(outage: &Outage, statement: &'static str) {
-    let options = SqliteConnectOptions::new().filename(outage.setup.store());
-    let mut store = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::query(statement).execute(&mut store).await.unwrap();
-    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +114,7 @@ async fn what_the_history_does_not_cover_is_requested_once() {
     outage.accepts("earlier").await;
     let earlier = "UPDATE changes SET accepted_at = accepted_at - 1200000000 \
                    WHERE object_key = 'earlier'";
-    change(&outage, earlier).await;
+    execute(outage.setup.store(), earlier).await;
     outage.sent("E1", &["/covered", "/earlier"]).await;
     let calls = outage.aws.cloudfront.calls().len();
 
@@ -349,9 +348,18 @@ async fn what_was_only_recorded_or_needed_nothing_is_still_stale() {
         shadowed["invalidations"].as_array().map(Vec::len) == Some(1)
     };
     eventually!(recorded().await);
-    let done = outage.resynced(&["--since", "30m", "--dry-run"]);
-    let counts = (&done["covered"], &done["stale"], &done["paths"]);
-    assert_eq!(counts, (&json!(0), &json!(1), &json!(1)), "{done}");
+    outage.has_one_stale();
+
+    // It needed nothing then, because it was outside of the origin's path.
+    let mut elsewhere = Distribution::of("E1", "site");
+    "/elsewhere".clone_into(&mut elsewhere.origins[0].1);
+    let outage = Outage::over(&[elsewhere], "").await;
+    outage.account.state().objects.put("outside", ago(10));
+    outage.accepts("outside").await;
+    let skipped = "purgefront_skipped_changes_total{why=\"outside\"}";
+    eventually!(outage.service.metric(skipped).await == 1);
+    outage.aws.cloudfront.put(Distribution::of("E1", "site"));
+    outage.has_one_stale();
 }
 
 #[tokio::test(flavor = "multi_thread")]

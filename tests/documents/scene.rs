@@ -14,7 +14,9 @@ use super::{
     markdown::Block,
     tools::{PLACEHOLDERS, REAL, STAND_INS},
 };
-use crate::support::{moto::Moto, proxy::Ca, service::TOKEN, signer::TOPIC, terminator};
+use crate::support::{
+    moto::Moto, proxy::Ca, service::TOKEN, shell::path, signer::TOPIC, terminator,
+};
 
 /// A bucket, a distribution in front of it, and the role of a host.
 const PREPARE: &str = r#"
@@ -262,15 +264,6 @@ fn environment(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value));
     owned.chain(variables.iter().cloned()).collect()
-}
-
-/// The tests' own tools go before the machine's.
-fn path() -> String {
-    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin");
-    let ours = Path::new(env!("CARGO_BIN_EXE_purgefront"))
-        .parent()
-        .unwrap();
-    format!("{}:{}:{}", ours.display(), venv.display(), env!("PATH"))
 }
 
 fn found(name: &str) -> Option<PathBuf> {

@@ -23,7 +23,7 @@ s3, sns, sqs = client("s3"), client("sns"), client("sqs")
 /// Runs a script in which moto takes the place of AWS by itself, without a proxy, and returns what it
 /// prints. None if moto is not installed.
 pub fn in_process(script: &str, arguments: &[&str]) -> Option<Value> {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    let python = shell::tools().join("python");
     if !python.exists() {
         not_tested("moto is not installed in .venv; `make test` installs it");
         return None;
@@ -60,8 +60,10 @@ impl Moto {
     pub async fn trusting(authorities: &str) -> Option<Self> {
         let bin = shell::tools();
         let proxy = bin.join("moto_proxy");
-        if !proxy.exists() {
-            not_tested("moto is not installed in .venv; `make test` installs it");
+        if !proxy.exists() || !bin.join("aws").exists() {
+            not_tested(
+                "moto and AWS's command line are not both in .venv; `make test` installs them",
+            );
             return None;
         }
         let python = bin.join("python");

@@ -159,7 +159,11 @@ pub fn notices(catalogue: &Catalogue, policy: &MappingPolicy) -> Vec<Finding> {
 pub fn environment(warnings: &[String]) -> Finding {
     let (check, what) = (Check::Environment, "the configuration");
     if warnings.is_empty() {
-        return Finding::ok(check, what, "has no variables that look like settings and are ignored");
+        return Finding::ok(
+            check,
+            what,
+            "has no variables that look like settings and are ignored",
+        );
     }
     Finding::warning(check, what, warnings.join("; "))
         .mended_by("rename these variables, or remove them")

@@ -22,7 +22,7 @@ pub mod audit;
 pub mod direct;
 pub mod stored;
 
-/// Runs a statement on a store that no service has open.
+/// Runs statements on a store.
 pub async fn execute(store: &Path, sql: &str) {
     let options = SqliteConnectOptions::new().filename(store);
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
