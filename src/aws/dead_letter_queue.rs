@@ -11,7 +11,11 @@ use aws_sdk_sqs::{
     },
 };
 
-use super::connection::{Patience, errors::failed, queue::is_missing};
+use super::connection::{
+    Patience,
+    errors::failed,
+    queue::{self, is_missing},
+};
 use crate::{
     domain::queue::QueueAddress,
     ports::{
@@ -80,13 +84,7 @@ impl DeadLetterQueue for SqsDeadLetterQueue {
             .send()
             .await
             .map_err(|error| failed("sqs:GetQueueAttributes", error))?;
-        let attributes = output.attributes.unwrap_or_default();
-        let counts = [
-            Name::ApproximateNumberOfMessages,
-            Name::ApproximateNumberOfMessagesNotVisible,
-        ];
-        let counts = counts.map(|name| attributes.get(&name)?.parse::<u64>().ok());
-        Ok(counts.into_iter().flatten().sum())
+        Ok(queue::messages(&output.attributes.unwrap_or_default()))
     }
 
     async fn receive(&self, most: usize) -> Result<Vec<QueuedMessage>, CallError> {

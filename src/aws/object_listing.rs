@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use super::connection::{
-    Patience,
+    ANY_REGION, Patience,
     bucket::{Body, failed},
 };
 use crate::{
@@ -21,9 +21,6 @@ use crate::{
         object_listing::{Cursor, ObjectListing, Page},
     },
 };
-
-/// Where S3 tells in which region a bucket is, if no region is configured.
-const ANY_REGION: &str = "us-east-1";
 
 pub struct S3ObjectListing {
     client: Client,

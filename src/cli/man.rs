@@ -50,6 +50,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
          running service, the token that they send.",
     ),
     (
+        "PURGEFRONT_URL",
+        "The public listener of the running service, for the commands that talk to it.",
+    ),
+    (
         "PURGEFRONT_ADMIN_URL",
         "The admin listener of the running service, for the commands that talk to it.",
     ),

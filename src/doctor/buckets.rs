@@ -33,8 +33,7 @@ impl Doctor {
                 name: name.clone(),
                 owner: identity.account.clone(),
             };
-            let (topic, notification) = self.look_at_bucket(&bucket, topics).await;
-            let Some(topic) = topic else {
+            let Some((topic, notification)) = self.look_at_bucket(&bucket, topics).await else {
                 continue;
             };
             let wiring = self.wiring(name, &topic.arn, endpoint);
@@ -73,17 +72,16 @@ impl Doctor {
         findings
     }
 
-    /// A bucket's notifications, and the topic that gets its changes, or should: one in its own region.
+    /// A bucket's notifications, and the topic that gets its changes, or should: one in its own region. None if there
+    /// is no topic.
     async fn look_at_bucket<'a>(
         &self,
         bucket: &Bucket,
         topics: &'a [Topic],
-    ) -> (Option<&'a Topic>, Seen<Notification>) {
+    ) -> Option<(&'a Topic, Seen<Notification>)> {
         let named = topics.iter();
         let named = named.filter(|topic| topic.buckets().contains(&bucket.name));
-        let Some(mut topic) = named.chain(topics).next() else {
-            return (None, Err(Unseen::Failed("there is no topic".to_owned())));
-        };
+        let mut topic = named.chain(topics).next()?;
         let mut notification = self.notification(bucket, &topic.arn).await;
         if let Err(Unseen::Elsewhere(region)) = &notification {
             let mut there = topics.iter();
@@ -99,7 +97,7 @@ impl Doctor {
             });
             topic = notified.next().unwrap_or(topic);
         }
-        (Some(topic), notification)
+        Some((topic, notification))
     }
 
     async fn notification(&self, bucket: &Bucket, topic: &TopicArn) -> Seen<Notification> {

@@ -36,7 +36,8 @@ pub fn price(paths: usize) -> String {
     format!("${:.3}", price_usd(paths))
 }
 
-fn price_usd(paths: usize) -> f64 {
+/// The same as a number of US dollars.
+pub fn price_usd(paths: usize) -> f64 {
     let paths = u32::try_from(paths).unwrap_or(u32::MAX);
     f64::from(paths) * f64::from(MILLS_PER_PATH) / 1_000.0
 }

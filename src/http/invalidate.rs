@@ -53,16 +53,9 @@ pub(super) async fn create(
         return dry_run::show(&state, catalogue, &asked).await;
     }
     let (id, accepted_at) = (Uuid::now_v7(), state.clock.now());
-    let (count, distributions) = match &asked {
-        Asked::Items {
-            distribution_id,
-            items,
-        } => (items.len(), Some(vec![distribution_id.clone()])),
-        Asked::Keys {
-            keys,
-            distributions,
-            ..
-        } => (keys.len(), distributions.clone()),
+    let count = match &asked {
+        Asked::Items { items, .. } => items.len(),
+        Asked::Keys { keys, .. } => keys.len(),
     };
     let request = NewRequest {
         id,
@@ -93,7 +86,8 @@ pub(super) async fn create(
     Ok(accepted(RequestView {
         id,
         state: RequestState::Accepted,
-        distributions,
+        // Not shown.
+        distributions: None,
         created_at: accepted_at,
         invalidations: Vec::new(),
         skipped: Vec::new(),

@@ -38,17 +38,13 @@ pub(super) async fn receive(
     headers: HeaderMap,
     body: Result<AdmittedBody<SNS_BODY>, Problem>,
 ) -> Result<Json<Value>, Problem> {
-    let received = accept(&state, Way::Posted, &sender, &headers, body).await;
+    let accepted = accept(&state, Way::Posted, &sender, &headers, body).await;
+    let received = accepted.map(outcome);
     match &received {
-        Ok(Acceptance::New) => state.metrics.taken("accepted", state.clock.now()),
-        Ok(Acceptance::Duplicate) => state.metrics.taken("duplicate", state.clock.now()),
+        Ok(outcome) => state.metrics.taken(outcome, state.clock.now()),
         Err(problem) => state.metrics.message(problem.slug()),
     }
-    let outcome = match received? {
-        Acceptance::New => "accepted",
-        Acceptance::Duplicate => "duplicate",
-    };
-    Ok(Json(json!({ "outcome": outcome })))
+    Ok(Json(json!({ "outcome": received? })))
 }
 
 /// Receives a message again that SNS has put into a dead-letter queue. Whoever posts it has taken it from
@@ -59,12 +55,16 @@ pub(super) async fn redrive(
     headers: HeaderMap,
     body: Result<AdmittedBody<SNS_BODY>, Problem>,
 ) -> Result<Json<Value>, Problem> {
-    let outcome = match accept(&state, Way::Redriven, &sender, &headers, body).await? {
-        Acceptance::New => "accepted",
-        Acceptance::Duplicate => "duplicate",
-    };
+    let outcome = outcome(accept(&state, Way::Redriven, &sender, &headers, body).await?);
     state.metrics.message(outcome);
     Ok(Json(json!({ "outcome": outcome })))
+}
+
+fn outcome(acceptance: Acceptance) -> &'static str {
+    match acceptance {
+        Acceptance::New => "accepted",
+        Acceptance::Duplicate => "duplicate",
+    }
 }
 
 /// How a message came.

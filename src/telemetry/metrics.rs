@@ -184,7 +184,7 @@ impl Default for Metrics {
         let messages = register(
             registry,
             "sns_messages",
-            "Messages received at /sns, by outcome",
+            "Messages received at /sns, or accepted at /redrive, by outcome",
             Family::default(),
         );
         let records = register(
@@ -304,7 +304,8 @@ impl Metrics {
         self.last_message.store(now.as_second(), Ordering::Relaxed);
     }
 
-    /// Counts a message received at `/sns`. [`Metrics::taken`] counts those that were accepted.
+    /// Counts a message refused at `/sns`, or accepted at `/redrive`. [`Metrics::taken`] counts those that
+    /// SNS itself delivered.
     pub fn message(&self, outcome: &'static str) {
         self.messages.get_or_create(&OutcomeLabel { outcome }).inc();
     }

@@ -65,7 +65,7 @@ pub struct AwsConnectionPoints {
 }
 
 /// Where S3 tells in which region a bucket is, if no region is configured.
-const ANY_REGION: &str = "us-east-1";
+pub(super) const ANY_REGION: &str = "us-east-1";
 
 impl AwsConnectionPoints {
     /// Takes credentials, endpoints and retries from `sdk`, and its region unless one is given.

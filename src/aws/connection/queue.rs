@@ -1,5 +1,7 @@
 //! The dead-letter queue in SQS.
 
+use std::collections::HashMap;
+
 use aws_sdk_sqs::{
     Client, error::ProvideErrorMetadata as _, operation::get_queue_url::GetQueueUrlError,
     types::QueueAttributeName as Name,
@@ -30,16 +32,21 @@ pub(super) async fn get(
         .await
         .map_err(|error| failed("sqs:GetQueueAttributes", error))?;
     let mut attributes = output.attributes.unwrap_or_default();
+    Ok(Some(SeenQueue {
+        url,
+        messages: messages(&attributes),
+        policy: attributes.remove(&Name::Policy),
+    }))
+}
+
+/// About how many messages there are, with those that somebody has received and not deleted.
+pub(in crate::aws) fn messages(attributes: &HashMap<Name, String>) -> u64 {
     let counts = [
         Name::ApproximateNumberOfMessages,
         Name::ApproximateNumberOfMessagesNotVisible,
     ];
     let counts = counts.map(|name| attributes.get(&name)?.parse::<u64>().ok());
-    Ok(Some(SeenQueue {
-        url,
-        policy: attributes.remove(&Name::Policy),
-        messages: counts.into_iter().flatten().sum(),
-    }))
+    counts.into_iter().flatten().sum()
 }
 
 pub(super) async fn create(client: &Client, name: &str, policy: &str) -> Result<(), CallError> {

@@ -9,7 +9,7 @@ use crate::{
     cli::{DONE, FAILED, complain, say},
     domain::{
         path::Item,
-        preview::price,
+        preview::{price, price_usd},
         resync::{Found, Orders},
     },
     printable::printable,
@@ -128,7 +128,7 @@ impl Report {
         self.json["distributions"] = json!(shown);
         self.json["paths"] = json!(paths);
         self.json["wildcards"] = json!(wildcards);
-        self.json["price_usd"] = json!(price.trim_start_matches('$'));
+        self.json["price_usd"] = json!(price_usd(*paths));
     }
 
     pub(super) fn sent(&mut self, distribution_id: &str, items: usize, request: &str) {

@@ -148,7 +148,7 @@ fn names_s3(principal: &Value) -> bool {
     texts(&principal["Service"]).any(|one| one == "s3.amazonaws.com")
 }
 
-fn is_anybody(principal: &Value) -> bool {
+pub fn is_anybody(principal: &Value) -> bool {
     let is_any = |value: &Value| texts(value).any(|one| one == "*");
     is_any(principal) || is_any(&principal["AWS"]) || is_any(&principal["Service"])
 }
@@ -163,7 +163,7 @@ fn is_arn_like(pattern: &str, arn: &str) -> bool {
 }
 
 /// One text or a list of them.
-fn texts(value: &Value) -> impl Iterator<Item = &str> {
+pub fn texts(value: &Value) -> impl Iterator<Item = &str> {
     let list = value.as_array().into_iter().flatten();
     list.chain(std::iter::once(value)).filter_map(Value::as_str)
 }

@@ -1,7 +1,5 @@
 //! The endpoint's subscription, and the queue for what SNS could not deliver.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::{Check, Command, Finding, Seen, Wiring};
@@ -10,7 +8,7 @@ use crate::domain::{
     connection::{
         SeenQueue, SeenSubscription,
         delivery::{self, Attributes, DELIVERY, RAW},
-        policy,
+        permit, policy,
     },
     topic::TopicArn,
 };
@@ -227,36 +225,23 @@ pub fn dead_letters(wiring: &Wiring, arn: &str, seen: &Seen<Option<SeenQueue>>) 
 /// Whether a statement lets SNS send for this topic. Conditions but on the source are taken as
 /// fulfilled.
 fn lets_topic_send(policy: Option<&str>, queue: &str, topic: &TopicArn) -> bool {
-    let texts = |value: &Value| -> Vec<String> {
-        let list = value.as_array().into_iter().flatten();
-        let all = list.chain(std::iter::once(value));
-        all.filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let matches = |value: &Value, text: &str| {
-        texts(value)
-            .iter()
-            .any(|pattern| behaviour::matches(pattern, text))
-    };
+    let matches =
+        |value: &Value, text: &str| permit::texts(value).any(|one| behaviour::matches(one, text));
     let mut statements = policy::all(policy).unwrap_or_default().into_iter();
     statements.any(|one| {
-        let actions = texts(&one["Action"]);
-        let acts = actions
-            .iter()
+        let acts = permit::texts(&one["Action"])
             .any(|action| behaviour::matches(&action.to_ascii_lowercase(), "sqs:sendmessage"));
         let principal = &one["Principal"];
-        let is_sns = matches(principal, "*")
-            || matches(&principal["AWS"], "*")
-            || matches(&principal["Service"], "sns.amazonaws.com");
-        let conditions = one["Condition"].as_object().into_iter().flatten();
-        let sources: BTreeMap<_, _> = conditions
-            .flat_map(|(_, keys)| keys.as_object().into_iter().flatten())
-            .map(|(key, value)| (key.to_ascii_lowercase(), value))
-            .collect();
-        let source = sources.get("aws:sourcearn");
+        let is_sns =
+            permit::is_anybody(principal) || matches(&principal["Service"], "sns.amazonaws.com");
+        let sources: Vec<_> = permit::sources(&one).collect();
         one["Effect"] == "Allow"
             && acts
             && is_sns
             && matches(&one["Resource"], queue)
-            && source.is_none_or(|source| matches(source, topic.as_str()))
+            && (sources.is_empty()
+                || sources
+                    .iter()
+                    .any(|source| behaviour::matches(source, topic.as_str())))
     })
 }

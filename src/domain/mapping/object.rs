@@ -1,9 +1,6 @@
 //! Finds the URLs under which one distribution serves an object, and their items.
 
-use super::{
-    DISABLED, DistributionPolicy, LEFT_OUT, Mapping, MappingPolicy, Reaction, TENANTS_ONLY, errors,
-    found::Found,
-};
+use super::{DistributionPolicy, Mapping, MappingPolicy, Reaction, errors, found::Found};
 use crate::domain::{
     catalogue::{Behaviour, CacheKey, CachePolicy, Catalogue, Details, Distribution, Serving},
     change::Effect,
@@ -64,14 +61,8 @@ impl ChangedObject<'_> {
             .distributions
             .get(&distribution.id)
             .unwrap_or(&usual);
-        if !own.enabled {
-            return mapping.skip(distribution, LEFT_OUT);
-        }
-        if !distribution.enabled {
-            return mapping.skip(distribution, DISABLED);
-        }
-        if distribution.tenants_only {
-            return mapping.skip(distribution, TENANTS_ONLY);
+        if let Some(why) = self.policy.why_not(distribution) {
+            return mapping.skip(distribution, why);
         }
         if distribution.needs_details() {
             let wait = Wait::Details(distribution.id.clone());

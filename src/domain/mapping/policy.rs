@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::{DISABLED, LEFT_OUT, TENANTS_ONLY};
 use crate::domain::{
     catalogue::Distribution,
     origin::Server,
@@ -109,8 +110,21 @@ impl Default for WildcardPolicy {
 impl MappingPolicy {
     /// Whether changes may need items at a distribution at all.
     pub fn is_invalidated(&self, distribution: &Distribution) -> bool {
+        self.why_not(distribution).is_none()
+    }
+
+    /// Why no change needs anything at a distribution, whatever it is of.
+    pub(super) fn why_not(&self, distribution: &Distribution) -> Option<&'static str> {
         let own = self.distributions.get(&distribution.id);
-        distribution.enabled && !distribution.tenants_only && own.is_none_or(|own| own.enabled)
+        if own.is_some_and(|own| !own.enabled) {
+            Some(LEFT_OUT)
+        } else if !distribution.enabled {
+            Some(DISABLED)
+        } else if distribution.tenants_only {
+            Some(TENANTS_ONLY)
+        } else {
+            None
+        }
     }
 
     /// Whether a distribution is cleared after a change of its origins.

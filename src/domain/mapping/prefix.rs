@@ -1,9 +1,6 @@
 //! The wildcards for everything that distributions serve below a prefix of a bucket's keys.
 
-use super::{
-    DISABLED, DistributionPolicy, LEFT_OUT, Mapping, MappingPolicy, NO_DISTRIBUTION, OUTSIDE,
-    TENANTS_ONLY, found::Found,
-};
+use super::{DistributionPolicy, Mapping, MappingPolicy, NO_DISTRIBUTION, OUTSIDE, found::Found};
 use crate::domain::{
     catalogue::Catalogue,
     path::{Item, spell_as},
@@ -23,13 +20,7 @@ pub fn below(catalogue: &Catalogue, policy: &MappingPolicy, bucket: &str, prefix
         let distribution = &*one.distribution;
         let own = policy.distributions.get(&distribution.id);
         let own = own.unwrap_or(&usual);
-        let why = match distribution {
-            _ if !own.enabled => Some(LEFT_OUT),
-            one if !one.enabled => Some(DISABLED),
-            one if one.tenants_only => Some(TENANTS_ONLY),
-            _ => None,
-        };
-        if let Some(why) = why {
+        if let Some(why) = policy.why_not(distribution) {
             mapping.skip(distribution, why);
             continue;
         }

@@ -275,7 +275,7 @@ impl SnsMessage {
     /// has expired, and a message from the future stays one.
     pub fn check_redriven(&self, now: Timestamp, max_skew: Duration) -> Result<(), Refusal> {
         let confirms = matches!(self.kind, MessageKind::SubscriptionConfirmation { .. });
-        if confirms && now > self.timestamp + TOKEN_LIFETIME {
+        if confirms && now.duration_since(self.timestamp) > TOKEN_LIFETIME {
             return Err(Refusal::TokenExpired);
         }
         self.check_age(now, Duration::MAX, max_skew)

@@ -292,3 +292,19 @@ fn ids_are_unique_and_documented_in_their_order() {
     });
     assert_eq!(rows.collect::<Vec<_>>(), ids);
 }
+
+/// What a condition excludes is not what it permits.
+#[test]
+fn a_queue_is_judged_by_the_sources_that_its_policy_permits() {
+    let verdict = |operator: &str, source: &str| {
+        let mut statement = policy::queue_statement(&arn(), QUEUE);
+        statement["Condition"] = json!({operator: {"AWS:SourceArn": source}});
+        let policy = json!({"Statement": statement}).to_string();
+        let found = of_queue(|there| there.policy = Some(policy));
+        let mut found = found.iter();
+        found.any(|one| one.check == Check::QueuePolicy && one.level == Level::Ok)
+    };
+    let (ours, other) = (arn(), "arn:aws:sns:us-east-1:123456789012:other");
+    assert!(verdict("ArnEquals", ours.as_str()) && !verdict("ArnEquals", other));
+    assert!(verdict("ArnNotLike", other));
+}
