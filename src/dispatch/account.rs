@@ -14,7 +14,10 @@ use crate::{
         limits::backoff,
         origin::OriginOverride,
     },
-    ports::{Cdn, Clock, doctor::AccountSource},
+    ports::{
+        Cdn, Clock,
+        doctor::{AccountSource, UnreadPolicies},
+    },
     telemetry::Metrics,
 };
 
@@ -41,10 +44,10 @@ pub struct CommandAccount {
 
 #[async_trait]
 impl AccountSource for CommandAccount {
-    async fn read(&self, buckets: &[String]) -> Result<(Catalogue, Vec<String>), CdnError> {
+    async fn read(&self, buckets: &[String]) -> Result<(Catalogue, UnreadPolicies), CdnError> {
         let scope = ReadScope::Buckets(buckets.to_vec());
         let reading = self.reader.read(&scope, Arc::clone(&self.origins)).await?;
-        Ok((reading.catalogue, reading.warnings))
+        Ok((reading.catalogue, reading.unread_policies))
     }
 }
 
@@ -91,6 +94,7 @@ pub struct AccountReading {
     pub catalogue: Catalogue,
     /// Information that is missing because a call was denied.
     pub warnings: Vec<String>,
+    pub unread_policies: UnreadPolicies,
 }
 
 impl AccountReader {
@@ -202,6 +206,7 @@ impl AccountReader {
         };
         let mut catalogue = Catalogue::new(snapshot, origins);
         let mut warnings = Vec::new();
+        let mut unread_policies = UnreadPolicies::new();
         for distribution in in_scope(&catalogue, scope) {
             let details = self.with_retries(|| self.details(&distribution)).await?;
             if details == Details::Denied {
@@ -222,7 +227,10 @@ impl AccountReader {
                 let why = match &policy {
                     PolicyReading::Read(_) => None,
                     PolicyReading::Denied => Some("is denied".to_owned()),
-                    PolicyReading::Failed(why) => Some(format!("fails ({why})")),
+                    PolicyReading::Failed(why) => {
+                        unread_policies.insert(id.clone(), why.clone());
+                        Some(format!("fails ({why})"))
+                    }
                 };
                 if let Some(why) = why {
                     warnings.push(format!(
@@ -236,6 +244,7 @@ impl AccountReader {
         Ok(AccountReading {
             catalogue,
             warnings,
+            unread_policies,
         })
     }
 

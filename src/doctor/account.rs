@@ -6,14 +6,17 @@ use super::{
     Account, Doctor,
     topics::{Topic, confirmations},
 };
-use crate::domain::{
-    catalogue::{CachePolicy, Catalogue, Details, Snapshot},
-    cdn::CdnError,
-    doctor::{
-        Check, Finding, catalogue,
-        credentials::Identity,
-        permission::{self, Permission, Probe},
+use crate::{
+    domain::{
+        catalogue::{CachePolicy, Catalogue, Details, Snapshot},
+        cdn::CdnError,
+        doctor::{
+            Check, Finding, catalogue,
+            credentials::Identity,
+            permission::{self, Permission, Probe},
+        },
     },
+    ports::doctor::UnreadPolicies,
 };
 
 /// The most distributions on which the permissions for invalidations are tried: AWS throttles the account
@@ -54,7 +57,7 @@ impl Doctor {
         let scope: Vec<_> = scope.into_iter().collect();
         let account = self.account.read(&scope).await;
         (
-            account.map(|(read, warnings)| (self.since(known, read), warnings)),
+            account.map(|(read, unread)| (self.since(known, read), unread)),
             buckets,
         )
     }
@@ -97,7 +100,7 @@ impl Doctor {
             judge(permission::LIST_DISTRIBUTIONS, &[("*".to_owned(), listed)]),
             confirmations(topics, identity),
         ];
-        let Ok((catalogue, warnings)) = account else {
+        let Ok((catalogue, unread)) = account else {
             let checks = [
                 permission::DISTRIBUTION_CONFIG,
                 permission::CACHE_POLICY,
@@ -115,7 +118,7 @@ impl Doctor {
             permission::DISTRIBUTION_CONFIG,
             &of_details(catalogue, &ids),
         ));
-        let policies = of_policies(catalogue, warnings);
+        let policies = of_policies(catalogue, unread);
         findings.push(judge(permission::CACHE_POLICY, &policies));
         findings.extend(self.of_invalidations(identity, &ids).await);
         findings
@@ -245,15 +248,11 @@ fn of_details(catalogue: &Catalogue, ids: &[String]) -> Vec<(String, Probe)> {
     details
 }
 
-/// The catalogue does not tell a policy that may not be read from one that does not exist, but the
-/// warnings do.
-fn of_policies(catalogue: &Catalogue, warnings: &[String]) -> Vec<(String, Probe)> {
+/// The catalogue does not tell a policy that may not be read from one that does not exist.
+fn of_policies(catalogue: &Catalogue, unread: &UnreadPolicies) -> Vec<(String, Probe)> {
     let policies: BTreeMap<_, _> = catalogue.snapshot().cache_policies.iter().collect();
     let policies = policies.into_iter().map(|(id, policy)| {
-        let failed = warnings
-            .iter()
-            .find(|text| text.contains(&format!("{id} fails")));
-        let probe = match (policy, failed) {
+        let probe = match (policy, unread.get(id)) {
             (CachePolicy::Read(_), _) => Probe::Permitted,
             (CachePolicy::Denied, Some(why)) => Probe::Unclear(why.clone()),
             (CachePolicy::Denied, None) => Probe::Denied("GetCachePolicy".to_owned()),

@@ -28,7 +28,7 @@ use crate::{
     ports::{
         Cdn, Clock,
         connection::CallError,
-        doctor::{AccountSource, InvalidationProbe, Regions, StoreSource},
+        doctor::{AccountSource, InvalidationProbe, Regions, StoreSource, UnreadPolicies},
     },
 };
 
@@ -196,5 +196,4 @@ fn seen(error: CallError) -> Unseen {
     }
 }
 
-/// What the account's distributions are, and what could not be read of them.
-type Account = Result<(Catalogue, Vec<String>), crate::domain::cdn::CdnError>;
+type Account = Result<(Catalogue, UnreadPolicies), crate::domain::cdn::CdnError>;

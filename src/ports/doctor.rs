@@ -1,7 +1,7 @@
 //! What `doctor` reads, beside the port of `connect` and [`Cdn`](super::Cdn). Nothing of it changes
 //! anything.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -37,11 +37,14 @@ pub trait InvalidationProbe: Send + Sync + 'static {
     async fn try_create_invalidation(&self, distribution_id: &str) -> Probe;
 }
 
+/// The ids of cache policies that could not be read for another reason than a denial, and why.
+pub type UnreadPolicies = BTreeMap<String, String>;
+
 /// Reads the account's distributions.
 #[async_trait]
 pub trait AccountSource: Send + Sync + 'static {
-    /// With the details of those that serve one of the buckets; and what could not be read of it.
-    async fn read(&self, buckets: &[String]) -> Result<(Catalogue, Vec<String>), CdnError>;
+    /// With the details of those that serve one of the buckets.
+    async fn read(&self, buckets: &[String]) -> Result<(Catalogue, UnreadPolicies), CdnError>;
 }
 
 /// Looks at the store from outside.
