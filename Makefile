@@ -25,7 +25,7 @@ $(VENV)/installed: deploy/demo/requirements.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-test: $(VENV)/tests ## Run all tests but soak's, however busy the machine is
+test: $(VENV)/tests .tools/schemathesis/installed ## Run all tests but soak's, however busy the machine is
 	cargo test --locked
 
 $(VENV)/tests: tests/requirements.txt $(VENV)/installed
@@ -115,7 +115,8 @@ fuzz: ## Fuzz all parsers, for SECONDS each (default 60; FUZZ="rules": only that
 
 .tools/lint/installed: deploy/check/requirements.txt
 .tools/checkov/installed: deploy/check/checkov.txt
-.tools/lint/installed .tools/checkov/installed:
+.tools/schemathesis/installed: tests/schemathesis/requirements.txt
+.tools/lint/installed .tools/checkov/installed .tools/schemathesis/installed:
 	@echo "Installing the tools of $<."
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<

@@ -69,6 +69,7 @@ mod resync;
 mod resync_moto;
 mod retention;
 mod retries;
+mod schemathesis;
 mod secrets;
 mod set_back;
 mod simulation;

@@ -27,13 +27,14 @@ use axum::{
     Router,
     error_handling::HandleErrorLayer,
     extract::{DefaultBodyLimit, FromRef, Request, State},
+    http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{delete, get, post},
 };
 use tokio::sync::watch;
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 use crate::{
     domain::{mapping::MappingPolicy, s3_event::EventFilter, status::Status, topic::TopicArn},
@@ -162,7 +163,7 @@ pub fn public(state: AppState) -> Router {
         .route("/openapi.yaml", get(probes::openapi));
     let elsewhere = middleware::from_fn_with_state(state.clone(), sns::elsewhere);
     let routes = fallbacks(limited.merge(open)).layer(elsewhere);
-    request_id::with_request_ids(routes).with_state(state)
+    finished(routes).with_state(state)
 }
 
 /// The routes of the admin listener, which listens on `address`.
@@ -190,14 +191,17 @@ pub fn admin(state: AppState, address: SocketAddr) -> Router {
         .route("/metrics", get(probes::metrics))
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::ready_in_detail));
-    with_fallbacks(guarded.merge(open)).with_state(state)
+    finished(fallbacks(guarded.merge(open))).with_state(state)
 }
 
-fn with_fallbacks<S>(routes: Router<S>) -> Router<S>
+/// Adds what every response has: an id, and that no cache may store it, unless the route says otherwise.
+fn finished<S>(routes: Router<S>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    request_id::with_request_ids(fallbacks(routes))
+    let no_store = HeaderValue::from_static("no-store");
+    let uncached = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, no_store);
+    request_id::with_request_ids(routes.layer(uncached))
 }
 
 /// Answers what no route does, and what fails before a handler runs, in the format of problems.

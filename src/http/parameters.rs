@@ -67,7 +67,8 @@ impl Parameters {
     /// Where a page begins.
     pub(super) fn cursor(&mut self) -> Option<i64> {
         let text = self.text("cursor")?;
-        let read = text.parse().ok();
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let read = text.parse().ok().filter(|_| digits);
         if read.is_none() {
             self.refuse("cursor", "must be the next_cursor of an earlier page");
         }
@@ -112,10 +113,10 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_and_all_faults_are_told() {
-        let mut right = read("why=a+b%26c&all=true&limit=5&cursor=-7");
+        let mut right = read("why=a+b%26c&all=true&limit=5&cursor=7");
         assert_eq!(right.text("why").as_deref(), Some("a b&c"));
         assert!(right.flag("all"));
-        assert_eq!((right.limit(9, 10), right.cursor()), (5, Some(-7)));
+        assert_eq!((right.limit(9, 10), right.cursor()), (5, Some(7)));
         assert!(right.finish().is_ok());
         let mut wrong = read("limit=many&cursor=x&x=1&limit=3&%FF=1&all=1");
         wrong.flag("all");

@@ -79,7 +79,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::http::with_fallbacks;
+    use crate::http::{fallbacks, finished};
 
     async fn faulty() -> StatusCode {
         panic!("a bug")
@@ -87,11 +87,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_answered_with_the_requests_id() {
-        let routes = with_fallbacks(Router::new().route("/", get(faulty)));
+        let routes = finished(fallbacks(Router::new().route("/", get(faulty))));
         let request = Request::get("/").header(HEADER, "the-id");
         let request = request.body(Body::empty()).unwrap();
         let answer = routes.oneshot(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(answer.headers()[HEADER], "the-id");
+        assert_eq!(answer.headers()["cache-control"], "no-store");
     }
 }
