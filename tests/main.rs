@@ -54,6 +54,7 @@ mod manual_keys;
 mod mapping;
 mod mapping_points;
 mod mapping_waits;
+mod measured;
 mod memory;
 mod model;
 mod openapi;

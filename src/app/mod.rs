@@ -141,6 +141,7 @@ impl App {
         let (publisher, catalogue) = CataloguePublisher::new();
         let metrics = Metrics::default();
         metrics.start(clock.now(), silent_since(&*store, clock.now()).await);
+        tell_last_notifications(&config, &*store, &metrics).await;
         let context = dispatch::Context {
             leader_store: Arc::clone(&store) as Arc<dyn LeaderStore>,
             catalogue_store: Arc::clone(&store) as Arc<dyn CatalogueStore>,
@@ -253,6 +254,20 @@ async fn silent_since(history: &dyn HistoryStore, now: Timestamp) -> Timestamp {
         tracing::warn!(%error, "the time of the last message cannot be read: its age begins now");
         now
     })
+}
+
+/// Tells when each configured topic last sent something. It is for alerts only, as above.
+async fn tell_last_notifications(config: &Config, history: &dyn HistoryStore, metrics: &Metrics) {
+    match history.last_notifications().await {
+        Ok(last) => {
+            for (topic, at) in last {
+                if config.sns.topics.iter().any(|one| one.as_str() == topic) {
+                    metrics.notified(&topic, at);
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the topics' last messages cannot be read"),
+    }
 }
 
 fn serve(

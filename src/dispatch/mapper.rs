@@ -25,7 +25,7 @@ use crate::{
         catalogue::{CatalogueHandle, PublishedCatalogue},
         dispatch::MappingStore,
     },
-    telemetry::Metrics,
+    telemetry::{Metrics, NOT_ALLOWED},
 };
 
 /// The most changes that are mapped in one step, which is one transaction,
@@ -299,6 +299,9 @@ impl Mapper {
         log(&change, &mapping);
         for skip in &mapping.skipped {
             self.metrics.skipped(skip_label::label(&skip.why));
+        }
+        for _ in &mapping.dead {
+            self.metrics.failed(NOT_ALLOWED);
         }
         for wait in &mapping.waits {
             self.questions.ask(wait);

@@ -25,7 +25,7 @@ use crate::{
         limits::{CallRate, ItemRate},
         operations::{DayBudget, DaySpending, day_of, next_day},
         path::Item,
-        resolution::{self, Circumstances, Failure, Resolution, Unresolved},
+        resolution::{self, Circumstances, Failure, NextStep, Resolution, Unresolved},
     },
     ports::{StoreError, Wakeup, dispatch::BatchStore},
 };
@@ -362,6 +362,11 @@ impl Submitter {
         };
         let resolution = resolution::resolve(&unresolved, answer, circumstances);
         log(&unresolved, &resolution);
+        if let Resolution::Failed(failure) = &resolution
+            && failure.next == NextStep::DeadLetter
+        {
+            self.context.metrics.failed(failure.error.label());
+        }
         let batch = &unresolved.batch;
         let recorded = self
             .store

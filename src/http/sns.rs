@@ -25,7 +25,7 @@ use crate::{
         sns_message::{MessageKind, Refusal, RefusalClass, SnsMessage},
     },
     ports::Wakeup,
-    telemetry::Metrics,
+    telemetry::{Metrics, UNREADABLE},
 };
 
 /// The paths of [`receive`].
@@ -105,6 +105,9 @@ async fn accept(
     // A message from a queue says nothing of what SNS delivers now.
     if way == Way::Posted && *message.kind() == MessageKind::Notification {
         state.heard.heard(message.topic());
+        state
+            .metrics
+            .notified(message.topic().as_str(), state.clock.now());
     }
     if acceptance == Acceptance::New {
         report_accepted(state, &message, &content);
@@ -185,6 +188,7 @@ fn report_accepted(state: &AppState, message: &SnsMessage, content: &Content) {
             }
             for letter in dead {
                 state.metrics.records("dead", 1);
+                state.metrics.failed(UNREADABLE);
                 tracing::warn!(
                     message_id = %message.message_id(),
                     topic = %message.topic(),

@@ -34,6 +34,9 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// The topics whose subscription ended and that have sent nothing since.
     async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError>;
 
+    /// The topics of the last notifications, and when the newest of each was accepted.
+    async fn last_notifications(&self) -> Result<Vec<(String, Timestamp)>, StoreError>;
+
     /// When the newest message was accepted or, if none ever was, when the store was made.
     async fn silent_since(&self) -> Result<Timestamp, StoreError>;
 }

@@ -31,6 +31,8 @@ pub(super) struct StatusGauges {
     checks: Family<CheckLabel, Gauge>,
     failing: Family<ErrorLabel, Gauge>,
     catalogue_known: Gauge,
+    /// Without a series while there is none.
+    catalogue_age: Family<Unlabelled, Seconds>,
     oldest_in_progress: Seconds,
     unmapped: Gauge,
     unmapped_age: Seconds,
@@ -139,6 +141,11 @@ impl StatusGauges {
             self.failing.clone(),
         );
         registry.register(
+            "catalogue_age_seconds",
+            "Time since the reading of the account began that changes are mapped with",
+            self.catalogue_age.clone(),
+        );
+        registry.register(
             "oldest_in_progress_age_seconds",
             "Age of the oldest invalidation that CloudFront has not completed; 0 if there is none",
             self.oldest_in_progress.clone(),
@@ -218,8 +225,12 @@ impl StatusGauges {
                 .get_or_create(&ErrorLabel { error })
                 .set(failing);
         }
-        let known = status.catalogue.read_since.is_some();
-        self.catalogue_known.set(known.into());
+        let read_since = status.catalogue.read_since;
+        self.catalogue_known.set(read_since.is_some().into());
+        if read_since.is_some() {
+            let catalogue_age = self.catalogue_age.get_or_create(&Unlabelled::default());
+            catalogue_age.set(age(now, read_since));
+        }
         self.oldest_in_progress
             .set(age(now, status.in_progress_since));
         for (id, one) in &status.distributions {

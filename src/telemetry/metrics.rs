@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Metric, Registry},
 };
 
@@ -31,6 +31,7 @@ pub struct Metrics {
     /// When the last message was accepted, or the store was made, in seconds.
     last_message: Arc<AtomicI64>,
     last_message_age: Seconds,
+    last_messages: Family<TopicLabel, Gauge>,
     records: Family<OutcomeLabel, Counter>,
     changes: Family<KindLabel, Counter>,
     calls: Family<CallLabel, Counter>,
@@ -40,6 +41,7 @@ pub struct Metrics {
     status: StatusGauges,
     skipped: Family<WhyLabel, Counter>,
     dead_letters: Gauge,
+    failures: Family<ReasonLabel, Counter>,
     limiter_waits: Family<LimiterLabel, Counter>,
     durations: Durations,
 }
@@ -78,6 +80,16 @@ struct WhyLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TopicLabel {
+    topic: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimiterLabel {
     limit: &'static str,
 }
@@ -110,6 +122,18 @@ const MESSAGES: [&str; 24] = [
     "wrong-credentials",
 ];
 const RECORDS: [&str; 4] = ["accepted", "ignored", "test", "dead"];
+/// Why something ended as a dead letter.
+const FAILURES: [&str; 5] = [
+    UNREADABLE,
+    NOT_ALLOWED,
+    "invalid",
+    "too_large",
+    "no_such_distribution",
+];
+/// A record that cannot be read.
+pub const UNREADABLE: &str = "unreadable";
+/// A change that would need an item that may not be sent.
+pub const NOT_ALLOWED: &str = "not_allowed";
 const CONFIRMATIONS: [&str; 3] = ["confirmed", "retry", "given_up"];
 const CHANGES: [&str; 2] = ["event", "manual"];
 const ITEMS: [&str; 2] = ["exact", "wildcard"];
@@ -168,6 +192,8 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut whole = Registry::with_prefix("purgefront");
         let registry = &mut whole;
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version of purgefront", version);
         let started = register(
             registry,
             "start_time_seconds",
@@ -180,6 +206,12 @@ impl Default for Metrics {
             "Time since the last message from SNS was accepted or, if none ever was, since the store was \
              made",
             Seconds::default(),
+        );
+        let last_messages = register(
+            registry,
+            "last_notification_timestamp_seconds",
+            "When a notification from SNS was last accepted, by topic, in seconds since 1970",
+            Family::default(),
         );
         let messages = register(
             registry,
@@ -236,6 +268,12 @@ impl Default for Metrics {
             "Dead letters in the store",
             Gauge::default(),
         );
+        let failures = register(
+            registry,
+            "permanent_failures",
+            "Records, changes and items that can never succeed, by reason",
+            Family::default(),
+        );
         let limiter_waits = register(
             registry,
             "limiter_waits",
@@ -249,6 +287,7 @@ impl Default for Metrics {
             messages,
             last_message: Arc::default(),
             last_message_age,
+            last_messages,
             records,
             changes,
             calls,
@@ -258,6 +297,7 @@ impl Default for Metrics {
             status,
             skipped,
             dead_letters,
+            failures,
             limiter_waits,
             durations,
         };
@@ -281,6 +321,9 @@ impl Metrics {
         for kind in CHANGES {
             self.changes(kind, 0);
         }
+        for reason in FAILURES {
+            drop(self.failures.get_or_create(&ReasonLabel { reason }));
+        }
         for kind in ITEMS {
             drop(self.items.get_or_create(&KindLabel { kind }));
         }
@@ -302,6 +345,13 @@ impl Metrics {
     pub fn taken(&self, outcome: &'static str, now: Timestamp) {
         self.message(outcome);
         self.last_message.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// A notification of a configured topic was accepted at this time.
+    pub fn notified(&self, topic: &str, at: Timestamp) {
+        let topic = topic.to_owned();
+        let last = self.last_messages.get_or_create(&TopicLabel { topic });
+        last.set(at.as_second());
     }
 
     /// Counts a message refused at `/sns`, or accepted at `/redrive`. [`Metrics::taken`] counts those that
@@ -385,6 +435,13 @@ impl Metrics {
         self.skipped.get_or_create(&WhyLabel { why }).inc();
     }
 
+    /// Counts something that became a dead letter: [`UNREADABLE`], [`NOT_ALLOWED`], or the label of
+    /// CloudFront's refusal.
+    pub fn failed(&self, reason: &'static str) {
+        self.failures.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Sets the number of dead letters in the store.
     pub fn dead_letters(&self, count: u64) {
         self.dead_letters.set(count.try_into().unwrap_or(i64::MAX));
     }

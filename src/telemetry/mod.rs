@@ -8,5 +8,5 @@ mod metrics;
 pub use self::{
     health::{Check, CheckState, Health},
     logs::init,
-    metrics::Metrics,
+    metrics::{Metrics, NOT_ALLOWED, UNREADABLE},
 };

@@ -272,6 +272,7 @@ tapped!(Tapped: HistoryStore {
     fn has_subscription(topic: &TopicArn) -> bool;
     fn given_up_confirmation(topic: &TopicArn) -> Option<String>;
     fn ended_subscriptions() -> Vec<String>;
+    fn last_notifications() -> Vec<(String, Timestamp)>;
     fn silent_since() -> Timestamp;
 });
 

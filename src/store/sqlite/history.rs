@@ -21,6 +21,18 @@ use crate::{
 pub(super) const NEWEST_MESSAGE: &str =
     "SELECT accepted_at FROM messages WHERE seq = (SELECT max(seq) FROM messages)";
 
+/// Of the last 10,000 messages, as for whether a topic is subscribed to.
+pub(super) async fn last_notifications(
+    readers: &SqlitePool,
+) -> sqlx::Result<Vec<(String, Timestamp)>> {
+    let select = "SELECT topic, max(accepted_at) FROM (SELECT topic, kind, accepted_at \
+                  FROM messages ORDER BY seq DESC LIMIT 10000) \
+                  WHERE kind = 'notification' GROUP BY topic ORDER BY topic";
+    let rows: Vec<(String, i64)> = sqlx::query_as(select).fetch_all(readers).await?;
+    let rows = rows.into_iter();
+    rows.map(|(topic, at)| Ok((topic, time(at)?))).collect()
+}
+
 pub(super) async fn silent_since(readers: &SqlitePool) -> sqlx::Result<Timestamp> {
     let newest = sqlx::query_scalar(NEWEST_MESSAGE);
     if let Some(accepted_at) = newest.fetch_optional(readers).await? {

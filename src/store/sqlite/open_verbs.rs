@@ -175,6 +175,10 @@ impl HistoryStore for SqliteStore {
         Ok(confirmations::ended(&self.database.readers).await?)
     }
 
+    async fn last_notifications(&self) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        Ok(history::last_notifications(&self.database.readers).await?)
+    }
+
     async fn silent_since(&self) -> Result<Timestamp, StoreError> {
         Ok(history::silent_since(&self.database.readers).await?)
     }
