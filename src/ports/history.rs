@@ -1,4 +1,5 @@
-//! What the API reads from the store: requests, invalidations, and ended subscriptions.
+//! What the API reads from the store: requests, invalidations, the changes of an
+//! object, and ended subscriptions.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -7,6 +8,7 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::domain::{
     history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView},
+    story::{ChangeQuery, ChangeStory},
     topic::TopicArn,
 };
 
@@ -23,6 +25,9 @@ pub trait HistoryStore: Send + Sync + 'static {
 
     /// An invalidation, by our id or CloudFront's, with the reasons for each item.
     async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError>;
+
+    /// A page of an object's changes, newest first, each with what became of it so far.
+    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<ChangeStory>, StoreError>;
 
     /// Whether this service has confirmed a subscription to a topic, or the topic is among those of the
     /// last messages.
