@@ -140,8 +140,8 @@ async fn a_deployment_is_one_invalidation() {
     it.sends("E2", vec!["/a", "/b", "/c"]).await;
     it.time_passes().await;
     assert_eq!(it.calls("E1"), 0);
-    let held = "purgefront_held{distribution_id=\"E1\",hold=\"held\"}";
-    assert_eq!(it.service.metric(held).await, 1);
+    let gauge = "purgefront_held{distribution_id=\"E1\",hold=\"held\"}";
+    assert_eq!(it.service.metric(gauge).await, 1);
     let (_, ready) = it.service.ready().await;
     let check = &ready["checks"]["holds"];
     assert_eq!(check["state"], "ok");
@@ -153,7 +153,7 @@ async fn a_deployment_is_one_invalidation() {
     it.sends("E1", vec!["/a", "/b", "/c", "/late", "/m/*"])
         .await;
     assert_eq!(it.calls("E1"), 1);
-    eventually!(it.service.metric(held).await == 0);
+    eventually!(it.service.metric(gauge).await == 0);
     let (status, _) = ask(&it.service, TOKEN, "GET", &location, &Value::Null).await;
     assert_eq!(status, 404);
     let (status, _) = ask(&it.service, TOKEN, "DELETE", &location, &Value::Null).await;

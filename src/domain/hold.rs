@@ -284,7 +284,7 @@ mod tests {
         assert!(one.is_open(at(-55)));
         assert!(!one.is_open(at(-56)));
         assert!(one.has_lost_its_end(at(-56)));
-        let held = resolved(&[one.clone()], &catalogue(&[]), -56).of("E1");
+        let held = resolved(std::slice::from_ref(&one), &catalogue(&[]), -56).of("E1");
         assert_eq!(held.until, None);
         assert!(!one.has_lost_its_end(at(11)), "it ended in time");
     }

@@ -39,14 +39,12 @@ impl From<JsonFault> for Problem {
 /// Reads a body that has to be an object. The content type is ignored, because curl -d sends everything as
 /// a form.
 pub(super) fn read(body: &[u8]) -> Result<Object, Unread> {
-    match json::read(body, Lists::Kept)? {
-        Value::Object(members) => Ok(members),
-        _ => {
-            let mut faults = Faults::default();
-            faults.add("", "must be a JSON object");
-            Err(Unread::Faults(faults.0))
-        }
+    if let Value::Object(members) = json::read(body, Lists::Kept)? {
+        return Ok(members);
     }
+    let mut faults = Faults::default();
+    faults.add("", "must be a JSON object");
+    Err(Unread::Faults(faults.0))
 }
 
 /// The value of the member `distribution_id`.

@@ -17,15 +17,14 @@ pub(super) async fn read(readers: &SqlitePool) -> Result<Vec<DeployHold>, StoreE
     let rows = sqlx::query(select).fetch_all(readers).await?;
     read_all("holds", "seq", &rows, |row| {
         let distribution_id: Option<String> = row.try_get("distribution_id")?;
-        let place = match distribution_id {
-            Some(id) => Place::Distribution(id),
-            None => {
-                let only: Option<String> = row.try_get("distributions")?;
-                let only = only.map(|only| serde_json::from_str(&only).map_err(decode));
-                Place::Bucket {
-                    bucket: text(row, "bucket")?,
-                    only: only.transpose()?,
-                }
+        let place = if let Some(id) = distribution_id {
+            Place::Distribution(id)
+        } else {
+            let only: Option<String> = row.try_get("distributions")?;
+            let only = only.map(|only| serde_json::from_str(&only).map_err(decode));
+            Place::Bucket {
+                bucket: text(row, "bucket")?,
+                only: only.transpose()?,
             }
         };
         Ok(DeployHold {
