@@ -43,6 +43,7 @@ mod emulator;
 mod fairness;
 mod follow;
 mod forged;
+mod holds;
 mod hostile;
 mod iam;
 mod idempotency;

@@ -238,6 +238,14 @@ async fn bodies_have_the_described_members() {
     let dry_run = dry_run.bearer_auth(TOKEN).body(keys).send().await.unwrap();
     let preview: Value = dry_run.json().await.unwrap();
     compare(&preview, schema("Preview"), &api, "preview");
+    let hold = service.client.post(format!("{}/holds", service.url));
+    let hold = hold
+        .bearer_auth(TOKEN)
+        .body(r#"{"bucket": "site", "ttl": 60}"#);
+    let hold: Value = hold.send().await.unwrap().json().await.unwrap();
+    compare(&hold, schema("Hold"), &api, "hold");
+    let holds = service.get("/holds").await;
+    compare(&holds, schema("HoldList"), &api, "holds");
     let problem: Value = service.invalidate("E1", &["a"]).await.json().await.unwrap();
     compare(&problem, schema("Problem"), &api, "problem");
     compare(

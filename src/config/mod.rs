@@ -26,8 +26,8 @@ pub use emulator::Emulator;
 pub use events::EventsConfig;
 pub use limits::LimitsConfig;
 pub use mapping::MappingConfig;
+pub use reader::ConfigErrors;
 use reader::Reader;
-pub use reader::{ConfigErrors, parse_duration};
 pub use sns::SnsConfig;
 
 /// Read if it exists and no other file is given.

@@ -12,6 +12,7 @@ mod catalogue;
 mod confirmer;
 mod conflict;
 mod follower;
+mod holds;
 mod mapper;
 mod others;
 mod planner;

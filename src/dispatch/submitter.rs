@@ -11,6 +11,7 @@ use super::{
     Context, Settings,
     attempt::{Attempt, log},
     conflict::ConflictSearch,
+    holds,
     planner::{PlanOutcome, Planned, Planner, PlanningEnded},
     questions::Questions,
     queues::{Next, Queues, RateGates, StaleBacklogs, Turn, Work},
@@ -152,11 +153,15 @@ impl Submitter {
         }
     }
 
-    /// Reads the operators' pauses, and the day's spending and lifted limit.
+    /// Reads the operators' pauses, the deploy windows, and the day's spending and lifted limit. It has to
+    /// come between settling plans and sending them: see [`Queues::set_holds`].
     async fn read_controls(&mut self) -> Result<(), StoreError> {
-        let today = day_of(self.context.clock.now());
-        let controls = self.store.controls(today).await?;
+        let now = self.context.clock.now();
+        let controls = self.store.controls(day_of(now)).await?;
         self.queues.set_pauses(&controls.pauses);
+        let catalogue = self.context.catalogue.get();
+        let (queues, store) = (&self.queues, &*self.store);
+        holds::apply(&controls.holds, catalogue.as_deref(), now, queues, store).await?;
         self.day.spending = controls.spending;
         Ok(())
     }

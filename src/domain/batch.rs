@@ -268,6 +268,11 @@ impl Backlog {
         self.groups().map(|(_, group)| group.oldest).min()
     }
 
+    /// When the newest waiting change was accepted; `None` if nothing waits.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.groups().map(|(_, group)| group.newest).max()
+    }
+
     /// The number of items that no manual request asks for.
     pub fn automatic(&self) -> usize {
         self.count(|kind| !kind.manual)

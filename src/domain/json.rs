@@ -18,7 +18,9 @@ pub enum Value {
     List(Vec<Self>),
     Bool(bool),
     Null,
-    /// A number, or a list that is not kept.
+    /// A whole number that is not negative.
+    Whole(u64),
+    /// Another number, or a list that is not kept.
     Other,
 }
 
@@ -95,8 +97,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
         Ok(Value::Other)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Value, E> {
-        Ok(Value::Other)
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::Whole(number))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
@@ -184,7 +186,7 @@ mod tests {
         assert_eq!(kept["text"], Value::Text("ä".to_owned()));
         let list = [
             Value::Text("a".to_owned()),
-            Value::Other,
+            Value::Whole(1),
             Value::Bool(true),
             Value::Null,
             Value::List(Vec::new()),

@@ -8,8 +8,10 @@
 //! into a [`batch`]. [`limits`] decides when it may be sent, and [`resolution`] what follows from
 //! CloudFront's answer ([`cdn`]). [`tracking`] selects the invalidations that are polled until they
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
-//! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
-//! what happened, [`story`] what became of one object's changes, [`preview`] what would happen, and [`store_check`] whether the store is sound.
+//! [`operations`] is what holds back sending, [`hold`] what gathers the changes of a deployment (for a
+//! [`duration`]), and [`status`] the state of the work. [`history`] shows what happened, [`story`] what
+//! became of one object's changes, [`preview`] what would happen, and [`store_check`] whether the store
+//! is sound.
 //! [`connection`] is what makes S3 and SNS send a bucket's changes, and [`doctor`] judges whether all of
 //! it is in place. A [`queue`] has the messages that SNS could not deliver, and a [`resync`] finds what
 //! may be stale after an outage.
@@ -23,10 +25,12 @@ pub mod connection;
 pub mod consolidate;
 pub mod doctor;
 pub mod due;
+pub mod duration;
 mod event_filter;
 pub mod event_names;
 pub mod glob;
 pub mod history;
+pub mod hold;
 pub mod json;
 pub mod limits;
 pub mod mapping;

@@ -1,4 +1,4 @@
-//! What holds back sending: pauses, backoffs, and the daily limit.
+//! What holds back sending: pauses, deploy windows, backoffs, and the daily limit.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use jiff::{
     tz::Offset,
 };
 
-use super::cdn::CdnError;
+use super::{cdn::CdnError, hold::DeployHold};
 
 /// What operators have paused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,10 +51,12 @@ pub struct DaySpending {
     pub lifted: bool,
 }
 
-/// Pauses and the day's spending, as read from the store.
+/// Pauses, deploy windows and the day's spending, as read from the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Controls {
     pub pauses: Pauses,
+    /// Also those that ended a short while ago.
+    pub holds: Vec<DeployHold>,
     pub spending: DaySpending,
 }
 

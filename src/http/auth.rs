@@ -84,6 +84,13 @@ impl Caller {
     pub(super) fn limited_to(&self) -> Option<&HashSet<String>> {
         self.0.distributions.as_ref()
     }
+
+    /// The same, in order.
+    pub(super) fn limit(&self) -> Option<Vec<String>> {
+        let mut ids: Vec<_> = self.limited_to()?.iter().cloned().collect();
+        ids.sort_unstable();
+        Some(ids)
+    }
 }
 
 impl<S> FromRequestParts<S> for Caller

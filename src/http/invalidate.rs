@@ -1,7 +1,5 @@
 //! POST /invalidate: accepts manual requests from people and scripts.
 
-use std::collections::HashSet;
-
 use axum::{
     Json,
     extract::State,
@@ -15,7 +13,8 @@ use super::{
     auth::Caller,
     capacity::AdmittedBody,
     dry_run,
-    order::{self, At, Order, Unread},
+    members::Unread,
+    order::{self, At, Order},
     problem::{Problem, RequestFault},
 };
 use crate::{
@@ -41,13 +40,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let admitted = body?;
     let (order, key) = read(&caller, &headers, &admitted.body)?;
-    let Some(catalogue) = state.catalogue.get() else {
-        return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no-catalogue",
-            "the account's distributions have not been read yet; try again in a moment",
-        ));
-    };
+    let catalogue = state.catalogue.get().ok_or_else(Problem::no_catalogue)?;
     let asked = asked(&state, &caller, &catalogue, order.asked)?;
     if order.dry_run {
         return dry_run::show(&state, catalogue, &asked).await;
@@ -161,7 +154,7 @@ fn asked(
             return Ok(Asked::Keys {
                 bucket,
                 keys,
-                distributions: caller.limited_to().map(sorted),
+                distributions: caller.limit(),
             });
         }
         order::Asked::Items { at, items } => (find(caller, catalogue, &at), items),
@@ -175,19 +168,9 @@ fn asked(
             if unknown.may_be_new {
                 state.wakeups.wake(Wakeup::CatalogueWanted);
             }
-            Err(Problem::new(
-                StatusCode::NOT_FOUND,
-                "unknown-distribution",
-                unknown.detail,
-            ))
+            Err(Problem::unknown_distribution(unknown.detail))
         }
     }
-}
-
-fn sorted(ids: &HashSet<String>) -> Vec<String> {
-    let mut ids: Vec<_> = ids.iter().cloned().collect();
-    ids.sort_unstable();
-    ids
 }
 
 /// Why a distribution is not found.
@@ -204,8 +187,7 @@ fn find(caller: &Caller, catalogue: &Catalogue, at: &At) -> Result<String, Unkno
             match catalogue.get(id).filter(|_| seen) {
                 Some(distribution) => Ok(distribution.id.clone()),
                 None => Err(Unknown {
-                    detail: "the account has no distribution with this id; if it is new, try again \
-                             in a moment",
+                    detail: Problem::NO_SUCH_ID,
                     may_be_new: seen,
                 }),
             }

@@ -8,9 +8,11 @@ mod connections;
 mod dry_run;
 mod guard;
 mod heard;
+mod holds;
 mod invalidate;
 mod invalidations;
 mod letters;
+mod members;
 mod operate;
 mod order;
 mod parameters;
@@ -154,11 +156,14 @@ pub fn public(state: AppState) -> Router {
         .route("/invalidations", get(invalidations::list))
         .route("/invalidations/{id}", get(invalidations::show))
         .route("/changes", get(changes::list))
+        .route("/holds", get(holds::list))
+        .route("/holds/{id}", get(holds::show).delete(holds::end))
         .layer(places)
         // The following take a place only when their body is complete.
         .route(sns::PATHS[0], receive())
         .route(sns::PATHS[1], receive())
         .route("/invalidate", post(invalidate::create))
+        .route("/holds", post(holds::create))
         .layer(middleware::from_fn_with_state(state.clone(), deadline));
     let open = Router::new()
         .route("/healthz", get(probes::health))

@@ -136,7 +136,9 @@ impl Operator {
     /// Tells the workers, and what now holds sending.
     async fn acted(&self) -> Result<Json<Sending>, Problem> {
         self.wakeups.wake(Wakeup::OperatorActed);
-        let Controls { pauses, spending } = self.controls().await?;
+        let Controls {
+            pauses, spending, ..
+        } = self.controls().await?;
         Ok(Json(Sending {
             paused_for_all: pauses.all,
             paused: pauses.distributions,

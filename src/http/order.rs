@@ -2,18 +2,13 @@
 
 use std::collections::HashSet;
 
-use axum::http::StatusCode;
-
-use super::problem::{Problem, RequestFault};
+use super::members::{self, Faults, Unread};
 use crate::domain::{
-    json::{self, JsonFault, Lists, Object, Value},
+    json::{Object, Value},
     path::Item,
 };
 
 const MAX_ITEMS: usize = 10_000;
-const MAX_REASON: usize = 1_000;
-/// In bytes. S3's own limits are stricter, except for old buckets.
-const MAX_BUCKET: usize = 255;
 /// In bytes, as of S3.
 const MAX_KEY: usize = 1_024;
 /// In bytes: more than a domain name can have.
@@ -49,21 +44,13 @@ impl Order {
     /// Reads a body, or returns all of its faults. The content type is ignored, because curl -d sends
     /// everything as a form. Wildcards are faults if the caller may not ask for them.
     pub(super) fn read(body: &[u8], wildcards: bool) -> Result<Self, Unread> {
-        let Value::Object(mut members) = json::read(body, Lists::Kept)? else {
-            let mut faults = Faults::default();
-            faults.add("", "must be a JSON object");
-            return Err(Unread::Faults(faults.0));
-        };
+        let mut members = members::read(body)?;
         let mut faults = Faults::default();
         let address = read_address(&mut members, &mut faults);
         let asked = read_asked(&mut members, address, wildcards, &mut faults);
-        let reason = read_reason(&mut members, &mut faults);
+        let reason = members::reason(&mut members, &mut faults);
         let dry_run = read_dry_run(&mut members, &mut faults);
-        let mut unknown: Vec<_> = members.into_keys().collect();
-        unknown.sort_unstable();
-        for name in unknown {
-            faults.at(&name, format!("unknown: the members are {MEMBERS}"));
-        }
+        faults.unknown(members, MEMBERS);
         match asked {
             Some(asked) if faults.0.is_empty() => Ok(Self {
                 asked,
@@ -72,32 +59,6 @@ impl Order {
             }),
             _ => Err(Unread::Faults(faults.0)),
         }
-    }
-}
-
-/// Why a body cannot be read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unread {
-    Json(JsonFault),
-    Faults(Vec<RequestFault>),
-}
-
-impl From<JsonFault> for Unread {
-    fn from(fault: JsonFault) -> Self {
-        Self::Json(fault)
-    }
-}
-
-impl From<JsonFault> for Problem {
-    fn from(fault: JsonFault) -> Self {
-        let (slug, detail) = match fault {
-            JsonFault::NotJson(why) => ("not-json", format!("the body is not JSON: {why}")),
-            JsonFault::DuplicateKey(name) => (
-                "duplicate-key",
-                format!("the body has a duplicate key, {name}: give each member once"),
-            ),
-        };
-        Self::new(StatusCode::BAD_REQUEST, slug, detail)
     }
 }
 
@@ -128,22 +89,23 @@ fn read_address(members: &mut Object, faults: &mut Faults) -> Address {
         return Address::Faulty;
     };
     match (name, value) {
-        ("distribution_id", Value::Text(id)) if !id.is_empty() => return Address::At(At::Id(id)),
+        ("distribution_id", value) => {
+            if let Some(id) = members::distribution_id(value, faults) {
+                return Address::At(At::Id(id));
+            }
+        }
+        ("bucket", value) => {
+            if let Some(bucket) = members::bucket(value, faults) {
+                return Address::Bucket(bucket);
+            }
+        }
         ("alias", Value::Text(alias)) if (1..=MAX_ALIAS).contains(&alias.len()) => {
             return Address::At(At::Alias(alias));
         }
-        ("bucket", Value::Text(bucket)) if (1..=MAX_BUCKET).contains(&bucket.len()) => {
-            return Address::Bucket(bucket);
-        }
-        ("distribution_id", _) => faults.at(
-            name,
-            "must be the id of a distribution, such as \"E2EXAMPLE\"",
-        ),
-        ("alias", _) => faults.at(
+        _ => faults.at(
             name,
             "must be an alias of a distribution, such as \"www.example.com\"",
         ),
-        _ => faults.at(name, "must be the name of a bucket, such as \"my-bucket\""),
     }
     Address::Faulty
 }
@@ -269,18 +231,6 @@ fn read_keys(keys: Option<Vec<Placed>>, faults: &mut Faults) -> Vec<String> {
     read
 }
 
-fn read_reason(members: &mut Object, faults: &mut Faults) -> Option<String> {
-    match members.remove("reason") {
-        None | Some(Value::Null) => {}
-        Some(Value::Text(reason)) if reason.len() <= MAX_REASON => return Some(reason),
-        Some(_) => faults.at(
-            "reason",
-            format!("must be a string of at most {MAX_REASON} bytes"),
-        ),
-    }
-    None
-}
-
 fn read_dry_run(members: &mut Object, faults: &mut Faults) -> bool {
     match members.remove("dry_run") {
         None => false,
@@ -292,28 +242,12 @@ fn read_dry_run(members: &mut Object, faults: &mut Faults) -> bool {
     }
 }
 
-#[derive(Debug, Default)]
-struct Faults(Vec<RequestFault>);
-
-impl Faults {
-    fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(RequestFault {
-            pointer: pointer.into(),
-            detail: detail.into(),
-        });
-    }
-
-    /// Adds a fault of a member.
-    fn at(&mut self, member: &str, detail: impl Into<String>) {
-        self.0.push(RequestFault::at(member, detail));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::domain::json::JsonFault;
 
     fn read(body: &Json) -> Result<Order, Unread> {
         Order::read(body.to_string().as_bytes(), true)

@@ -40,8 +40,10 @@ pub const SLUGS: &[&str] = &[
     "token-expired",
     "token-limited",
     "too-large",
+    "too-many-holds",
     "too-old",
     "topic-not-allowed",
+    "unknown-bucket",
     "unknown-distribution",
     "unknown-type",
     "wrong-credentials",
@@ -94,6 +96,24 @@ impl Problem {
     /// Something does not exist, or the caller may not see it.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// What [`Problem::unknown_distribution`] says of an id.
+    pub(super) const NO_SUCH_ID: &str = "the account has no distribution with this id; if it is new, \
+                                         try again in a moment";
+
+    /// The account has no such distribution, or the caller may not see it.
+    pub(super) fn unknown_distribution(detail: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown-distribution", detail)
+    }
+
+    /// Nothing is known of the account, so that nobody can say whether it has a distribution.
+    pub(super) fn no_catalogue() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no-catalogue",
+            "the account's distributions have not been read yet; try again in a moment",
+        )
     }
 
     /// The request is well-formed but invalid; with all faults at once.

@@ -158,8 +158,11 @@ pub trait BatchStore: Send + Sync + 'static {
     /// The backoffs: what failed since the last success, also before a restart.
     async fn backoffs(&self) -> Result<Vec<Backoff>, StoreError>;
 
-    /// The pauses, and the spending of a day (in UTC).
+    /// The pauses, the holds, and the spending of a day (in UTC).
     async fn controls(&self, day: Date) -> Result<Controls, StoreError>;
+
+    /// Ends a hold. Returns false if there is none or it has ended.
+    async fn end_hold(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError>;
 }
 
 /// Following invalidations to completion.

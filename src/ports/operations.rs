@@ -1,10 +1,13 @@
-//! What operators need of the store: pauses, the daily limit, and dead letters.
+//! What operators need of the store: pauses, deploy windows, the daily limit, and dead letters.
 
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
+use uuid::Uuid;
 
 use super::StoreError;
-use crate::domain::{history::DeadLetter, operations::Controls, s3_event::ObjectChange};
+use crate::domain::{
+    history::DeadLetter, hold::DeployHold, operations::Controls, s3_event::ObjectChange,
+};
 
 #[async_trait]
 pub trait OperationsStore: Send + Sync + 'static {
@@ -15,7 +18,17 @@ pub trait OperationsStore: Send + Sync + 'static {
         paused: bool,
     ) -> Result<(), StoreError>;
 
-    /// The pauses, and the spending of a day (in UTC).
+    /// Adds a hold. Once it returns true, no plan that begins holds back less. Returns false, and adds
+    /// nothing, if [`MOST_OPEN`](crate::domain::hold::MOST_OPEN) are open.
+    async fn create_hold(&self, hold: DeployHold) -> Result<bool, StoreError>;
+
+    /// All holds, oldest first, also those that ended a short while ago.
+    async fn holds(&self) -> Result<Vec<DeployHold>, StoreError>;
+
+    /// Ends a hold. Returns false if there is none or it has ended.
+    async fn end_hold(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// The pauses, the holds, and the spending of a day (in UTC).
     async fn controls(&self, day: Date) -> Result<Controls, StoreError>;
 
     /// Ends the pauses after failed attempts, of one distribution or of all: each may be tried now.

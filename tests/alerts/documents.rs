@@ -21,10 +21,11 @@ const OUTAGES: &str = include_str!("outages.rs");
 const NOT_PLAYED: [&str; 5] = ["Down", "Absent", "Restarting", "WorkersFail", "DiskFills"];
 
 /// Checks that an alert sees by another metric.
-const OTHERWISE: [&str; 5] = [
+const OTHERWISE: [&str; 6] = [
     "cloudfront",
     "daily_limit",
     "dead_letters",
+    "holds",
     "shadow",
     // It is there only while the service stops.
     "shutdown",

@@ -9,6 +9,7 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use super::{A_WHILE, Watched};
 use crate::support::{
     cloudfront::{CloudFront, Fault},
+    service::TOKEN,
     signer::{Signer, record, s3_records},
     sqlite::put_off,
 };
@@ -178,6 +179,14 @@ async fn what_operators_hold() {
     watched.fires(A_WHILE, &["Paused"]).await;
     watched.types(&["resume"]);
     watched.fires(A_WHILE, &[]).await;
+
+    let url = format!("{}/holds", watched.service.url);
+    let hold = watched.service.client.post(url).bearer_auth(TOKEN);
+    let hold = hold.body(r#"{"bucket": "site", "ttl": "1h"}"#);
+    assert_eq!(hold.send().await.unwrap().status(), 201);
+    watched.uploads("b").await;
+    // Its `for` is longer than a hold.
+    watched.fires(A_WHILE, &["Held"]).await;
 
     let shadow = [("PURGEFRONT_DISPATCH__MODE", "shadow")];
     let watched = Watched::start(&shadow, &[], |_| {}).await;

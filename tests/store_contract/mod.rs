@@ -28,6 +28,7 @@ mod certificates;
 mod dead_letters;
 mod fixtures;
 mod history;
+mod holds;
 mod intake;
 mod mapping;
 mod operations;

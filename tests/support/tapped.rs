@@ -24,6 +24,7 @@ use purgefront::{
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
+        hold::DeployHold,
         operations::{Backoff, Controls},
         path::Item,
         resolution::{Resolution, Unresolved},
@@ -254,6 +255,9 @@ tapped!(Tapped: CatalogueStore {
 
 tapped!(Tapped: OperationsStore {
     fn set_paused(distribution_id: Option<&str>, paused: bool) -> ();
+    fn create_hold(hold: DeployHold) -> bool;
+    fn holds() -> Vec<DeployHold>;
+    fn end_hold(id: Uuid, now: Timestamp) -> bool;
     fn controls(day: Date) -> Controls;
     fn end_backoffs(distribution_id: Option<&str>, now: Timestamp) -> ();
     fn lift_limit(day: Date) -> ();
@@ -302,6 +306,7 @@ tapped!(TappedLeader: BatchStore {
     fn record_resolution(batch: Uuid, resolution: &Resolution, now: Timestamp) -> ();
     fn backoffs() -> Vec<Backoff>;
     fn controls(day: Date) -> Controls;
+    fn end_hold(id: Uuid, now: Timestamp) -> bool;
 });
 
 tapped!(TappedLeader: TrackingStore {

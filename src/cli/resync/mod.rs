@@ -18,10 +18,11 @@ use super::{
 };
 use crate::{
     app,
-    config::{Config, parse_duration},
+    config::Config,
     dispatch::ReadScope,
     domain::{
         catalogue::Catalogue,
+        duration::parse_duration,
         path::Item,
         resync::{Found, Orders},
     },

@@ -18,6 +18,14 @@ pub(in crate::dispatch) struct BatchingWindows {
     pub(in crate::dispatch) max_wait: Duration,
 }
 
+/// The end of the last deploy window at a distribution.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AfterHold {
+    pub(super) ended_at: Timestamp,
+    /// When the newest of all waiting changes was accepted.
+    pub(super) newest: Timestamp,
+}
+
 /// Limits on the items in progress at a distribution.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::dispatch) struct PoolLimits {
@@ -71,11 +79,29 @@ impl Conditions<'_> {
 }
 
 impl BatchingWindows {
-    pub(super) fn due_at(&self, kind: Kind, group: Group, now: Timestamp) -> Timestamp {
-        if kind.manual {
-            return group.oldest.min(now);
-        }
-        let waits_until = (group.newest + self.quiet).min(group.oldest + self.max_wait);
+    /// When a group of waiting items is due. What a deploy window has gathered waits for the changes of
+    /// its last uploads, which arrive after it has ended.
+    pub(super) fn due_at(
+        &self,
+        kind: Kind,
+        group: Group,
+        after: Option<AfterHold>,
+        now: Timestamp,
+    ) -> Timestamp {
+        let after = after.filter(|after| {
+            if kind.manual {
+                group.newest <= after.ended_at
+            } else {
+                group.oldest <= after.ended_at || now < after.ended_at + self.max_wait
+            }
+        });
+        let waits_until = match after {
+            Some(AfterHold { ended_at, newest }) => {
+                (newest.max(ended_at) + self.quiet).min(ended_at + self.max_wait)
+            }
+            None if kind.manual => return group.oldest.min(now),
+            None => (group.newest + self.quiet).min(group.oldest + self.max_wait),
+        };
         let longest = SignedDuration::try_from(self.max_wait).unwrap_or(SignedDuration::MAX);
         due_at(waits_until, longest, now)
     }

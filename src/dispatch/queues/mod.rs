@@ -28,6 +28,7 @@ pub(super) use self::{
 };
 use crate::domain::{
     batch::{Backlog, DistributionBacklog, Usage},
+    hold::HeldNow,
     operations::{Backoff, Pauses},
     resolution::{Resolution, Unresolved},
     status::DistributionStatus,
@@ -52,6 +53,7 @@ struct QueuesState {
     order: TurnOrder,
     streak: Streak,
     all_paused: bool,
+    held_now: HeldNow,
     /// Distributions whose pool CloudFront reported as full, until the tracker takes them.
     full_pools: BTreeSet<String>,
     stale: StaleBacklogs,
@@ -134,8 +136,11 @@ impl Queues {
             }
         }
         for one in read {
+            let held = state.held_now.of(&one.distribution_id);
             let queue = state.by_distribution.entry(one.distribution_id);
-            queue.or_default().backlog = one.backlog;
+            let queue = queue.or_default();
+            queue.backlog = one.backlog;
+            queue.held = held;
         }
     }
 
@@ -175,6 +180,31 @@ impl Queues {
                 queue.plan = None;
             }
         }
+    }
+
+    /// Sets what deploy windows hold. This is done before each round of turns, and whatever was planned
+    /// before a hold began is dropped, so a plan that is sent has nothing that was accepted after the
+    /// store kept the hold. Returns the distributions that are not held any more.
+    pub(super) fn set_holds(&self, held_now: HeldNow) -> Vec<String> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        for id in held_now.held() {
+            if !state.by_distribution.contains_key(id) {
+                let queue = DistributionQueue::default();
+                state.by_distribution.insert(id.to_owned(), queue);
+            }
+        }
+        let mut released = Vec::new();
+        for (id, queue) in &mut state.by_distribution {
+            let before = mem::replace(&mut queue.held, held_now.of(id));
+            if queue.held.until.is_some() {
+                queue.plan = None;
+            } else if before.until.is_some() {
+                released.push(id.clone());
+            }
+        }
+        state.held_now = held_now;
+        released
     }
 
     pub(super) fn all_paused(&self) -> bool {

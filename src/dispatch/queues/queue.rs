@@ -17,6 +17,7 @@ use crate::{
         cdn::{CdnError, Pool},
         consolidate::{Allowance, Headroom},
         due::due_at,
+        hold::Held,
         operations::Backoff,
         resolution::{Failure, LONGEST_RETRY, NextStep, Resolution, Unresolved},
         status::{DistributionStatus, Hold, Refused, UnresolvedBatches},
@@ -63,6 +64,8 @@ pub(super) struct DistributionQueue {
     /// When the running plan began.
     pub(super) planning_since: Option<Timestamp>,
     pub(super) paused: bool,
+    /// By deploy windows.
+    pub(super) held: Held,
     /// Nothing is done before this time, after a failure.
     pub(super) not_before: Option<Timestamp>,
     /// Whether an operator has ended the wait for that time.
@@ -363,6 +366,7 @@ impl DistributionQueue {
         if self.paused || all_paused {
             holds.push(Hold::Paused);
         }
+        holds.extend(self.held.until.map(|until| Hold::Held { until }));
         holds.extend(self.refused.clone().map(Hold::Refused));
         if gates.automatic == 0 && self.backlog.automatic() > 0 {
             holds.push(Hold::DayLimit);

@@ -1,9 +1,11 @@
 //! The calls that a distribution wants, and when each may be made.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{
-    conditions::Conditions,
+    conditions::{AfterHold, Conditions},
     order::{Claim, Lane},
     queue::{DistributionQueue, Trouble},
 };
@@ -29,6 +31,9 @@ struct WaitingCall {
     due_at: Timestamp,
     open_at: Timestamp,
 }
+
+/// The least time until the holds are read again.
+const A_MOMENT: Duration = Duration::from_millis(1);
 
 impl DistributionQueue {
     /// The calls that it wants, at most one in each lane. `retry_at` is when it may be tried again, if
@@ -83,13 +88,18 @@ impl DistributionQueue {
             let open_at = on.gates.open_at(unresolved.batch.usage());
             return Some(call(false, claim, due_at, open_at));
         }
+        if self.held.until.is_some() {
+            return self.end_of_hold(on.now);
+        }
         let waiting = self.waiting_call(on);
         match &self.plan {
             // A manual request does not wait for a plan that was made before it.
             Some(plan) if plan.is_manual() || !waiting.is_some_and(|call| call.claim.manual) => {
                 let claim = Claim {
                     manual: plan.is_manual(),
-                    overdue: plan.oldest.is_some_and(|oldest| on.is_overdue(oldest)),
+                    overdue: plan
+                        .oldest
+                        .is_some_and(|oldest| self.is_overdue(oldest, on)),
                     probe: false,
                 };
                 Some(call(false, claim, on.now, on.gates.open_at(plan.usage())))
@@ -103,6 +113,23 @@ impl DistributionQueue {
                 Some(call(true, claim, due_at, open_at))
             }
         }
+    }
+
+    /// No call, but a look at the holds when they end: later than now, because a turn that began now
+    /// would not know that batching begins anew.
+    fn end_of_hold(&self, now: Timestamp) -> Option<WantedCall> {
+        let until = self.held.until.filter(|_| !self.backlog.is_empty())?;
+        let until = until.max(now + A_MOMENT);
+        Some(WantedCall {
+            due_at: until,
+            open_at: until,
+            ..WantedCall::to_recover(now)
+        })
+    }
+
+    /// Whether automatic work that has waited since then is overdue. A deploy window wanted it to wait.
+    fn is_overdue(&self, since: Timestamp, on: &Conditions<'_>) -> bool {
+        on.is_overdue(self.held.released_at.map_or(since, |end| end.max(since)))
     }
 
     fn suspects_call(&self, on: &Conditions<'_>) -> Option<WantedCall> {
@@ -137,18 +164,20 @@ impl DistributionQueue {
     /// The call for the waiting items; `None` if none may be sent until something else changes.
     fn waiting_call(&self, on: &Conditions<'_>) -> Option<WaitingCall> {
         let allowance = self.allowance(on.pools, on.gates, on.now);
+        let after = self.held.released_at.zip(self.backlog.newest());
+        let after = after.map(|(ended_at, newest)| AfterHold { ended_at, newest });
         let mut wanted: Option<WaitingCall> = None;
         for (kind, group) in self.backlog.groups() {
             if allowance.of(kind) == 0 {
                 continue;
             }
-            let due_at = on.windows.due_at(kind, group, on.now);
+            let due_at = on.windows.due_at(kind, group, after, on.now);
             let open_at = on.gates.open_for(kind).max(due_at);
             let is_open = open_at <= on.now;
             let one = WaitingCall {
                 claim: Claim {
                     manual: kind.manual && is_open,
-                    overdue: !kind.manual && is_open && on.is_overdue(group.oldest),
+                    overdue: !kind.manual && is_open && self.is_overdue(group.oldest, on),
                     probe: false,
                 },
                 due_at,

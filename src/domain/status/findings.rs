@@ -49,6 +49,7 @@ impl Status {
             Finding::of("wildcards", self.too_many_wildcards()),
             Finding::of("daily_limit", self.day_warning()),
             Finding::of("paused", self.pause_warning()),
+            self.deploy_windows(),
             Finding::of("shadow", self.shadow_warning()),
             Finding::of("subscriptions", self.confirmation_warning()),
             Finding::of("workers", self.waiting_workers()),
@@ -251,6 +252,23 @@ impl Status {
                 ids.join(", ")
             )
         })
+    }
+
+    /// Somebody wants them, so they are no warning.
+    fn deploy_windows(&self) -> Finding {
+        let held = self.distributions.iter().flat_map(|(id, one)| {
+            one.holds.iter().filter_map(move |hold| match hold {
+                Hold::Held { until } => Some(format!("{id} (until {until:.0})")),
+                _ => None,
+            })
+        });
+        let detail = join(held).map(|held| {
+            format!("deploy windows gather the changes of {held}: `DELETE /holds/ID` ends one")
+        });
+        Finding {
+            detail: detail.unwrap_or_default(),
+            ..Finding::of("holds", None)
+        }
     }
 
     fn shadow_warning(&self) -> Option<String> {

@@ -98,6 +98,14 @@ impl Status {
                  have completed"
                     .to_owned(),
             ),
+            Hold::Held { until } => HeldBy {
+                retry_at: Some(*until),
+                ..with(
+                    "a deploy window is open: what gathers is sent when its hold ends, or is deleted \
+                     (GET /holds lists them)"
+                        .to_owned(),
+                )
+            },
             Hold::Refused(refused) => HeldBy {
                 retry_at: Some(refused.retry_at),
                 ..with(in_full(refused, audience))

@@ -96,6 +96,8 @@ impl DistributionStatus {
 pub enum Hold {
     /// An operator paused the distribution, or all.
     Paused,
+    /// A deploy window gathers its changes, at the latest until this time.
+    Held { until: Timestamp },
     /// The daily limit is spent: automatic work waits.
     DayLimit,
     /// Too many items are in progress, ours or others'.
@@ -106,12 +108,13 @@ pub enum Hold {
 
 impl Hold {
     /// The names in metrics.
-    pub const NAMES: [&str; 4] = ["paused", "daily_limit", "pool_full", "refused"];
+    pub const NAMES: [&str; 5] = ["paused", "held", "daily_limit", "pool_full", "refused"];
 
     /// Its name in metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Paused => "paused",
+            Self::Held { .. } => "held",
             Self::DayLimit => "daily_limit",
             Self::PoolFull => "pool_full",
             Self::Refused(_) => "refused",
@@ -217,7 +220,7 @@ pub enum Severity {
 pub struct Finding {
     pub check: &'static str,
     pub severity: Severity,
-    /// The reason and what to do; empty if the severity is `Ok`.
+    /// The reason and what to do. If the severity is `Ok`, it is empty, or tells what is wanted.
     pub detail: String,
 }
 

@@ -3,7 +3,10 @@
 use jiff::{Timestamp, civil::Date};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
-use super::columns::{micros, read_all, time, unsigned};
+use super::{
+    columns::{micros, read_all, time, unsigned},
+    holds,
+};
 use crate::{
     domain::{
         cdn::CdnError,
@@ -40,6 +43,7 @@ pub(super) async fn read(readers: &SqlitePool, day: Date) -> Result<Controls, St
     })?;
     Ok(Controls {
         pauses,
+        holds: holds::read(readers).await?,
         spending: spending.first().copied().unwrap_or_default(),
     })
 }

@@ -7,8 +7,8 @@ use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
 use super::{
-    Database, backlogs, batches, catalogue, confirmations, controls, journal, mapping, resolutions,
-    retention, waits,
+    Database, backlogs, batches, catalogue, confirmations, controls, holds, journal, mapping,
+    resolutions, retention, waits,
 };
 use crate::{
     domain::{
@@ -198,6 +198,13 @@ impl BatchStore for SqliteLeader {
 
     async fn controls(&self, day: Date) -> Result<Controls, StoreError> {
         controls::read(&self.database.readers, day).await
+    }
+
+    async fn end_hold(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(holds::end(connection, id, now)))
+            .await
     }
 }
 

@@ -14,6 +14,7 @@ mod dead_letters;
 mod errors;
 mod file_lock;
 mod history;
+mod holds;
 mod inspect;
 mod journal;
 mod leader;
@@ -150,5 +151,6 @@ fn migrations() -> Migrator {
         migration(6, "refusals", include_str!("migrations/0006_refusals.sql")),
         migration(7, "requests", include_str!("migrations/0007_requests.sql")),
         migration(8, "stories", include_str!("migrations/0008_stories.sql")),
+        migration(9, "holds", include_str!("migrations/0009_holds.sql")),
     ])
 }

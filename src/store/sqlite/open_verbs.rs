@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
 use super::{
-    SqliteStore, catalogue, certificates, confirmations, controls, dead_letters, history,
+    SqliteStore, catalogue, certificates, confirmations, controls, dead_letters, history, holds,
     leader::SqliteLeader, stories,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
+        hold::DeployHold,
         operations::Controls,
         s3_event::ObjectChange,
         story::{ChangeQuery, ChangeStory},
@@ -71,6 +72,24 @@ impl OperationsStore for SqliteStore {
         self.database
             .writer
             .transact(move |connection| Box::pin(controls::set_paused(connection, id, paused)))
+            .await
+    }
+
+    async fn create_hold(&self, hold: DeployHold) -> Result<bool, StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(holds::create(connection, hold)))
+            .await
+    }
+
+    async fn holds(&self) -> Result<Vec<DeployHold>, StoreError> {
+        holds::read(&self.database.readers).await
+    }
+
+    async fn end_hold(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(holds::end(connection, id, now)))
             .await
     }
 

@@ -1,5 +1,6 @@
 //! Tests which distribution has its turn next, and what it may send.
 
+mod holds;
 mod trouble;
 
 use super::*;
