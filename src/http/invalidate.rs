@@ -1,5 +1,7 @@
 //! POST /invalidate: accepts manual requests from people and scripts.
 
+use std::collections::BTreeSet;
+
 use axum::{
     Json,
     extract::State,
@@ -21,7 +23,7 @@ use crate::{
     domain::{
         catalogue::Catalogue,
         change::{Asked, Idempotency, NewRequest, RequestAcceptance},
-        history::{RequestState, RequestView},
+        history::{OpenWork, RequestState, RequestView},
     },
     ports::Wakeup,
     secret::sha256,
@@ -50,6 +52,12 @@ pub(super) async fn create(
         Asked::Items { items, .. } => items.len(),
         Asked::Keys { keys, .. } => keys.len(),
     };
+    let distributions = match &asked {
+        Asked::Items {
+            distribution_id, ..
+        } => BTreeSet::from([distribution_id.clone()]),
+        Asked::Keys { .. } => BTreeSet::new(),
+    };
     let request = NewRequest {
         id,
         token: caller.name().to_owned(),
@@ -63,7 +71,7 @@ pub(super) async fn create(
     };
     match state.intake.accept_request(request).await? {
         RequestAcceptance::New => {}
-        RequestAcceptance::Repeated(id) => return repeated(&state, id).await,
+        RequestAcceptance::Repeated(id) => return repeated(&state, &caller, id).await,
         RequestAcceptance::OtherBody => {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
@@ -76,7 +84,7 @@ pub(super) async fn create(
     state.metrics.changes("manual", count);
     state.wakeups.wake(Wakeup::ChangesAccepted);
     tracing::debug!(request = %id, changes = count, token = caller.name(), "request accepted");
-    Ok(accepted(RequestView {
+    let view = RequestView {
         id,
         state: RequestState::Accepted,
         // Not shown.
@@ -85,18 +93,27 @@ pub(super) async fn create(
         invalidations: Vec::new(),
         skipped: Vec::new(),
         errors: Vec::new(),
-    }))
+        held_by: Vec::new(),
+        open: OpenWork {
+            unseen: true,
+            distributions,
+            ..OpenWork::default()
+        },
+    };
+    Ok(accepted(&state, &caller, view))
 }
 
-fn accepted(view: RequestView) -> Response {
+fn accepted(state: &AppState, caller: &Caller, view: RequestView) -> Response {
+    let (audience, now) = (caller.audience(), state.clock.now());
+    let view = view.with_holds(&state.status.borrow(), audience, now);
     let location = [(header::LOCATION, format!("/requests/{}", view.id))];
     (StatusCode::ACCEPTED, location, Json(view)).into_response()
 }
 
 /// Answers a repeat with the request as it is now.
-async fn repeated(state: &AppState, id: Uuid) -> Result<Response, Problem> {
+async fn repeated(state: &AppState, caller: &Caller, id: Uuid) -> Result<Response, Problem> {
     match state.history.request(id).await? {
-        Some(view) => Ok(accepted(view)),
+        Some(view) => Ok(accepted(state, caller, view)),
         // A request stays for longer than its key is good for.
         None => Err(Problem::not_found("there is no request with this id")),
     }

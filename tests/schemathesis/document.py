@@ -32,6 +32,8 @@ def media(document, at=""):
         if "schema" in document:
             for name, example in document.get("examples", {}).items():
                 yield f"{at}/examples/{name}", example["value"], document["schema"]
+            if "example" in document:
+                yield f"{at}/example", document["example"], document["schema"]
         for name, value in document.items():
             yield from media(value, f"{at}/{name}")
     elif isinstance(document, list):
@@ -67,7 +69,7 @@ def main():
             described += [one for code, one in operation["responses"].items() if code < "300"]
             for one in filter(None, described):
                 for kind, content in one.get("content", {}).items():
-                    if kind.endswith("json") and not content.get("examples"):
+                    if kind.endswith("json") and not {"example", "examples"} & set(content):
                         faults.append(f"{method} {path}: no example of its {kind}")
     print(f"{count} examples")
     sys.exit("\n".join(faults) or 0)

@@ -6,14 +6,18 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::columns::{
-    decode, optional_time, parsed, read_all, read_one, signed, text, time, unsigned, uuid,
+use super::{
+    columns::{
+        decode, optional_time, parsed, read_all, read_one, signed, text, time, unsigned, uuid,
+    },
+    waits,
 };
 use crate::{
+    domain::batch::BatchStatus,
     domain::history::{
         InvalidationDetail, InvalidationQuery, InvalidationSummary, ItemDetail, MAX_ERRORS,
-        MAX_EXAMPLES, MAX_WHYS, RequestError, RequestInvalidation, RequestState, RequestView,
-        Skipped, Why,
+        MAX_EXAMPLES, MAX_WHYS, OpenWork, RequestError, RequestInvalidation, RequestState,
+        RequestView, Skipped, Why,
     },
     ports::StoreError,
 };
@@ -58,17 +62,15 @@ pub(super) async fn request(
     };
     let seq: i64 = row.try_get("seq")?;
     let distributions = concerned(&mut snapshot, seq, row.try_get("distributions")?).await?;
-    let waiting = "SELECT EXISTS (SELECT 1 FROM changes \
-                   LEFT JOIN targets ON targets.change = changes.seq \
-                   WHERE changes.request = ? AND (changes.state < 2 \
-                   OR (targets.seq IS NOT NULL AND targets.batch IS NULL)))";
-    let waiting: bool = sqlx::query_scalar(waiting)
-        .bind(seq)
-        .fetch_one(&mut *snapshot)
-        .await?;
     let invalidations = invalidations_of_request(&mut snapshot, seq).await?;
     let skipped = skips_of_request(&mut snapshot, seq).await?;
     let errors = errors_of_request(&mut snapshot, seq).await?;
+    let mut open = open_work(&mut snapshot, seq).await?;
+    let waiting = open != OpenWork::default();
+    let pending = invalidations.iter();
+    let pending = pending.filter(|one| one.status == BatchStatus::Pending);
+    open.distributions
+        .extend(pending.map(|one| one.distribution_id.clone()));
     Ok(Some(RequestView {
         id,
         state: RequestState::of(waiting, &invalidations, !errors.is_empty()),
@@ -77,7 +79,51 @@ pub(super) async fn request(
         invalidations,
         skipped,
         errors,
+        held_by: Vec::new(),
+        open,
     }))
+}
+
+/// A request is settled if none of its changes is open: unmapped, waiting, or in an open batch.
+pub(super) const IS_SETTLED: &str = "SELECT NOT EXISTS (SELECT 1 FROM requests \
+    JOIN changes ON changes.request = requests.seq \
+    LEFT JOIN targets ON targets.change = changes.seq \
+    LEFT JOIN batches ON batches.seq = targets.batch \
+    WHERE requests.id = ? AND (changes.state < 2 OR (targets.seq IS NOT NULL \
+    AND (targets.batch IS NULL OR batches.status IN ('pending', 'in_progress')))))";
+
+pub(super) async fn is_settled(readers: &SqlitePool, id: Uuid) -> sqlx::Result<bool> {
+    let settled = sqlx::query_scalar(IS_SETTLED).bind(id.to_string());
+    settled.fetch_one(readers).await
+}
+
+/// The work of a request that is not in a batch.
+async fn open_work(snapshot: &mut SqliteConnection, request: i64) -> Result<OpenWork, StoreError> {
+    let unseen = "SELECT EXISTS (SELECT 1 FROM changes WHERE request = ? AND state = 0)";
+    let unseen = sqlx::query_scalar(unseen)
+        .bind(request)
+        .fetch_one(&mut *snapshot)
+        .await?;
+    let waits = "SELECT DISTINCT waits.* FROM changes \
+                 JOIN change_waits ON change_waits.change = changes.seq \
+                 JOIN waits ON waits.seq = change_waits.wait \
+                 WHERE changes.request = ? AND changes.state = 1 ORDER BY waits.seq";
+    let waits = sqlx::query(waits)
+        .bind(request)
+        .fetch_all(&mut *snapshot)
+        .await?;
+    let distributions = "SELECT DISTINCT targets.distribution_id FROM changes \
+                         JOIN targets ON targets.change = changes.seq \
+                         WHERE changes.request = ? AND targets.batch IS NULL";
+    let distributions: Vec<String> = sqlx::query_scalar(distributions)
+        .bind(request)
+        .fetch_all(snapshot)
+        .await?;
+    Ok(OpenWork {
+        unseen,
+        waits: read_all("waits", "seq", &waits, waits::wait)?,
+        distributions: distributions.into_iter().collect(),
+    })
 }
 
 /// The distributions that a request may reach; `None` means all.
