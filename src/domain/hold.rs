@@ -15,8 +15,9 @@ pub const LONGEST: SignedDuration = SignedDuration::from_hours(1);
 /// little, as NTP does, ends no hold.
 const FURTHEST: SignedDuration = SignedDuration::from_mins(65);
 
-/// The most holds that may be open at once.
-pub const MOST_OPEN: usize = 1_000;
+/// The most holds that one token may have open at once. Tokens do not share it, so none can keep the others
+/// from theirs.
+pub const MOST_OPEN: usize = 100;
 
 /// How long the store keeps a hold that has ended, to know when batching began anew.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(1);
@@ -44,6 +45,18 @@ pub struct DeployHold {
     pub expires_at: Timestamp,
     /// When it was ended, if it did not end by itself.
     pub ended_at: Option<Timestamp>,
+}
+
+/// What became of a hold that somebody asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldAcceptance {
+    New,
+    /// An earlier call with the same token, key and body began this one.
+    Repeated(DeployHold),
+    /// The key belongs to a hold with another body.
+    OtherBody,
+    /// The token has [`MOST_OPEN`] of them.
+    TooMany,
 }
 
 impl DeployHold {

@@ -101,8 +101,18 @@ impl<'de> Visitor<'de> for Walk<'_> {
         Ok(Value::Whole(number))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Other)
+    /// A whole number may be written as `3600.0`.
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if number.fract() != 0.0 || !(0.0..=EXACT).contains(&number) {
+            return Ok(Value::Other);
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is whole, and in the range"
+        )]
+        Ok(Value::Whole(number as u64))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {

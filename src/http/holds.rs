@@ -1,11 +1,9 @@
 //! /holds: deploy windows, which gather the changes of a deployment so that they are sent as one.
 
-use std::time::Duration;
-
 use axum::{
     Json,
-    extract::{Path, State},
-    http::{StatusCode, header},
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -16,17 +14,20 @@ use super::{
     API_BODY, AppState,
     auth::Caller,
     capacity::AdmittedBody,
+    idempotency,
     members::{self, Faults, Unread},
+    parameters::Parameters,
     problem::Problem,
 };
 use crate::{
     domain::{
         catalogue::Catalogue,
-        duration::parse_duration,
-        hold::{DeployHold, LONGEST, MOST_OPEN, Place},
+        change::Idempotency,
+        hold::{DeployHold, HoldAcceptance, LONGEST, MOST_OPEN, Place},
         json::{Object, Value},
     },
     ports::Wakeup,
+    secret::sha256,
 };
 
 const MEMBERS: &str = "distribution_id, bucket, ttl and reason";
@@ -115,20 +116,34 @@ fn read_ttl(members: &mut Object, faults: &mut Faults) -> Option<SignedDuration>
             );
             return None;
         }
-        Some(Value::Text(text)) => parse_duration(&text),
-        Some(Value::Whole(seconds)) => Some(Duration::from_secs(seconds)),
+        Some(Value::Text(text)) => duration(&text),
+        Some(Value::Whole(seconds)) => i64::try_from(seconds).ok().map(SignedDuration::from_secs),
         Some(_) => None,
     };
-    let ttl = ttl.and_then(|ttl| SignedDuration::try_from(ttl).ok());
-    // Times are kept in microseconds.
-    let ttl = ttl.filter(|ttl| (SignedDuration::from_micros(1)..=LONGEST).contains(ttl));
+    let ttl = ttl.filter(|ttl| ttl.is_positive() && *ttl <= LONGEST);
     if ttl.is_none() {
         faults.at(
             "ttl",
-            "must be a duration of more than 0 and at most 1h, such as \"10m\", or a number of seconds",
+            "must be more than 0 and at most 1h: a whole number with a unit, such as \"500ms\", \"90s\", \
+             \"10m\" or \"1h\", or a number of seconds such as 600",
         );
     }
     ttl
+}
+
+/// A whole number with one unit: what can be described in one line.
+fn duration(text: &str) -> Option<SignedDuration> {
+    let digits = text.find(|char: char| !char.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: i32 = number.parse().ok().filter(|_| !number.starts_with('0'))?;
+    let unit = match unit {
+        "ms" => SignedDuration::from_millis(1),
+        "s" => SignedDuration::from_secs(1),
+        "m" => SignedDuration::from_mins(1),
+        "h" => SignedDuration::from_hours(1),
+        _ => return None,
+    };
+    unit.checked_mul(number)
 }
 
 impl HoldView {
@@ -158,13 +173,13 @@ impl HoldView {
 pub(super) async fn create(
     caller: Caller,
     State(state): State<AppState>,
+    query: RawQuery,
+    headers: HeaderMap,
     body: Result<AdmittedBody<API_BODY>, Problem>,
 ) -> Result<Response, Problem> {
-    let wanted = match Wanted::read(&body?.body) {
-        Ok(wanted) => wanted,
-        Err(Unread::Json(fault)) => return Err(fault.into()),
-        Err(Unread::Faults(faults)) => return Err(Problem::invalid(faults)),
-    };
+    Parameters::read(query).finish()?;
+    let admitted = body?;
+    let (wanted, idempotency) = read(&headers, &admitted.body)?;
     let catalogue = state.catalogue.get().ok_or_else(Problem::no_catalogue)?;
     let place = find(&state, &caller, &catalogue, wanted.address)?;
     let now = state.clock.now();
@@ -177,15 +192,30 @@ pub(super) async fn create(
         expires_at: whole_micros(now + wanted.ttl),
         ended_at: None,
     };
-    if !state.operations.create_hold(hold.clone()).await? {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many-holds",
-            format!(
-                "{MOST_OPEN} holds are open: end those that nobody needs (GET /holds, DELETE \
-                 /holds/ID), or let some expire"
-            ),
-        ));
+    let accepted = state.operations.create_hold(hold.clone(), idempotency);
+    match accepted.await? {
+        HoldAcceptance::New => {}
+        HoldAcceptance::Repeated(known) if known.is_open(now) => {
+            return Ok(created(&HoldView::of(known, Some(&catalogue))));
+        }
+        HoldAcceptance::Repeated(_) => {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "idempotency-key-reused",
+                "the hold that was begun with this Idempotency-Key has ended: send another key",
+            ));
+        }
+        HoldAcceptance::OtherBody => return Err(idempotency::other_body()),
+        HoldAcceptance::TooMany => {
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-holds",
+                format!(
+                    "{MOST_OPEN} holds of this token are open: end those that nobody needs (GET \
+                     /holds, DELETE /holds/ID), or let some expire"
+                ),
+            ));
+        }
     }
     state.wakeups.wake(Wakeup::ItemsWaiting);
     let view = HoldView::of(hold, Some(&catalogue));
@@ -197,8 +227,29 @@ pub(super) async fn create(
         until = %view.expires_at,
         "a deploy window begins"
     );
+    Ok(created(&view))
+}
+
+fn created(view: &HoldView) -> Response {
     let location = [(header::LOCATION, format!("/holds/{}", view.id))];
-    Ok((StatusCode::CREATED, location, Json(view)).into_response())
+    (StatusCode::CREATED, location, Json(view)).into_response()
+}
+
+/// Reads the body and the key, or returns all faults of both.
+fn read(headers: &HeaderMap, body: &[u8]) -> Result<(Wanted, Option<Idempotency>), Problem> {
+    let key = idempotency::key(headers);
+    match (Wanted::read(body), key) {
+        (Ok(wanted), Ok(key)) => {
+            let body = sha256(body);
+            Ok((wanted, key.map(|key| Idempotency { key, body })))
+        }
+        (Err(Unread::Json(fault)), _) => Err(fault.into()),
+        (Err(Unread::Faults(mut faults)), key) => {
+            faults.extend(key.err());
+            Err(Problem::invalid(faults))
+        }
+        (Ok(_), Err(fault)) => Err(Problem::invalid(vec![fault])),
+    }
 }
 
 /// A time as the store keeps it, so that a hold is shown with the same times at all times.
@@ -247,7 +298,9 @@ fn find(
 pub(super) async fn list(
     caller: Caller,
     State(state): State<AppState>,
+    query: RawQuery,
 ) -> Result<Json<HoldList>, Problem> {
+    Parameters::read(query).finish()?;
     let catalogue = state.catalogue.get();
     let open = open(&caller, &state).await?;
     let holds = open.map(|hold| HoldView::of(hold, catalogue.as_deref()));
@@ -321,9 +374,10 @@ mod tests {
         for (ttl, millis) in [
             (json!("500ms"), 500),
             (json!("1h"), 3_600_000),
-            (json!("1m 30s"), 90_000),
+            (json!("90s"), 90_000),
             (json!(600), 600_000),
             (json!(3_600), 3_600_000),
+            (json!(3_600.0), 3_600_000),
         ] {
             let wanted = Wanted {
                 address: Address::Bucket("site".to_owned()),
@@ -337,6 +391,11 @@ mod tests {
             json!("1ns"),
             json!("61m"),
             json!("10"),
+            json!("010s"),
+            json!("1m 30s"),
+            json!("1 minute"),
+            json!("1m\n"),
+            json!("99999999999h"),
             json!("-5m"),
             json!(0),
             json!(3_601),

@@ -14,10 +14,10 @@ use super::{
     API_BODY, AppState,
     auth::Caller,
     capacity::AdmittedBody,
-    dry_run,
+    dry_run, idempotency,
     members::Unread,
     order::{self, At, Order},
-    problem::{Problem, RequestFault},
+    problem::Problem,
 };
 use crate::{
     domain::{
@@ -28,10 +28,6 @@ use crate::{
     ports::Wakeup,
     secret::sha256,
 };
-
-/// In bytes.
-const MAX_IDEMPOTENCY_KEY: usize = 255;
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Accepts a request. 202 means that it is committed.
 pub(super) async fn create(
@@ -73,12 +69,7 @@ pub(super) async fn create(
         RequestAcceptance::New => {}
         RequestAcceptance::Repeated(id) => return repeated(&state, &caller, id).await,
         RequestAcceptance::OtherBody => {
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                "idempotency-key-reused",
-                "this Idempotency-Key belongs to an earlier request with another body: send exactly \
-                 that body, or another key",
-            ));
+            return Err(idempotency::other_body());
         }
     }
     state.metrics.changes("manual", count);
@@ -125,7 +116,7 @@ fn read(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<(Order, Option<String>), Problem> {
-    let key = idempotency_key(headers);
+    let key = idempotency::key(headers);
     match (Order::read(body, caller.may_use_wildcards()), key) {
         (Ok(order), Ok(key)) => Ok((order, key)),
         (Err(Unread::Json(fault)), _) => Err(fault.into()),
@@ -134,28 +125,6 @@ fn read(
             Err(Problem::invalid(faults))
         }
         (Ok(_), Err(fault)) => Err(Problem::invalid(vec![fault])),
-    }
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, RequestFault> {
-    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let (first, second) = (given.next(), given.next());
-    let Some(key) = first else {
-        return Ok(None);
-    };
-    let visible = |text: &&str| {
-        (1..=MAX_IDEMPOTENCY_KEY).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    match key.to_str().ok().filter(visible) {
-        Some(key) if second.is_none() => Ok(Some(key.to_owned())),
-        _ => Err(RequestFault {
-            pointer: IDEMPOTENCY_KEY.to_owned(),
-            detail: format!(
-                "must be one header of 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters, such as \
-                 a UUID"
-            ),
-        }),
     }
 }
 
@@ -228,30 +197,5 @@ fn find(caller: &Caller, catalogue: &Catalogue, at: &At) -> Result<String, Unkno
                 }),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_idempotency_key_is_one_visible_word() {
-        let read = |keys: &[&[u8]]| {
-            let mut headers = HeaderMap::new();
-            for key in keys {
-                let value = header::HeaderValue::from_bytes(key).unwrap();
-                headers.append(IDEMPOTENCY_KEY, value);
-            }
-            idempotency_key(&headers).map_err(|fault| fault.pointer)
-        };
-        let fault = Err(IDEMPOTENCY_KEY.to_owned());
-        assert_eq!(read(&[]), Ok(None));
-        assert_eq!(read(&[b"\"a-1\""]), Ok(Some("\"a-1\"".to_owned())));
-        assert_eq!(read(&[&[b'a'; 255]]), Ok(Some("a".repeat(255))));
-        for wrong in [&b""[..], b"a b", "\u{e4}".as_bytes(), &[b'a'; 256]] {
-            assert_eq!(read(&[wrong]), fault, "{wrong:?}");
-        }
-        assert_eq!(read(&[b"a", b"a"]), fault);
     }
 }

@@ -10,6 +10,7 @@ mod dry_run;
 mod guard;
 mod heard;
 mod holds;
+mod idempotency;
 mod invalidate;
 mod invalidations;
 mod letters;

@@ -110,8 +110,11 @@ impl Parameters {
     /// Ends with all faults; parameters that were not taken are unknown.
     pub(super) fn finish(mut self) -> Result<(), Problem> {
         for name in std::mem::take(&mut self.left).into_keys() {
-            let known = self.known.join(", ");
-            self.refuse(&name, format!("unknown: only {known} are known"));
+            let known = match self.known.as_slice() {
+                [] => "there are none here".to_owned(),
+                known => format!("only {} are known", known.join(", ")),
+            };
+            self.refuse(&name, format!("unknown: {known}"));
         }
         if self.faults.is_empty() {
             Ok(())

@@ -6,7 +6,11 @@ use uuid::Uuid;
 
 use super::StoreError;
 use crate::domain::{
-    history::DeadLetter, hold::DeployHold, operations::Controls, s3_event::ObjectChange,
+    change::Idempotency,
+    history::DeadLetter,
+    hold::{DeployHold, HoldAcceptance},
+    operations::Controls,
+    s3_event::ObjectChange,
 };
 
 #[async_trait]
@@ -18,9 +22,13 @@ pub trait OperationsStore: Send + Sync + 'static {
         paused: bool,
     ) -> Result<(), StoreError>;
 
-    /// Adds a hold. Once it returns true, no plan that begins holds back less. Returns false, and adds
-    /// nothing, if [`MOST_OPEN`](crate::domain::hold::MOST_OPEN) are open.
-    async fn create_hold(&self, hold: DeployHold) -> Result<bool, StoreError>;
+    /// Adds a hold, unless its token has [`MOST_OPEN`](crate::domain::hold::MOST_OPEN) open ones, or an
+    /// earlier one with the same key is still kept. Once it returns, every plan that begins knows of it.
+    async fn create_hold(
+        &self,
+        hold: DeployHold,
+        idempotency: Option<Idempotency>,
+    ) -> Result<HoldAcceptance, StoreError>;
 
     /// All holds, oldest first, also those that ended a short while ago.
     async fn holds(&self) -> Result<Vec<DeployHold>, StoreError>;

@@ -2,7 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use purgefront::{
-    domain::hold::{DeployHold, KEPT, MOST_OPEN, Place},
+    domain::{
+        change::Idempotency,
+        hold::{DeployHold, HoldAcceptance, KEPT, MOST_OPEN, Place},
+    },
     ports::Clock as _,
 };
 use uuid::Uuid;
@@ -13,6 +16,7 @@ stories!(
     a_hold_is_kept_as_it_is,
     a_hold_is_ended_once,
     a_hold_that_expired_cannot_be_ended,
+    a_call_with_the_same_key_begins_one_hold,
     holds_are_bounded,
     what_ended_is_forgotten_in_time,
 );
@@ -42,7 +46,8 @@ async fn kept(store: &Store) -> Vec<DeployHold> {
 }
 
 async fn creates(store: &Store, hold: &DeployHold) -> bool {
-    store.ports.create_hold(hold.clone()).await.unwrap()
+    let accepted = store.ports.create_hold(hold.clone(), None).await.unwrap();
+    accepted == HoldAcceptance::New
 }
 
 async fn a_hold_is_kept_as_it_is(store: Store) {
@@ -93,6 +98,33 @@ async fn a_hold_that_expired_cannot_be_ended(store: Store) {
     assert_eq!(kept(&store).await, [one]);
 }
 
+async fn a_call_with_the_same_key_begins_one_hold(store: Store) {
+    let now = store.clock.now();
+    let call = |key: &str, body: u8| Idempotency {
+        key: key.to_owned(),
+        body: [body; 32],
+    };
+    let create = async |hold: &DeployHold, call| {
+        let created = store.ports.create_hold(hold.clone(), Some(call)).await;
+        created.unwrap()
+    };
+    let [first, again] = [1, 2].map(|_| hold(distribution("E1"), now));
+    assert_eq!(create(&first, call("k", 1)).await, HoldAcceptance::New);
+    let repeated = HoldAcceptance::Repeated(first.clone());
+    assert_eq!(create(&again, call("k", 1)).await, repeated);
+    let other = create(&again, call("k", 2)).await;
+    assert_eq!(other, HoldAcceptance::OtherBody);
+    let other_token = DeployHold {
+        token: "other".to_owned(),
+        ..again.clone()
+    };
+    assert_eq!(
+        create(&other_token, call("k", 2)).await,
+        HoldAcceptance::New
+    );
+    assert_eq!(kept(&store).await, [first, other_token]);
+}
+
 async fn holds_are_bounded(store: Store) {
     let now = store.clock.now();
     let mut last = None;
@@ -103,18 +135,31 @@ async fn holds_are_bounded(store: Store) {
     }
     let more = hold(distribution("E1"), now);
     assert!(!creates(&store, &more).await);
-    assert_eq!(kept(&store).await.len(), MOST_OPEN);
+    let other_token = DeployHold {
+        token: "other".to_owned(),
+        ..more.clone()
+    };
+    assert!(creates(&store, &other_token).await, "each has its own");
+    let more = hold(distribution("E1"), now);
     let ended = store.ports.end_hold(last.unwrap(), now + MINUTE).await;
     assert!(ended.unwrap());
     assert!(creates(&store, &more).await);
+    assert_eq!(kept(&store).await.len(), MOST_OPEN + 2);
     // Those that are over do not count, but do not become more without end.
-    for _ in 0..2 {
-        let later = kept(&store).await.last().unwrap().expires_at;
-        let one = hold(distribution("E1"), later);
+    for _ in 0..1_000 {
+        let one = DeployHold {
+            token: "other".to_owned(),
+            ..hold(distribution("E1"), now)
+        };
         assert!(creates(&store, &one).await);
-        store.ports.end_hold(one.id, later).await.unwrap();
+        store.ports.end_hold(one.id, now + MINUTE).await.unwrap();
     }
-    assert_eq!(kept(&store).await.len(), MOST_OPEN + 1);
+    let one = DeployHold {
+        token: "other".to_owned(),
+        ..hold(distribution("E1"), now)
+    };
+    assert!(creates(&store, &one).await);
+    assert_eq!(kept(&store).await.len(), MOST_OPEN + 1_002);
 }
 
 async fn what_ended_is_forgotten_in_time(store: Store) {

@@ -17,14 +17,14 @@ use purgefront::{
         batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
         catalogue::{Revision, Snapshot},
         change::{
-            Acceptance, Change, MappedChange, NewMessage, NewRequest, Remap, RequestAcceptance,
-            Unmapped,
+            Acceptance, Change, Idempotency, MappedChange, NewMessage, NewRequest, Remap,
+            RequestAcceptance, Unmapped,
         },
         consolidate::Waiting,
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
-        hold::DeployHold,
+        hold::{DeployHold, HoldAcceptance},
         operations::{Backoff, Controls},
         path::Item,
         resolution::{Resolution, Unresolved},
@@ -255,7 +255,7 @@ tapped!(Tapped: CatalogueStore {
 
 tapped!(Tapped: OperationsStore {
     fn set_paused(distribution_id: Option<&str>, paused: bool) -> ();
-    fn create_hold(hold: DeployHold) -> bool;
+    fn create_hold(hold: DeployHold, idempotency: Option<Idempotency>) -> HoldAcceptance;
     fn holds() -> Vec<DeployHold>;
     fn end_hold(id: Uuid, now: Timestamp) -> bool;
     fn controls(day: Date) -> Controls;

@@ -118,8 +118,7 @@ impl DistributionQueue {
     /// No call, but a look at the holds when they end: later than now, because a turn that began now
     /// would not know that batching begins anew.
     fn end_of_hold(&self, now: Timestamp) -> Option<WantedCall> {
-        let until = self.held.until.filter(|_| !self.backlog.is_empty())?;
-        let until = until.max(now + A_MOMENT);
+        let until = self.held.until?.max(now + A_MOMENT);
         Some(WantedCall {
             due_at: until,
             open_at: until,

@@ -102,7 +102,7 @@ impl Status {
                 retry_at: Some(*until),
                 ..with(
                     "a deploy window is open: what gathers is sent when its hold ends, or is deleted \
-                     (GET /holds lists them)"
+                     (GET /holds lists those that a token may see)"
                         .to_owned(),
                 )
             },

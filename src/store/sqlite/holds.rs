@@ -1,58 +1,73 @@
 //! SQL for deploy windows.
 
 use jiff::Timestamp;
-use sqlx::{Row as _, SqliteConnection, SqlitePool};
+use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::columns::{decode, micros, optional_time, read_all, signed, text, time, uuid};
 use crate::{
-    domain::hold::{DeployHold, KEPT, MOST_OPEN, Place},
+    domain::{
+        change::Idempotency,
+        hold::{DeployHold, HoldAcceptance, KEPT, MOST_OPEN, Place},
+    },
     ports::StoreError,
 };
 
+/// The most holds that are kept although they have ended.
+const MOST_ENDED: usize = 1_000;
+
 /// All holds, also those that ended a short while ago.
 pub(super) async fn read(readers: &SqlitePool) -> Result<Vec<DeployHold>, StoreError> {
-    let select = "SELECT seq, id, distribution_id, bucket, distributions, token, reason, created_at, \
-                  expires_at, ended_at FROM holds ORDER BY seq";
+    let select = "SELECT * FROM holds ORDER BY seq";
     let rows = sqlx::query(select).fetch_all(readers).await?;
-    read_all("holds", "seq", &rows, |row| {
-        let distribution_id: Option<String> = row.try_get("distribution_id")?;
-        let place = if let Some(id) = distribution_id {
-            Place::Distribution(id)
-        } else {
-            let only: Option<String> = row.try_get("distributions")?;
-            let only = only.map(|only| serde_json::from_str(&only).map_err(decode));
-            Place::Bucket {
-                bucket: text(row, "bucket")?,
-                only: only.transpose()?,
-            }
-        };
-        Ok(DeployHold {
-            id: uuid(&text(row, "id")?)?,
-            place,
-            token: text(row, "token")?,
-            reason: row.try_get("reason")?,
-            created_at: time(row.try_get("created_at")?)?,
-            expires_at: time(row.try_get("expires_at")?)?,
-            ended_at: optional_time(row.try_get("ended_at")?)?,
-        })
+    read_all("holds", "seq", &rows, hold)
+}
+
+fn hold(row: &SqliteRow) -> sqlx::Result<DeployHold> {
+    let distribution_id: Option<String> = row.try_get("distribution_id")?;
+    let place = if let Some(id) = distribution_id {
+        Place::Distribution(id)
+    } else {
+        let only: Option<String> = row.try_get("distributions")?;
+        let only = only.map(|only| serde_json::from_str(&only).map_err(decode));
+        Place::Bucket {
+            bucket: text(row, "bucket")?,
+            only: only.transpose()?,
+        }
+    };
+    Ok(DeployHold {
+        id: uuid(&text(row, "id")?)?,
+        place,
+        token: text(row, "token")?,
+        reason: row.try_get("reason")?,
+        created_at: time(row.try_get("created_at")?)?,
+        expires_at: time(row.try_get("expires_at")?)?,
+        ended_at: optional_time(row.try_get("ended_at")?)?,
     })
 }
 
-/// Adds a hold. Returns false if too many are open.
+/// Adds a hold, unless the call is a repeat, or the token has too many.
 pub(super) async fn create(
     connection: &mut SqliteConnection,
     hold: DeployHold,
-) -> sqlx::Result<bool> {
+    idempotency: Option<Idempotency>,
+) -> sqlx::Result<HoldAcceptance> {
     let now = micros(hold.created_at);
     forget(connection, hold.created_at).await?;
-    let count = "SELECT count(*) FROM holds WHERE ended_at IS NULL AND expires_at > ?";
+    if let Some(idempotency) = &idempotency
+        && let Some(known) = earlier(connection, &hold.token, idempotency).await?
+    {
+        return Ok(known);
+    }
+    let count =
+        "SELECT count(*) FROM holds WHERE token = ? AND ended_at IS NULL AND expires_at > ?";
     let open: i64 = sqlx::query_scalar(count)
+        .bind(&hold.token)
         .bind(now)
         .fetch_one(&mut *connection)
         .await?;
     if open >= signed(MOST_OPEN) {
-        return Ok(false);
+        return Ok(HoldAcceptance::TooMany);
     }
     let (distribution_id, bucket, only) = match hold.place {
         Place::Distribution(id) => (Some(id), None, None),
@@ -60,7 +75,8 @@ pub(super) async fn create(
     };
     let only = only.map(|only| serde_json::to_string(&only).map_err(decode));
     let insert = "INSERT INTO holds (id, distribution_id, bucket, distributions, token, reason, \
-                  created_at, expires_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                  created_at, expires_at, ended_at, idempotency_key, body) \
+                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     sqlx::query(insert)
         .bind(hold.id.to_string())
         .bind(distribution_id)
@@ -71,9 +87,35 @@ pub(super) async fn create(
         .bind(now)
         .bind(micros(hold.expires_at))
         .bind(hold.ended_at.map(micros))
+        .bind(idempotency.as_ref().map(|one| one.key.as_str()))
+        .bind(idempotency.as_ref().map(|one| one.body.as_slice()))
         .execute(connection)
         .await?;
-    Ok(true)
+    Ok(HoldAcceptance::New)
+}
+
+/// What an earlier call with the same key began, if that is still kept.
+async fn earlier(
+    connection: &mut SqliteConnection,
+    token: &str,
+    idempotency: &Idempotency,
+) -> sqlx::Result<Option<HoldAcceptance>> {
+    let select =
+        "SELECT * FROM holds WHERE token = ? AND idempotency_key = ? ORDER BY seq DESC LIMIT 1";
+    let row = sqlx::query(select)
+        .bind(token)
+        .bind(&idempotency.key)
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let body: &[u8] = row.try_get("body")?;
+    Ok(Some(if body == idempotency.body {
+        HoldAcceptance::Repeated(hold(&row)?)
+    } else {
+        HoldAcceptance::OtherBody
+    }))
 }
 
 /// Deletes what ended long ago, and the oldest of what has ended if that is much.
@@ -88,7 +130,7 @@ async fn forget(connection: &mut SqliteConnection, now: Timestamp) -> sqlx::Resu
                    WHERE ended_at IS NOT NULL OR expires_at <= ? ORDER BY seq DESC LIMIT -1 OFFSET ?)";
     sqlx::query(surplus)
         .bind(micros(now))
-        .bind(signed(MOST_OPEN))
+        .bind(signed(MOST_ENDED))
         .execute(connection)
         .await?;
     Ok(())

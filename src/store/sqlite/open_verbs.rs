@@ -13,11 +13,11 @@ use super::{
 use crate::{
     domain::{
         catalogue::Revision,
-        change::{Acceptance, NewMessage, NewRequest, RequestAcceptance},
+        change::{Acceptance, Idempotency, NewMessage, NewRequest, RequestAcceptance},
         history::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
-        hold::DeployHold,
+        hold::{DeployHold, HoldAcceptance},
         operations::Controls,
         s3_event::ObjectChange,
         story::{ChangeQuery, ChangeStory},
@@ -75,10 +75,14 @@ impl OperationsStore for SqliteStore {
             .await
     }
 
-    async fn create_hold(&self, hold: DeployHold) -> Result<bool, StoreError> {
+    async fn create_hold(
+        &self,
+        hold: DeployHold,
+        idempotency: Option<Idempotency>,
+    ) -> Result<HoldAcceptance, StoreError> {
         self.database
             .writer
-            .transact(move |connection| Box::pin(holds::create(connection, hold)))
+            .transact(move |connection| Box::pin(holds::create(connection, hold, idempotency)))
             .await
     }
 

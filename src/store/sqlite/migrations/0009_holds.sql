@@ -8,6 +8,9 @@ CREATE TABLE holds (
     distributions TEXT,
     token TEXT NOT NULL,
     reason TEXT,
+    -- What the caller sent to repeat the call safely, and the SHA-256 of the body.
+    idempotency_key TEXT,
+    body BLOB,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     -- Set when it was ended before its time.
