@@ -27,6 +27,7 @@
 //! `domain`. `http` and `dispatch` use neither each other nor `store` and `aws`: they meet in the
 //! [`ports`].
 
+pub mod addresses;
 pub mod app;
 pub mod aws;
 pub mod cli;
@@ -43,3 +44,4 @@ pub mod secret;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod webhook;

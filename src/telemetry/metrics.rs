@@ -36,6 +36,7 @@ pub struct Metrics {
     calls: Family<CallLabel, Counter>,
     items: Family<KindLabel, Counter>,
     confirmations: Family<OutcomeLabel, Counter>,
+    notices: Family<OutcomeLabel, Counter>,
     unauthorized: Family<OutcomeLabel, Counter>,
     status: StatusGauges,
     skipped: Family<WhyLabel, Counter>,
@@ -111,6 +112,7 @@ const MESSAGES: [&str; 24] = [
 ];
 const RECORDS: [&str; 4] = ["accepted", "ignored", "test", "dead"];
 const CONFIRMATIONS: [&str; 3] = ["confirmed", "retry", "given_up"];
+const NOTICES: [&str; 4] = ["delivered", "failed", "given_up", "surplus"];
 const CHANGES: [&str; 2] = ["event", "manual"];
 const ITEMS: [&str; 2] = ["exact", "wildcard"];
 const CALLS: [&str; 6] = [
@@ -223,6 +225,12 @@ impl Default for Metrics {
             "Attempts to confirm a subscription, by outcome",
             Family::default(),
         );
+        let notices = register(
+            registry,
+            "notices",
+            "Attempts to deliver a notice that succeeded or failed, and notices that were dropped",
+            Family::default(),
+        );
         let status = StatusGauges::registered(registry);
         let skipped = register(
             registry,
@@ -254,6 +262,7 @@ impl Default for Metrics {
             calls,
             items,
             confirmations,
+            notices,
             unauthorized,
             status,
             skipped,
@@ -277,6 +286,9 @@ impl Metrics {
         }
         for outcome in CONFIRMATIONS {
             drop(self.confirmations.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for outcome in NOTICES {
+            self.notices(outcome, 0);
         }
         for kind in CHANGES {
             self.changes(kind, 0);
@@ -352,6 +364,13 @@ impl Metrics {
         self.confirmations
             .get_or_create(&OutcomeLabel { outcome })
             .inc();
+    }
+
+    /// Counts attempts to deliver a notice, or notices that were dropped.
+    pub fn notices(&self, outcome: &'static str, count: u64) {
+        self.notices
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc_by(count);
     }
 
     /// Observes the time from accepting an invalidation's oldest change to completion.
