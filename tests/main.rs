@@ -57,6 +57,7 @@ mod mapping_points;
 mod mapping_waits;
 mod memory;
 mod model;
+mod notices;
 mod openapi;
 mod operate;
 mod outbound;
