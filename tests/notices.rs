@@ -194,7 +194,7 @@ async fn what_fails_is_told_with_its_dead_letter() {
     let told = letters.gets(2).await;
     assert!(told.iter().all(|one| one.body["type"] == "dead_letter"));
     let mut kinds: Vec<_> = told.iter().map(|one| &one.body["data"]["kind"]).collect();
-    kinds.sort_by_key(|kind| kind.to_string());
+    kinds.sort_by_key(ToString::to_string);
     assert_eq!(kinds, ["item", "record"]);
 }
 
@@ -245,13 +245,16 @@ async fn a_dead_target_holds_up_nobody() {
     let receiver = Receiver::start().await;
     notifies(&mut setup, &receiver.url, PRIVATE);
     let service = started(&setup).await;
-    for nth in 1..=10 {
+    // More than may be sent to a target at once.
+    for nth in 1..=6 {
         invalidates(&service, &format!("/{nth}")).await;
-        let told = receiver.gets(nth).await;
-        assert_eq!(told.len(), nth);
+        until("the call", || {
+            (aws.cloudfront.calls().len() == nth).then_some(())
+        })
+        .await;
     }
-    assert_eq!(aws.cloudfront.calls().len(), 10);
-    eventually!(service.metric("purgefront_waiting_notices").await == 10);
+    receiver.gets(6).await;
+    eventually!(service.metric("purgefront_waiting_notices").await == 6);
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub(super) struct Notifier {
 }
 
 struct Target {
-    target: NoticeTarget,
+    told: NoticeTarget,
     /// Failures since the last success. While there are some, one attempt is made at a time.
     failures: u32,
     not_before: Option<Timestamp>,
@@ -60,7 +60,7 @@ impl Notifier {
         board: StatusBoard,
     ) -> Self {
         let targets = settings.notify.iter().map(|target| Target {
-            target: target.clone(),
+            told: target.clone(),
             failures: 0,
             not_before: None,
         });
@@ -115,7 +115,7 @@ impl Notifier {
     fn apply(&mut self, attempt: Attempt, result: Result<(), NotDelivered>, now: Timestamp) {
         let jitter = self.random.f64();
         let target = &mut self.targets[attempt.target];
-        let origin = &target.target.origin;
+        let origin = &target.told.origin;
         match result {
             Ok(()) => {
                 self.context.metrics.notices("delivered", 1);
@@ -153,7 +153,7 @@ impl Notifier {
             // The end of one of them is a wake-up.
             return Ok(None);
         }
-        let key = &target.target.key;
+        let key = &target.told.key;
         let due = self.store.due_notices(key, now, free + running).await?;
         let next = self.store.next_notice(key, now).await?;
         let mut left = free;

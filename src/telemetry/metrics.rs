@@ -138,6 +138,11 @@ fn register<M: Clone + Metric>(registry: &mut Registry, name: &str, help: &str, 
     metric
 }
 
+/// A counter that has outcomes.
+fn by_outcome(registry: &mut Registry, name: &str, help: &str) -> Family<OutcomeLabel, Counter> {
+    register(registry, name, help, Family::default())
+}
+
 impl Durations {
     fn registered(registry: &mut Registry) -> Self {
         let waited = register(
@@ -183,23 +188,20 @@ impl Default for Metrics {
              made",
             Seconds::default(),
         );
-        let messages = register(
+        let messages = by_outcome(
             registry,
             "sns_messages",
             "Messages received at /sns, or accepted at /redrive, by outcome",
-            Family::default(),
         );
-        let records = register(
+        let records = by_outcome(
             registry,
             "records",
             "S3 records in accepted messages, by outcome",
-            Family::default(),
         );
-        let unauthorized = register(
+        let unauthorized = by_outcome(
             registry,
             "unauthorized",
             "Requests with missing or wrong credentials, by reason",
-            Family::default(),
         );
         let changes = register(
             registry,
@@ -219,17 +221,15 @@ impl Default for Metrics {
             "Items that CloudFront accepted, each billed as a path",
             Family::default(),
         );
-        let confirmations = register(
+        let confirmations = by_outcome(
             registry,
             "subscription_confirmations",
             "Attempts to confirm a subscription, by outcome",
-            Family::default(),
         );
-        let notices = register(
+        let notices = by_outcome(
             registry,
             "notices",
-            "Attempts to deliver a notice that succeeded or failed, and notices that were dropped",
-            Family::default(),
+            "Attempts to deliver notices, and dropped ones",
         );
         let status = StatusGauges::registered(registry);
         let skipped = register(

@@ -4,14 +4,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use purgefront::{
-    domain::{
-        change::{Content, DeadContent},
-        mapping::Mapping,
-        notice::{KEPT, Notice, NoticeKind, NoticeTarget, Undelivered, WaitingNotices},
-        tracking::StatusPoll,
-    },
-    ports::NoticeStore as _,
+use purgefront::domain::{
+    change::{Content, DeadContent},
+    mapping::Mapping,
+    notice::{KEPT, Notice, NoticeKind, NoticeTarget, Undelivered, WaitingNotices},
+    tracking::StatusPoll,
 };
 use serde_json::{Value, json};
 
@@ -196,7 +193,7 @@ async fn a_notice_waits_until_it_is_delivered(store: Store) {
     let retry_at = begun + Duration::from_secs(30);
     let failed = store.leader.notice_failed(first.seq, retry_at).await;
     failed.unwrap();
-    assert_eq!(due(&store, "t").await, [second.clone()]);
+    assert_eq!(due(&store, "t").await, std::slice::from_ref(second));
     let store = store.reopened().await;
     let delivered = store.leader.notice_delivered(second.seq).await;
     delivered.unwrap();
