@@ -42,6 +42,7 @@ mod emulator;
 mod fairness;
 mod follow;
 mod forged;
+mod hold_times;
 mod holds;
 mod hostile;
 mod iam;

@@ -18,6 +18,8 @@ use crate::{
 
 /// The most attempts to one target at a time.
 const AT_ONCE: usize = 4;
+/// How long a stop waits for running attempts.
+const A_MOMENT: std::time::Duration = std::time::Duration::from_secs(2);
 /// How often what is too old or too much is dropped.
 const DROP_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
 
@@ -245,11 +247,21 @@ impl Worker for Notifier {
         }
     }
 
-    /// Waits for the running attempts and records their results: what is not recorded is sent again.
+    /// Waits a moment for the running attempts and records their results: what is not recorded is sent
+    /// again. A stop does not wait for a receiver that does not answer.
     async fn finish(&mut self) {
-        while let Some(joined) = self.running.join_next_with_id().await {
-            self.note(joined);
+        let clock = Arc::clone(&self.context.clock);
+        let mut moment = clock.sleep_until(clock.now() + A_MOMENT);
+        loop {
+            tokio::select! {
+                joined = self.running.join_next_with_id() => match joined {
+                    Some(joined) => self.note(joined),
+                    None => break,
+                },
+                () = &mut moment => break,
+            }
         }
+        self.running.shutdown().await;
         if let Err(error) = self.settle().await {
             tracing::warn!(%error, "notices that were delivered are sent again at the next start");
         }

@@ -190,13 +190,14 @@ fn furthest(now: Timestamp) -> Timestamp {
     now.checked_add(longest).unwrap_or(Timestamp::MAX)
 }
 
+pub(super) const NEXT: &str = "SELECT min(due_at) FROM notices WHERE target = ? AND due_at > ?";
+
 pub(super) async fn next(
     readers: &SqlitePool,
     target: &str,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let next = "SELECT min(due_at) FROM notices WHERE target = ? AND due_at > ?";
-    let next = sqlx::query_scalar(next).bind(target).bind(micros(now));
+    let next = sqlx::query_scalar(NEXT).bind(target).bind(micros(now));
     Ok(optional_time(next.fetch_one(readers).await?)?)
 }
 
@@ -227,6 +228,10 @@ pub(super) async fn waiting(readers: &SqlitePool) -> Result<WaitingNotices, Stor
     })
 }
 
+pub(super) const SURPLUS: &str = "DELETE FROM notices WHERE seq IN \
+                                  (SELECT seq FROM notices WHERE target = ? \
+                                  ORDER BY seq DESC LIMIT -1 OFFSET ?)";
+
 pub(super) async fn drop_undelivered(
     connection: &mut SqliteConnection,
     now: Timestamp,
@@ -242,9 +247,7 @@ pub(super) async fn drop_undelivered(
         .await?;
     let mut surplus = 0;
     for key in keys {
-        let delete = "DELETE FROM notices WHERE seq IN (SELECT seq FROM notices WHERE target = ? \
-                      ORDER BY seq DESC LIMIT -1 OFFSET ?)";
-        let deleted = sqlx::query(delete)
+        let deleted = sqlx::query(SURPLUS)
             .bind(key)
             .bind(signed(MOST_WAITING))
             .execute(&mut *connection)
@@ -255,4 +258,49 @@ pub(super) async fn drop_undelivered(
         given_up: given_up.rows_affected(),
         surplus,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection as _;
+
+    use super::*;
+    use crate::store::sqlite::migrations;
+
+    /// So many that they are not put in through the ports.
+    #[tokio::test]
+    async fn the_oldest_are_dropped_where_too_many_wait_for_a_target() {
+        let mut store = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let schema = migrations();
+        schema.run_direct(None, &mut store, false).await.unwrap();
+        let target = |key: &str| NoticeTarget {
+            key: key.to_owned(),
+            origin: String::new(),
+            kinds: NoticeKind::ALL.into(),
+            distributions: None,
+        };
+        let targets = vec![target("full"), target("other")];
+        set_targets(&mut store, targets).await.unwrap();
+        let fill = "WITH RECURSIVE many (nth) AS (SELECT 1 UNION ALL SELECT nth + 1 FROM many \
+                    WHERE nth < ?) INSERT INTO notices (seq, id, target, body, created_at, due_at) \
+                    SELECT nth, '', iif(nth <= 10, 'other', 'full'), '', 0, 0 FROM many";
+        sqlx::query(fill)
+            .bind(signed(MOST_WAITING + 13))
+            .execute(&mut store)
+            .await
+            .unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let dropped = drop_undelivered(&mut store, now).await.unwrap();
+        let expected = Undelivered {
+            given_up: 0,
+            surplus: 3,
+        };
+        assert_eq!(dropped, expected);
+        let first = "SELECT min(seq) FROM notices WHERE target = 'full'";
+        let first: i64 = sqlx::query_scalar(first)
+            .fetch_one(&mut store)
+            .await
+            .unwrap();
+        assert_eq!(first, 14);
+    }
 }
