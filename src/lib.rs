@@ -12,7 +12,8 @@
 //! [`domain::catalogue`] to items ([`domain::mapping`], spelled by [`domain::path`]), waits until
 //! the distribution is due, plans ([`domain::consolidate`]) and freezes a [`domain::batch`], and
 //! sends it to CloudFront ([`aws`], behind [`ports::Cdn`]). [`domain::resolution`] decides what
-//! follows from the answer, and the invalidation is tracked until it completes.
+//! follows from the answer, and the invalidation is tracked until it completes. Whoever wants to be told
+//! of that gets a [`domain::notice`] ([`webhook`], behind [`ports::NoticeSender`]).
 //!
 //! Before any of it, [`connect`] makes S3 and SNS send a bucket's changes here, and [`doctor`] checks
 //! whether all of it is in place. After an outage, [`recovery`] makes up for what did not arrive.

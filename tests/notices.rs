@@ -262,7 +262,6 @@ async fn a_private_address_is_told_nothing_unless_that_is_configured() {
     let (_aws, mut setup) = account().await;
     let receiver = Receiver::start().await;
     notifies(&mut setup, &receiver.url, "");
-    // "check" and "serve" tell the same.
     let (status, told) = setup.spawn().ended().await;
     assert_eq!(status.code(), Some(2), "{told}");
     assert!(told.contains("allow_private = true"), "{told}");
