@@ -12,7 +12,8 @@
 //! [`domain::catalogue`] to items ([`domain::mapping`], spelled by [`domain::path`]), waits until
 //! the distribution is due, plans ([`domain::consolidate`]) and freezes a [`domain::batch`], and
 //! sends it to CloudFront ([`aws`], behind [`ports::Cdn`]). [`domain::resolution`] decides what
-//! follows from the answer, and the invalidation is tracked until it completes.
+//! follows from the answer, and the invalidation is tracked until it completes. Whoever wants to be told
+//! of that gets a [`domain::notice`] ([`webhook`], behind [`ports::NoticeSender`]).
 //!
 //! Before any of it, [`connect`] makes S3 and SNS send a bucket's changes here, and [`doctor`] checks
 //! whether all of it is in place. After an outage, [`recovery`] makes up for what did not arrive.
@@ -27,6 +28,7 @@
 //! `domain`. `http` and `dispatch` use neither each other nor `store` and `aws`: they meet in the
 //! [`ports`].
 
+pub mod addresses;
 pub mod app;
 pub mod aws;
 pub mod cli;
@@ -43,3 +45,4 @@ pub mod secret;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod webhook;

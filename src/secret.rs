@@ -1,8 +1,9 @@
-//! Hashes of tokens and credentials, compared in constant time.
+//! Hashes of tokens and credentials, compared in constant time, and keys that sign.
 
 use std::fmt;
 
-use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
+use aws_lc_rs::{constant_time::verify_slices_are_equal, digest, hmac};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 /// The SHA-256 of what is no secret.
 pub fn sha256(text: &[u8]) -> [u8; 32] {
@@ -42,6 +43,33 @@ impl SecretHash {
 impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretHash(..)")
+    }
+}
+
+/// A secret of Standard Webhooks, which signs notices. `Debug` hides it.
+#[derive(Clone)]
+pub struct SigningSecret(hmac::Key);
+
+impl SigningSecret {
+    /// What it looks like.
+    pub const WANTED: &str = "whsec_ followed by the base64 of 24 to 64 bytes";
+
+    /// Reads `whsec_` and base64.
+    pub fn read(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
+        let key = || hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+        (24..=64).contains(&bytes.len()).then(key).map(Self)
+    }
+
+    /// The HMAC-SHA256 of a text, in base64.
+    pub fn sign(&self, text: &[u8]) -> String {
+        STANDARD.encode(hmac::sign(&self.0, text))
+    }
+}
+
+impl fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningSecret(..)")
     }
 }
 
@@ -85,5 +113,18 @@ mod tests {
     fn debug_hides_the_hash() {
         let debug = format!("{:?}", SecretHash::of(b"abc"));
         assert_eq!(debug, "SecretHash(..)");
+    }
+
+    #[test]
+    fn a_signing_secret_has_its_prefix_and_enough_bytes() {
+        let of = |bytes: usize| format!("whsec_{}", STANDARD.encode(vec![7; bytes]));
+        for bytes in [24, 32, 64] {
+            let secret = SigningSecret::read(&of(bytes)).unwrap();
+            assert_eq!(format!("{secret:?}"), "SigningSecret(..)");
+        }
+        let bare = STANDARD.encode([7; 32]);
+        for wrong in [&of(23), &of(65), &bare, "whsec_", "whsec_???", ""] {
+            assert!(SigningSecret::read(wrong).is_none(), "{wrong}");
+        }
     }
 }

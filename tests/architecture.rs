@@ -40,6 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "shutdown",
             "store",
             "telemetry",
+            "webhook",
         ],
     ),
     ("http", &["domain", "ports", "secret", "telemetry"]),
@@ -49,10 +50,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("recovery", &["domain", "ports"]),
     ("store", &["domain", "ports", "shutdown", "telemetry"]),
     ("aws", &["domain", "ports"]),
+    ("webhook", &["addresses", "domain", "ports", "secret"]),
     ("ports", &["domain"]),
-    ("config", &["domain", "printable", "secret"]),
+    ("config", &["addresses", "domain", "printable", "secret"]),
     ("domain", &[]),
     ("shutdown", &[]),
+    ("addresses", &[]),
     ("printable", &[]),
     ("secret", &[]),
     ("telemetry", &["domain", "printable"]),
@@ -71,7 +74,7 @@ const FRAMEWORKS: &[(&str, &[&str])] = &[
     ("aws_sdk_sqs", &["aws"]),
     ("aws_sdk_sts", &["aws"]),
     ("aws_smithy_http_client", &["aws"]),
-    ("reqwest", &["app", "aws", "cli", "doctor"]),
+    ("reqwest", &["app", "aws", "cli", "doctor", "webhook"]),
     ("clap", &["cli"]),
 ];
 
@@ -94,6 +97,10 @@ const MAY_SPAWN: &[(&str, &str)] = &[
     (
         "aws/trust/mod.rs",
         "one fetch, or the keeping of one certificate, each",
+    ),
+    (
+        "dispatch/notifier.rs",
+        "one delivery each, joined by the notifier",
     ),
     (
         "dispatch/submitter.rs",

@@ -254,6 +254,9 @@ async fn a_limited_token_holds_and_sees_its_own_distributions_only() {
 #[tokio::test]
 async fn a_bad_order_for_a_hold_is_told_all_that_is_wrong() {
     let it = Deployment::prepared("", &[]).await;
+    let (status, problem) = ask(&it.service, TOKEN, "PUT", "/holds", &Value::Null).await;
+    let unknown_method = "urn:purgefront:problem:method-not-allowed";
+    assert_eq!((status, &problem["type"]), (405, &json!(unknown_method)));
     let refused = async |body: &Value| {
         let (status, problem) = ask(&it.service, TOKEN, "POST", "/holds", body).await;
         let slug = problem["type"].as_str().unwrap().rsplit(':').next();

@@ -22,7 +22,7 @@ use crate::{
     aws::{AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates},
     config::{Config, ServerConfig},
     dispatch::{self, Dispatch, Settings},
-    domain::{batch::Usage, mapping::MappingPolicy, s3_event::EventFilter},
+    domain::{batch::Usage, mapping::MappingPolicy, notice::NoticeTarget, s3_event::EventFilter},
     http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
     ports::{
         CertificateCache, Clock, StoreError,
@@ -33,6 +33,7 @@ use crate::{
     shutdown::{self, Ending, StopCause, StopSignals, Tasks},
     store::{self, LocalWakeups, OpenError, SqliteStore, StoreInspector},
     telemetry::{Health, Metrics},
+    webhook::{WebhookSender, WebhookTarget},
 };
 
 pub use crate::shutdown::interruption;
@@ -92,7 +93,7 @@ pub enum BuildError {
         source: io::Error,
     },
     /// For example because of the trusted roots or a proxy's address.
-    #[error("the HTTP client for signing certificates cannot be created")]
+    #[error("the HTTP client for signing certificates or for notices cannot be created")]
     Client(#[from] reqwest::Error),
 }
 
@@ -149,6 +150,7 @@ impl App {
             catalogue_store: Arc::clone(&store) as Arc<dyn CatalogueStore>,
             cdn: Arc::new(CloudFront::new(&sdk)),
             trust: Arc::new(trust),
+            notices: Arc::new(notice_sender(&config)?),
             clock,
             wakeups: Arc::new(LocalWakeups::default()),
             catalogue,
@@ -328,6 +330,27 @@ fn sns_trust(
     Ok(AwsSnsTrust::new(certificates, sdk, origin))
 }
 
+fn notice_sender(config: &Config) -> Result<WebhookSender, reqwest::Error> {
+    let targets = config.notify.iter().map(|one| WebhookTarget {
+        key: one.key.clone(),
+        url: one.url.clone(),
+        host: one.host.clone(),
+        secrets: one.secrets.clone(),
+        allow_private: one.allow_private,
+    });
+    WebhookSender::new(targets.collect())
+}
+
+fn notice_targets(config: &Config) -> Arc<[NoticeTarget]> {
+    let targets = config.notify.iter().map(|one| NoticeTarget {
+        key: one.key.clone(),
+        origin: one.origin.clone(),
+        kinds: one.events.clone(),
+        distributions: one.distributions.clone(),
+    });
+    targets.collect()
+}
+
 fn state(
     config: &Config,
     context: &dispatch::Context,
@@ -403,6 +426,7 @@ fn settings(config: &Config) -> Settings {
         mapping: Arc::new(config.mapping.policy.clone()),
         origins: config.mapping.origins.clone().into(),
         token_distributions: token_distributions(config),
+        notify: notice_targets(config),
         keep: config.store.keep,
         catalogue_refresh: config.catalogue.refresh,
         authenticate_on_unsubscribe: config.sns.authenticate_on_unsubscribe,

@@ -1,8 +1,9 @@
 //! `sns.emulator`: the origin of an SNS emulator, which must be on a private address.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use super::Reader;
+use crate::addresses::is_private;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emulator {
@@ -61,13 +62,6 @@ fn parse(text: &str) -> Result<Emulator, &'static str> {
         host: host.to_owned(),
         addresses,
     })
-}
-
-fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
-    }
 }
 
 #[cfg(test)]

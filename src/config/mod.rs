@@ -6,6 +6,7 @@ mod events;
 mod limits;
 mod lines;
 mod mapping;
+mod notify;
 mod reader;
 pub mod reference;
 mod sns;
@@ -26,6 +27,7 @@ pub use emulator::Emulator;
 pub use events::EventsConfig;
 pub use limits::LimitsConfig;
 pub use mapping::MappingConfig;
+pub use notify::NotifyConfig;
 pub use reader::ConfigErrors;
 use reader::Reader;
 pub use sns::SnsConfig;
@@ -51,6 +53,7 @@ pub struct Config {
     pub dispatch: DispatchConfig,
     pub limits: LimitsConfig,
     pub api: ApiConfig,
+    pub notify: Vec<NotifyConfig>,
     /// What is ignored although it looks like a setting.
     pub warnings: Vec<String>,
 }
@@ -205,6 +208,7 @@ impl Config {
             dispatch: DispatchConfig::read(&mut reader),
             limits: LimitsConfig::read(&mut reader),
             api: ApiConfig::read(&mut reader, token.as_deref()),
+            notify: NotifyConfig::read(&mut reader, purpose),
             warnings: Vec::new(),
         };
         // A message that is deleted from history could be replayed.

@@ -27,10 +27,20 @@ pub(super) fn secret_tables<T: DeserializeOwned>(
     key: &str,
     wanted: &str,
 ) -> Vec<T> {
+    let numbered = numbered_secret_tables(reader, key, wanted).into_iter();
+    numbered.map(|(_, table)| table).collect()
+}
+
+/// The same, each with its index.
+pub(super) fn numbered_secret_tables<T: DeserializeOwned>(
+    reader: &mut Reader,
+    key: &str,
+    wanted: &str,
+) -> Vec<(usize, T)> {
     let mut read = Vec::new();
     for (index, table) in reader.take_tables(key, wanted) {
         match parse(table) {
-            Ok(one) => read.push(one),
+            Ok(one) => read.push((index, one)),
             Err(faults) => {
                 for text in faults {
                     let what = if text.starts_with("missing field") {

@@ -372,6 +372,8 @@ impl Mapper {
             self.queues.mark(id);
         }
         self.wakeups.wake(Wakeup::ItemsWaiting);
+        // There may be dead letters.
+        self.wakeups.wake(Wakeup::NoticesWaiting);
     }
 
     /// Counts the unmapped changes, for the status. If they were counted just now, returns when they

@@ -14,6 +14,7 @@ mod conflict;
 mod follower;
 mod holds;
 mod mapper;
+mod notifier;
 mod others;
 mod planner;
 mod questions;
@@ -38,6 +39,7 @@ use self::{
     conflict::ConflictSearch,
     follower::CatalogueFollower,
     mapper::Mapper,
+    notifier::Notifier,
     questions::Questions,
     queues::{BatchingWindows, PoolLimits, Queues},
     read_limiter::ReadLimiter,
@@ -49,11 +51,11 @@ use self::{
 };
 use crate::{
     domain::{
-        batch::Usage, catalogue::Catalogue, mapping::MappingPolicy, origin::OriginOverride,
-        status::Status,
+        batch::Usage, catalogue::Catalogue, mapping::MappingPolicy, notice::NoticeTarget,
+        origin::OriginOverride, status::Status,
     },
     ports::{
-        Cdn, Clock, SnsTrust, StoreError, Wakeups,
+        Cdn, Clock, NoticeSender, SnsTrust, StoreError, Wakeups,
         catalogue::{CatalogueHandle, CataloguePublisher, CatalogueStore},
         dispatch::{DispatchStore, Epoch, LeaderStore},
     },
@@ -70,6 +72,8 @@ pub struct Context {
     pub cdn: Arc<dyn Cdn>,
     /// SNS, to confirm subscriptions.
     pub trust: Arc<dyn SnsTrust>,
+    /// Sends notices to the targets of [`Settings::notify`].
+    pub notices: Arc<dyn NoticeSender>,
     pub clock: Arc<dyn Clock>,
     pub wakeups: Arc<dyn Wakeups>,
     pub catalogue: CatalogueHandle,
@@ -113,6 +117,8 @@ pub struct Settings {
     pub origins: Arc<[OriginOverride]>,
     /// The names of API tokens, each with a distribution that it is limited to.
     pub token_distributions: Arc<[(String, String)]>,
+    /// Who is told of completed and failed invalidations and of dead letters.
+    pub notify: Arc<[NoticeTarget]>,
     /// How long finished work is kept.
     pub keep: Duration,
     /// Whether unsubscribing requires AWS credentials.
@@ -167,6 +173,13 @@ impl Dispatch {
     pub async fn start(&self, tasks: &Tasks, epoch: Epoch) -> Result<RunningDispatch, StoreError> {
         let Self { context, settings } = self;
         let store = context.leader_store.lead(epoch);
+        let dropped = store.set_notice_targets(&settings.notify).await?;
+        if dropped > 0 {
+            tracing::warn!(
+                notices = dropped,
+                "notices were dropped: their targets are not configured any more"
+            );
+        }
         let queues = restore_queues(&*store, settings).await?;
         let kept = context.catalogue_store.kept_catalogue(None).await?;
         let origins = Arc::clone(&settings.origins);
@@ -224,6 +237,10 @@ impl Dispatch {
         ));
         let upkeep = Arc::clone(&store) as _;
         runner.start(Confirmer::new(context, settings, upkeep, board.clone()));
+        if !settings.notify.is_empty() {
+            let outbox = Arc::clone(&store) as _;
+            runner.start(Notifier::new(context, settings, outbox, board.clone()));
+        }
         runner.start(Announcer::new(context.status.subscribe()));
         let search = ConflictSearch {
             context: context.clone(),

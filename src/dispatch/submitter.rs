@@ -381,6 +381,8 @@ impl Submitter {
             // Whether it is recorded or not, CloudFront repeats its answer to the same batch.
             return fail(turn, &error, now);
         }
+        // It may have completed or failed.
+        self.context.wakeups.wake(Wakeup::NoticesWaiting);
         let created = matches!(resolution, Resolution::Created { .. });
         if created {
             let usage = batch.usage();

@@ -148,6 +148,7 @@ impl Tracker {
         let id = &tracked.distribution_id;
         self.queues.release(id, tracked.usage);
         self.context.wakeups.wake(Wakeup::ItemsWaiting);
+        self.context.wakeups.wake(Wakeup::NoticesWaiting);
         tracing::debug!(
             distribution_id = %id,
             invalidation = %tracked.batch,

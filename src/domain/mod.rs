@@ -10,8 +10,8 @@
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, [`hold`] what gathers the changes of a deployment (for a
 //! [`duration`]), and [`status`] the state of the work. [`history`] shows what happened, [`story`] what
-//! became of one object's changes, [`overview`] how each distribution stands, [`preview`] what would
-//! happen, and [`store_check`] whether the store is sound.
+//! became of one object's changes, [`overview`] how each distribution stands. A [`notice`] tells what
+//! happened, [`preview`] shows what would happen, and [`store_check`] whether the store is sound.
 //! [`connection`] is what makes S3 and SNS send a bucket's changes, and [`doctor`] judges whether all of
 //! it is in place. A [`queue`] has the messages that SNS could not deliver, and a [`resync`] finds what
 //! may be stale after an outage.
@@ -34,6 +34,7 @@ pub mod hold;
 pub mod json;
 pub mod limits;
 pub mod mapping;
+pub mod notice;
 pub mod operations;
 pub mod origin;
 pub mod overview;

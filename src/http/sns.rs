@@ -186,6 +186,9 @@ fn report_accepted(state: &AppState, message: &SnsMessage, content: &Content) {
             if !changes.is_empty() {
                 state.wakeups.wake(Wakeup::ChangesAccepted);
             }
+            if !dead.is_empty() {
+                state.wakeups.wake(Wakeup::NoticesWaiting);
+            }
             for letter in dead {
                 state.metrics.records("dead", 1);
                 state.metrics.failed(UNREADABLE);

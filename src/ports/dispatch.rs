@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{NoticeStore, StoreError};
 use crate::domain::{
     batch::{Batch, Covered, DistributionBacklog, DistributionUsage},
     catalogue::{Revision, Snapshot},
@@ -33,9 +33,15 @@ pub trait LeaderStore: Send + Sync + 'static {
 }
 
 /// The leader's handle.
-pub trait DispatchStore: MappingStore + BatchStore + TrackingStore + UpkeepStore {}
+pub trait DispatchStore:
+    MappingStore + BatchStore + TrackingStore + UpkeepStore + NoticeStore
+{
+}
 
-impl<T: MappingStore + BatchStore + TrackingStore + UpkeepStore> DispatchStore for T {}
+impl<T> DispatchStore for T where
+    T: MappingStore + BatchStore + TrackingStore + UpkeepStore + NoticeStore
+{
+}
 
 /// Mapping changes from the journal to waiting items.
 #[async_trait]

@@ -17,6 +17,7 @@ mod error;
 mod free_space;
 pub mod history;
 pub mod intake;
+mod notices;
 pub mod object_listing;
 pub mod operations;
 mod sns_trust;
@@ -27,6 +28,7 @@ pub use self::{
     clock::Clock,
     error::StoreError,
     free_space::FreeSpace,
+    notices::{NoticeSender, NoticeStore},
     sns_trust::{CertificateCache, ConfirmError, SnsTrust},
     wakeups::{Wakeup, Wakeups},
 };

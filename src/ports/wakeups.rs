@@ -23,10 +23,12 @@ pub enum Wakeup {
     CatalogueWanted,
     /// The store has a newer catalogue.
     CatalogueKept,
+    /// There may be notices to deliver.
+    NoticesWaiting,
 }
 
 impl Wakeup {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ChangesAccepted,
         Self::SubscriptionAccepted,
         Self::ItemsWaiting,
@@ -34,6 +36,7 @@ impl Wakeup {
         Self::OperatorActed,
         Self::CatalogueWanted,
         Self::CatalogueKept,
+        Self::NoticesWaiting,
     ];
 }
 

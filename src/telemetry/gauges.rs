@@ -36,6 +36,8 @@ pub(super) struct StatusGauges {
     oldest_in_progress: Seconds,
     unmapped: Gauge,
     unmapped_age: Seconds,
+    notices: Gauge,
+    notice_age: Seconds,
     paused: Gauge,
     paused_distributions: Gauge,
     shadow: Gauge,
@@ -151,6 +153,16 @@ impl StatusGauges {
             self.oldest_in_progress.clone(),
         );
         registry.register(
+            "waiting_notices",
+            "Notices that wait for delivery",
+            self.notices.clone(),
+        );
+        registry.register(
+            "oldest_notice_age_seconds",
+            "Age of the oldest notice that waits for delivery; 0 if there is none",
+            self.notice_age.clone(),
+        );
+        registry.register(
             "daily_spent_ratio",
             "The share of the daily limit that is spent; 0 if there is none, or it was lifted",
             self.day_share.clone(),
@@ -241,6 +253,10 @@ impl StatusGauges {
         self.unmapped.set(gauge(changes));
         let oldest = unmapped.oldest.filter(|_| unmapped.changes > 0);
         self.unmapped_age.set(age(now, oldest));
+        let notices = status.notices;
+        self.notices
+            .set(notices.notices.try_into().unwrap_or(i64::MAX));
+        self.notice_age.set(age(now, notices.since));
         self.paused.set(status.paused.into());
         let held = status.distributions.values();
         let held = held.filter(|one| one.holds.contains(&Hold::Paused));

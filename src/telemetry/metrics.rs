@@ -37,6 +37,7 @@ pub struct Metrics {
     calls: Family<CallLabel, Counter>,
     items: Family<KindLabel, Counter>,
     confirmations: Family<OutcomeLabel, Counter>,
+    notices: Family<OutcomeLabel, Counter>,
     unauthorized: Family<OutcomeLabel, Counter>,
     status: StatusGauges,
     skipped: Family<WhyLabel, Counter>,
@@ -135,6 +136,7 @@ pub const UNREADABLE: &str = "unreadable";
 /// A change that would need an item that may not be sent.
 pub const NOT_ALLOWED: &str = "not_allowed";
 const CONFIRMATIONS: [&str; 3] = ["confirmed", "retry", "given_up"];
+const NOTICES: [&str; 4] = ["delivered", "failed", "given_up", "surplus"];
 const CHANGES: [&str; 2] = ["event", "manual"];
 const ITEMS: [&str; 2] = ["exact", "wildcard"];
 const CALLS: [&str; 6] = [
@@ -158,6 +160,11 @@ fn waits() -> Histogram {
 fn register<M: Clone + Metric>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
+}
+
+/// A counter that has outcomes.
+fn by_outcome(registry: &mut Registry, name: &str, help: &str) -> Family<OutcomeLabel, Counter> {
+    register(registry, name, help, Family::default())
 }
 
 impl Durations {
@@ -213,23 +220,20 @@ impl Default for Metrics {
             "When a notification from SNS was last accepted, by topic, in seconds since 1970",
             Family::default(),
         );
-        let messages = register(
+        let messages = by_outcome(
             registry,
             "sns_messages",
             "Messages received at /sns, or accepted at /redrive, by outcome",
-            Family::default(),
         );
-        let records = register(
+        let records = by_outcome(
             registry,
             "records",
             "S3 records in accepted messages, by outcome",
-            Family::default(),
         );
-        let unauthorized = register(
+        let unauthorized = by_outcome(
             registry,
             "unauthorized",
             "Requests with missing or wrong credentials, by reason",
-            Family::default(),
         );
         let changes = register(
             registry,
@@ -249,11 +253,15 @@ impl Default for Metrics {
             "Items that CloudFront accepted, each billed as a path",
             Family::default(),
         );
-        let confirmations = register(
+        let confirmations = by_outcome(
             registry,
             "subscription_confirmations",
             "Attempts to confirm a subscription, by outcome",
-            Family::default(),
+        );
+        let notices = by_outcome(
+            registry,
+            "notices",
+            "Attempts to deliver notices, and dropped ones",
         );
         let status = StatusGauges::registered(registry);
         let skipped = register(
@@ -293,6 +301,7 @@ impl Default for Metrics {
             calls,
             items,
             confirmations,
+            notices,
             unauthorized,
             status,
             skipped,
@@ -317,6 +326,9 @@ impl Metrics {
         }
         for outcome in CONFIRMATIONS {
             drop(self.confirmations.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for outcome in NOTICES {
+            self.notices(outcome, 0);
         }
         for kind in CHANGES {
             self.changes(kind, 0);
@@ -402,6 +414,13 @@ impl Metrics {
         self.confirmations
             .get_or_create(&OutcomeLabel { outcome })
             .inc();
+    }
+
+    /// Counts attempts to deliver a notice, or notices that were dropped.
+    pub fn notices(&self, outcome: &'static str, count: u64) {
+        self.notices
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc_by(count);
     }
 
     /// Observes the time from accepting an invalidation's oldest change to completion.

@@ -273,6 +273,38 @@ async fn what_can_never_succeed_or_has_no_distribution() {
     watched.fires(A_WHILE, &["NeedsAttention"]).await;
 }
 
+#[tokio::test]
+async fn a_receiver_of_notices_that_is_gone() {
+    let Watched {
+        aws,
+        signer,
+        mut setup,
+        service,
+        before,
+    } = Watched::works(&[]).await;
+    service.kill();
+    let file = setup.home().join("secret");
+    std::fs::write(&file, format!("whsec_{}", "A".repeat(32))).unwrap();
+    setup.add_settings(&format!(
+        "[[notify]]\nurl = \"http://127.0.0.1:9/\"\nallow_private = true\nsecret_file = \"{}\"\n",
+        file.display()
+    ));
+    let watched = Watched {
+        service: setup.start().await,
+        aws,
+        signer,
+        setup,
+        before,
+    };
+    watched.fires(8_000.0, &[]).await;
+    let bad = json!({"Records": [record("ObjectCreated:Put", "site", "%FF")]}).to_string();
+    let bad = watched.signer.notification(&bad).body();
+    assert_eq!(watched.service.sns(bad).await.status(), 200);
+    watched
+        .fires(8_000.0, &["DeadLetters", "NoticesWait"])
+        .await;
+}
+
 async fn opened(watched: &Watched) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(watched.setup.store());
     SqliteConnection::connect_with(&options).await.unwrap()

@@ -30,6 +30,7 @@ pub const REAL: &[&str] = &[
     "mktemp",
     "moto_proxy",
     "mv",
+    "od",
     "openssl",
     "python",
     "rm",

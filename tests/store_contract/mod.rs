@@ -31,6 +31,7 @@ mod history;
 mod holds;
 mod intake;
 mod mapping;
+mod notices;
 mod operations;
 mod random;
 mod remaps;

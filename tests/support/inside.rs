@@ -21,6 +21,7 @@ use purgefront::{
     shutdown::Tasks,
     store::{self, LocalWakeups},
     telemetry::{Health, Metrics},
+    webhook::WebhookSender,
 };
 use tokio::sync::watch;
 
@@ -55,6 +56,7 @@ impl Inside {
             catalogue_store: Arc::new(store.clone()),
             cdn,
             trust: Arc::new(NoSns),
+            notices: Arc::new(WebhookSender::new(Vec::new()).unwrap()),
             clock,
             wakeups: Arc::clone(&wakeups) as _,
             catalogue: catalogue.clone(),
@@ -184,6 +186,7 @@ pub fn settings() -> Settings {
         shadow: false,
         mapping: Arc::new(MappingPolicy::default()),
         origins: Arc::new([]),
+        notify: Arc::new([]),
         keep: Duration::from_hours(24 * 365),
         catalogue_refresh: Duration::from_mins(10),
         authenticate_on_unsubscribe: true,

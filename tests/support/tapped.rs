@@ -25,6 +25,7 @@ use purgefront::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
         hold::{DeployHold, HoldAcceptance},
+        notice::{Notice, NoticeTarget, Undelivered, WaitingNotices},
         operations::{Backoff, Controls},
         path::Item,
         resolution::{Resolution, Unresolved},
@@ -36,7 +37,7 @@ use purgefront::{
         wait::{OpenWait, Wait},
     },
     ports::{
-        Clock, StoreError,
+        Clock, NoticeStore, StoreError,
         catalogue::{CatalogueStore, KeptCatalogue},
         dispatch::{
             BatchStore, DispatchStore, Epoch, LeaderStore, MappingStore, Sweep, TrackingStore,
@@ -315,6 +316,16 @@ tapped!(TappedLeader: TrackingStore {
     fn oldest_change(batch: Uuid) -> Option<Timestamp>;
     fn record_poll(batch: Uuid, poll: StatusPoll, now: Timestamp) -> ();
     fn is_ours(cloudfront_id: &str) -> bool;
+});
+
+tapped!(TappedLeader: NoticeStore {
+    fn set_notice_targets(targets: &[NoticeTarget]) -> u64;
+    fn due_notices(target: &str, now: Timestamp, limit: usize) -> Vec<Notice>;
+    fn next_notice(target: &str, now: Timestamp) -> Option<Timestamp>;
+    fn notice_delivered(seq: i64) -> ();
+    fn notice_failed(seq: i64, due_at: Timestamp) -> ();
+    fn waiting_notices() -> WaitingNotices;
+    fn drop_undelivered(now: Timestamp) -> Undelivered;
 });
 
 tapped!(TappedLeader: UpkeepStore {

@@ -126,7 +126,10 @@ fn wanted(key: &str) -> String {
 mod tests {
     use std::fs;
 
-    use super::{super::WrittenToken, *};
+    use super::{
+        super::{WrittenToken, notify::WrittenTarget},
+        *,
+    };
 
     fn read(text: &str) -> Result<Config, String> {
         let file = Path::new("test.toml");
@@ -164,6 +167,10 @@ mod tests {
                 "api.tokens" => toml::from_str::<WrittenToken>(unknown)
                     .unwrap_err()
                     .to_string(),
+                "notify" => match toml::from_str::<WrittenTarget>(unknown) {
+                    Ok(_) => panic!("{unknown} is read"),
+                    Err(error) => error.to_string(),
+                },
                 _ => read(&format!("[[{name}]]\n{unknown}\n")).unwrap_err(),
             };
             let names: Vec<_> = keys.iter().map(|key| format!("`{}`", key.name)).collect();
@@ -180,8 +187,13 @@ mod tests {
 
     #[test]
     fn defaults_and_required_fields_of_tables_are_as_documented() {
+        let secrets = tempfile::NamedTempFile::new().unwrap();
+        let secret = format!("whsec_{}", "A".repeat(32));
+        fs::write(secrets.path(), secret).unwrap();
         for Section { name, keys, .. } in TABLES {
             let value = |key: &Key| match (key.name, key.values) {
+                ("url", _) => "\"https://example.com\"".to_owned(),
+                ("secret_file", _) => format!("{:?}", secrets.path()),
                 ("sha256", _) => format!("\"{}\"", "0".repeat(64)),
                 ("also", _) => "[\"/a\"]".to_owned(),
                 _ => "\"a\"".to_owned(),

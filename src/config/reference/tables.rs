@@ -149,4 +149,40 @@ pub(super) const TABLES: &[Section] = &[
             ),
         ],
     },
+    Section {
+        name: "notify",
+        about: "Who is told of completed and failed invalidations and of dead letters; see [notices](operations.md#notices).",
+        keys: &[
+            field(
+                "url",
+                "an HTTPS URL",
+                "",
+                "**Required.** Where notices are posted to; http only for a loopback address.",
+            ),
+            field(
+                "secret_file",
+                "the path of a file",
+                "",
+                "**Required.** The secrets that sign, one on each line: `whsec_` followed by the base64 of 24 to 64 bytes. Each of them signs, so that one can be replaced by another.",
+            ),
+            field(
+                "events",
+                "a list of \"invalidation.completed\", \"invalidation.failed\" and \"dead_letter\"",
+                "all",
+                "What is told.",
+            ),
+            field(
+                "distributions",
+                "a list of distributions' ids",
+                "all",
+                "Only what concerns these is told. A dead letter of no distribution is then not told.",
+            ),
+            field(
+                "allow_private",
+                "true or false",
+                "false",
+                "Whether the URL's host may be at a private address, such as loopback or 10.0.0.0/8.",
+            ),
+        ],
+    },
 ];

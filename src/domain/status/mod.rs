@@ -14,6 +14,7 @@ use super::{
     cdn::CdnError,
     change::Unmapped,
     mapping::Notices,
+    notice::WaitingNotices,
     operations::DayBudget,
 };
 
@@ -43,6 +44,8 @@ pub struct Status {
     pub confirmations: usize,
     /// Why the last attempt to confirm one failed, if known since the start.
     pub confirmation_failure: Option<String>,
+    /// Notices that wait for delivery.
+    pub notices: WaitingNotices,
     /// Workers whose last run failed, by name.
     pub workers: BTreeMap<&'static str, WorkerFailure>,
 }

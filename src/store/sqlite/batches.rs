@@ -10,12 +10,13 @@ use uuid::Uuid;
 use super::{
     backlogs,
     columns::{count, decode, micros, optional_time, read_all, read_one, signed, time, uuid},
-    controls,
+    controls, notices,
 };
 use crate::{
     domain::{
         batch::{Batch, Covered, DistributionUsage, Usage},
         consolidate::Waiting,
+        notice::NoticeKind,
         operations::day_of,
         path::Item,
         resolution::Unresolved,
@@ -304,15 +305,25 @@ pub(super) async fn record_poll(
 ) -> sqlx::Result<()> {
     match poll {
         StatusPoll::Completed => {
-            let update = "UPDATE batches SET status = 'completed', completed_at = ? WHERE id = ?";
-            sqlx::query(update).bind(micros(now))
+            // If an earlier write had an unknown outcome, it may be completed already.
+            let update = "UPDATE batches SET status = 'completed', completed_at = ? \
+                          WHERE id = ? AND status <> 'completed' RETURNING seq";
+            let completed: Option<i64> = sqlx::query_scalar(update)
+                .bind(micros(now))
+                .bind(batch.to_string())
+                .fetch_optional(&mut *connection)
+                .await?;
+            if let Some(seq) = completed {
+                notices::of_batch(connection, seq, NoticeKind::Completed, now).await?;
+            }
         }
         StatusPoll::Again(at) => {
-            sqlx::query("UPDATE batches SET due_at = ? WHERE id = ?").bind(micros(at))
+            sqlx::query("UPDATE batches SET due_at = ? WHERE id = ?")
+                .bind(micros(at))
+                .bind(batch.to_string())
+                .execute(connection)
+                .await?;
         }
     }
-    .bind(batch.to_string())
-    .execute(connection)
-    .await?;
     Ok(())
 }

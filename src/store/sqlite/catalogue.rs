@@ -1,5 +1,6 @@
 //! SQL for the saved catalogue, and for changes to map again after it has changed.
 
+use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::{
@@ -143,8 +144,9 @@ pub(super) async fn record_remap(
     remap: Remap,
     through: Option<i64>,
     mapped: Vec<MappedChange>,
+    now: Timestamp,
 ) -> sqlx::Result<()> {
-    mapping::record(connection, remap.revision, mapped).await?;
+    mapping::record(connection, remap.revision, mapped, now).await?;
     let statement = match through {
         Some(_) => "UPDATE late_distributions SET after = ?3 WHERE revision = ?1 AND after = ?2",
         None => "DELETE FROM late_distributions WHERE revision = ?1 AND after = ?2",

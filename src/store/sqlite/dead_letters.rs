@@ -34,6 +34,22 @@ pub(super) async fn list(
     read_all("dead_letters", "seq", &rows, dead_letter)
 }
 
+/// Those with these numbers.
+pub(super) async fn with_numbers(
+    connection: &mut SqliteConnection,
+    numbers: &[i64],
+) -> sqlx::Result<Vec<DeadLetter>> {
+    let select = "SELECT dead_letters.*, changes.bucket, changes.object_key FROM dead_letters \
+                  LEFT JOIN changes ON changes.seq = dead_letters.change \
+                  WHERE dead_letters.seq IN (SELECT value FROM json_each(?)) \
+                  ORDER BY dead_letters.seq";
+    let rows = sqlx::query(select)
+        .bind(serde_json::to_string(numbers).map_err(decode)?)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(dead_letter).collect()
+}
+
 pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadLetter>, StoreError> {
     let newest = list(readers, id.saturating_add(1), 1).await?;
     Ok(newest.into_iter().find(|letter| letter.id == id))

@@ -310,7 +310,7 @@ pub(super) async fn invalidation(
     }))
 }
 
-fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
+pub(super) fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
     Ok(InvalidationSummary {
         seq: row.try_get("seq")?,
         id: uuid(row.try_get("id")?)?,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     columns::{decode, micros, signed, uuid},
-    confirmations,
+    confirmations, notices,
     stories::object_hash,
 };
 use crate::domain::{
@@ -262,13 +262,15 @@ impl<'a> NewRows<'a> {
         for (message_seq, message, dead) in &self.dead {
             let insert = "INSERT INTO dead_letters (kind, why, content, message, created_at) \
                           VALUES ('record', ?, ?, ?, ?)";
-            sqlx::query(insert)
+            let inserted = sqlx::query(insert)
                 .bind(&dead.why)
                 .bind(&dead.content)
                 .bind(message_seq)
                 .bind(micros(message.accepted_at))
                 .execute(&mut *connection)
                 .await?;
+            let letter = inserted.last_insert_rowid();
+            notices::of_dead_letters(connection, &[letter], message.accepted_at).await?;
         }
         for (message, token) in &self.confirmations {
             let insert = "INSERT INTO confirmations (topic, token, signed_at, due_at) \

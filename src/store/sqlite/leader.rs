@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Database, backlogs, batches, catalogue, confirmations, controls, holds, journal, mapping,
-    resolutions, retention, waits,
+    notices, resolutions, retention, waits,
 };
 use crate::{
     domain::{
@@ -16,6 +16,7 @@ use crate::{
         catalogue::{Revision, Snapshot},
         change::{Change, MappedChange, NewRequest, Remap, Unmapped},
         consolidate::Waiting,
+        notice::{Notice, NoticeTarget, Undelivered, WaitingNotices},
         operations::{Backoff, Controls},
         path::Item,
         resolution::{Resolution, Unresolved},
@@ -24,7 +25,7 @@ use crate::{
         wait::{OpenWait, Wait},
     },
     ports::{
-        StoreError,
+        NoticeStore, StoreError,
         dispatch::{BatchStore, Epoch, MappingStore, Sweep, TrackingStore, UpkeepStore, Window},
     },
 };
@@ -72,9 +73,10 @@ impl MappingStore for SqliteLeader {
         by: Revision,
         mapped: Vec<MappedChange>,
     ) -> Result<(), StoreError> {
+        let now = self.database.clock.now();
         self.database
             .writer
-            .transact(move |connection| Box::pin(mapping::record(connection, by, mapped)))
+            .transact(move |connection| Box::pin(mapping::record(connection, by, mapped, now)))
             .await
     }
 
@@ -116,10 +118,13 @@ impl MappingStore for SqliteLeader {
         mapped: Vec<MappedChange>,
     ) -> Result<(), StoreError> {
         let remap = remap.clone();
+        let now = self.database.clock.now();
         self.database
             .writer
             .transact(move |connection| {
-                Box::pin(catalogue::record_remap(connection, remap, through, mapped))
+                Box::pin(catalogue::record_remap(
+                    connection, remap, through, mapped, now,
+                ))
             })
             .await
     }
@@ -259,5 +264,58 @@ impl UpkeepStore for SqliteLeader {
 
     async fn prune(&self, cutoff: Timestamp, sweep: Sweep) -> Result<Option<Sweep>, StoreError> {
         retention::prune(&self.database, cutoff, sweep).await
+    }
+}
+
+#[async_trait]
+impl NoticeStore for SqliteLeader {
+    async fn set_notice_targets(&self, targets: &[NoticeTarget]) -> Result<u64, StoreError> {
+        let targets = targets.to_vec();
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(notices::set_targets(connection, targets)))
+            .await
+    }
+
+    async fn due_notices(
+        &self,
+        target: &str,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Notice>, StoreError> {
+        notices::due(&self.database.readers, target, now, limit).await
+    }
+
+    async fn next_notice(
+        &self,
+        target: &str,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        notices::next(&self.database.readers, target, now).await
+    }
+
+    async fn notice_delivered(&self, seq: i64) -> Result<(), StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(notices::delivered(connection, seq)))
+            .await
+    }
+
+    async fn notice_failed(&self, seq: i64, due_at: Timestamp) -> Result<(), StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(notices::failed(connection, seq, due_at)))
+            .await
+    }
+
+    async fn waiting_notices(&self) -> Result<WaitingNotices, StoreError> {
+        notices::waiting(&self.database.readers).await
+    }
+
+    async fn drop_undelivered(&self, now: Timestamp) -> Result<Undelivered, StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(notices::drop_undelivered(connection, now)))
+            .await
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use super::{
     backlogs::{self, Counts},
     columns::{decode, micros, optional_time, read_all, signed, text, time, unsigned, uuid},
     journal::ROWS,
-    waits,
+    notices, waits,
 };
 use crate::{
     domain::{
@@ -142,6 +143,7 @@ pub(super) async fn record(
     connection: &mut SqliteConnection,
     by: Revision,
     mut mapped: Vec<MappedChange>,
+    now: Timestamp,
 ) -> sqlx::Result<()> {
     let seen = seen(connection, &mapped).await?;
     // A replay may have made the change unseen meanwhile: then it is mapped to all distributions.
@@ -162,7 +164,7 @@ pub(super) async fn record(
     set_states(connection, by, &mapped).await?;
     insert_targets(connection, &mapped).await?;
     insert_skips(connection, &mapped).await?;
-    insert_dead_letters(connection, &mapped).await
+    insert_dead_letters(connection, &mapped, now).await
 }
 
 pub(super) fn json(numbers: impl IntoIterator<Item = i64>) -> sqlx::Result<String> {
@@ -318,6 +320,7 @@ async fn insert_skips(
 async fn insert_dead_letters(
     connection: &mut SqliteConnection,
     mapped: &[MappedChange],
+    now: Timestamp,
 ) -> sqlx::Result<()> {
     for chunk in all(mapped, |mapping| &mapping.dead).chunks(ROWS) {
         let mut insert = QueryBuilder::<Sqlite>::new(
@@ -330,7 +333,12 @@ async fn insert_dead_letters(
                 .push_bind(dead.distribution_id.as_deref())
                 .push_bind(micros(change.accepted_at));
         });
-        insert.build().execute(&mut *connection).await?;
+        insert.push(" RETURNING seq");
+        let letters: Vec<i64> = insert
+            .build_query_scalar()
+            .fetch_all(&mut *connection)
+            .await?;
+        notices::of_dead_letters(connection, &letters, now).await?;
     }
     Ok(())
 }

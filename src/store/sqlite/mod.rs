@@ -19,6 +19,7 @@ mod inspect;
 mod journal;
 mod leader;
 mod mapping;
+mod notices;
 mod open_verbs;
 #[cfg(test)]
 mod plans;
@@ -152,5 +153,6 @@ fn migrations() -> Migrator {
         migration(7, "requests", include_str!("migrations/0007_requests.sql")),
         migration(8, "stories", include_str!("migrations/0008_stories.sql")),
         migration(9, "holds", include_str!("migrations/0009_holds.sql")),
+        migration(10, "notices", include_str!("migrations/0010_notices.sql")),
     ])
 }

@@ -6,7 +6,7 @@ use super::{
     dead_letters::WAIT_AGAIN,
     history::{IS_SETTLED, NEWEST_MESSAGE, select_invalidations},
     mapping::{OLDEST, select_waiting},
-    migrations,
+    migrations, notices,
     stories::select_changes,
 };
 use crate::domain::{
@@ -31,6 +31,13 @@ async fn uses_indexes(statement: &str) {
 #[tokio::test]
 async fn an_item_is_replayed_by_indexes() {
     uses_indexes(WAIT_AGAIN).await;
+}
+
+#[tokio::test]
+async fn notices_are_found_by_indexes() {
+    for statement in [notices::DUE, notices::NEXT, notices::SURPLUS] {
+        uses_indexes(statement).await;
+    }
 }
 
 #[tokio::test]

@@ -9,11 +9,12 @@ use uuid::Uuid;
 use super::{
     backlogs, batches,
     columns::{decode, micros},
-    controls,
+    controls, notices,
 };
 use crate::domain::{
     batch::Batch,
     cdn::{CdnError, CreatedInvalidation},
+    notice::NoticeKind,
     resolution::{NextStep, Resolution, Unresolved},
 };
 
@@ -92,8 +93,11 @@ async fn created(
         .bind(done.then(|| micros(now)))
         .bind(micros(poll_at))
         .bind(batch)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    if done {
+        notices::of_batch(connection, batch, NoticeKind::Completed, now).await?;
+    }
     Ok(())
 }
 
@@ -125,14 +129,16 @@ async fn take_step(
                           (kind, why, content, distribution_id, batch, created_at) \
                           SELECT 'item', ?, item, distribution_id, batches.seq, ? FROM batches \
                           JOIN batch_items ON batch_items.batch = batches.seq \
-                          WHERE batches.seq = ? ORDER BY position";
-            sqlx::query(insert)
+                          WHERE batches.seq = ? ORDER BY position RETURNING seq";
+            let letters: Vec<i64> = sqlx::query_scalar(insert)
                 .bind(error.to_string())
                 .bind(micros(now))
                 .bind(batch)
-                .execute(&mut *connection)
+                .fetch_all(&mut *connection)
                 .await?;
-            set_status(connection, batch, "failed").await
+            set_status(connection, batch, "failed").await?;
+            notices::of_batch(connection, batch, NoticeKind::Failed, now).await?;
+            notices::of_dead_letters(connection, &letters, now).await
         }
     }
 }

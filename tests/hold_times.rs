@@ -1,0 +1,127 @@
+//! When deploy windows begin and end, on a clock that jumps.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use purgefront::{
+    domain::hold::{DeployHold, Place},
+    ports::{Clock as _, operations::OperationsStore as _},
+};
+use uuid::Uuid;
+
+use crate::support::simulation::{Input, World, nature};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// A change by a manual request, which waits for no window.
+fn wanted(path: &str) -> Input {
+    Input::Request("E1".to_owned(), vec![path.to_owned()])
+}
+
+fn upload(key: &str) -> Input {
+    Input::Events("E1".to_owned(), vec![key.to_owned()])
+}
+
+async fn holds(world: &World, ttl: Duration) {
+    let now: Timestamp = world.clock.now();
+    let hold = DeployHold {
+        id: Uuid::now_v7(),
+        place: Place::Distribution("E1".to_owned()),
+        token: "deploy".to_owned(),
+        reason: None,
+        created_at: now,
+        expires_at: now + ttl,
+        ended_at: None,
+    };
+    let created = world.inside.store.create_hold(hold).await;
+    assert!(created.unwrap());
+}
+
+/// What was sent, each with when.
+fn sent(world: &World) -> Vec<(Duration, Vec<String>)> {
+    let attempts = world.cdn.attempts().into_iter();
+    let sent = attempts.map(|one| (one.at, one.order.items));
+    sent.collect()
+}
+
+async fn until(world: &World, at: Duration) {
+    let over = |world: &World| world.cdn.elapsed() >= at;
+    world.play(&[], DAY, over).await;
+}
+
+#[tokio::test]
+async fn a_plan_that_runs_when_a_hold_begins_is_not_sent() {
+    let world = World::start(nature(&["E1"]), 1).await;
+    until(&world, SECOND * 5).await;
+    // It reads what waits only after the hold was made, and a later change was accepted.
+    let clock = std::sync::Arc::clone(&world.clock);
+    world.inside.store.tap.slow_down("E1", SECOND * 20, clock);
+    world
+        .play(&[(SECOND, wanted("/early"))], MINUTE, |_| true)
+        .await;
+    until(&world, SECOND * 10).await;
+    holds(&world, MINUTE * 10).await;
+    let begun = world.cdn.elapsed();
+    world
+        .play(&[(SECOND, wanted("/late"))], MINUTE, |_| true)
+        .await;
+    until(&world, begun + MINUTE * 9).await;
+    assert_eq!(sent(&world), []);
+    world.play_to_the_end(&[], DAY).await;
+    let all = sent(&world);
+    assert_eq!(all.len(), 1, "{all:?}");
+    let (at, items) = &all[0];
+    assert!(*at >= begun + MINUTE * 10, "{all:?}");
+    assert_eq!(items, &["/early", "/late"]);
+    world.holds().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_hold_ends_by_the_clock_and_batching_begins_anew() {
+    let world = World::start(nature(&["E1"]), 1).await;
+    until(&world, SECOND * 5).await;
+    holds(&world, MINUTE * 10).await;
+    let end = world.cdn.elapsed() + MINUTE * 10;
+    // The last event comes half a second after the end, within `quiet`.
+    let inputs = [
+        (SECOND, upload("a")),
+        (MINUTE * 5, wanted("/m")),
+        (MINUTE * 10 + SECOND / 2, upload("z")),
+    ];
+    world.play_to_the_end(&inputs, DAY).await;
+    let all = sent(&world);
+    assert_eq!(all.len(), 1, "{all:?}");
+    let (at, items) = &all[0];
+    assert!(*at >= end + SECOND && *at < end + MINUTE, "{all:?}");
+    assert_eq!(items.len(), 3, "{all:?}");
+    world.holds().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_does_not_prolong_a_hold() {
+    for restarts in [false, true] {
+        let mut world = World::start(nature(&["E1"]), 1).await;
+        until(&world, SECOND * 5).await;
+        holds(&world, MINUTE * 30).await;
+        let inputs = [(SECOND, upload("a"))];
+        world.play(&inputs, MINUTE, |_| true).await;
+        until(&world, MINUTE).await;
+        assert_eq!(sent(&world), []);
+        world.clock.set_back(DAY);
+        let stepped = world.cdn.elapsed();
+        if restarts {
+            world.restart().await;
+        }
+        world.play(&[], DAY, |world| !sent(world).is_empty()).await;
+        let took = world.cdn.elapsed() - stepped;
+        assert!(took <= MINUTE, "it went on after {took:?}");
+        // It stays ended when its end comes near again.
+        let kept = world.inside.store.holds().await.unwrap();
+        assert!(kept[0].ended_at.is_some());
+        world.end().await;
+    }
+}
