@@ -24,12 +24,25 @@ const PATIENCE: u32 = 30;
 pub(super) struct Waiting {
     /// Wait until the request has settled; at most for so long (such as 90s or 10m), if given.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true,
-          value_parser = span)]
-    wait: Option<Option<Duration>>,
+          default_missing_value = FOREVER, hide_default_value = true, value_parser = limit)]
+    wait: Option<Limit>,
 }
 
-fn span(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "expected a duration such as 90s or 10m".to_owned())
+/// For how long a client waits at most.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    Forever,
+    For(Duration),
+}
+
+const FOREVER: &str = "forever";
+
+fn limit(text: &str) -> Result<Limit, String> {
+    if text == FOREVER {
+        return Ok(Limit::Forever);
+    }
+    let span = parse_duration(text).map(Limit::For);
+    span.ok_or_else(|| "expected a duration such as 90s or 10m".to_owned())
 }
 
 impl Waiting {
@@ -71,15 +84,11 @@ fn is_settled(view: &Value) -> bool {
         .any(|state| view["state"] == *state)
 }
 
-async fn follow(
-    session: &Session,
-    mut view: Value,
-    most: Option<Duration>,
-) -> anyhow::Result<Value> {
+async fn follow(session: &Session, mut view: Value, most: Limit) -> anyhow::Result<Value> {
     let id = view["id"].as_str().unwrap_or_default().to_owned();
     let until = match most {
-        Some(span) => app::now().saturating_add(span)?,
-        None => Timestamp::MAX,
+        Limit::For(span) => app::now().saturating_add(span)?,
+        Limit::Forever => Timestamp::MAX,
     };
     // Hidden where standard error is no terminal.
     let bar = ProgressBar::new_spinner();
