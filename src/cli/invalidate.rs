@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &InvalidateArguments) -> anyhow::Result<u8> {
         return Ok(USAGE);
     }
     let session = arguments.client.session_from(&arguments.file)?;
-    let body = body(arguments, items).to_string();
+    let body = body(arguments, &items).to_string();
     let key = arguments.idempotency_key.as_deref();
     let answer = session.send_once(Method::POST, "/invalidate", Some(body), key);
     let answer = app::block_on(answer)??.success()?;
@@ -88,7 +88,7 @@ fn read_items() -> io::Result<Vec<String>> {
     filled.collect()
 }
 
-fn body(arguments: &InvalidateArguments, items: Vec<String>) -> Value {
+fn body(arguments: &InvalidateArguments, items: &[String]) -> Value {
     let mut body = Map::new();
     let mut put = |member: &str, value: Value| body.insert(member.to_owned(), value);
     for (member, value) in [

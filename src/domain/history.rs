@@ -200,6 +200,9 @@ pub struct InvalidationSummary {
     pub submitted_at: Option<Timestamp>,
     /// When it was seen as completed.
     pub completed_at: Option<Timestamp>,
+    /// The batches that took its place, if it was split. None did if its changes wait again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaced_by: Vec<Uuid>,
 }
 
 /// An invalidation with its items and the reasons for each.
@@ -209,9 +212,6 @@ pub struct InvalidationDetail {
     pub summary: InvalidationSummary,
     /// In sending order.
     pub items: Vec<ItemDetail>,
-    /// The batches that replaced it, if it was split.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub replaced_by: Vec<Uuid>,
 }
 
 /// An item, and the changes behind it.
@@ -240,10 +240,17 @@ pub enum Why {
         event: String,
         /// SNS's id of the message.
         message_id: Uuid,
+        /// S3's sequencer, if the event had one.
+        sequencer: Option<String>,
         /// The event's time if it has one, else when it was accepted.
         time: Timestamp,
+        /// When it was accepted.
+        accepted_at: Timestamp,
         /// How the key led to this item.
         because: String,
+        /// What the change needed, if the item is a wildcard that covers it with others.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        asked: Option<String>,
     },
     /// A manual request.
     Manual {
@@ -261,6 +268,9 @@ pub enum Why {
         time: Timestamp,
         /// How the path led to this item.
         because: String,
+        /// What was asked for, if the item is a wildcard that covers it with others.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        asked: Option<String>,
     },
 }
 

@@ -236,9 +236,14 @@ pub(super) async fn invalidations(
     read_all("batches", "seq", &rows, summary)
 }
 
+/// Batches, each with those that took its place.
+const SELECT_BATCHES: &str = "SELECT *, iif(status = 'replaced', \
+    (SELECT json_group_array(children.id) FROM batches AS children \
+    WHERE children.parent = batches.seq), '[]') AS replaced_by FROM batches WHERE true";
+
 /// Has only the conditions that apply, so that SQLite can use the right index.
 pub(super) fn select_invalidations(query: &InvalidationQuery) -> QueryBuilder<Sqlite> {
-    let mut select = QueryBuilder::<Sqlite>::new("SELECT * FROM batches WHERE true");
+    let mut select = QueryBuilder::<Sqlite>::new(SELECT_BATCHES);
     if let Some(distributions) = &query.distributions {
         // With a status, the rows are found by it: the plus rules out the other index.
         let plus = if query.status.is_some() { "+" } else { "" };
@@ -266,12 +271,14 @@ pub(super) async fn invalidation(
     id: &str,
 ) -> Result<Option<InvalidationDetail>, StoreError> {
     let mut snapshot = readers.begin().await?;
-    let select = "SELECT * FROM batches WHERE id = ?1 OR cloudfront_id = ?1 LIMIT 1";
-    let Some(row) = sqlx::query(select)
-        .bind(id)
-        .fetch_optional(&mut *snapshot)
-        .await?
-    else {
+    let mut select = QueryBuilder::<Sqlite>::new(SELECT_BATCHES);
+    select
+        .push(" AND (id = ")
+        .push_bind(id.to_owned())
+        .push(" OR cloudfront_id = ")
+        .push_bind(id.to_owned())
+        .push(") LIMIT 1");
+    let Some(row) = select.build().fetch_optional(&mut *snapshot).await? else {
         return Ok(None);
     };
     let summary = read_one("batches", "seq", &row, summary)?;
@@ -294,20 +301,7 @@ pub(super) async fn invalidation(
             })
         })
         .collect::<sqlx::Result<_>>()?;
-    let children = "SELECT children.id FROM batches AS children \
-                    WHERE children.parent = ? ORDER BY children.seq";
-    let children: Vec<String> = sqlx::query_scalar(children)
-        .bind(summary.seq)
-        .fetch_all(&mut *snapshot)
-        .await?;
-    Ok(Some(InvalidationDetail {
-        summary,
-        items,
-        replaced_by: children
-            .iter()
-            .map(|id| uuid(id))
-            .collect::<sqlx::Result<_>>()?,
-    }))
+    Ok(Some(InvalidationDetail { summary, items }))
 }
 
 pub(super) fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
@@ -322,6 +316,7 @@ pub(super) fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
         created_at: time(row.try_get("created_at")?)?,
         submitted_at: optional_time(row.try_get("submitted_at")?)?,
         completed_at: optional_time(row.try_get("completed_at")?)?,
+        replaced_by: serde_json::from_str(row.try_get("replaced_by")?).map_err(decode)?,
     })
 }
 
@@ -331,12 +326,15 @@ async fn whys(
     batch: i64,
 ) -> Result<HashMap<i64, Vec<Why>>, StoreError> {
     let select = "SELECT changes.seq, first.position, first.because, changes.bucket, changes.object_key, \
-                  changes.event, changes.event_time, changes.accepted_at, \
+                  changes.event, changes.event_time, changes.accepted_at, changes.sequencer, \
+                  nullif(first.item, batch_items.item) AS asked, \
                   messages.message_id, requests.id AS request_id, requests.token, requests.reason \
-                  FROM (SELECT seq, position, because, change, \
+                  FROM (SELECT seq, batch, position, item, because, change, \
                         row_number() OVER (PARTITION BY position ORDER BY seq) AS nth \
                         FROM targets WHERE batch = ?) AS first \
                   JOIN changes ON changes.seq = first.change \
+                  JOIN batch_items ON batch_items.batch = first.batch \
+                  AND batch_items.position = first.position \
                   LEFT JOIN messages ON messages.seq = changes.message \
                   LEFT JOIN requests ON requests.seq = changes.request \
                   WHERE first.nth <= ? ORDER BY first.seq";
@@ -357,6 +355,7 @@ async fn whys(
 fn why(row: &SqliteRow) -> sqlx::Result<Why> {
     let accepted_at = time(row.try_get("accepted_at")?)?;
     let because = row.try_get("because")?;
+    let asked = row.try_get("asked")?;
     Ok(match row.try_get::<Option<String>, _>("request_id")? {
         Some(request_id) => Why::Manual {
             request_id: uuid(&request_id)?,
@@ -366,14 +365,18 @@ fn why(row: &SqliteRow) -> sqlx::Result<Why> {
             key: row.try_get("object_key")?,
             time: accepted_at,
             because,
+            asked,
         },
         None => Why::Event {
             bucket: text(row, "bucket")?,
             key: text(row, "object_key")?,
             event: text(row, "event")?,
             message_id: Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?,
+            sequencer: row.try_get("sequencer")?,
             time: optional_time(row.try_get("event_time")?)?.unwrap_or(accepted_at),
+            accepted_at,
             because,
+            asked,
         },
     })
 }
