@@ -34,6 +34,7 @@ pub mod operations;
 pub mod origin;
 pub mod path;
 pub mod preview;
+pub mod propagation;
 pub mod queue;
 pub mod resolution;
 pub mod resync;

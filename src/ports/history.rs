@@ -1,5 +1,7 @@
 //! What the API reads from the store: requests, invalidations, and ended subscriptions.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -7,6 +9,7 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::domain::{
     history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView},
+    propagation::Completion,
     topic::TopicArn,
 };
 
@@ -33,6 +36,20 @@ pub trait HistoryStore: Send + Sync + 'static {
 
     /// The topics whose subscription ended and that have sent nothing since.
     async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Those of the `most` newest completed invalidations that were completed since a time, newest first.
+    async fn completions(
+        &self,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Completion>, StoreError>;
+
+    /// When each of these distributions had an invalidation completed last, where one of its newest 100
+    /// invalidations was.
+    async fn last_completed(
+        &self,
+        distributions: &[String],
+    ) -> Result<HashMap<String, Timestamp>, StoreError>;
 
     /// When the newest message was accepted or, if none ever was, when the store was made.
     async fn silent_since(&self) -> Result<Timestamp, StoreError>;

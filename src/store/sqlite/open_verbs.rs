@@ -1,13 +1,13 @@
 //! The ports that do not need the leader: intake, operations, history, catalogue, certificates.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
 use super::{
-    SqliteStore, catalogue, certificates, confirmations, controls, dead_letters, history,
+    SqliteStore, catalogue, certificates, confirmations, controls, dead_letters, figures, history,
     leader::SqliteLeader,
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
         operations::Controls,
+        propagation::Completion,
         s3_event::ObjectChange,
         topic::TopicArn,
     },
@@ -75,6 +76,10 @@ impl OperationsStore for SqliteStore {
 
     async fn controls(&self, day: Date) -> Result<Controls, StoreError> {
         controls::read(&self.database.readers, day).await
+    }
+
+    async fn spent(&self, first: Date, last: Date) -> Result<u64, StoreError> {
+        Ok(figures::spent(&self.database.readers, first, last).await?)
     }
 
     async fn end_backoffs(
@@ -173,6 +178,21 @@ impl HistoryStore for SqliteStore {
 
     async fn ended_subscriptions(&self) -> Result<Vec<String>, StoreError> {
         Ok(confirmations::ended(&self.database.readers).await?)
+    }
+
+    async fn completions(
+        &self,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Completion>, StoreError> {
+        figures::completions(&self.database.readers, since, most).await
+    }
+
+    async fn last_completed(
+        &self,
+        distributions: &[String],
+    ) -> Result<HashMap<String, Timestamp>, StoreError> {
+        figures::last_completed(&self.database.readers, distributions).await
     }
 
     async fn silent_since(&self) -> Result<Timestamp, StoreError> {
