@@ -21,6 +21,7 @@ mod basic;
 mod bisecting;
 mod budget;
 mod catalogue;
+mod changes;
 mod chaos;
 mod cli;
 mod cloudformation;

@@ -28,15 +28,6 @@ fn path(request: &Value) -> String {
     format!("/requests/{}", request["id"].as_str().unwrap())
 }
 
-/// Adds a token that is limited, and returns it.
-fn limited(setup: &mut Setup, name: &str, more: &str) -> String {
-    let (_, said, _) = setup.run(&["token", "--name", name]);
-    let token = said.lines().find(|line| line.starts_with("pf_")).unwrap();
-    let (_, table) = said.split_once("[[api.tokens]]").unwrap();
-    setup.add_settings(&format!("[[api.tokens]]{table}\n{more}\n"));
-    token.to_owned()
-}
-
 #[tokio::test]
 async fn keys_go_where_their_events_would() {
     let aws = FakeAws::start().await;
@@ -104,8 +95,8 @@ async fn keys_of_a_limited_token_reach_only_its_distributions() {
     }
     aws.cloudfront.put(Distribution::of("E3", "secret"));
     let mut setup = Setup::new(&aws);
-    let token = limited(&mut setup, "team", "distributions = [\"E1\"]");
-    let stranger = limited(&mut setup, "stranger", "distributions = [\"E2\"]");
+    let token = setup.add_token("team", "distributions = [\"E1\"]");
+    let stranger = setup.add_token("stranger", "distributions = [\"E2\"]");
     let service = setup.start().await;
     service.knows_the_catalogue().await;
     let (status, request) = post(&service, &token, &json!({"bucket": "site", "keys": ["a"]})).await;
@@ -151,7 +142,7 @@ async fn an_alias_finds_its_distribution() {
     aws.cloudfront.put(with("E2", &["shared.example.com"]));
     aws.cloudfront.put(with("E3", &["shared.example.com"]));
     let mut setup = Setup::new(&aws);
-    let token = limited(&mut setup, "team", "distributions = [\"E3\"]");
+    let token = setup.add_token("team", "distributions = [\"E3\"]");
     let service = setup.start().await;
     service.knows_the_catalogue().await;
     for (token, alias, expected) in [
@@ -186,7 +177,7 @@ async fn a_token_may_be_denied_wildcards() {
     let aws = FakeAws::start().await;
     aws.cloudfront.put(Distribution::of("E1", "site"));
     let mut setup = Setup::new(&aws);
-    let token = limited(&mut setup, "exact", "wildcards = false");
+    let token = setup.add_token("exact", "wildcards = false");
     let service = setup.start().await;
     service.knows_the_catalogue().await;
     let body = json!({"distribution_id": "E1", "paths": ["/a", "/b/*"], "tags": ["t*"]});

@@ -121,6 +121,15 @@ async fn bodies_have_the_described_members() {
     let id = page["invalidations"][0]["id"].as_str().unwrap();
     let one = service.get(&format!("/invalidations/{id}")).await;
     compare(&one, schema("InvalidationDetail"), &api, "invalidation");
+    let asked = r#"{"bucket": "site", "keys": ["a b"]}"#;
+    let asked = service
+        .client
+        .post(format!("{}/invalidate", service.url))
+        .body(asked);
+    asked.bearer_auth(TOKEN).send().await.unwrap();
+    let page = service.get("/changes?bucket=site&key=a+b").await;
+    assert_eq!(page["changes"].as_array().map(Vec::len), Some(1));
+    compare(&page, schema("ChangePage"), &api, "changes");
     let keys = r#"{"bucket": "site", "keys": ["a b"], "dry_run": true}"#;
     let dry_run = service.client.post(format!("{}/invalidate", service.url));
     let dry_run = dry_run.bearer_auth(TOKEN).body(keys).send().await.unwrap();

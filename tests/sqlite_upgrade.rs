@@ -10,16 +10,19 @@ use purgefront::{
     domain::{
         batch::{Backlog, DistributionBacklog, Group, Usage},
         cdn::CdnError,
-        change::{Change, Remap, Subject},
+        change::{Change, Content, NewMessage, Remap, Subject},
         operations::{Backoff, DaySpending},
         path::Item,
         resolution::{Failure, NextStep, Resolution},
+        s3_event::ObjectChange,
+        story::ChangeQuery,
         wait::{OpenWait, Wait},
     },
     ports::{
         catalogue::CatalogueStore as _,
         dispatch::{DispatchStore, Epoch, LeaderStore as _},
         history::HistoryStore as _,
+        intake::IntakeStore as _,
         operations::OperationsStore as _,
     },
     shutdown::Tasks,
@@ -31,6 +34,8 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
+
+use uuid::Uuid;
 
 use crate::support::{clock::VirtualClock, inside::in_front_of, sqlite::WINDOW};
 
@@ -134,6 +139,7 @@ async fn a_store_of_the_first_release_is_opened() {
         mapping_came_over(&store, &*leader).await;
         the_dead_letters_came_over(&store).await;
         the_request_came_over(&store).await;
+        stories_came_over(&store).await;
         store.close().await;
     }
 }
@@ -165,6 +171,45 @@ async fn a_batch_of_the_first_release_is_requeued() {
     let backlog = backlog.unwrap().backlog;
     assert_eq!((backlog.items(), backlog.wildcards()), (1, 1));
     store.close().await;
+}
+
+/// Changes that have no hash are found all the same, also beside one that has.
+async fn stories_came_over(store: &SqliteStore) {
+    let query = |key: &str| ChangeQuery {
+        bucket: "site".to_owned(),
+        key: key.to_owned(),
+        viewer: None,
+        before: None,
+        limit: 10,
+    };
+    for (key, id) in [("a", 1), ("parked", 8)] {
+        let found = store.changes(&query(key)).await.unwrap();
+        let ids: Vec<_> = found.iter().map(|one| one.id).collect();
+        assert_eq!(ids.last(), Some(&id), "{key}");
+    }
+    let before = store.changes(&query("b*")).await.unwrap().len();
+    let message = NewMessage {
+        message_id: Uuid::new_v4(),
+        signed_at: second(1_800_000_009),
+        topic: "arn:aws:sns:us-east-1:123456789012:site-changes"
+            .parse()
+            .unwrap(),
+        accepted_at: second(1_800_000_009),
+        content: Content::Notification {
+            changes: vec![ObjectChange {
+                bucket: "site".to_owned(),
+                key: "b*".to_owned(),
+                event: "ObjectCreated:Put".to_owned(),
+                time: None,
+                sequencer: None,
+            }],
+            dead: Vec::new(),
+        },
+    };
+    store.accept_message(message).await.unwrap();
+    let found = store.changes(&query("b*")).await.unwrap();
+    assert_eq!(found.len(), before + 1);
+    assert_eq!(found.last().map(|one| one.id), Some(2));
 }
 
 async fn controls_came_over(leader: &dyn DispatchStore) {

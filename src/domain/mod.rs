@@ -9,7 +9,7 @@
 //! CloudFront's answer ([`cdn`]). [`tracking`] selects the invalidations that are polled until they
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
-//! what happened, [`preview`] what would happen, and [`store_check`] whether the store is sound.
+//! what happened, [`story`] what became of one object's changes, [`preview`] what would happen, and [`store_check`] whether the store is sound.
 //! [`connection`] is what makes S3 and SNS send a bucket's changes, and [`doctor`] judges whether all of
 //! it is in place. A [`queue`] has the messages that SNS could not deliver, and a [`resync`] finds what
 //! may be stale after an outage.
@@ -44,6 +44,7 @@ pub mod skip_label;
 pub mod sns_message;
 pub mod status;
 pub mod store_check;
+pub mod story;
 pub mod subscription;
 pub mod topic;
 pub mod tracking;

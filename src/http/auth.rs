@@ -9,7 +9,7 @@ use axum::{
 use axum_extra::headers::{Authorization, HeaderMapExt as _, authorization::Bearer};
 
 use super::problem::Problem;
-use crate::{secret::SecretHash, telemetry::Metrics};
+use crate::{domain::status::Audience, secret::SecretHash, telemetry::Metrics};
 
 #[derive(Debug, Clone)]
 pub struct ApiToken {
@@ -120,6 +120,14 @@ impl Caller {
         match distributions {
             Some(ids) => ids.iter().all(|id| self.sees(id)),
             None => self.limited_to().is_none(),
+        }
+    }
+
+    /// For whom reasons are written.
+    pub(super) fn audience(&self) -> Audience {
+        match self.limited_to() {
+            Some(_) => Audience::Limited,
+            None => Audience::Everything,
         }
     }
 

@@ -3,6 +3,7 @@
 mod auth;
 mod basic;
 mod capacity;
+mod changes;
 mod connections;
 mod dry_run;
 mod guard;
@@ -122,6 +123,7 @@ part_of_state! {
     metrics: Metrics,
     tokens: Arc<Tokens>,
     capacity: Capacity,
+    catalogue: CatalogueHandle,
 }
 
 impl FromRef<AppState> for operate::Operator {
@@ -150,6 +152,7 @@ pub fn public(state: AppState) -> Router {
         .route("/requests/{id}", get(requests::show))
         .route("/invalidations", get(invalidations::list))
         .route("/invalidations/{id}", get(invalidations::show))
+        .route("/changes", get(changes::list))
         .layer(places)
         // The following take a place only when their body is complete.
         .route(sns::PATHS[0], receive())

@@ -41,6 +41,15 @@ impl Parameters {
         self.left.remove(name)
     }
 
+    /// A parameter that has to be given, and not empty.
+    pub(super) fn required(&mut self, name: &'static str) -> String {
+        let text = self.text(name).unwrap_or_default();
+        if text.is_empty() {
+            self.refuse(name, "is required");
+        }
+        text
+    }
+
     /// True only if it says so.
     pub(super) fn flag(&mut self, name: &'static str) -> bool {
         match self.text(name).as_deref() {

@@ -1,4 +1,5 @@
-//! What the API reads from the store: requests, invalidations, and ended subscriptions.
+//! What the API reads from the store: requests, invalidations, the changes of an
+//! object, and ended subscriptions.
 
 use std::collections::HashMap;
 
@@ -10,6 +11,7 @@ use super::StoreError;
 use crate::domain::{
     history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView},
     propagation::Completion,
+    story::{ChangeQuery, ChangeStory},
     topic::TopicArn,
 };
 
@@ -26,6 +28,9 @@ pub trait HistoryStore: Send + Sync + 'static {
 
     /// An invalidation, by our id or CloudFront's, with the reasons for each item.
     async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError>;
+
+    /// A page of an object's changes, newest first, each with what became of it so far.
+    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<ChangeStory>, StoreError>;
 
     /// Whether this service has confirmed a subscription to a topic, or the topic is among those of the
     /// last messages.

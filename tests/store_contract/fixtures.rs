@@ -52,6 +52,7 @@ pub(super) fn object_change(key: &str) -> ObjectChange {
         key: key.to_owned(),
         event: "ObjectCreated:Put".to_owned(),
         time: None,
+        sequencer: None,
     }
 }
 

@@ -37,6 +37,7 @@ mod requests;
 mod resolutions;
 mod retention;
 mod sqlite;
+mod stories;
 mod tracking;
 mod upkeep;
 mod waits;

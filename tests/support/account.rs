@@ -235,6 +235,7 @@ impl Running {
             key: (*key).to_owned(),
             event: "ObjectCreated:Put".to_owned(),
             time: None,
+            sequencer: None,
         };
         let message = NewMessage {
             message_id: Uuid::new_v4(),

@@ -94,6 +94,15 @@ impl Setup {
         self.settings.push_str(settings);
     }
 
+    /// Adds a token with this name and with more settings, and returns it.
+    pub fn add_token(&mut self, name: &str, more: &str) -> String {
+        let (_, said, _) = self.run(&["token", "--name", name]);
+        let token = said.lines().find(|line| line.starts_with("pf_")).unwrap();
+        let (_, table) = said.split_once("[[api.tokens]]").unwrap();
+        self.add_settings(&format!("[[api.tokens]]{table}\n{more}\n"));
+        token.to_owned()
+    }
+
     pub fn set_wrapper(&mut self, wrapper: &[&str]) {
         self.wrapper = wrapper.iter().map(|part| (*part).to_owned()).collect();
     }
@@ -254,11 +263,14 @@ impl Service {
 
     /// Gets a JSON document with the token of the tests.
     pub async fn get(&self, path: &str) -> Value {
-        let request = self
-            .client
-            .get(format!("{}{path}", self.url))
-            .bearer_auth(TOKEN);
-        request.send().await.unwrap().json().await.unwrap()
+        self.get_as(TOKEN, path).await.1
+    }
+
+    /// Gets a JSON document with some token: the status and the body.
+    pub async fn get_as(&self, token: &str, path: &str) -> (u16, Value) {
+        let request = self.client.get(format!("{}{path}", self.url));
+        let answer = request.bearer_auth(token).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
     /// Asks for an invalidation of paths.

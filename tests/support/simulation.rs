@@ -95,6 +95,7 @@ impl World {
                     key: key.clone(),
                     event: "ObjectCreated:Put".to_owned(),
                     time: None,
+                    sequencer: None,
                 };
                 let message = NewMessage {
                     message_id: Uuid::new_v4(),

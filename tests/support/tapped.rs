@@ -28,6 +28,7 @@ use purgefront::{
         path::Item,
         resolution::{Resolution, Unresolved},
         s3_event::ObjectChange,
+        story::{ChangeQuery, ChangeStory},
         subscription::{ConfirmationResult, PendingConfirmation},
         topic::TopicArn,
         tracking::{StatusPoll, Tracked},
@@ -269,6 +270,7 @@ tapped!(Tapped: HistoryStore {
     fn request(id: Uuid) -> Option<RequestView>;
     fn invalidations(query: &InvalidationQuery) -> Vec<InvalidationSummary>;
     fn invalidation(id: &str) -> Option<InvalidationDetail>;
+    fn changes(query: &ChangeQuery) -> Vec<ChangeStory>;
     fn has_subscription(topic: &TopicArn) -> bool;
     fn given_up_confirmation(topic: &TopicArn) -> Option<String>;
     fn ended_subscriptions() -> Vec<String>;

@@ -33,7 +33,12 @@ pub struct ObjectChange {
     pub event: String,
     /// The time reported by S3. Only for display: clocks differ, so nothing is decided by it.
     pub time: Option<Timestamp>,
+    /// S3's hexadecimal sequencer, which orders the events of one key. Only for display as well.
+    pub sequencer: Option<String>,
 }
+
+/// Those of S3 have 16 to 18 digits.
+const MAX_SEQUENCER: usize = 64;
 
 /// A record that cannot be parsed.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,9 +116,19 @@ struct Object {
     key: String,
     #[serde(rename = "versionId", alias = "version-id")]
     version: Option<String>,
+    /// Of any type: a record is not refused for what only is shown.
+    sequencer: Option<Value>,
 }
 
 impl Object {
+    /// The sequencer, if it is one.
+    fn sequencer(&self) -> Option<String> {
+        let text = self.sequencer.as_ref().and_then(Value::as_str)?;
+        let is_one = (1..=MAX_SEQUENCER).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_one.then(|| text.to_owned())
+    }
+
     /// Whether a version is named, other than the one that objects have without versioning.
     fn names_version(&self) -> bool {
         let version = self.version.as_deref();
@@ -139,6 +154,7 @@ fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
         let event = event.strip_prefix("s3:").unwrap_or(&event);
         Ok(ObjectChange {
             event: expiration(event, &record.s3.object),
+            sequencer: record.s3.object.sequencer(),
             bucket: record.s3.bucket.name,
             key,
             time: record.event_time.and_then(|time| time.parse().ok()),
@@ -177,6 +193,7 @@ fn read_event(value: Value) -> Result<ObjectChange, BadRecord> {
         }
         Ok(ObjectChange {
             event: expiration(event_name(&event.detail_type, detail), &detail.object),
+            sequencer: detail.object.sequencer(),
             bucket: event.detail.bucket.name,
             key: event.detail.object.key,
             time: event.time.and_then(|time| time.parse().ok()),

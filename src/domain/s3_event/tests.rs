@@ -157,6 +157,29 @@ fn minor_versions_and_unknown_members_do_not_matter() {
 }
 
 #[test]
+fn a_sequencer_is_kept_and_anything_else_in_its_place_does_no_harm() {
+    let sequencer = |value: Value| {
+        let mut one = record("a");
+        one["s3"]["object"]["sequencer"] = value;
+        let Notification::Records(read) = read(&json!({"Records": [one]}).to_string()) else {
+            panic!("records are records");
+        };
+        read[0].as_ref().unwrap().sequencer.clone()
+    };
+    let right = "0055AED6DCD90281E5";
+    assert_eq!(sequencer(json!(right)).as_deref(), Some(right));
+    for wrong in [
+        json!(""),
+        json!(7),
+        json!(null),
+        json!("<b>"),
+        json!("0".repeat(65)),
+    ] {
+        assert_eq!(sequencer(wrong.clone()), None, "{wrong}");
+    }
+}
+
+#[test]
 fn the_test_event_is_known_and_strangers_are_foreign() {
     let test = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "site"});
     assert_eq!(

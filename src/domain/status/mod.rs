@@ -1,6 +1,7 @@
 //! The status of the background work: one value that readiness and metrics read.
 
 mod findings;
+mod held;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ use super::{
     mapping::Notices,
     operations::DayBudget,
 };
+
+pub use held::{Audience, HeldBy};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Status {

@@ -6,7 +6,9 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use super::{
     backlogs::{self, Counts},
     columns::{decode, micros, read_all, signed, time, unsigned},
-    journal, waits,
+    journal,
+    stories::object_hash,
+    waits,
 };
 use crate::{
     domain::{history::DeadLetter, s3_event::ObjectChange, wait::Wait},
@@ -150,9 +152,10 @@ pub(super) async fn replay_record(
 ) -> sqlx::Result<bool> {
     let seq = journal::take_numbers(connection, 1).await?;
     let insert = "INSERT INTO changes \
-                  (seq, message, bucket, object_key, event, event_time, accepted_at) \
-                  SELECT ?, message, ?, ?, ?, ?, ? FROM dead_letters \
+                  (seq, message, bucket, object_key, event, event_time, accepted_at, sequencer, \
+                  object_hash) SELECT ?, message, ?, ?, ?, ?, ?, ?, ? FROM dead_letters \
                   WHERE seq = ? AND kind = 'record'";
+    let hash = object_hash(&change.bucket, &change.key);
     let inserted = sqlx::query(insert)
         .bind(seq)
         .bind(change.bucket)
@@ -160,6 +163,8 @@ pub(super) async fn replay_record(
         .bind(change.event)
         .bind(change.time.map(micros))
         .bind(micros(now))
+        .bind(change.sequencer)
+        .bind(hash)
         .bind(id)
         .execute(&mut *connection)
         .await?;

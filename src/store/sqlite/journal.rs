@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     columns::{decode, micros, signed, uuid},
     confirmations,
+    stories::object_hash,
 };
 use crate::domain::{
     change::{
@@ -296,7 +297,7 @@ async fn insert_changes(
 ) -> sqlx::Result<()> {
     let mut insert = QueryBuilder::<Sqlite>::new(
         "INSERT INTO changes (seq, message, request, bucket, object_key, event, event_time, \
-         distribution_id, path, accepted_at) ",
+         distribution_id, path, accepted_at, sequencer, object_hash) ",
     );
     let first = take_numbers(connection, changes.len()).await?;
     insert.push_values((first..).zip(changes), |mut row, (seq, change)| {
@@ -311,7 +312,9 @@ async fn insert_changes(
                 .push_bind(change.time.map(micros))
                 .push_bind(None::<&str>)
                 .push_bind(None::<&str>)
-                .push_bind(micros(message.accepted_at)),
+                .push_bind(micros(message.accepted_at))
+                .push_bind(change.sequencer.as_deref())
+                .push_bind(Some(object_hash(&change.bucket, &change.key))),
             NewChange::Key(seq, request, bucket, key) => row
                 .push_bind(None::<i64>)
                 .push_bind(*seq)
@@ -321,7 +324,9 @@ async fn insert_changes(
                 .push_bind(None::<i64>)
                 .push_bind(None::<&str>)
                 .push_bind(None::<&str>)
-                .push_bind(micros(request.accepted_at)),
+                .push_bind(micros(request.accepted_at))
+                .push_bind(None::<&str>)
+                .push_bind(Some(object_hash(bucket, key))),
             NewChange::Item(seq, request, distribution_id, item) => row
                 .push_bind(None::<i64>)
                 .push_bind(*seq)
@@ -331,7 +336,9 @@ async fn insert_changes(
                 .push_bind(None::<i64>)
                 .push_bind(*distribution_id)
                 .push_bind(item.as_str())
-                .push_bind(micros(request.accepted_at)),
+                .push_bind(micros(request.accepted_at))
+                .push_bind(None::<&str>)
+                .push_bind(None::<i64>),
         };
     });
     insert.build().execute(connection).await?;

@@ -24,6 +24,7 @@ mod open_verbs;
 mod plans;
 mod resolutions;
 mod retention;
+mod stories;
 mod waits;
 mod writer;
 
@@ -149,5 +150,6 @@ fn migrations() -> Migrator {
         migration(5, "turns", include_str!("migrations/0005_turns.sql")),
         migration(6, "refusals", include_str!("migrations/0006_refusals.sql")),
         migration(7, "requests", include_str!("migrations/0007_requests.sql")),
+        migration(8, "stories", include_str!("migrations/0008_stories.sql")),
     ])
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     SqliteStore, catalogue, certificates, confirmations, controls, dead_letters, figures, history,
-    leader::SqliteLeader,
+    leader::SqliteLeader, stories,
 };
 use crate::{
     domain::{
@@ -20,6 +20,7 @@ use crate::{
         operations::Controls,
         propagation::Completion,
         s3_event::ObjectChange,
+        story::{ChangeQuery, ChangeStory},
         topic::TopicArn,
     },
     ports::{
@@ -166,6 +167,10 @@ impl HistoryStore for SqliteStore {
 
     async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError> {
         history::invalidation(&self.database.readers, id).await
+    }
+
+    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<ChangeStory>, StoreError> {
+        stories::changes(&self.database.readers, query).await
     }
 
     async fn has_subscription(&self, topic: &TopicArn) -> Result<bool, StoreError> {

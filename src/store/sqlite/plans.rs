@@ -8,8 +8,11 @@ use super::{
     history::{NEWEST_MESSAGE, select_invalidations},
     mapping::{OLDEST, select_waiting},
     migrations,
+    stories::select_changes,
 };
-use crate::domain::{batch::BatchStatus, history::InvalidationQuery, wait::Wait};
+use crate::domain::{
+    batch::BatchStatus, history::InvalidationQuery, story::ChangeQuery, wait::Wait,
+};
 
 /// Checks that a statement neither scans a table nor sorts.
 async fn uses_indexes(statement: &str) {
@@ -66,4 +69,32 @@ async fn invalidations_are_listed_by_indexes() {
         };
         uses_indexes(select_invalidations(&query).sql().as_str()).await;
     }
+}
+
+#[tokio::test]
+async fn the_changes_of_an_object_are_found_by_an_index() {
+    let query = ChangeQuery {
+        bucket: "site".to_owned(),
+        key: "a".to_owned(),
+        viewer: None,
+        before: None,
+        limit: 10,
+    };
+    let mut store = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    let schema = migrations();
+    schema.run_direct(None, &mut store, false).await.unwrap();
+    let plan = async |store: &mut SqliteConnection, unhashed| {
+        let select = select_changes(&query, 20_000, 90_000, unhashed, 10);
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", select.sql().as_str()));
+        let plan = sqlx::query(explain).fetch_all(store).await.unwrap();
+        let steps = plan.iter().map(|row| row.get::<String, _>("detail"));
+        steps.collect::<Vec<_>>().join("\n")
+    };
+    let hashed = plan(&mut store, 0).await;
+    let by_index = "SEARCH changes USING INDEX changes_of_object (<expr>=? AND object_hash=?)";
+    assert!(hashed.contains(by_index), "{hashed}");
+    // Those from before there were hashes: a stride of them, by their numbers.
+    let unhashed = plan(&mut store, 50_000).await;
+    let by_number = "SEARCH changes USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+    assert_eq!(unhashed, by_number);
 }

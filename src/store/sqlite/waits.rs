@@ -35,7 +35,7 @@ pub(super) fn columns(wait: &Wait) -> (&'static str, &str, &str) {
 #[error("unknown wait {0:?}")]
 struct UnknownWait(String);
 
-fn wait(row: &SqliteRow) -> sqlx::Result<Wait> {
+pub(super) fn wait(row: &SqliteRow) -> sqlx::Result<Wait> {
     let (distribution_id, name) = (row.try_get("distribution_id")?, row.try_get("name")?);
     Ok(match row.try_get::<String, _>("kind")?.as_str() {
         "bucket" => Wait::Bucket(name),

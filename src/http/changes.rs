@@ -1,0 +1,77 @@
+//! GET /changes: shows what became of the changes of one object.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::{auth::Caller, parameters::Parameters, problem::Problem};
+use crate::{
+    domain::{
+        status::Status,
+        story::{ChangeQuery, ChangeView, Viewer},
+    },
+    ports::{Clock, catalogue::CatalogueHandle, history::HistoryStore},
+};
+
+const DEFAULT_LIMIT: usize = 20;
+/// Lower than that of other lists: a change can have an item at each distribution.
+const MAX_LIMIT: usize = 100;
+
+#[derive(Debug, Serialize)]
+pub(super) struct ChangePage {
+    changes: Vec<ChangeView>,
+    next_cursor: Option<String>,
+}
+
+pub(super) async fn list(
+    caller: Caller,
+    State(history): State<Arc<dyn HistoryStore>>,
+    State(catalogue): State<CatalogueHandle>,
+    State(status): State<watch::Receiver<Status>>,
+    State(clock): State<Arc<dyn Clock>>,
+    query: RawQuery,
+) -> Result<Json<ChangePage>, Problem> {
+    let mut parameters = Parameters::read(query);
+    let bucket = parameters.required("bucket");
+    let key = parameters.required("key");
+    let limit = parameters.limit(DEFAULT_LIMIT, MAX_LIMIT);
+    let before = parameters.cursor();
+    parameters.finish()?;
+    let mut stories = history
+        .changes(&ChangeQuery {
+            viewer: viewer(&caller, &catalogue, &bucket),
+            bucket,
+            key,
+            before,
+            limit: limit + 1,
+        })
+        .await?;
+    let more = stories.len() > limit;
+    stories.truncate(limit);
+    let last = stories.last().filter(|_| more);
+    let next_cursor = last.map(|last| last.id.to_string());
+    let (audience, now) = (caller.audience(), clock.now());
+    let status = status.borrow();
+    let stories = stories.into_iter();
+    let changes = stories.map(|story| story.told(&status, audience, now));
+    Ok(Json(ChangePage {
+        changes: changes.collect(),
+        next_cursor,
+    }))
+}
+
+/// Who asks; `None` if the caller may see everything.
+fn viewer(caller: &Caller, catalogue: &CatalogueHandle, bucket: &str) -> Option<Viewer> {
+    let distributions = caller.limited_to()?;
+    let catalogue = catalogue.get();
+    let mut serving = catalogue.iter().flat_map(|one| one.serving(bucket));
+    Some(Viewer {
+        serves: serving.any(|one| caller.sees(&one.distribution.id)),
+        distributions: distributions.iter().cloned().collect(),
+    })
+}

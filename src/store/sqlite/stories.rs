@@ -1,0 +1,279 @@
+//! SQL for what became of an object's changes.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use aws_lc_rs::digest;
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use super::{
+    columns::{decode, optional_time, parsed, read_all, read_one, signed, text, time, uuid},
+    mapping::json,
+    waits,
+};
+use crate::{
+    domain::{
+        history::Skipped,
+        story::{ChangeQuery, ChangeSource, ChangeStory, Covering, DeadEnd, TargetEnd},
+    },
+    ports::StoreError,
+};
+
+/// The index on the hashes is by blocks of 2^13 changes, as migration 8 has it.
+const BLOCK_BITS: u32 = 13;
+/// The changes that one statement looks at, in blocks: bounds what it reads, also for an object that
+/// changes all the time.
+const STRIDE: i64 = 16;
+
+/// What the changes of an object are found by: the first four bytes of the SHA-256 of its bucket and
+/// its key. Others may have the same.
+pub(super) fn object_hash(bucket: &str, key: &str) -> i64 {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in [bucket.as_bytes(), b"/", key.as_bytes()] {
+        context.update(part);
+    }
+    let hash = context.finish();
+    let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
+    u32::from_be_bytes(first).into()
+}
+
+pub(super) async fn changes(
+    readers: &SqlitePool,
+    query: &ChangeQuery,
+) -> Result<Vec<ChangeStory>, StoreError> {
+    let mut snapshot = readers.begin().await?;
+    let range = "SELECT coalesce((SELECT min(seq) FROM changes), 0), \
+                 coalesce((SELECT max(seq) FROM changes), -1), unhashed FROM journal";
+    let (first, last, unhashed): (i64, i64, i64) =
+        sqlx::query_as(range).fetch_one(&mut *snapshot).await?;
+    let mut stories = Vec::new();
+    let mut before = query.before.unwrap_or(i64::MAX).min(last.saturating_add(1));
+    while before > first && stories.len() < query.limit {
+        let after = if before - 1 > unhashed {
+            // Down to a block's first change, or to the first with a hash.
+            let block = ((before - 1) >> BLOCK_BITS) - STRIDE + 1;
+            (block << BLOCK_BITS).saturating_sub(1).max(unhashed)
+        } else {
+            before - 1 - (STRIDE << BLOCK_BITS)
+        };
+        let missing = query.limit - stories.len();
+        let mut select = select_changes(query, after.max(first - 1), before, unhashed, missing);
+        let found: Vec<i64> = select
+            .build_query_scalar()
+            .fetch_all(&mut *snapshot)
+            .await?;
+        before = match found.last() {
+            // There may be more before the last.
+            Some(last) if found.len() == missing => *last,
+            _ => after + 1,
+        };
+        let told = read(&mut snapshot, &found).await?.into_iter();
+        match &query.viewer {
+            Some(viewer) => stories.extend(told.filter_map(|story| story.seen_by(viewer))),
+            None => stories.extend(told),
+        }
+    }
+    Ok(stories)
+}
+
+/// Selects the numbers of an object's changes between two others, newest first. Those up to `unhashed`
+/// are read one by one.
+pub(super) fn select_changes(
+    query: &ChangeQuery,
+    after: i64,
+    before: i64,
+    unhashed: i64,
+    limit: usize,
+) -> QueryBuilder<Sqlite> {
+    let is_hashed = after >= unhashed;
+    let mut select = QueryBuilder::new("");
+    if is_hashed {
+        select
+            .push("WITH RECURSIVE blocks (block) AS (SELECT ")
+            .push_bind((before - 1) >> BLOCK_BITS)
+            .push(" UNION ALL SELECT block - 1 FROM blocks WHERE block > ")
+            .push_bind((after + 1) >> BLOCK_BITS)
+            .push(
+                ") SELECT seq FROM blocks CROSS JOIN changes \
+                 WHERE seq >> 13 = block AND object_hash = ",
+            )
+            .push_bind(object_hash(&query.bucket, &query.key))
+            .push(" AND ");
+    } else {
+        select.push("SELECT seq FROM changes WHERE ");
+    }
+    // The plus rules out the primary key.
+    let plus = if is_hashed { "+" } else { "" };
+    select
+        .push(format_args!("{plus}seq > "))
+        .push_bind(after)
+        .push(format_args!(" AND {plus}seq < "))
+        .push_bind(before)
+        .push(" AND object_key = ")
+        .push_bind(query.key.clone())
+        .push(" AND bucket = ")
+        .push_bind(query.bucket.clone())
+        .push(" ORDER BY seq DESC LIMIT ")
+        .push_bind(signed(limit));
+    select
+}
+
+/// Reads changes with all that became of them, in the order of their numbers, the highest first.
+async fn read(
+    snapshot: &mut SqliteConnection,
+    numbers: &[i64],
+) -> Result<Vec<ChangeStory>, StoreError> {
+    if numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let numbers = json(numbers.iter().copied())?;
+    let select = "SELECT changes.*, messages.message_id, requests.id AS request_id, \
+                  requests.token, requests.reason, requests.distributions FROM changes \
+                  LEFT JOIN messages ON messages.seq = changes.message \
+                  LEFT JOIN requests ON requests.seq = changes.request \
+                  WHERE changes.seq IN (SELECT value FROM json_each(?))";
+    let rows = rows(snapshot, select, &numbers).await?;
+    let stories = read_all("changes", "seq", &rows, story)?;
+    let mut stories: BTreeMap<_, _> = stories
+        .into_iter()
+        .map(|story| (Reverse(story.id), story))
+        .collect();
+    // An account has some hundred distributions, and each needs a few items for a change.
+    let targets = "SELECT targets.*, batches.id AS batch_id, batches.status, \
+                   batches.cloudfront_id, batches.submitted_at, batches.completed_at, \
+                   dead_letters.seq AS letter, dead_letters.why AS letter_why FROM targets \
+                   LEFT JOIN batches ON batches.seq = targets.batch \
+                   LEFT JOIN batch_items ON batch_items.batch = targets.batch \
+                   AND batch_items.position = targets.position AND batches.status = 'failed' \
+                   LEFT JOIN dead_letters ON dead_letters.batch = targets.batch \
+                   AND dead_letters.content = batch_items.item \
+                   WHERE targets.change IN (SELECT value FROM json_each(?)) ORDER BY targets.seq";
+    for row in &self::rows(snapshot, targets, &numbers).await? {
+        let end = read_one("targets", "seq", row, target)?;
+        add(&mut stories, row, |story| story.ends.push(end))?;
+    }
+    let letters = "SELECT seq, change, distribution_id, content, why FROM dead_letters \
+                   WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
+    for row in &self::rows(snapshot, letters, &numbers).await? {
+        let end = read_one("dead_letters", "seq", row, letter)?;
+        add(&mut stories, row, |story| story.ends.push(end))?;
+    }
+    let skips = "SELECT change, distribution_id, why FROM skips \
+                 WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
+    for row in &self::rows(snapshot, skips, &numbers).await? {
+        let skip = Skipped {
+            distribution_id: row.try_get("distribution_id")?,
+            why: row.try_get("why")?,
+        };
+        add(&mut stories, row, |story| story.skipped.push(skip))?;
+    }
+    let waits = "SELECT change, kind, distribution_id, name FROM change_waits \
+                 JOIN waits ON waits.seq = change_waits.wait \
+                 WHERE change IN (SELECT value FROM json_each(?)) ORDER BY waits.seq";
+    for row in &self::rows(snapshot, waits, &numbers).await? {
+        let wait = read_one("waits", "change", row, waits::wait)?;
+        add(&mut stories, row, |story| story.waits.push(wait))?;
+    }
+    Ok(stories.into_values().collect())
+}
+
+async fn rows(
+    snapshot: &mut SqliteConnection,
+    select: &'static str,
+    numbers: &str,
+) -> sqlx::Result<Vec<SqliteRow>> {
+    sqlx::query(select).bind(numbers).fetch_all(snapshot).await
+}
+
+/// Adds what a row says to its change.
+fn add(
+    stories: &mut BTreeMap<Reverse<i64>, ChangeStory>,
+    row: &SqliteRow,
+    add: impl FnOnce(&mut ChangeStory),
+) -> sqlx::Result<()> {
+    if let Some(story) = stories.get_mut(&Reverse(row.try_get("change")?)) {
+        add(story);
+    }
+    Ok(())
+}
+
+fn story(row: &SqliteRow) -> sqlx::Result<ChangeStory> {
+    let source = match row.try_get::<Option<String>, _>("request_id")? {
+        Some(request_id) => ChangeSource::Manual {
+            request_id: uuid(&request_id)?,
+            token: row.try_get("token")?,
+            reason: row.try_get("reason")?,
+        },
+        None => ChangeSource::Event {
+            event: text(row, "event")?,
+            message_id: Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?,
+            sequencer: row.try_get("sequencer")?,
+            time: optional_time(row.try_get("event_time")?)?,
+        },
+    };
+    let only_at = row.try_get::<Option<String>, _>("distributions")?;
+    let only_at = only_at.map(|ids| serde_json::from_str(&ids).map_err(decode));
+    Ok(ChangeStory {
+        id: row.try_get("seq")?,
+        source,
+        bucket: text(row, "bucket")?,
+        key: text(row, "object_key")?,
+        accepted_at: time(row.try_get("accepted_at")?)?,
+        only_at: only_at.transpose()?,
+        unseen: row.try_get::<i64, _>("state")? == 0,
+        waits: Vec::new(),
+        ends: Vec::new(),
+        skipped: Vec::new(),
+    })
+}
+
+fn target(row: &SqliteRow) -> sqlx::Result<TargetEnd> {
+    let invalidation = match row.try_get::<Option<String>, _>("batch_id")? {
+        Some(id) => Some(Covering {
+            id: uuid(&id)?,
+            status: parsed(row.try_get("status")?)?,
+            cloudfront_id: row.try_get("cloudfront_id")?,
+            submitted_at: optional_time(row.try_get("submitted_at")?)?,
+            completed_at: optional_time(row.try_get("completed_at")?)?,
+        }),
+        None => None,
+    };
+    let dead_letter = match row.try_get("letter")? {
+        Some(id) => Some(DeadEnd {
+            id,
+            why: row.try_get("letter_why")?,
+        }),
+        None => None,
+    };
+    Ok(TargetEnd {
+        distribution_id: row.try_get("distribution_id")?,
+        item: row.try_get("item")?,
+        because: row.try_get("because")?,
+        invalidation,
+        dead_letter,
+    })
+}
+
+fn letter(row: &SqliteRow) -> sqlx::Result<TargetEnd> {
+    Ok(TargetEnd {
+        distribution_id: row.try_get("distribution_id")?,
+        item: row.try_get("content")?,
+        because: None,
+        invalidation: None,
+        dead_letter: Some(DeadEnd {
+            id: row.try_get("seq")?,
+            why: row.try_get("why")?,
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_an_object_is_the_same_in_every_release() {
+        // The first digits of what `printf site/a | sha256sum` prints.
+        assert_eq!(object_hash("site", "a"), 0xf72e_ace5);
+    }
+}
