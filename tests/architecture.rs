@@ -42,7 +42,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("http", &["domain", "ports", "secret", "telemetry"]),
+    (
+        "http",
+        &["domain", "ports", "printable", "secret", "telemetry"],
+    ),
     ("dispatch", &["domain", "ports", "shutdown", "telemetry"]),
     ("connect", &["domain", "ports"]),
     ("doctor", &["domain", "ports"]),
@@ -62,6 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const FRAMEWORKS: &[(&str, &[&str])] = &[
     ("axum", &["app", "http"]),
     ("axum_extra", &["http"]),
+    ("maud", &["http"]),
     ("sqlx", &["store"]),
     ("rustix", &["store"]),
     ("aws_config", &["app", "aws"]),

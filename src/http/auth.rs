@@ -70,6 +70,15 @@ impl Unauthenticated {
         }
     }
 
+    /// What the form of a page says.
+    pub(super) fn on_the_page(self) -> &'static str {
+        match self {
+            Self::NoTokensConfigured => "No API token is configured.",
+            Self::WrongToken => "This token is unknown. Nothing was done.",
+            Self::NoToken => "Enter a token. Nothing was done.",
+        }
+    }
+
     pub(super) fn detail(self) -> &'static str {
         match self {
             Self::NoTokensConfigured => {

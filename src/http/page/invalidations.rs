@@ -1,0 +1,267 @@
+//! Invalidations: the newest ones, and one with the changes behind each item.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::words;
+use crate::domain::{
+    batch::BatchStatus,
+    history::{InvalidationDetail, InvalidationSummary, ItemDetail, Why},
+};
+
+/// The most invalidations on the status page.
+pub(super) const SHOWN: usize = 20;
+/// The most items of an invalidation, and the most changes of an item.
+const ITEMS: usize = 200;
+const WHYS: usize = 10;
+
+/// A status in words, with its class.
+pub(super) fn status(status: BatchStatus) -> Markup {
+    let (class, text) = match status {
+        BatchStatus::Pending => ("", "pending"),
+        BatchStatus::InProgress => ("", "in progress"),
+        BatchStatus::Completed => ("ok", "completed"),
+        BatchStatus::Failed => ("bad", "failed"),
+        BatchStatus::Replaced => ("", "replaced"),
+        BatchStatus::Shadowed => ("warn", "shadowed"),
+    };
+    html! { span.tag .(class) { (text) } }
+}
+
+/// The newest invalidations.
+pub(super) fn recent(newest: &[InvalidationSummary], now: Timestamp) -> Markup {
+    html! {
+        @if newest.is_empty() {
+            p.muted { "No invalidation was made yet." }
+        } @else {
+            table.cards role="table" {
+                caption.hidden { "The newest invalidations" }
+                thead role="rowgroup" { tr role="row" {
+                    th role="columnheader" scope="col" { "Invalidation" }
+                    th role="columnheader" scope="col" { "Distribution" }
+                    th role="columnheader" scope="col" { "Status" }
+                    th.n role="columnheader" scope="col" { "Items" }
+                    th.n role="columnheader" scope="col" { "Changes" }
+                    th.n role="columnheader" scope="col" { "Created" }
+                    th.n role="columnheader" scope="col" { "Submitted" }
+                    th.n role="columnheader" scope="col" { "Completed" }
+                } }
+                tbody role="rowgroup" {
+                    @for one in newest { (row(one, now)) }
+                }
+            }
+        }
+    }
+}
+
+fn row(one: &InvalidationSummary, now: Timestamp) -> Markup {
+    let id = one.id.to_string();
+    let shown = one.cloudfront_id.as_deref().unwrap_or(&id[..8]);
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" {
+                a href=(format!("/page/invalidations/{id}")) { (words::code(shown)) }
+            }
+            td role="cell" data-label="Distribution" { (words::code(&one.distribution_id)) }
+            td role="cell" data-label="Status" { (status(one.status)) }
+            td.n role="cell" data-label="Items" { (words::number(one.item_count)) }
+            td.n role="cell" data-label="Changes" { (words::number(one.change_count)) }
+            td.n role="cell" data-label="Created" { (words::moment(now, one.created_at)) }
+            td.n role="cell" data-label="Submitted" { (later(one.submitted_at, one.created_at)) }
+            td.n role="cell" data-label="Completed" { (later(one.completed_at, one.created_at)) }
+        }
+    }
+}
+
+/// A time by how long after another it was.
+fn later(time: Option<Timestamp>, after: Timestamp) -> Markup {
+    html! {
+        @match time {
+            Some(time) => time datetime=(time) { "+" (words::span(time.duration_since(after))) },
+            None => span.muted { "not yet" },
+        }
+    }
+}
+
+/// An invalidation with its items.
+pub(super) fn detail(one: &InvalidationDetail, now: Timestamp) -> Markup {
+    let InvalidationDetail {
+        summary,
+        items,
+        replaced_by,
+    } = one;
+    let moment = |time: Option<Timestamp>| {
+        html! {
+            @match time {
+                Some(time) => (words::moment_ago(now, time)),
+                None => "not yet",
+            }
+        }
+    };
+    html! {
+        section #facts data-part aria-labelledby="facts-title" {
+            h1 #facts-title { "Invalidation "
+                (words::code(summary.cloudfront_id.as_deref().unwrap_or("without an id of CloudFront yet")))
+            }
+            dl.wide {
+                div { dt { "Status" } dd { (status(summary.status)) } }
+                div { dt { "Distribution" } dd { (words::code(&summary.distribution_id)) } }
+                div { dt { "purgefront's id" } dd { (words::code(&summary.id.to_string())) } }
+                div { dt { "Items" } dd { (words::number(summary.item_count)) } }
+                div { dt { "Changes" } dd { (words::number(summary.change_count)) } }
+                div { dt { "Created" } dd { (moment(Some(summary.created_at))) } }
+                div { dt { "Submitted" } dd { (moment(summary.submitted_at)) } }
+                div { dt { "Completed" } dd { (moment(summary.completed_at)) } }
+                @if !replaced_by.is_empty() {
+                    div { dt { "Replaced by" } dd {
+                        @for id in replaced_by {
+                            a href=(format!("/page/invalidations/{id}")) { (words::code(&id.to_string())) } " "
+                        }
+                    } }
+                }
+            }
+        }
+        section #items data-part aria-labelledby="items-title" {
+            h2 #items-title { "Items, and why" }
+            ol.items {
+                @for item in items.iter().take(ITEMS) { (item_with_whys(item, now)) }
+            }
+            @if items.len() > ITEMS {
+                p.muted { "and " (words::count(items.len() - ITEMS)) " more items: "
+                    code { "GET /invalidations/" (summary.id) } " has all of them." }
+            }
+            @if items.is_empty() { p.muted { "Its items are with those that replaced it." } }
+        }
+    }
+}
+
+fn item_with_whys(item: &ItemDetail, now: Timestamp) -> Markup {
+    let shown = item.why.len().min(WHYS) as u64;
+    let more = item.why_total.saturating_sub(shown);
+    html! {
+        li {
+            p { (words::code(&item.item)) }
+            ul.why {
+                @for why in item.why.iter().take(WHYS) { li { (render_why(why, now)) } }
+                @if more > 0 { li.muted { "and " (words::counted(more, "more change")) } }
+            }
+        }
+    }
+}
+
+fn render_why(why: &Why, now: Timestamp) -> Markup {
+    match why {
+        Why::Event {
+            bucket,
+            key,
+            event,
+            message_id,
+            time,
+            because,
+        } => html! {
+            span.tag { (words::foreign(event)) } " " (object(bucket, key)) ", " (words::moment(now, *time))
+            p.muted { (words::foreign(because)) ". Message " (words::code(&message_id.to_string())) }
+        },
+        Why::Manual {
+            request_id,
+            token,
+            reason,
+            bucket,
+            key,
+            time,
+            because,
+        } => html! {
+            span.tag { "request" } " by " (words::foreign(token))
+            @if let Some(reason) = reason { ": " q { (words::foreign(reason)) } }
+            @if let (Some(bucket), Some(key)) = (bucket, key) { ", " (object(bucket, key)) }
+            ", " (words::moment(now, *time))
+            p.muted { (words::foreign(because)) ". Request " (words::code(&request_id.to_string())) }
+        },
+    }
+}
+
+/// An object, with a link to its story.
+pub(super) fn object(bucket: &str, key: &str) -> Markup {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("bucket", bucket)
+        .append_pair("key", key)
+        .finish();
+    html! {
+        a href=(format!("/page/object?{query}")) { (words::code(key)) }
+        " in " (words::code(bucket))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn summary() -> InvalidationSummary {
+        InvalidationSummary {
+            seq: 1,
+            id: Uuid::nil(),
+            distribution_id: "E1".to_owned(),
+            cloudfront_id: Some("I1".to_owned()),
+            status: BatchStatus::Completed,
+            item_count: 1_200,
+            change_count: 3_400,
+            created_at: "2026-03-04T11:00:00Z".parse().unwrap(),
+            submitted_at: Some("2026-03-04T11:00:02Z".parse().unwrap()),
+            completed_at: None,
+        }
+    }
+
+    fn event() -> Why {
+        Why::Event {
+            bucket: "site".to_owned(),
+            key: "a&b \"<i>.html".to_owned(),
+            event: "ObjectCreated:Put".to_owned(),
+            message_id: Uuid::nil(),
+            time: summary().created_at,
+            because: "the object".to_owned(),
+        }
+    }
+
+    fn now() -> Timestamp {
+        "2026-03-04T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_row_has_the_times_after_its_creation() {
+        let shown = recent(&[summary()], now()).into_string();
+        for part in [
+            "/page/invalidations/00000000",
+            ">+2 s<",
+            "not yet",
+            "1,200",
+            "3,400",
+            "11:00:00",
+        ] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        assert!(recent(&[], now()).into_string().contains("No invalidation"));
+    }
+
+    #[test]
+    fn items_and_their_reasons_are_bounded_and_escaped() {
+        let item = ItemDetail {
+            item: "/a".to_owned(),
+            why: vec![event(); 100],
+            why_total: 5_000,
+        };
+        let detail = InvalidationDetail {
+            summary: summary(),
+            items: vec![item; 1_200],
+            replaced_by: Vec::new(),
+        };
+        let shown = super::detail(&detail, now()).into_string();
+        assert_eq!(shown.matches("ObjectCreated:Put").count(), ITEMS * WHYS);
+        assert!(shown.contains("and 4,990 more changes"));
+        assert!(shown.contains("and 1,000 more items"));
+        assert!(!shown.contains("<i>"));
+        let link = "/page/object?bucket=site&amp;key=a%26b+%22%3Ci%3E.html";
+        assert!(shown.contains(link), "{}", &shown[..2_000]);
+    }
+}
