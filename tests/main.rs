@@ -60,6 +60,7 @@ mod model;
 mod openapi;
 mod operate;
 mod outbound;
+mod page;
 mod patience;
 mod probing;
 mod recipes;

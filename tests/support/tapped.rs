@@ -2,7 +2,7 @@
 //! dawdles on demand.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -26,6 +26,7 @@ use purgefront::{
         },
         operations::{Backoff, Controls},
         path::Item,
+        propagation::Completion,
         resolution::{Resolution, Unresolved},
         s3_event::ObjectChange,
         story::{ChangeQuery, ChangeStory},
@@ -255,6 +256,7 @@ tapped!(Tapped: CatalogueStore {
 tapped!(Tapped: OperationsStore {
     fn set_paused(distribution_id: Option<&str>, paused: bool) -> ();
     fn controls(day: Date) -> Controls;
+    fn spent(first: Date, last: Date) -> u64;
     fn end_backoffs(distribution_id: Option<&str>, now: Timestamp) -> ();
     fn lift_limit(day: Date) -> ();
     fn count_dead_letters(most: usize) -> u64;
@@ -274,6 +276,8 @@ tapped!(Tapped: HistoryStore {
     fn has_subscription(topic: &TopicArn) -> bool;
     fn given_up_confirmation(topic: &TopicArn) -> Option<String>;
     fn ended_subscriptions() -> Vec<String>;
+    fn completions(since: Timestamp, most: usize) -> Vec<Completion>;
+    fn last_completed(distributions: &[String]) -> HashMap<String, Timestamp>;
     fn silent_since() -> Timestamp;
 });
 

@@ -34,7 +34,7 @@ pub(super) fn recent(newest: &[InvalidationSummary], now: Timestamp) -> Markup {
         @if newest.is_empty() {
             p.muted { "No invalidation was made yet." }
         } @else {
-            table.cards role="table" {
+            table.cards.compact role="table" {
                 caption.hidden { "The newest invalidations" }
                 thead role="rowgroup" { tr role="row" {
                     th role="columnheader" scope="col" { "Invalidation" }

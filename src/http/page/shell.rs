@@ -69,7 +69,6 @@ impl Page<'_> {
                         } }
                         p.updated #updated {
                             "Last updated " span data-updated { (words::moment(self.now, self.now)) } " UTC"
-                            span.muted data-age {}
                             " · " a href="" { "Refresh" }
                         }
                     } }
