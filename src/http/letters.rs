@@ -107,10 +107,18 @@ pub(super) async fn replay_all(
 ) -> Result<Replayed, Problem> {
     let mut count = Replayed::default();
     for letter in letters {
-        match replay_one(store, letter).await {
-            Ok(()) => count.replayed += 1,
-            Err(problem) if problem.slug() == STILL_DEAD => count.kept += 1,
+        let stays = match replay_one(store, letter).await {
+            Ok(()) => false,
+            // Unless it was replayed with another one of the same change.
+            Err(problem) if problem.slug() == STILL_DEAD => {
+                store.dead_letter(letter.id).await?.is_some()
+            }
             Err(problem) => return Err(problem),
+        };
+        if stays {
+            count.kept += 1;
+        } else {
+            count.replayed += 1;
         }
     }
     if count.replayed > 0 {

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 /// The names of checks that read the store.
 const DEAD_LETTERS: &str = "dead_letters";
-const UNSUBSCRIBED: &str = "unsubscribed";
+pub(super) const UNSUBSCRIBED: &str = "unsubscribed";
 pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
 const REFUSED: &str = "refused_messages";
 

@@ -5,16 +5,15 @@ use reqwest::{Response, redirect::Policy};
 use super::scene::Scene;
 use crate::support::service::{Setup, TOKEN};
 
-/// The ids of all dead letters, the newest first.
+/// The ids of all dead letters, those of records first, then the newest first.
 async fn ids(scene: &Scene) -> Vec<i64> {
     let url = format!("{}/deadletters", scene.service.admin_url);
     let answer = scene.service.client.get(url).send().await.unwrap();
     let page: serde_json::Value = answer.json().await.unwrap();
-    let letters = page["dead_letters"].as_array().unwrap();
-    letters
-        .iter()
-        .map(|letter| letter["id"].as_i64().unwrap())
-        .collect()
+    let mut letters = page["dead_letters"].as_array().unwrap().clone();
+    letters.sort_by_key(|letter| letter["kind"] != "record");
+    let ids = letters.iter().map(|letter| letter["id"].as_i64().unwrap());
+    ids.collect()
 }
 
 /// Submits the second step as the page of `origin` does.

@@ -133,6 +133,7 @@ async fn trouble_is_told_with_its_mend_and_hostile_text_is_only_text() {
         "&lt;script&gt;alert(1)&lt;/script&gt;",
         "invoice\\u202efdp.exe\\u001b[31m\\u000a\\u0007",
         "not UTF-8",
+        "not all subscribed",
     ] {
         let part = if part == "7 dead letters" {
             "there are 7"

@@ -1,6 +1,6 @@
 //! The contract of what the status page reads: completed invalidations, and what a month has cost.
 
-use jiff::ToSpan as _;
+use jiff::{Timestamp, ToSpan as _};
 
 use super::Store;
 
@@ -10,14 +10,15 @@ stories!(
     what_was_spent_is_summed_over_days,
 );
 
-/// Freezes a key at a distribution, and has CloudFront complete it after so many seconds.
-async fn completed(store: &Store, id: &str, key: &str, seconds: u64) {
+/// Freezes a key at a distribution, and has CloudFront complete it after so many seconds. Returns when.
+async fn completed(store: &Store, id: &str, key: &str, seconds: u64) -> Timestamp {
     let batch = store.frozen(id, &[key]).await;
     store.created(batch.id, key, false).await;
     store.pass(seconds);
     let poll = purgefront::domain::tracking::StatusPoll::Completed;
     let recorded = store.leader.record_poll(batch.id, poll, store.now()).await;
     recorded.unwrap();
+    store.now()
 }
 
 async fn completions_are_the_newest_since_a_time(store: Store) {
@@ -25,7 +26,7 @@ async fn completions_are_the_newest_since_a_time(store: Store) {
     store.pass(100);
     let since = store.now();
     completed(&store, "E1", "a", 20).await;
-    completed(&store, "E2", "b", 30).await;
+    let last = completed(&store, "E2", "b", 30).await;
     let open = store.frozen("E2", &["c"]).await;
     store.created(open.id, "c", false).await;
     let store = store.reopened().await;
@@ -35,21 +36,20 @@ async fn completions_are_the_newest_since_a_time(store: Store) {
         (one.distribution_id.as_str(), took.as_secs())
     });
     assert_eq!(seen.collect::<Vec<_>>(), [("E2", 30), ("E1", 20)]);
-    assert_eq!(read[0].completed_at, store.now());
+    assert_eq!(read[0].completed_at, last);
     let newest = store.ports.completions(since, 1).await.unwrap();
     assert_eq!(newest, read[..1]);
 }
 
 async fn the_last_completion_of_each_distribution_is_known(store: Store) {
-    completed(&store, "E1", "a", 20).await;
-    let first = store.now();
-    completed(&store, "E2", "b", 30).await;
+    let first = completed(&store, "E1", "a", 20).await;
+    let second = completed(&store, "E2", "b", 30).await;
     store.frozen("E1", &["c"]).await;
     store.frozen("E3", &["d"]).await;
     let ids = ["E1", "E2", "E3", "E4"].map(str::to_owned);
     let last = store.ports.last_completed(&ids).await.unwrap();
     assert_eq!(last.len(), 2, "{last:?}");
-    assert_eq!((last["E1"], last["E2"]), (first, store.now()));
+    assert_eq!((last["E1"], last["E2"]), (first, second));
     let one = store.ports.last_completed(&ids[1..2]).await.unwrap();
     assert_eq!(one.len(), 1);
 }

@@ -98,18 +98,18 @@ fn alternative(propagation: &Propagation) -> String {
 mod tests {
     use super::*;
 
-    fn times(median: i64, longest: i64) -> Option<Times> {
-        Some(Times {
+    fn times(median: i64, longest: i64) -> Times {
+        Times {
             count: 3,
             median: SignedDuration::from_secs(median),
             longest: SignedDuration::from_secs(longest),
-        })
+        }
     }
 
     fn hours() -> [Option<Times>; HOURS] {
         let mut hours = [None; HOURS];
-        hours[0] = times(0, 14);
-        hours[23] = times(7, 28);
+        hours[0] = Some(times(0, 14));
+        hours[23] = Some(times(7, 28));
         hours
     }
 
@@ -130,7 +130,7 @@ mod tests {
     fn nothing_and_no_time_at_all_have_a_chart() {
         assert!(bars(&[None; HOURS]).is_empty());
         let mut hours = [None; HOURS];
-        hours[5] = times(0, 0);
+        hours[5] = Some(times(0, 0));
         let bars = bars(&hours);
         assert_eq!((bars[0].median, bars[0].longest), (1, 1));
         assert_eq!(
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_text_says_what_the_chart_shows() {
         let propagation = Propagation {
-            day: times(7, 28).unwrap(),
+            day: times(7, 28),
             hours: hours(),
         };
         let text = "Propagation times by hour of the last day, in 2 hours: 3 invalidations, \

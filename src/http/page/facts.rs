@@ -28,8 +28,8 @@ pub(super) struct Intake {
     unmapped: Unmapped,
     topics: usize,
     confirmations: usize,
-    /// What readiness warns of.
-    subscriptions: Option<String>,
+    /// Whether readiness warns of a subscription.
+    warned: bool,
 }
 
 /// What was sent this month, and what CloudFront charges for it.
@@ -90,14 +90,14 @@ impl Intake {
         status: &Status,
         silent_since: Option<Timestamp>,
         topics: usize,
-        subscriptions: Option<String>,
+        warned: bool,
     ) -> Self {
         Self {
             silent_since,
             unmapped: status.unmapped,
             topics,
             confirmations: status.confirmations,
-            subscriptions,
+            warned,
         }
     }
 
@@ -121,7 +121,7 @@ impl Intake {
                     (words::count(self.topics))
                     @if self.confirmations > 0 {
                         ", " (words::counted(self.confirmations as u64, "unconfirmed subscription"))
-                    } @else if self.subscriptions.is_some() {
+                    } @else if self.warned {
                         " " span.tag.warn { "not all subscribed" }
                     } @else if self.topics > 0 {
                         ", all subscribed"

@@ -118,6 +118,9 @@ impl Headline {
 
 /// A check's name in words: `daily_limit` is `Daily limit`.
 fn name(check: &str) -> String {
+    if check == "cloudfront" {
+        return "CloudFront".to_owned();
+    }
     let spaced = check.replace('_', " ");
     let mut letters = spaced.chars();
     let first = letters.next().map(|first| first.to_ascii_uppercase());

@@ -56,7 +56,9 @@ pub(super) fn recent(newest: &[InvalidationSummary], now: Timestamp) -> Markup {
 
 fn row(one: &InvalidationSummary, now: Timestamp) -> Markup {
     let id = one.id.to_string();
-    let shown = one.cloudfront_id.as_deref().unwrap_or(&id[..8]);
+    // The end of our id: those of the same time begin alike.
+    let ours = format!("…{}", &id[id.len() - 12..]);
+    let shown = one.cloudfront_id.as_deref().unwrap_or(&ours);
     html! {
         tr role="row" {
             th role="rowheader" scope="row" {
@@ -67,19 +69,28 @@ fn row(one: &InvalidationSummary, now: Timestamp) -> Markup {
             td.n role="cell" data-label="Items" { (words::number(one.item_count)) }
             td.n role="cell" data-label="Changes" { (words::number(one.change_count)) }
             td.n role="cell" data-label="Created" { (words::moment(now, one.created_at)) }
-            td.n role="cell" data-label="Submitted" { (later(one.submitted_at, one.created_at)) }
-            td.n role="cell" data-label="Completed" { (later(one.completed_at, one.created_at)) }
+            td.n role="cell" data-label="Submitted" { (later(one.submitted_at, one)) }
+            td.n role="cell" data-label="Completed" { (later(one.completed_at, one)) }
         }
     }
 }
 
-/// A time by how long after another it was.
-fn later(time: Option<Timestamp>, after: Timestamp) -> Markup {
+/// A time by how long after the creation it was.
+fn later(time: Option<Timestamp>, one: &InvalidationSummary) -> Markup {
     html! {
         @match time {
-            Some(time) => time datetime=(time) { "+" (words::span(time.duration_since(after))) },
-            None => span.muted { "not yet" },
+            Some(time) => time datetime=(time) { "+" (words::span(time.duration_since(one.created_at))) },
+            None => span.muted { (missing(one.status)) },
         }
+    }
+}
+
+/// What stands where a time is missing.
+fn missing(status: BatchStatus) -> &'static str {
+    match status {
+        BatchStatus::Pending | BatchStatus::InProgress => "not yet",
+        BatchStatus::Completed => "unknown",
+        BatchStatus::Failed | BatchStatus::Replaced | BatchStatus::Shadowed => "never",
     }
 }
 
@@ -94,7 +105,7 @@ pub(super) fn detail(one: &InvalidationDetail, now: Timestamp) -> Markup {
         html! {
             @match time {
                 Some(time) => (words::moment_ago(now, time)),
-                None => "not yet",
+                None => (missing(summary.status)),
             }
         }
     };
@@ -106,7 +117,7 @@ pub(super) fn detail(one: &InvalidationDetail, now: Timestamp) -> Markup {
             dl.wide {
                 div { dt { "Status" } dd { (status(summary.status)) } }
                 div { dt { "Distribution" } dd { (words::code(&summary.distribution_id)) } }
-                div { dt { "purgefront's id" } dd { (words::code(&summary.id.to_string())) } }
+                div { dt { "purgefront’s id" } dd { (words::code(&summary.id.to_string())) } }
                 div { dt { "Items" } dd { (words::number(summary.item_count)) } }
                 div { dt { "Changes" } dd { (words::number(summary.change_count)) } }
                 div { dt { "Created" } dd { (moment(Some(summary.created_at))) } }
@@ -187,7 +198,7 @@ pub(super) fn object(bucket: &str, key: &str) -> Markup {
         .append_pair("key", key)
         .finish();
     html! {
-        a href=(format!("/page/object?{query}")) { (words::code(key)) }
+        a href=(format!("/page/object?{query}")) { (words::short_code(key)) }
         " in " (words::code(bucket))
     }
 }
@@ -204,7 +215,7 @@ mod tests {
             id: Uuid::nil(),
             distribution_id: "E1".to_owned(),
             cloudfront_id: Some("I1".to_owned()),
-            status: BatchStatus::Completed,
+            status: BatchStatus::InProgress,
             item_count: 1_200,
             change_count: 3_400,
             created_at: "2026-03-04T11:00:00Z".parse().unwrap(),
@@ -241,6 +252,13 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
+        let replaced = InvalidationSummary {
+            status: BatchStatus::Replaced,
+            submitted_at: None,
+            ..summary()
+        };
+        let shown = recent(&[replaced], now()).into_string();
+        assert_eq!(shown.matches(">never<").count(), 2, "{shown}");
         assert!(recent(&[], now()).into_string().contains("No invalidation"));
     }
 

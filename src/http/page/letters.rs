@@ -156,15 +156,10 @@ fn row(letter: &DeadLetter, now: Timestamp) -> Markup {
 
 /// An item, an object, or a record that cannot be read.
 fn what(letter: &DeadLetter) -> Markup {
-    /// Of a record's text.
-    const MOST: usize = 200;
     html! {
         @match (&letter.bucket, &letter.key, &letter.content) {
             (Some(bucket), Some(key), _) => (super::invalidations::object(bucket, key)),
-            (_, _, Some(content)) => {
-                (words::code(&content[..content.floor_char_boundary(MOST)]))
-                @if content.len() > MOST { "…" }
-            }
+            (_, _, Some(content)) => { (words::short_code(content)) }
             _ => { "a " (words::foreign(&letter.kind)) }
         }
         p.muted { (words::foreign(&letter.kind)) " " (letter.id) }

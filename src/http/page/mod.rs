@@ -45,6 +45,7 @@ use crate::{
         story::ChangeQuery,
     },
     ports::StoreError,
+    telemetry::Check,
 };
 
 /// The most completed invalidations that the figures of the last day are made from.
@@ -87,17 +88,12 @@ async fn show(State(state): State<AppState>) -> Response {
     let facts = {
         let status = state.status.borrow();
         let limit = status.day.map_or(0, |day| day.limit);
-        let subscriptions = checks.get(probes::SUBSCRIPTIONS).cloned();
-        let subscriptions = subscriptions
-            .map(|check| check.detail)
-            .filter(|text| !text.is_empty());
+        let warned = [probes::SUBSCRIPTIONS, probes::UNSUBSCRIBED]
+            .iter()
+            .any(|check| checks.get(check).is_some_and(|found| *found != Check::ok()));
         let sending = Sending::of(&status, controls.as_ref().map(|known| known.pauses.clone()));
-        let intake = Intake::of(
-            &status,
-            silent_since.ok(),
-            state.sns.topics.len(),
-            subscriptions,
-        );
+        let topics = state.sns.topics.len();
+        let intake = Intake::of(&status, silent_since.ok(), topics, warned);
         let day = controls.map(|Controls { spending, .. }| DayBudget { limit, spending });
         let month = Offset::UTC.to_datetime(now).strftime("%B %Y").to_string();
         let month = Month::of(month, spent.ok(), day);
@@ -108,11 +104,12 @@ async fn show(State(state): State<AppState>) -> Response {
         (headline.render())
         (facts)
         (shell::section("distributions", "Distributions",
-            distributions::render(&rows, 0, figures.as_ref(), now)))
-        (shell::section("object", "One object’s story", Search::default().render()))
-        (shell::section("deadletters", "Dead letters", or_unreadable(letters, |page| page.render(now))))
+            &distributions::render(&rows, 0, figures.as_ref(), now)))
+        (shell::section("object", "One object’s story", &Search::default().render()))
+        (shell::section("deadletters", "Dead letters",
+            &or_unreadable(&letters, |page| page.render(now))))
         (shell::section("invalidations", "Recent invalidations",
-            or_unreadable(newest, |newest| invalidations::recent(newest, now))))
+            &or_unreadable(&newest, |newest| invalidations::recent(newest, now))))
     };
     let parts = [
         ("distributions", "Distributions"),
@@ -152,7 +149,7 @@ async fn figures(state: &AppState, rows: &[Row], now: Timestamp) -> Option<Figur
     })
 }
 
-fn or_unreadable<T>(read: Result<T, StoreError>, render: impl FnOnce(&T) -> Markup) -> Markup {
+fn or_unreadable<T>(read: &Result<T, StoreError>, render: impl FnOnce(&T) -> Markup) -> Markup {
     read.as_ref().map_or_else(|_| shell::unreadable(), render)
 }
 

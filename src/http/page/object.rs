@@ -72,7 +72,7 @@ fn render_change(change: &ChangeView, now: Timestamp) -> Markup {
     let skipped = change.skipped.len().saturating_sub(ENDS);
     html! {
         li {
-            p.name { (change_state(change.state)) " " (source(&change.source, now)) }
+            p { (change_state(change.state)) " " (source(&change.source, now)) }
             ol.steps {
                 li { "Accepted " (words::moment_ago(now, change.accepted_at)) }
                 @for held in &change.held_by { (render_held(held, now)) }

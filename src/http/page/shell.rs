@@ -138,7 +138,7 @@ pub(super) fn unreadable() -> Markup {
 }
 
 /// What a section of the page is known by.
-pub(super) fn section(id: &str, title: &str, content: Markup) -> Markup {
+pub(super) fn section(id: &str, title: &str, content: &Markup) -> Markup {
     html! {
         section id=(id) data-part aria-labelledby={ (id) "-title" } {
             h2 id={ (id) "-title" } { (title) }

@@ -5,6 +5,9 @@ use maud::{Markup, html};
 
 use crate::{domain::operations::day_of, printable::printable};
 
+/// How many bytes of a long text a list shows.
+const SHORT: usize = 160;
+
 /// Text that a stranger may have chosen. Control characters are visible, and its writing direction
 /// does not reach beyond it.
 pub(super) fn foreign(text: &str) -> Markup {
@@ -19,6 +22,12 @@ pub(super) fn foreign_text(text: &str) -> String {
 /// The same for an id, a key or a path.
 pub(super) fn code(text: &str) -> Markup {
     html! { code { (foreign(text)) } }
+}
+
+/// The beginning of an id, a key or a path, where a list has no room for all of it.
+pub(super) fn short_code(text: &str) -> Markup {
+    let begin = &text[..text.floor_char_boundary(SHORT)];
+    html! { (code(begin)) @if begin.len() < text.len() { "…" } }
 }
 
 /// A sentence in which commands stand between backticks.
@@ -140,6 +149,14 @@ mod tests {
         assert!(!shown.contains("<script") && !shown.contains('\u{202e}'));
         assert!(shown.contains("&lt;script&gt;"), "{shown}");
         assert!(shown.contains("\\u202e\\u001b[31m&quot;"), "{shown}");
+    }
+
+    #[test]
+    fn a_long_key_is_cut_between_characters() {
+        let shown = short_code(&"é".repeat(500)).into_string();
+        assert_eq!(shown.matches('é').count(), 80);
+        assert!(shown.ends_with('…'));
+        assert!(!short_code("a").into_string().contains('…'));
     }
 
     #[test]
