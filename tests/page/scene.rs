@@ -155,8 +155,8 @@ impl Scene {
     }
 
     async fn holds(&self, id: &str, hold: &str) -> bool {
-        let held = format!("purgefront_held{{distribution_id=\"{id}\",hold=\"{hold}\"}}");
-        self.service.metric(&held).await == 1
+        let name = format!("purgefront_held{{distribution_id=\"{id}\",hold=\"{hold}\"}}");
+        self.service.metric(&name).await == 1
     }
 
     /// A page: its status, its headers, and its text.
