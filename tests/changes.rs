@@ -85,6 +85,27 @@ async fn a_key_that_no_distribution_has_ends_with_the_reason() {
 }
 
 #[tokio::test]
+async fn the_story_goes_on_where_a_batch_was_replaced() {
+    let world = World::start().await;
+    let (service, aws) = (&world.service, &world.aws);
+    aws.cloudfront.complete_after(Duration::from_millis(1));
+    aws.cloudfront.refuse_path("/bad");
+    service.knows_the_catalogue().await;
+    upload(service, &world.signer, "site", &["good", "bad"]).await;
+    eventually!(changes(service, "bad").await[0]["state"] == "failed");
+    eventually!(changes(service, "good").await[0]["state"] == "completed");
+    let bad = changes(service, "bad").await[0]["targets"][0].clone();
+    assert_eq!(bad["state"], "dead_letter");
+    assert!(bad["dead_letter"]["why"].is_string() && bad["dead_letter"]["id"].is_number());
+    let good = changes(service, "good").await[0]["targets"][0].clone();
+    let replaced = service.get("/invalidations?status=replaced").await["invalidations"][0].clone();
+    let parts = replaced["replaced_by"].as_array().unwrap();
+    for end in [bad, good] {
+        assert!(parts.contains(&end["invalidation_id"]), "{parts:?}: {end}");
+    }
+}
+
+#[tokio::test]
 async fn a_held_change_says_what_holds_it() {
     let world = World::start().await;
     let service = &world.service;

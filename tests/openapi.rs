@@ -130,6 +130,8 @@ async fn bodies_have_the_described_members() {
     let page = service.get("/changes?bucket=site&key=a+b").await;
     assert_eq!(page["changes"].as_array().map(Vec::len), Some(1));
     compare(&page, schema("ChangePage"), &api, "changes");
+    let page = service.get("/distributions").await;
+    compare(&page, schema("DistributionPage"), &api, "distributions");
     let keys = r#"{"bucket": "site", "keys": ["a b"], "dry_run": true}"#;
     let dry_run = service.client.post(format!("{}/invalidate", service.url));
     let dry_run = dry_run.bearer_auth(TOKEN).body(keys).send().await.unwrap();

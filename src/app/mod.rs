@@ -16,6 +16,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use axum::Router;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     aws::{AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates},
@@ -103,6 +104,7 @@ pub struct App {
     store: Arc<SqliteStore>,
     dispatch: Dispatch,
     catalogue: CataloguePublisher,
+    stopping: CancellationToken,
     public: Listener,
     admin: Listener,
 }
@@ -154,7 +156,11 @@ impl App {
         };
         let settings = settings(&config);
         let mapping = Arc::clone(&settings.mapping);
-        let state = state(&config, &context, &store, &health, mapping);
+        let stopping = CancellationToken::new();
+        let state = AppState {
+            stopping: stopping.clone(),
+            ..state(&config, &context, &store, &health, mapping)
+        };
         Ok(Self {
             public: Listener {
                 key: "server.listen",
@@ -170,6 +176,7 @@ impl App {
             health,
             store,
             catalogue: publisher,
+            stopping,
             dispatch: Dispatch { context, settings },
             config,
         })
@@ -196,6 +203,7 @@ impl App {
             store,
             dispatch,
             catalogue,
+            stopping,
             public,
             admin,
         } = self;
@@ -219,6 +227,8 @@ impl App {
                 format!("the {name} ended before it was told to: the service stops; see its log"),
             ),
         }
+        // Nobody's wait delays the stop.
+        stopping.cancel();
         let ServerConfig { drain, grace, .. } = config.server;
         match shutdown::finish(&tasks, &mut signals, drain, grace).await {
             Ending::Clean => store.close().await,
@@ -339,6 +349,7 @@ fn state(
         }),
         tokens: Arc::new(Tokens::new(tokens.collect())),
         capacity: Capacity::new(config.server.max_requests),
+        stopping: CancellationToken::new(),
         refusals: Arc::default(),
         heard: Arc::default(),
     }

@@ -68,18 +68,35 @@ struct Token {
 
 impl ApiClient {
     pub(super) fn session(&self, config: &Config) -> anyhow::Result<Session> {
-        let base = if let Some(url) = &self.url {
-            url.clone()
-        } else {
-            let listen = config.server.listen;
-            ensure!(
-                listen.port() != 0,
-                "server.listen leaves the port to the system: give the service's as --url"
-            );
-            own_url(listen)
+        let base = match &self.url {
+            Some(url) => url.clone(),
+            None => listening(config)?,
         };
+        self.session_at(base)
+    }
+
+    /// For commands that need nothing of the configuration but the address.
+    pub(super) fn session_from(&self, file: &ConfigFile) -> anyhow::Result<Session> {
+        let base = match &self.url {
+            Some(url) => url.clone(),
+            None => listening(&file.load_for_mapping()?)?,
+        };
+        self.session_at(base)
+    }
+
+    fn session_at(&self, base: String) -> anyhow::Result<Session> {
         Session::new(base, self.token.read()?, "--url, or else server.listen,")
     }
+}
+
+/// The URL of the public listener.
+fn listening(config: &Config) -> anyhow::Result<String> {
+    let listen = config.server.listen;
+    ensure!(
+        listen.port() != 0,
+        "server.listen leaves the port to the system: give the service's as --url"
+    );
+    Ok(own_url(listen))
 }
 
 impl AdminClient {
@@ -92,12 +109,7 @@ impl AdminClient {
     ) -> anyhow::Result<Value> {
         let session = self.session()?;
         let body = body.map(|body| body.to_string());
-        let answer = app::block_on(session.send(method, path, body))??;
-        if answer.status.is_success() {
-            Ok(answer.json)
-        } else {
-            Err(answer.failure())
-        }
+        app::block_on(session.send(method, path, body))??.success()
     }
 
     /// For more than one call.
@@ -181,6 +193,17 @@ impl Session {
         path: &str,
         body: Option<String>,
     ) -> anyhow::Result<Answer> {
+        self.send_once(method, path, body, None).await
+    }
+
+    /// Sends a request that can be repeated safely with the same key.
+    pub(super) async fn send_once(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        idempotency_key: Option<&str>,
+    ) -> anyhow::Result<Answer> {
         let url = format!("{}{path}", self.base.trim_end_matches('/'));
         let mut request = self.http.request(method, &url);
         if let Some(token) = &self.token {
@@ -188,6 +211,9 @@ impl Session {
         }
         if let Some(body) = body {
             request = request.body(body);
+        }
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
         }
         let answer = request.send().await.with_context(|| {
             format!(
@@ -224,6 +250,15 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// The body of a success; otherwise the problem as an error.
+    pub(super) fn success(self) -> anyhow::Result<Value> {
+        if self.status.is_success() {
+            Ok(self.json)
+        } else {
+            Err(self.failure())
+        }
+    }
+
     /// The short name of the problem; empty if it is none.
     pub(super) fn problem(&self) -> &str {
         let kind = self.json["type"].as_str().unwrap_or_default();

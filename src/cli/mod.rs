@@ -10,16 +10,20 @@ mod deadletters;
 mod disconnect;
 mod doctor;
 mod healthcheck;
+mod invalidate;
 mod man;
 mod output;
 mod pause;
 mod plan;
 mod redrive;
+mod request;
 mod resync;
 mod serve;
+mod status;
 mod store;
 mod token;
 mod verify;
+mod why;
 
 use std::{
     io::{self, Write as _},
@@ -28,6 +32,8 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use output::{complain, complain_of, say, say_lines};
 
 use crate::{
@@ -53,6 +59,15 @@ enum Command {
     Plan(plan::PlanArguments),
     /// Print the account's distributions as purgefront sees them, as JSON.
     Catalogue(ConfigFile),
+    /// Have the running service invalidate paths, tags or keys. Exits with 1 if the request failed, or had
+    /// not settled when `--wait` ended.
+    Invalidate(invalidate::InvalidateArguments),
+    /// Show how far a request is, or how the work of each distribution stands. Exits with 1 if the request
+    /// failed, or had not settled when `--wait` ended.
+    Status(status::StatusArguments),
+    /// Show what became of an object's changes, from the event to the completed invalidation. Exits with 1
+    /// if none is known.
+    Why(why::WhyArguments),
     /// Make S3 and SNS send a bucket's changes here, and leave alone what others have set up.
     Connect(connect::ConnectArguments),
     /// Undo what `connect` has done.
@@ -140,6 +155,9 @@ pub fn run() -> ExitCode {
         Command::Check(file) => check::run(&file),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Catalogue(file) => catalogue::run(&file),
+        Command::Invalidate(arguments) => coded(invalidate::run(&arguments)),
+        Command::Status(arguments) => coded(status::run(&arguments)),
+        Command::Why(arguments) => coded(why::run(&arguments)),
         Command::Connect(arguments) => connect::run(arguments),
         Command::Disconnect(arguments) => disconnect::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
@@ -161,6 +179,11 @@ pub fn run() -> ExitCode {
     ExitCode::from(output::delivered(code))
 }
 
+/// Text as a part of a URL.
+fn encoded(text: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
+}
+
 /// Prints clap's output: help, the version, or a usage error.
 fn tell(told: &clap::Error) -> ExitCode {
     let text = told.render();
@@ -174,8 +197,14 @@ fn tell(told: &clap::Error) -> ExitCode {
 }
 
 fn done(result: anyhow::Result<()>) -> u8 {
-    let Err(error) = result else {
-        return DONE;
+    coded(result.map(|()| DONE))
+}
+
+/// The exit code of a command that says its own if it does not fail.
+fn coded(result: anyhow::Result<u8>) -> u8 {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
     };
     if let Some(faults) = error.downcast_ref::<ConfigErrors>() {
         complain_of(faults);

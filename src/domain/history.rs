@@ -1,10 +1,16 @@
 //! The API's JSON representation of requests, invalidations and dead letters.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::batch::BatchStatus;
+use super::{
+    batch::BatchStatus,
+    status::{Audience, HeldBy, Status},
+    wait::Wait,
+};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RequestView {
@@ -22,6 +28,42 @@ pub struct RequestView {
     pub skipped: Vec<Skipped>,
     /// Why parts of it can never be done.
     pub errors: Vec<String>,
+    /// Why it does not move, if it does not.
+    pub held_by: Vec<HeldBy>,
+    /// What is still to be done for it.
+    #[serde(skip)]
+    pub open: OpenWork,
+}
+
+/// The work that a request still has, as far as others may hold it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenWork {
+    /// Whether some changes have not been mapped at all.
+    pub unseen: bool,
+    /// What changes wait for before they can be mapped.
+    pub waits: Vec<Wait>,
+    /// The distributions with waiting items, or with batches that CloudFront has not accepted.
+    pub distributions: BTreeSet<String>,
+}
+
+impl RequestView {
+    /// Adds what holds its open work now.
+    #[must_use]
+    pub fn with_holds(mut self, status: &Status, audience: Audience, now: Timestamp) -> Self {
+        let OpenWork {
+            unseen,
+            waits,
+            distributions,
+        } = &self.open;
+        if *unseen || !waits.is_empty() {
+            self.held_by = status.held_unmapped(waits, audience);
+        }
+        let held = distributions
+            .iter()
+            .flat_map(|id| status.held_at(id, audience, now));
+        self.held_by.extend(held);
+        self
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,6 +83,11 @@ pub enum RequestState {
 }
 
 impl RequestState {
+    /// Whether nothing more will happen.
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Shadowed | Self::Completed | Self::Failed)
+    }
+
     /// The state of the slowest change. A failure is reported only when everything else has finished.
     ///
     /// `waiting`: some changes have not been mapped or frozen into a batch.
@@ -153,6 +200,9 @@ pub struct InvalidationSummary {
     pub submitted_at: Option<Timestamp>,
     /// When it was seen as completed.
     pub completed_at: Option<Timestamp>,
+    /// The batches that took its place, if it was split. None did if its changes wait again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaced_by: Vec<Uuid>,
 }
 
 /// An invalidation with its items and the reasons for each.
@@ -162,9 +212,6 @@ pub struct InvalidationDetail {
     pub summary: InvalidationSummary,
     /// In sending order.
     pub items: Vec<ItemDetail>,
-    /// The batches that replaced it, if it was split.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub replaced_by: Vec<Uuid>,
 }
 
 /// An item, and the changes behind it.
@@ -193,10 +240,17 @@ pub enum Why {
         event: String,
         /// SNS's id of the message.
         message_id: Uuid,
+        /// S3's sequencer, if the event had one.
+        sequencer: Option<String>,
         /// The event's time if it has one, else when it was accepted.
         time: Timestamp,
+        /// When it was accepted.
+        accepted_at: Timestamp,
         /// How the key led to this item.
         because: String,
+        /// What the change needed, if the item is a wildcard that covers it with others.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        asked: Option<String>,
     },
     /// A manual request.
     Manual {
@@ -214,6 +268,9 @@ pub enum Why {
         time: Timestamp,
         /// How the path led to this item.
         because: String,
+        /// What was asked for, if the item is a wildcard that covers it with others.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        asked: Option<String>,
     },
 }
 

@@ -9,7 +9,8 @@
 //! CloudFront's answer ([`cdn`]). [`tracking`] selects the invalidations that are polled until they
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, and [`status`] the state of the work. [`history`] shows
-//! what happened, [`story`] what became of one object's changes, [`preview`] what would happen, and [`store_check`] whether the store is sound.
+//! what happened, [`story`] what became of one object's changes, [`overview`] how each
+//! distribution stands, [`preview`] what would happen, and [`store_check`] whether the store is sound.
 //! [`connection`] is what makes S3 and SNS send a bucket's changes, and [`doctor`] judges whether all of
 //! it is in place. A [`queue`] has the messages that SNS could not deliver, and a [`resync`] finds what
 //! may be stale after an outage.
@@ -32,6 +33,7 @@ pub mod limits;
 pub mod mapping;
 pub mod operations;
 pub mod origin;
+pub mod overview;
 pub mod path;
 pub mod preview;
 pub mod propagation;

@@ -1,7 +1,7 @@
 //! Limits the number of concurrent requests, and the memory for their bodies.
 //!
 //! A request counts only when its body is complete. Slow senders occupy a connection and memory, but
-//! no place that others need.
+//! no place that others need. Requests that only wait have places of their own.
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ const MAX_BYTES: usize = 128 * 1024 * 1024;
 pub struct Capacity {
     places: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    waiters: Arc<Semaphore>,
 }
 
 impl Capacity {
@@ -29,7 +30,20 @@ impl Capacity {
         Self {
             places: Arc::new(Semaphore::new(requests)),
             bytes: Arc::new(Semaphore::new(MAX_BYTES)),
+            waiters: Arc::new(Semaphore::new((requests / 4).max(1))),
         }
+    }
+
+    /// A place for a request that is answered at once.
+    pub(super) fn take_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map_err(|_| Problem::overloaded())
+    }
+
+    /// A place for a request that waits for something to happen: a quarter of the others.
+    pub(super) fn take_waiter(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let waiter = Arc::clone(&self.waiters).try_acquire_owned();
+        waiter.map_err(|_| Problem::too_many_waiting())
     }
 
     /// The places, for requests without a body.
@@ -53,9 +67,10 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Capacity { places, bytes } = Capacity::from_ref(state);
+        let capacity = Capacity::from_ref(state);
+        let bytes = &capacity.bytes;
         let mut whole = Vec::new();
-        let mut held = reserve(&bytes, 0)?;
+        let mut held = reserve(bytes, 0)?;
         // Read up to the limit, whatever Content-Length says: an answer before most of the body has
         // been read resets the connection, and a proxy then responds with 502.
         let mut chunks = request.into_body().into_data_stream();
@@ -64,14 +79,13 @@ where
             if whole.len() + chunk.len() > MAX {
                 return Err(Problem::too_large(MAX));
             }
-            held.merge(reserve(&bytes, chunk.len())?);
+            held.merge(reserve(bytes, chunk.len())?);
             whole.extend_from_slice(&chunk);
         }
-        let place = places.try_acquire_owned();
         Ok(Self {
             body: whole.into(),
             _bytes: held,
-            _place: place.map_err(|_| Problem::overloaded())?,
+            _place: capacity.take_place()?,
         })
     }
 }
@@ -121,8 +135,8 @@ mod tests {
     #[tokio::test]
     async fn each_body_and_all_bodies_together_are_limited() {
         let capacity = Capacity {
-            places: Arc::new(Semaphore::new(9)),
             bytes: Arc::new(Semaphore::new(15)),
+            ..Capacity::new(9)
         };
         for body in [Body::from("12345678901"), chunks(&["123456", "78901"])] {
             assert_eq!(take(&capacity, body).await.err(), Some("too-large"));

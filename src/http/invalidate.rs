@@ -1,6 +1,6 @@
 //! POST /invalidate: accepts manual requests from people and scripts.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use axum::{
     Json,
@@ -22,7 +22,7 @@ use crate::{
     domain::{
         catalogue::Catalogue,
         change::{Asked, Idempotency, NewRequest, RequestAcceptance},
-        history::{RequestState, RequestView},
+        history::{OpenWork, RequestState, RequestView},
     },
     ports::Wakeup,
     secret::sha256,
@@ -57,6 +57,12 @@ pub(super) async fn create(
         Asked::Items { items, .. } => items.len(),
         Asked::Keys { keys, .. } => keys.len(),
     };
+    let distributions = match &asked {
+        Asked::Items {
+            distribution_id, ..
+        } => BTreeSet::from([distribution_id.clone()]),
+        Asked::Keys { .. } => BTreeSet::new(),
+    };
     let request = NewRequest {
         id,
         token: caller.name().to_owned(),
@@ -70,7 +76,7 @@ pub(super) async fn create(
     };
     match state.intake.accept_request(request).await? {
         RequestAcceptance::New => {}
-        RequestAcceptance::Repeated(id) => return repeated(&state, id).await,
+        RequestAcceptance::Repeated(id) => return repeated(&state, &caller, id).await,
         RequestAcceptance::OtherBody => {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
@@ -83,7 +89,7 @@ pub(super) async fn create(
     state.metrics.changes("manual", count);
     state.wakeups.wake(Wakeup::ChangesAccepted);
     tracing::debug!(request = %id, changes = count, token = caller.name(), "request accepted");
-    Ok(accepted(RequestView {
+    let view = RequestView {
         id,
         state: RequestState::Accepted,
         // Not shown.
@@ -92,18 +98,27 @@ pub(super) async fn create(
         invalidations: Vec::new(),
         skipped: Vec::new(),
         errors: Vec::new(),
-    }))
+        held_by: Vec::new(),
+        open: OpenWork {
+            unseen: true,
+            distributions,
+            ..OpenWork::default()
+        },
+    };
+    Ok(accepted(&state, &caller, view))
 }
 
-fn accepted(view: RequestView) -> Response {
+fn accepted(state: &AppState, caller: &Caller, view: RequestView) -> Response {
+    let (audience, now) = (caller.audience(), state.clock.now());
+    let view = view.with_holds(&state.status.borrow(), audience, now);
     let location = [(header::LOCATION, format!("/requests/{}", view.id))];
     (StatusCode::ACCEPTED, location, Json(view)).into_response()
 }
 
 /// Answers a repeat with the request as it is now.
-async fn repeated(state: &AppState, id: Uuid) -> Result<Response, Problem> {
+async fn repeated(state: &AppState, caller: &Caller, id: Uuid) -> Result<Response, Problem> {
     match state.history.request(id).await? {
-        Some(view) => Ok(accepted(view)),
+        Some(view) => Ok(accepted(state, caller, view)),
         // A request stays for longer than its key is good for.
         None => Err(Problem::not_found("there is no request with this id")),
     }

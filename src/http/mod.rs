@@ -5,6 +5,7 @@ mod basic;
 mod capacity;
 mod changes;
 mod connections;
+mod distributions;
 mod dry_run;
 mod guard;
 mod heard;
@@ -34,6 +35,7 @@ use axum::{
     routing::{delete, get, post},
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -85,6 +87,8 @@ pub struct AppState {
     pub sns: Arc<SnsRules>,
     pub tokens: Arc<Tokens>,
     pub capacity: Capacity,
+    /// Cancelled as soon as the service begins to stop.
+    pub stopping: CancellationToken,
     pub refusals: Arc<Refusals>,
     pub heard: Arc<HeardTopics>,
 }
@@ -150,10 +154,10 @@ pub fn public(state: AppState) -> Router {
     let receive =
         || post(sns::receive).layer(middleware::from_fn_with_state(state.clone(), basic::guard));
     let limited = Router::new()
-        .route("/requests/{id}", get(requests::show))
         .route("/invalidations", get(invalidations::list))
         .route("/invalidations/{id}", get(invalidations::show))
         .route("/changes", get(changes::list))
+        .route("/distributions", get(distributions::list))
         .layer(places)
         // The following take a place only when their body is complete.
         .route(sns::PATHS[0], receive())
@@ -161,6 +165,8 @@ pub fn public(state: AppState) -> Router {
         .route("/invalidate", post(invalidate::create))
         .layer(middleware::from_fn_with_state(state.clone(), deadline));
     let open = Router::new()
+        // Takes its place and keeps its deadlines itself, because it may have to wait.
+        .route("/requests/{id}", get(requests::show))
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::ready))
         .route("/openapi.yaml", get(probes::openapi));
@@ -222,17 +228,22 @@ where
 
 async fn deadline(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let is_message = sns::PATHS.contains(&request.uri().path());
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "senders wait in real time, even if the Clock port is simulated"
-    )]
-    let answered = tokio::time::timeout(DEADLINE, next.run(request)).await;
-    answered.unwrap_or_else(|_| {
-        let problem = Problem::not_in_time();
+    let answered = within_deadline(next.run(request)).await;
+    answered.unwrap_or_else(|problem| {
         if is_message {
             // The handler was dropped before it could count the message.
             state.metrics.message(problem.slug());
         }
         problem.into_response()
     })
+}
+
+/// Waits for an answer until the time limit.
+async fn within_deadline<T>(work: impl Future<Output = T>) -> Result<T, Problem> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "senders wait in real time, even if the Clock port is simulated"
+    )]
+    let answered = tokio::time::timeout(DEADLINE, work).await;
+    answered.map_err(|_| Problem::not_in_time())
 }

@@ -1,6 +1,6 @@
 //! Query parameters: all faults at once, in words for the caller.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::extract::RawQuery;
 use percent_encoding::percent_decode_str;
@@ -70,6 +70,22 @@ impl Parameters {
         read.unwrap_or_else(|| {
             self.refuse("limit", format!("must be a number between 1 and {most}"));
             default
+        })
+    }
+
+    /// A time in whole seconds; zero if it is not given.
+    pub(super) fn seconds(&mut self, name: &'static str, most: Duration) -> Duration {
+        let Some(text) = self.text(name) else {
+            return Duration::ZERO;
+        };
+        let read = text.parse().ok().map(Duration::from_secs);
+        read.filter(|span| *span <= most).unwrap_or_else(|| {
+            let most = most.as_secs();
+            self.refuse(
+                name,
+                format!("must be a number of seconds between 0 and {most}"),
+            );
+            Duration::ZERO
         })
     }
 

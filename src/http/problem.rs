@@ -40,6 +40,7 @@ pub const SLUGS: &[&str] = &[
     "token-expired",
     "token-limited",
     "too-large",
+    "too-many-waiting",
     "too-old",
     "topic-not-allowed",
     "unknown-distribution",
@@ -161,6 +162,14 @@ impl Problem {
         )
     }
 
+    pub(super) fn too_many_waiting() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-waiting",
+            "too many requests wait at once; ask without wait, or try again later",
+        )
+    }
+
     pub(super) fn not_read() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -244,8 +253,14 @@ impl IntoResponse for Problem {
             let challenge = HeaderValue::from_static(challenge);
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let retry_after = match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => Some("1"),
+            // Whoever waits may do so for a minute.
+            StatusCode::TOO_MANY_REQUESTS => Some("10"),
+            _ => None,
+        };
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         response
     }

@@ -20,6 +20,10 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// A request, with its state and invalidations.
     async fn request(&self, id: Uuid) -> Result<Option<RequestView>, StoreError>;
 
+    /// Whether a request has settled: asked again and again while somebody waits. Also true if there is
+    /// no such request.
+    async fn is_settled(&self, id: Uuid) -> Result<bool, StoreError>;
+
     /// A page of invalidations, newest first.
     async fn invalidations(
         &self,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use purgefront::domain::{
-    batch::BatchStatus,
+    batch::{Batch, BatchStatus, Covered},
     cdn::CdnError,
     change::Content,
     history::{InvalidationQuery, MAX_WHYS, RequestState, RequestView, Why},
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Store,
-    fixtures::{object_change, parts},
+    fixtures::{item, object_change, parts},
 };
 
 stories!(
@@ -26,6 +26,7 @@ stories!(
     an_invalidation_is_found_by_either_id,
     an_item_says_why_it_is_there,
     an_item_shows_its_first_hundred_reasons,
+    an_item_says_what_it_covers_that_was_asked_otherwise,
     invalidations_are_listed_newest_first_in_pages,
     invalidations_are_filtered,
 );
@@ -146,6 +147,7 @@ async fn an_item_says_why_it_is_there(store: Store) {
     let with_time = ObjectChange {
         time: Some(Timestamp::from_second(1_700_000_000).unwrap()),
         event: "ObjectRemoved:Delete".to_owned(),
+        sequencer: Some("0055AED6DCD90281E5".to_owned()),
         ..object_change("a")
     };
     let without_time = object_change("a");
@@ -167,8 +169,11 @@ async fn an_item_says_why_it_is_there(store: Store) {
         key: change.key,
         event: change.event,
         message_id,
+        sequencer: change.sequencer,
         time: change.time.unwrap_or(accepted_at),
+        accepted_at,
         because: "because of /a".to_owned(),
+        asked: None,
     };
     let manual = Why::Manual {
         request_id: asked.id,
@@ -178,6 +183,7 @@ async fn an_item_says_why_it_is_there(store: Store) {
         key: None,
         time: asked.accepted_at,
         because: "because of /a".to_owned(),
+        asked: None,
     };
     let store = store.reopened().await;
     let detail = store.invalidation(batch.id).await;
@@ -206,6 +212,30 @@ async fn an_item_shows_its_first_hundred_reasons(store: Store) {
     assert_eq!(MAX_WHYS, 100);
     let summary = detail.summary;
     assert_eq!((summary.item_count, summary.change_count), (3, 251));
+}
+
+async fn an_item_says_what_it_covers_that_was_asked_otherwise(store: Store) {
+    store.wait_at("E1", &["d/a"]).await;
+    store.manual("E1", &["/d/b", "/d/*"]).await;
+    store.map_all(&[]).await;
+    let waiting = store.waiting("E1").await;
+    let covered = waiting.iter().map(|one| Covered {
+        target: one.target,
+        position: 0,
+    });
+    let batch = Batch::new("E1", vec![item("/d/*")]);
+    let freeze = store
+        .leader
+        .freeze(&batch, covered.collect(), false, store.now());
+    freeze.await.unwrap();
+    let detail = store.invalidation(batch.id).await;
+    let whys = detail.items[0].why.iter();
+    let asked: Vec<_> = whys
+        .map(|why| match why {
+            Why::Event { asked, .. } | Why::Manual { asked, .. } => asked.as_deref(),
+        })
+        .collect();
+    assert_eq!(asked, [Some("/d/a"), Some("/d/b"), None]);
 }
 
 async fn invalidations_are_listed_newest_first_in_pages(store: Store) {

@@ -118,6 +118,7 @@ async fn an_item_says_which_key_was_asked_for(store: Store) {
         key: Some("k".to_owned()),
         time: request.accepted_at,
         because: "because of /k".to_owned(),
+        asked: None,
     };
     assert_eq!(store.invalidation(batch.id).await.items[0].why, [why]);
     let view = store.ports.request(request.id).await.unwrap().unwrap();

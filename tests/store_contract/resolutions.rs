@@ -204,7 +204,7 @@ async fn a_requeued_batch_dissolves(store: Store) {
     assert_eq!(backoffs(&store).await, [backoff(&store, "E1")]);
     let detail = store.invalidation(batch.id).await;
     assert_eq!(detail.summary.status, BatchStatus::Replaced);
-    assert!(detail.replaced_by.is_empty());
+    assert!(detail.summary.replaced_by.is_empty());
     assert!(detail.items.iter().all(|one| one.why_total == 0));
     // They can be frozen again, under another reference.
     let next = store.freeze_all("E1").await;
@@ -229,7 +229,10 @@ async fn a_bisected_batch_is_replaced_by_its_halves(store: Store) {
     assert!(store.waiting("E1").await.is_empty());
     let parent = store.invalidation(batch.id).await;
     assert_eq!(parent.summary.status, BatchStatus::Replaced);
-    assert_eq!(parent.replaced_by, [first.batch.id, second.batch.id]);
+    let parts = [first.batch.id, second.batch.id];
+    assert_eq!(parent.summary.replaced_by, parts);
+    let replaced = store.invalidations(Some(BatchStatus::Replaced)).await;
+    assert_eq!(replaced, [parent.summary.clone()]);
     assert!(parent.items.is_empty(), "the parts have them");
     for (half, keys, changes) in [
         (&first, &[&["a", "a"][..], &["b*"]][..], 3),

@@ -6,7 +6,7 @@ use purgefront::domain::{
     history::Skipped,
     mapping::Mapping,
     s3_event::ObjectChange,
-    story::{ChangeQuery, ChangeSource, ChangeState, ChangeStory, EndState, Viewer},
+    story::{ChangeQuery, ChangeSource, ChangeState, ChangeStory, EndState, TargetEnd, Viewer},
     tracking::StatusPoll,
     wait::Wait,
 };
@@ -63,7 +63,7 @@ async fn a_change_is_followed_from_the_journal_to_its_completion(store: Store) {
     store.created(second.id, "I2", false).await;
     let change = one(&store, "a").await;
     assert_eq!(change.state(), ChangeState::InProgress);
-    let states = change.ends.iter().map(|end| end.state());
+    let states = change.ends.iter().map(TargetEnd::state);
     let states: Vec<_> = states.collect();
     assert_eq!(states, [EndState::Completed, EndState::InProgress]);
     store.pass(30);

@@ -270,6 +270,7 @@ tapped!(Tapped: OperationsStore {
 
 tapped!(Tapped: HistoryStore {
     fn request(id: Uuid) -> Option<RequestView>;
+    fn is_settled(id: Uuid) -> bool;
     fn invalidations(query: &InvalidationQuery) -> Vec<InvalidationSummary>;
     fn invalidation(id: &str) -> Option<InvalidationDetail>;
     fn changes(query: &ChangeQuery) -> Vec<ChangeStory>;

@@ -217,7 +217,12 @@ impl Catalogue {
     }
 
     pub fn is_bucket(&self, origin: &Origin) -> bool {
-        !origin::addresses(&origin.domain, &origin.path, &self.overrides).is_empty()
+        !self.addresses(origin).is_empty()
+    }
+
+    /// The buckets behind an origin: none if it is something else.
+    pub fn addresses(&self, origin: &Origin) -> Vec<Address> {
+        origin::addresses(&origin.domain, &origin.path, &self.overrides)
     }
 
     /// What is known about a behaviour's caching; `None` if its policy has never been read.

@@ -114,7 +114,7 @@ impl MappingPolicy {
     }
 
     /// Why no change needs anything at a distribution, whatever it is of.
-    pub(super) fn why_not(&self, distribution: &Distribution) -> Option<&'static str> {
+    pub fn why_not(&self, distribution: &Distribution) -> Option<&'static str> {
         let own = self.distributions.get(&distribution.id);
         if own.is_some_and(|own| !own.enabled) {
             Some(LEFT_OUT)

@@ -96,11 +96,7 @@ fn missing(status: BatchStatus) -> &'static str {
 
 /// An invalidation with its items.
 pub(super) fn detail(one: &InvalidationDetail, now: Timestamp) -> Markup {
-    let InvalidationDetail {
-        summary,
-        items,
-        replaced_by,
-    } = one;
+    let InvalidationDetail { summary, items } = one;
     let moment = |time: Option<Timestamp>| {
         html! {
             @match time {
@@ -123,9 +119,9 @@ pub(super) fn detail(one: &InvalidationDetail, now: Timestamp) -> Markup {
                 div { dt { "Created" } dd { (moment(Some(summary.created_at))) } }
                 div { dt { "Submitted" } dd { (moment(summary.submitted_at)) } }
                 div { dt { "Completed" } dd { (moment(summary.completed_at)) } }
-                @if !replaced_by.is_empty() {
+                @if !summary.replaced_by.is_empty() {
                     div { dt { "Replaced by" } dd {
-                        @for id in replaced_by {
+                        @for id in &summary.replaced_by {
                             a href=(format!("/page/invalidations/{id}")) { (words::code(&id.to_string())) } " "
                         }
                     } }
@@ -167,11 +163,17 @@ fn render_why(why: &Why, now: Timestamp) -> Markup {
             key,
             event,
             message_id,
+            sequencer,
             time,
+            accepted_at,
             because,
+            asked,
         } => html! {
             span.tag { (words::foreign(event)) } " " (object(bucket, key)) ", " (words::moment(now, *time))
-            p.muted { (words::foreign(because)) ". Message " (words::code(&message_id.to_string())) }
+            ", accepted " (words::moment(now, *accepted_at))
+            (needed(asked.as_deref()))
+            p.muted { (words::foreign(because)) ". Message " (words::code(&message_id.to_string()))
+                @if let Some(sequencer) = sequencer { ", sequencer " (words::code(sequencer)) } }
         },
         Why::Manual {
             request_id,
@@ -181,14 +183,21 @@ fn render_why(why: &Why, now: Timestamp) -> Markup {
             key,
             time,
             because,
+            asked,
         } => html! {
             span.tag { "request" } " by " (words::foreign(token))
             @if let Some(reason) = reason { ": " q { (words::foreign(reason)) } }
             @if let (Some(bucket), Some(key)) = (bucket, key) { ", " (object(bucket, key)) }
             ", " (words::moment(now, *time))
+            (needed(asked.as_deref()))
             p.muted { (words::foreign(because)) ". Request " (words::code(&request_id.to_string())) }
         },
     }
+}
+
+/// What a change needed, where a wildcard covers it.
+fn needed(asked: Option<&str>) -> Markup {
+    html! { @if let Some(asked) = asked { ", for " (words::code(asked)) } }
 }
 
 /// An object, with a link to its story.
@@ -221,6 +230,7 @@ mod tests {
             created_at: "2026-03-04T11:00:00Z".parse().unwrap(),
             submitted_at: Some("2026-03-04T11:00:02Z".parse().unwrap()),
             completed_at: None,
+            replaced_by: Vec::new(),
         }
     }
 
@@ -230,8 +240,11 @@ mod tests {
             key: "a&b \"<i>.html".to_owned(),
             event: "ObjectCreated:Put".to_owned(),
             message_id: Uuid::nil(),
+            sequencer: Some("00AF".to_owned()),
             time: summary().created_at,
+            accepted_at: summary().created_at,
             because: "the object".to_owned(),
+            asked: None,
         }
     }
 
@@ -272,7 +285,6 @@ mod tests {
         let detail = InvalidationDetail {
             summary: summary(),
             items: vec![item; 1_200],
-            replaced_by: Vec::new(),
         };
         let shown = super::detail(&detail, now()).into_string();
         assert_eq!(shown.matches("ObjectCreated:Put").count(), ITEMS * WHYS);

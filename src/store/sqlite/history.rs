@@ -6,14 +6,18 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::columns::{
-    decode, optional_time, parsed, read_all, read_one, signed, text, time, unsigned, uuid,
+use super::{
+    columns::{
+        decode, optional_time, parsed, read_all, read_one, signed, text, time, unsigned, uuid,
+    },
+    waits,
 };
 use crate::{
+    domain::batch::BatchStatus,
     domain::history::{
         InvalidationDetail, InvalidationQuery, InvalidationSummary, ItemDetail, MAX_ERRORS,
-        MAX_EXAMPLES, MAX_WHYS, RequestError, RequestInvalidation, RequestState, RequestView,
-        Skipped, Why,
+        MAX_EXAMPLES, MAX_WHYS, OpenWork, RequestError, RequestInvalidation, RequestState,
+        RequestView, Skipped, Why,
     },
     ports::StoreError,
 };
@@ -46,17 +50,15 @@ pub(super) async fn request(
     };
     let seq: i64 = row.try_get("seq")?;
     let distributions = concerned(&mut snapshot, seq, row.try_get("distributions")?).await?;
-    let waiting = "SELECT EXISTS (SELECT 1 FROM changes \
-                   LEFT JOIN targets ON targets.change = changes.seq \
-                   WHERE changes.request = ? AND (changes.state < 2 \
-                   OR (targets.seq IS NOT NULL AND targets.batch IS NULL)))";
-    let waiting: bool = sqlx::query_scalar(waiting)
-        .bind(seq)
-        .fetch_one(&mut *snapshot)
-        .await?;
     let invalidations = invalidations_of_request(&mut snapshot, seq).await?;
     let skipped = skips_of_request(&mut snapshot, seq).await?;
     let errors = errors_of_request(&mut snapshot, seq).await?;
+    let mut open = open_work(&mut snapshot, seq).await?;
+    let waiting = open != OpenWork::default();
+    let pending = invalidations.iter();
+    let pending = pending.filter(|one| one.status == BatchStatus::Pending);
+    open.distributions
+        .extend(pending.map(|one| one.distribution_id.clone()));
     Ok(Some(RequestView {
         id,
         state: RequestState::of(waiting, &invalidations, !errors.is_empty()),
@@ -65,7 +67,51 @@ pub(super) async fn request(
         invalidations,
         skipped,
         errors,
+        held_by: Vec::new(),
+        open,
     }))
+}
+
+/// A request is settled if none of its changes is open: unmapped, waiting, or in an open batch.
+pub(super) const IS_SETTLED: &str = "SELECT NOT EXISTS (SELECT 1 FROM requests \
+    JOIN changes ON changes.request = requests.seq \
+    LEFT JOIN targets ON targets.change = changes.seq \
+    LEFT JOIN batches ON batches.seq = targets.batch \
+    WHERE requests.id = ? AND (changes.state < 2 OR (targets.seq IS NOT NULL \
+    AND (targets.batch IS NULL OR batches.status IN ('pending', 'in_progress')))))";
+
+pub(super) async fn is_settled(readers: &SqlitePool, id: Uuid) -> sqlx::Result<bool> {
+    let settled = sqlx::query_scalar(IS_SETTLED).bind(id.to_string());
+    settled.fetch_one(readers).await
+}
+
+/// The work of a request that is not in a batch.
+async fn open_work(snapshot: &mut SqliteConnection, request: i64) -> Result<OpenWork, StoreError> {
+    let unseen = "SELECT EXISTS (SELECT 1 FROM changes WHERE request = ? AND state = 0)";
+    let unseen = sqlx::query_scalar(unseen)
+        .bind(request)
+        .fetch_one(&mut *snapshot)
+        .await?;
+    let waits = "SELECT DISTINCT waits.* FROM changes \
+                 JOIN change_waits ON change_waits.change = changes.seq \
+                 JOIN waits ON waits.seq = change_waits.wait \
+                 WHERE changes.request = ? AND changes.state = 1 ORDER BY waits.seq";
+    let waits = sqlx::query(waits)
+        .bind(request)
+        .fetch_all(&mut *snapshot)
+        .await?;
+    let distributions = "SELECT DISTINCT targets.distribution_id FROM changes \
+                         JOIN targets ON targets.change = changes.seq \
+                         WHERE changes.request = ? AND targets.batch IS NULL";
+    let distributions: Vec<String> = sqlx::query_scalar(distributions)
+        .bind(request)
+        .fetch_all(snapshot)
+        .await?;
+    Ok(OpenWork {
+        unseen,
+        waits: read_all("waits", "seq", &waits, waits::wait)?,
+        distributions: distributions.into_iter().collect(),
+    })
 }
 
 /// The distributions that a request may reach; `None` means all.
@@ -178,9 +224,14 @@ pub(super) async fn invalidations(
     read_all("batches", "seq", &rows, summary)
 }
 
+/// Batches, each with those that took its place.
+const SELECT_BATCHES: &str = "SELECT *, iif(status = 'replaced', \
+    (SELECT json_group_array(children.id) FROM batches AS children \
+    WHERE children.parent = batches.seq), '[]') AS replaced_by FROM batches WHERE true";
+
 /// Has only the conditions that apply, so that SQLite can use the right index.
 pub(super) fn select_invalidations(query: &InvalidationQuery) -> QueryBuilder<Sqlite> {
-    let mut select = QueryBuilder::<Sqlite>::new("SELECT * FROM batches WHERE true");
+    let mut select = QueryBuilder::<Sqlite>::new(SELECT_BATCHES);
     if let Some(distributions) = &query.distributions {
         // With a status, the rows are found by it: the plus rules out the other index.
         let plus = if query.status.is_some() { "+" } else { "" };
@@ -208,12 +259,14 @@ pub(super) async fn invalidation(
     id: &str,
 ) -> Result<Option<InvalidationDetail>, StoreError> {
     let mut snapshot = readers.begin().await?;
-    let select = "SELECT * FROM batches WHERE id = ?1 OR cloudfront_id = ?1 LIMIT 1";
-    let Some(row) = sqlx::query(select)
-        .bind(id)
-        .fetch_optional(&mut *snapshot)
-        .await?
-    else {
+    let mut select = QueryBuilder::<Sqlite>::new(SELECT_BATCHES);
+    select
+        .push(" AND (id = ")
+        .push_bind(id.to_owned())
+        .push(" OR cloudfront_id = ")
+        .push_bind(id.to_owned())
+        .push(") LIMIT 1");
+    let Some(row) = select.build().fetch_optional(&mut *snapshot).await? else {
         return Ok(None);
     };
     let summary = read_one("batches", "seq", &row, summary)?;
@@ -236,20 +289,7 @@ pub(super) async fn invalidation(
             })
         })
         .collect::<sqlx::Result<_>>()?;
-    let children = "SELECT children.id FROM batches AS children \
-                    WHERE children.parent = ? ORDER BY children.seq";
-    let children: Vec<String> = sqlx::query_scalar(children)
-        .bind(summary.seq)
-        .fetch_all(&mut *snapshot)
-        .await?;
-    Ok(Some(InvalidationDetail {
-        summary,
-        items,
-        replaced_by: children
-            .iter()
-            .map(|id| uuid(id))
-            .collect::<sqlx::Result<_>>()?,
-    }))
+    Ok(Some(InvalidationDetail { summary, items }))
 }
 
 fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
@@ -264,6 +304,7 @@ fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
         created_at: time(row.try_get("created_at")?)?,
         submitted_at: optional_time(row.try_get("submitted_at")?)?,
         completed_at: optional_time(row.try_get("completed_at")?)?,
+        replaced_by: serde_json::from_str(row.try_get("replaced_by")?).map_err(decode)?,
     })
 }
 
@@ -273,12 +314,15 @@ async fn whys(
     batch: i64,
 ) -> Result<HashMap<i64, Vec<Why>>, StoreError> {
     let select = "SELECT changes.seq, first.position, first.because, changes.bucket, changes.object_key, \
-                  changes.event, changes.event_time, changes.accepted_at, \
+                  changes.event, changes.event_time, changes.accepted_at, changes.sequencer, \
+                  nullif(first.item, batch_items.item) AS asked, \
                   messages.message_id, requests.id AS request_id, requests.token, requests.reason \
-                  FROM (SELECT seq, position, because, change, \
+                  FROM (SELECT seq, batch, position, item, because, change, \
                         row_number() OVER (PARTITION BY position ORDER BY seq) AS nth \
                         FROM targets WHERE batch = ?) AS first \
                   JOIN changes ON changes.seq = first.change \
+                  JOIN batch_items ON batch_items.batch = first.batch \
+                  AND batch_items.position = first.position \
                   LEFT JOIN messages ON messages.seq = changes.message \
                   LEFT JOIN requests ON requests.seq = changes.request \
                   WHERE first.nth <= ? ORDER BY first.seq";
@@ -299,6 +343,7 @@ async fn whys(
 fn why(row: &SqliteRow) -> sqlx::Result<Why> {
     let accepted_at = time(row.try_get("accepted_at")?)?;
     let because = row.try_get("because")?;
+    let asked = row.try_get("asked")?;
     Ok(match row.try_get::<Option<String>, _>("request_id")? {
         Some(request_id) => Why::Manual {
             request_id: uuid(&request_id)?,
@@ -308,14 +353,18 @@ fn why(row: &SqliteRow) -> sqlx::Result<Why> {
             key: row.try_get("object_key")?,
             time: accepted_at,
             because,
+            asked,
         },
         None => Why::Event {
             bucket: text(row, "bucket")?,
             key: text(row, "object_key")?,
             event: text(row, "event")?,
             message_id: Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?,
+            sequencer: row.try_get("sequencer")?,
             time: optional_time(row.try_get("event_time")?)?.unwrap_or(accepted_at),
+            accepted_at,
             because,
+            asked,
         },
     })
 }

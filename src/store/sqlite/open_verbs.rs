@@ -158,6 +158,10 @@ impl HistoryStore for SqliteStore {
         history::request(&self.database.readers, id).await
     }
 
+    async fn is_settled(&self, id: Uuid) -> Result<bool, StoreError> {
+        Ok(history::is_settled(&self.database.readers, id).await?)
+    }
+
     async fn invalidations(
         &self,
         query: &InvalidationQuery,

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 use super::{
     dead_letters::WAIT_AGAIN,
     figures::{COMPLETIONS, LAST_COMPLETED, SPENT},
-    history::{NEWEST_MESSAGE, select_invalidations},
+    history::{IS_SETTLED, NEWEST_MESSAGE, select_invalidations},
     mapping::{OLDEST, select_waiting},
     migrations,
     stories::select_changes,
@@ -45,6 +45,22 @@ async fn the_newest_message_is_found_by_indexes() {
 async fn figures_are_read_by_indexes() {
     for statement in [COMPLETIONS, LAST_COMPLETED, SPENT] {
         uses_indexes(statement).await;
+    }
+}
+
+#[tokio::test]
+async fn whether_a_request_is_settled_is_found_by_indexes() {
+    let mut store = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    let schema = migrations();
+    schema.run_direct(None, &mut store, false).await.unwrap();
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {IS_SETTLED}"));
+    let plan = sqlx::query(explain).fetch_all(&mut store).await.unwrap();
+    for row in plan {
+        let step: String = row.get("detail");
+        assert!(
+            !step.starts_with("SCAN ") || step == "SCAN CONSTANT ROW",
+            "{step}"
+        );
     }
 }
 
