@@ -150,10 +150,29 @@ async function updates() {
   check((await page.inputValue("#key")) === "half-typed", "what was entered stays");
   check(await page.evaluate(() => document.activeElement.id === "key"), "the focus stays");
   check(!box || (await page.isChecked("#deadletters input[type=checkbox]")), "a tick stays");
+  if (box) {
+    // A part is exchanged when nothing is entered in it, and the focus is where it was.
+    await page.check("#scope-all");
+    await page.selectOption("#why", { index: 1 });
+    check(await page.isChecked("#scope-why"), "who picks a reason means that one");
+    await page.check("#scope-ids");
+    await page.selectOption("#why", { index: 0 });
+    await page.check("#scope-ids");
+    await page.uncheck("#deadletters input[type=checkbox]");
+    const drop = page.locator("#deadletters button[name=one]").last();
+    await drop.focus();
+    await page.evaluate(() => (document.querySelector("#deadletters").old = true));
+    await tick();
+    await page.waitForFunction(() => !document.querySelector("#deadletters").old);
+    const [focused, value] = [await page.evaluate(() => document.activeElement.value), await drop.getAttribute("value")];
+    check(focused === value, `the focus is on ${focused}, not on ${value}`);
+  }
   await pause("/resume");
   await page.route("**/", (route) => route.abort());
   await tick();
   await page.waitForFunction(() => document.querySelector("#live").textContent.includes("could not be reached"));
+  const told = await page.locator("#live").boundingBox();
+  check(told.y >= 0 && told.y < 100, "wherever a reader is, the page says that it is not up to date");
   await page.screenshot({ path: `${order.pictures}/${order.situation}-unreachable.png` });
   await page.unroute("**/");
   await tick();

@@ -56,13 +56,10 @@ pub(super) fn recent(newest: &[InvalidationSummary], now: Timestamp) -> Markup {
 
 fn row(one: &InvalidationSummary, now: Timestamp) -> Markup {
     let id = one.id.to_string();
-    // The end of our id: those of the same time begin alike.
-    let ours = format!("…{}", &id[id.len() - 12..]);
-    let shown = one.cloudfront_id.as_deref().unwrap_or(&ours);
     html! {
         tr role="row" {
             th role="rowheader" scope="row" {
-                a href=(format!("/page/invalidations/{id}")) { (words::code(shown)) }
+                a href=(format!("/page/invalidations/{id}")) { (words::code(&name(one))) }
             }
             td role="cell" data-label="Distribution" { (words::code(&one.distribution_id)) }
             td role="cell" data-label="Status" { (status(one.status)) }
@@ -73,6 +70,14 @@ fn row(one: &InvalidationSummary, now: Timestamp) -> Markup {
             td.n role="cell" data-label="Completed" { (later(one.completed_at, one)) }
         }
     }
+}
+
+/// CloudFront's id or, where there is none, the end of ours: those of the same time begin alike.
+fn name(one: &InvalidationSummary) -> String {
+    one.cloudfront_id.clone().unwrap_or_else(|| {
+        let id = one.id.to_string();
+        format!("…{}", &id[id.len() - 12..])
+    })
 }
 
 /// A time by how long after the creation it was.
@@ -108,7 +113,7 @@ pub(super) fn detail(one: &InvalidationDetail, now: Timestamp) -> Markup {
     html! {
         section #facts data-part aria-labelledby="facts-title" {
             h1 #facts-title { "Invalidation "
-                (words::code(summary.cloudfront_id.as_deref().unwrap_or("without an id of CloudFront yet")))
+                (words::code(&name(summary)))
             }
             dl.wide {
                 div { dt { "Status" } dd { (status(summary.status)) } }

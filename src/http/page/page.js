@@ -34,23 +34,13 @@
     });
 
   // How to find an element of a part again after the exchange.
-  const places = (part) => [...part.querySelectorAll("a, button, summary, [tabindex]")];
+  const places = (part) => [...part.querySelectorAll("a, button")];
   const name = (element) =>
     [element.tagName, element.id, element.getAttribute("href"), element.getAttribute("value")].join(" ");
 
   const exchange = (old, fresh) => {
     const active = old.contains(document.activeElement) ? name(document.activeElement) : null;
-    const open = new Set([...old.querySelectorAll("details[open]")].map((one) => one.id));
-    const scrolled = [...old.querySelectorAll("[id]")]
-      .filter((one) => one.scrollLeft || one.scrollTop)
-      .map((one) => [one.id, one.scrollLeft, one.scrollTop]);
     old.replaceWith(fresh);
-    for (const one of fresh.querySelectorAll("details[id]")) {
-      one.open ||= open.has(one.id);
-    }
-    for (const [id, left, top] of scrolled) {
-      document.getElementById(id)?.scrollTo({ left, top, behavior: "instant" });
-    }
     if (active !== null) {
       places(fresh)
         .find((one) => name(one) === active)
@@ -118,6 +108,14 @@
       timer = setTimeout(update, EVERY);
     }
   };
+
+  // Who ticks a dead letter or picks a reason means that one.
+  document.addEventListener("change", ({ target }) => {
+    const scope = { id: "scope-ids", why: "scope-why" }[target.name];
+    if (scope) {
+      document.getElementById(scope).checked = true;
+    }
+  });
 
   document.addEventListener("visibilitychange", () => {
     clearTimeout(timer);
