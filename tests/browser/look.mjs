@@ -164,7 +164,8 @@ async function updates() {
     await page.evaluate(() => (document.querySelector("#deadletters").old = true));
     await tick();
     await page.waitForFunction(() => !document.querySelector("#deadletters").old);
-    const [focused, value] = [await page.evaluate(() => document.activeElement.value), await drop.getAttribute("value")];
+    const focused = await page.evaluate(() => document.activeElement.value);
+    const value = await drop.getAttribute("value");
     check(focused === value, `the focus is on ${focused}, not on ${value}`);
   }
   await pause("/resume");

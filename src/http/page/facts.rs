@@ -251,6 +251,25 @@ mod tests {
     }
 
     #[test]
+    fn shadow_mode_and_subscriptions_that_are_missing_are_told() {
+        let now = Timestamp::UNIX_EPOCH;
+        let live = Status::default();
+        let shadow = Status {
+            shadow: true,
+            ..Status::default()
+        };
+        let mode = |status: &Status| Sending::of(status, None).render(now).into_string();
+        assert!(mode(&shadow).contains("sends nothing") && !mode(&live).contains("sends nothing"));
+        let topics = |topics, warned| {
+            let intake = Intake::of(&live, None, topics, warned);
+            intake.render(now).into_string()
+        };
+        assert!(topics(2, false).contains("2, all subscribed"));
+        assert!(topics(2, true).contains("not all subscribed"));
+        assert!(!topics(0, false).contains("subscribed"));
+    }
+
+    #[test]
     fn pauses_are_told_in_words() {
         let pause = |pauses| Sending::of(&Status::default(), pauses).pause();
         let one = Pauses {

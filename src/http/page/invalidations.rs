@@ -142,7 +142,7 @@ pub(super) fn detail(one: &InvalidationDetail, now: Timestamp) -> Markup {
                 p.muted { "and " (words::count(items.len() - ITEMS)) " more items: "
                     code { "GET /invalidations/" (summary.id) } " has all of them." }
             }
-            @if items.is_empty() { p.muted { "Its items are with those that replaced it." } }
+            @if items.is_empty() { p.muted { "It was replaced: its changes went on without it, in other invalidations." } }
         }
     }
 }
