@@ -122,6 +122,9 @@ async fn waiters_are_bounded_and_take_no_place_of_others() {
     eventually!(full().await.0 == 429);
     let (_, problem) = full().await;
     assert_eq!(problem["type"], "urn:purgefront:problem:too-many-waiting");
+    let url = format!("{}{}", service.url, path(&request, "1"));
+    let answer = service.client.get(url).bearer_auth(TOKEN).send().await;
+    assert_eq!(answer.unwrap().headers()["retry-after"], "10");
     for _ in 0..20 {
         assert_eq!(service.get_as(TOKEN, &path(&request, "0")).await.0, 200);
     }

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import tempfile
 import textwrap
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -142,6 +144,8 @@ class Demo:
         environment = os.environ | self.aws() | ours
         self.spawn("purgefront", binary, "serve", "--config", config, env=environment)
         self.wait_for("purgefront to be ready", self.is_ready)
+        self.client_command = (binary, "why", "--config", config)
+        self.client_environment = os.environ | {"PURGEFRONT_API_TOKEN": self.token}
 
     def spawn(self, name, *command, env):
         """Starts a process that is stopped in any case. Its log is in the demo's directory."""
@@ -254,6 +258,7 @@ class Demo:
         print(f"\nCloudFront had everything {took:.1f} s after the last change.")
         path = UPLOADS[EXPLAINED][0]
         self.show_why(next(one for one, paths in invalidations.items() if path in paths), path)
+        self.show_stories()
 
     def show_why(self, invalidation, path):
         def is_noted():  # CloudFront may list it before purgefront has the response
@@ -267,6 +272,22 @@ class Demo:
             raise Failed(f"purgefront does not know why it sent {path}")
         print(f"Why {path}? {why['event']} of {why['key']} in {why['bucket']}:")
         print(f"  {why['because']}.")
+
+    def show_stories(self):
+        """Prints what became of an object's change, from upload to Completed, and of one that needs nothing."""
+        for key, end in ((EXPLAINED, "completed"), ("drafts/secret.html", "skipped")):
+            query = urllib.parse.urlencode({"bucket": BUCKET, "key": key})
+
+            def has_ended():
+                changes = self.api("GET", f"/changes?{query}")["changes"]
+                return [change["state"] for change in changes] == [end]
+
+            self.wait_for(f"the change of {key} to end as {end}", has_ended)
+            command = [*self.client_command, BUCKET, key]
+            told = subprocess.run(command, env=self.client_environment, capture_output=True, text=True)
+            if told.returncode:
+                raise Failed(f"purgefront why returned {told.returncode}: {told.stderr}")
+            print(f"\n$ purgefront why {BUCKET} {shlex.quote(key)}\n{told.stdout.rstrip()}")
 
     def show_request(self):
         print("\nThe same can be requested with curl:\n")

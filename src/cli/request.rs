@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::{DONE, FAILED, client::Session, complain, say};
+use super::{
+    DONE, FAILED,
+    client::{Answer, Session},
+    complain, say,
+};
 use crate::{app, config::parse_duration, printable::printable};
 
 /// The longest wait of one call, in seconds: on a terminal, where somebody reads the progress, and elsewhere.
@@ -17,8 +21,10 @@ const WATCHED: u64 = 5;
 const UNWATCHED: u64 = 50;
 /// The least time between two calls, whatever the service answers.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often in a row the service may not answer, because it is started again.
-const PATIENCE: u32 = 30;
+/// The time after a call that failed, and how many may fail in a row: enough for a service that is started
+/// again.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+const PATIENCE: u32 = 24;
 
 #[derive(Debug, Args)]
 pub(super) struct Waiting {
@@ -96,7 +102,7 @@ async fn follow(session: &Session, mut view: Value, most: Limit) -> anyhow::Resu
     bar.set_style(style.context("the progress line")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let longest = if bar.is_hidden() { UNWATCHED } else { WATCHED };
-    let mut unanswered = 0;
+    let mut failures = 0;
     while !is_settled(&view) {
         bar.set_message(progress(&view));
         let begin = app::now();
@@ -107,28 +113,35 @@ async fn follow(session: &Session, mut view: Value, most: Limit) -> anyhow::Resu
         // Rounded up: a wait of less than a second is one.
         let seconds = u64::try_from(left.as_secs()).unwrap_or(0) + 1;
         let path = path(&id, seconds.min(longest));
-        match session.send(Method::GET, &path, None).await {
-            Ok(answer) if answer.status.is_success() => {
-                unanswered = 0;
-                view = answer.json;
+        let answer = session.send(Method::GET, &path, None).await;
+        let pause = match answer.and_then(read) {
+            Ok(Some(now)) => {
+                failures = 0;
+                view = now;
+                let took = app::now().duration_since(begin).unsigned_abs();
+                PAUSE.saturating_sub(took)
             }
-            Ok(answer)
-                if answer.status != StatusCode::TOO_MANY_REQUESTS
-                    && !answer.status.is_server_error() =>
-            {
-                return Err(answer.failure());
+            Ok(None) => return Err(anyhow!("the service does not know the request any more")),
+            Err(error) if failures == PATIENCE => return Err(error),
+            Err(_) => {
+                failures += 1;
+                PAUSE_AFTER_FAILURE
             }
-            Ok(_) => {}
-            Err(error) if unanswered >= PATIENCE => return Err(error),
-            Err(_) => unanswered += 1,
-        }
-        let took = app::now().duration_since(begin).unsigned_abs();
+        };
         if !is_settled(&view) {
-            app::pause(PAUSE.saturating_sub(took)).await;
+            app::pause(pause).await;
         }
     }
     bar.finish_and_clear();
     Ok(view)
+}
+
+/// The request in an answer; `None` if there is none with its id. Other problems may pass.
+fn read(answer: Answer) -> anyhow::Result<Option<Value>> {
+    if answer.status == StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    answer.success().map(Some)
 }
 
 /// One line for whoever watches.

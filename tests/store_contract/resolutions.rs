@@ -232,7 +232,7 @@ async fn a_bisected_batch_is_replaced_by_its_halves(store: Store) {
     let parts = [first.batch.id, second.batch.id];
     assert_eq!(parent.summary.replaced_by, parts);
     let replaced = store.invalidations(Some(BatchStatus::Replaced)).await;
-    assert_eq!(replaced, [parent.summary.clone()]);
+    assert_eq!(replaced.first(), Some(&parent.summary));
     assert!(parent.items.is_empty(), "the parts have them");
     for (half, keys, changes) in [
         (&first, &[&["a", "a"][..], &["b*"]][..], 3),

@@ -35,7 +35,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key(
                 "max_requests",
                 "1024",
-                "Requests served at a time; further ones are answered with 503 immediately.",
+                "Requests served at a time; further ones are answered with 503 immediately. A quarter as many may wait with `?wait=` besides; further ones are answered with 429.",
             ),
             key(
                 "idle_timeout",

@@ -118,6 +118,36 @@ pub(super) fn select_changes(
     select
 }
 
+/// What is read of changes, whose numbers are a JSON list.
+pub(super) const PARTS: [&str; 5] = [CHANGES, TARGETS, LETTERS, SKIPS, WAITS];
+
+const CHANGES: &str = "SELECT changes.*, messages.message_id, requests.id AS request_id, \
+    requests.token, requests.reason, requests.distributions FROM changes \
+    LEFT JOIN messages ON messages.seq = changes.message \
+    LEFT JOIN requests ON requests.seq = changes.request \
+    WHERE changes.seq IN (SELECT value FROM json_each(?))";
+
+/// An account has some hundred distributions, and each needs a few items for a change.
+const TARGETS: &str = "SELECT targets.*, batches.id AS batch_id, batches.status, \
+    batches.cloudfront_id, batches.submitted_at, batches.completed_at, \
+    dead_letters.seq AS letter, dead_letters.why AS letter_why FROM targets \
+    LEFT JOIN batches ON batches.seq = targets.batch \
+    LEFT JOIN batch_items ON batch_items.batch = targets.batch \
+    AND batch_items.position = targets.position AND batches.status = 'failed' \
+    LEFT JOIN dead_letters ON dead_letters.batch = targets.batch \
+    AND dead_letters.content = batch_items.item \
+    WHERE targets.change IN (SELECT value FROM json_each(?)) ORDER BY targets.seq";
+
+const LETTERS: &str = "SELECT seq, change, distribution_id, content, why FROM dead_letters \
+    WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
+
+const SKIPS: &str = "SELECT change, distribution_id, why FROM skips \
+    WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
+
+const WAITS: &str = "SELECT change, kind, distribution_id, name FROM change_waits \
+    JOIN waits ON waits.seq = change_waits.wait \
+    WHERE change IN (SELECT value FROM json_each(?)) ORDER BY waits.seq";
+
 /// Reads changes with all that became of them, in the order of their numbers, the highest first.
 async fn read(
     snapshot: &mut SqliteConnection,
@@ -127,50 +157,28 @@ async fn read(
         return Ok(Vec::new());
     }
     let numbers = json(numbers.iter().copied())?;
-    let select = "SELECT changes.*, messages.message_id, requests.id AS request_id, \
-                  requests.token, requests.reason, requests.distributions FROM changes \
-                  LEFT JOIN messages ON messages.seq = changes.message \
-                  LEFT JOIN requests ON requests.seq = changes.request \
-                  WHERE changes.seq IN (SELECT value FROM json_each(?))";
-    let rows = rows(snapshot, select, &numbers).await?;
+    let rows = rows(snapshot, CHANGES, &numbers).await?;
     let stories = read_all("changes", "seq", &rows, story)?;
     let mut stories: BTreeMap<_, _> = stories
         .into_iter()
         .map(|story| (Reverse(story.id), story))
         .collect();
-    // An account has some hundred distributions, and each needs a few items for a change.
-    let targets = "SELECT targets.*, batches.id AS batch_id, batches.status, \
-                   batches.cloudfront_id, batches.submitted_at, batches.completed_at, \
-                   dead_letters.seq AS letter, dead_letters.why AS letter_why FROM targets \
-                   LEFT JOIN batches ON batches.seq = targets.batch \
-                   LEFT JOIN batch_items ON batch_items.batch = targets.batch \
-                   AND batch_items.position = targets.position AND batches.status = 'failed' \
-                   LEFT JOIN dead_letters ON dead_letters.batch = targets.batch \
-                   AND dead_letters.content = batch_items.item \
-                   WHERE targets.change IN (SELECT value FROM json_each(?)) ORDER BY targets.seq";
-    for row in &self::rows(snapshot, targets, &numbers).await? {
+    for row in &self::rows(snapshot, TARGETS, &numbers).await? {
         let end = read_one("targets", "seq", row, target)?;
         add(&mut stories, row, |story| story.ends.push(end))?;
     }
-    let letters = "SELECT seq, change, distribution_id, content, why FROM dead_letters \
-                   WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
-    for row in &self::rows(snapshot, letters, &numbers).await? {
+    for row in &self::rows(snapshot, LETTERS, &numbers).await? {
         let end = read_one("dead_letters", "seq", row, letter)?;
         add(&mut stories, row, |story| story.ends.push(end))?;
     }
-    let skips = "SELECT change, distribution_id, why FROM skips \
-                 WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
-    for row in &self::rows(snapshot, skips, &numbers).await? {
+    for row in &self::rows(snapshot, SKIPS, &numbers).await? {
         let skip = Skipped {
             distribution_id: row.try_get("distribution_id")?,
             why: row.try_get("why")?,
         };
         add(&mut stories, row, |story| story.skipped.push(skip))?;
     }
-    let waits = "SELECT change, kind, distribution_id, name FROM change_waits \
-                 JOIN waits ON waits.seq = change_waits.wait \
-                 WHERE change IN (SELECT value FROM json_each(?)) ORDER BY waits.seq";
-    for row in &self::rows(snapshot, waits, &numbers).await? {
+    for row in &self::rows(snapshot, WAITS, &numbers).await? {
         let wait = read_one("waits", "change", row, waits::wait)?;
         add(&mut stories, row, |story| story.waits.push(wait))?;
     }
