@@ -25,12 +25,20 @@ $(VENV)/installed: deploy/demo/requirements.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-test: $(VENV)/tests .tools/schemathesis/installed ## Run all tests but soak's, however busy the machine is
+test: $(VENV)/tests .tools/schemathesis/installed tests/browser/node_modules ## Run all tests but soak's, however busy the machine is
 	cargo test --locked
 
 $(VENV)/tests: tests/requirements.txt $(VENV)/installed
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+# Without npm, the test of the status page says that it did not look at it.
+tests/browser/node_modules: tests/browser/package-lock.json
+	@if command -v npm >/dev/null; then \
+		cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --silent && touch node_modules; \
+	else \
+		echo "NOT INSTALLED: tests/browser needs npm."; \
+	fi
 
 soak: ## Run load for minutes: a crowd, 20,000 messages, a million changes (before a release; needs a quiet machine)
 	cargo test --locked --test it -- --ignored --nocapture --test-threads=1 soak::

@@ -43,7 +43,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "webhook",
         ],
     ),
-    ("http", &["domain", "ports", "secret", "telemetry"]),
+    (
+        "http",
+        &["domain", "ports", "printable", "secret", "telemetry"],
+    ),
     ("dispatch", &["domain", "ports", "shutdown", "telemetry"]),
     ("connect", &["domain", "ports"]),
     ("doctor", &["domain", "ports"]),
@@ -65,6 +68,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const FRAMEWORKS: &[(&str, &[&str])] = &[
     ("axum", &["app", "http"]),
     ("axum_extra", &["http"]),
+    ("maud", &["http"]),
     ("sqlx", &["store"]),
     ("rustix", &["store"]),
     ("aws_config", &["app", "aws"]),

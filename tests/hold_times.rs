@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use purgefront::{
-    domain::hold::{DeployHold, Place},
+    domain::hold::{DeployHold, HoldAcceptance, Place},
     ports::{Clock as _, operations::OperationsStore as _},
 };
 use uuid::Uuid;
@@ -35,8 +35,8 @@ async fn holds(world: &World, ttl: Duration) {
         expires_at: now + ttl,
         ended_at: None,
     };
-    let created = world.inside.store.create_hold(hold).await;
-    assert!(created.unwrap());
+    let created = world.inside.store.create_hold(hold, None).await;
+    assert_eq!(created.unwrap(), HoldAcceptance::New);
 }
 
 /// What was sent, each with when.

@@ -66,6 +66,7 @@ mod notices;
 mod openapi;
 mod operate;
 mod outbound;
+mod page;
 mod patience;
 mod probing;
 mod recipes;

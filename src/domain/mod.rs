@@ -40,6 +40,7 @@ pub mod origin;
 pub mod overview;
 pub mod path;
 pub mod preview;
+pub mod propagation;
 pub mod queue;
 pub mod resolution;
 pub mod resync;

@@ -18,6 +18,9 @@ use super::{
 /// Source: CloudFront Developer Guide, "Pay for file invalidation".
 const MILLS_PER_PATH: u32 = 5;
 
+/// How many paths an account may invalidate in a month without charge. The same source.
+pub const FREE_PATHS: u64 = 1_000;
+
 /// What would be sent, by distribution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Preview {

@@ -30,6 +30,10 @@ impl Tokens {
         Self(tokens.into_iter().map(Arc::new).collect())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Finds the token by its hash. To take equally long for right and wrong tokens, it compares all,
     /// each in constant time.
     fn find(&self, token: &str) -> Option<&Arc<ApiToken>> {
@@ -48,7 +52,63 @@ impl Tokens {
 #[derive(Debug, Clone)]
 pub(super) struct Caller(Arc<ApiToken>);
 
+/// Why a caller is not authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unauthenticated {
+    NoTokensConfigured,
+    WrongToken,
+    NoToken,
+}
+
+impl Unauthenticated {
+    /// The name in problems and counters.
+    pub(super) fn slug(self) -> &'static str {
+        match self {
+            Self::NoTokensConfigured => "no-tokens-configured",
+            Self::WrongToken => "wrong-token",
+            Self::NoToken => "no-token",
+        }
+    }
+
+    /// What the form of a page says.
+    pub(super) fn on_the_page(self) -> &'static str {
+        match self {
+            Self::NoTokensConfigured => "No API token is configured.",
+            Self::WrongToken => "This token is unknown. Nothing was done.",
+            Self::NoToken => "Enter a token. Nothing was done.",
+        }
+    }
+
+    pub(super) fn detail(self) -> &'static str {
+        match self {
+            Self::NoTokensConfigured => {
+                "no API tokens are configured: set PURGEFRONT_API_TOKEN or [[api.tokens]]"
+            }
+            Self::WrongToken => "the token is unknown",
+            Self::NoToken => "send a token: Authorization: Bearer TOKEN",
+        }
+    }
+}
+
 impl Caller {
+    /// Who shows this token. Refusals are counted.
+    pub(super) fn of(
+        tokens: &Tokens,
+        given: Option<&str>,
+        metrics: &Metrics,
+    ) -> Result<Self, Unauthenticated> {
+        let found = if tokens.0.is_empty() {
+            Err(Unauthenticated::NoTokensConfigured)
+        } else {
+            match given.map(|token| tokens.find(token)) {
+                Some(Some(token)) => Ok(Self(Arc::clone(token))),
+                Some(None) => Err(Unauthenticated::WrongToken),
+                None => Err(Unauthenticated::NoToken),
+            }
+        };
+        found.inspect_err(|why| metrics.unauthorized(why.slug()))
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.0.name
     }
@@ -93,6 +153,12 @@ impl Caller {
     }
 }
 
+impl From<Unauthenticated> for Problem {
+    fn from(why: Unauthenticated) -> Self {
+        Self::unauthorized(why.slug(), why.detail())
+    }
+}
+
 impl<S> FromRequestParts<S> for Caller
 where
     Arc<Tokens>: FromRef<S>,
@@ -103,21 +169,8 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let tokens = Arc::<Tokens>::from_ref(state);
-        let refuse = |slug, detail| {
-            Metrics::from_ref(state).unauthorized(slug);
-            Err(Problem::unauthorized(slug, detail))
-        };
-        if tokens.0.is_empty() {
-            return refuse(
-                "no-tokens-configured",
-                "no API tokens are configured: set PURGEFRONT_API_TOKEN or [[api.tokens]]",
-            );
-        }
         let given = parts.headers.typed_get::<Authorization<Bearer>>();
-        match given.map(|bearer| tokens.find(bearer.token())) {
-            Some(Some(token)) => Ok(Self(Arc::clone(token))),
-            Some(None) => refuse("wrong-token", "the token is unknown"),
-            None => refuse("no-token", "send a token: Authorization: Bearer TOKEN"),
-        }
+        let given = given.as_ref().map(Authorization::token);
+        Self::of(&tokens, given, &Metrics::from_ref(state)).map_err(Problem::from)
     }
 }

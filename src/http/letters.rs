@@ -16,13 +16,13 @@ use crate::{
         history::DeadLetter,
         s3_event::{self, Notification, ObjectChange},
     },
-    ports::{Wakeup, Wakeups, operations::OperationsStore},
+    ports::{StoreError, Wakeup, Wakeups, operations::OperationsStore},
 };
 
 const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1_000;
+pub(super) const MAX_LIMIT: usize = 1_000;
 /// Each is a transaction of its own, and a call has a deadline.
-const REPLAYED_PER_CALL: usize = 100;
+pub(super) const REPLAYED_PER_CALL: usize = 100;
 const STILL_DEAD: &str = "still-dead";
 
 #[derive(Debug, Serialize)]
@@ -82,22 +82,50 @@ pub(super) async fn replay_many(
     State(wakeups): State<Arc<dyn Wakeups>>,
     query: RawQuery,
 ) -> Result<Json<serde_json::Value>, Problem> {
-    let (letters, next_cursor) = chosen(&*store, query, REPLAYED_PER_CALL).await?;
-    let (mut replayed, mut kept) = (0, 0);
-    for letter in &letters {
-        match replay_one(&*store, letter).await {
-            Ok(()) => replayed += 1,
-            Err(problem) if problem.slug() == STILL_DEAD => kept += 1,
+    let (why, cursor) = choice(query)?;
+    let (letters, next_cursor) = chosen(&*store, why.as_deref(), cursor, REPLAYED_PER_CALL).await?;
+    let Replayed { replayed, kept } = replay_all(&*store, &*wakeups, &letters).await?;
+    Ok(Json(json!({
+        "replayed": replayed,
+        "kept": kept,
+        "next_cursor": next_cursor.map(|cursor| cursor.to_string()),
+    })))
+}
+
+/// What became of dead letters that were to be replayed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Replayed {
+    pub(super) replayed: u64,
+    /// Those that cannot be replayed.
+    pub(super) kept: u64,
+}
+
+pub(super) async fn replay_all(
+    store: &dyn OperationsStore,
+    wakeups: &dyn Wakeups,
+    letters: &[DeadLetter],
+) -> Result<Replayed, Problem> {
+    let mut count = Replayed::default();
+    for letter in letters {
+        let stays = match replay_one(store, letter).await {
+            Ok(()) => false,
+            // Unless it was replayed with another one of the same change.
+            Err(problem) if problem.slug() == STILL_DEAD => {
+                store.dead_letter(letter.id).await?.is_some()
+            }
             Err(problem) => return Err(problem),
+        };
+        if stays {
+            count.kept += 1;
+        } else {
+            count.replayed += 1;
         }
     }
-    if replayed > 0 {
+    if count.replayed > 0 {
         wakeups.wake(Wakeup::ChangesAccepted);
         wakeups.wake(Wakeup::OperatorActed);
     }
-    Ok(Json(
-        json!({ "replayed": replayed, "kept": kept, "next_cursor": next_cursor }),
-    ))
+    Ok(count)
 }
 
 /// Deletes many dead letters, one page per call: all, or those whose reason contains a text.
@@ -105,23 +133,31 @@ pub(super) async fn drop_many(
     State(store): State<Arc<dyn OperationsStore>>,
     query: RawQuery,
 ) -> Result<Json<serde_json::Value>, Problem> {
-    let (letters, next_cursor) = chosen(&*store, query, MAX_LIMIT).await?;
+    let (why, cursor) = choice(query)?;
+    let (letters, next_cursor) = chosen(&*store, why.as_deref(), cursor, MAX_LIMIT).await?;
+    let dropped = drop_all(&*store, &letters).await?;
+    Ok(Json(json!({
+        "dropped": dropped,
+        "next_cursor": next_cursor.map(|cursor| cursor.to_string()),
+    })))
+}
+
+/// Deletes these dead letters, and returns how many there were.
+pub(super) async fn drop_all(
+    store: &dyn OperationsStore,
+    letters: &[DeadLetter],
+) -> Result<u64, StoreError> {
     let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
     let dropped = store.drop_dead_letters(&ids).await?;
     if dropped > 0 {
         tracing::warn!(dropped, "dead letters were dropped");
     }
-    Ok(Json(
-        json!({ "dropped": dropped, "next_cursor": next_cursor }),
-    ))
+    Ok(dropped)
 }
 
-/// The dead letters on the next page that a request is about, and where the page after it begins.
-async fn chosen(
-    store: &dyn OperationsStore,
-    query: RawQuery,
-    page: usize,
-) -> Result<(Vec<DeadLetter>, Option<String>), Problem> {
+/// Which dead letters a request is about: the text that their reason contains, if not all; and where
+/// the page begins.
+fn choice(query: RawQuery) -> Result<(Option<String>, Option<i64>), Problem> {
     let mut parameters = Parameters::read(query);
     let all = parameters.flag("all");
     let why = parameters.text("why");
@@ -130,13 +166,21 @@ async fn chosen(
         parameters.refuse("all", "either all=true or why is required");
     }
     parameters.finish()?;
+    Ok((why, cursor))
+}
+
+/// Those dead letters of a page whose reason contains a text, or all of them, and where the page after
+/// it begins.
+pub(super) async fn chosen(
+    store: &dyn OperationsStore,
+    why: Option<&str>,
+    cursor: Option<i64>,
+    page: usize,
+) -> Result<(Vec<DeadLetter>, Option<i64>), StoreError> {
     let mut letters = store.dead_letters(cursor, page).await?;
     let last = letters.last().filter(|_| letters.len() == page);
-    let next_cursor = last.map(|last| last.id.to_string());
-    letters.retain(|letter| {
-        why.as_ref()
-            .is_none_or(|why| letter.why.contains(why.as_str()))
-    });
+    let next_cursor = last.map(|last| last.id);
+    letters.retain(|letter| why.is_none_or(|why| letter.why.contains(why)));
     Ok((letters, next_cursor))
 }
 

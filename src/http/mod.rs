@@ -17,6 +17,7 @@ mod letters;
 mod members;
 mod operate;
 mod order;
+mod page;
 mod parameters;
 mod probes;
 mod problem;
@@ -199,6 +200,8 @@ pub fn admin(state: AppState, address: SocketAddr) -> Router {
         .route("/deadletters/{id}", delete(letters::drop_letter))
         .route("/deadletters/{id}/replay", post(letters::replay))
         .route("/redrive", post(sns::redrive))
+        // The status page, at `/`, `/page.css`, `/page.js` and `/page/...`.
+        .merge(page::routes())
         .layer(DefaultBodyLimit::max(ADMIN_BODY))
         .layer(middleware::from_fn_with_state(state.clone(), deadline))
         .layer(middleware::from_fn_with_state(guard, guard::guard));

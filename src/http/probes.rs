@@ -18,8 +18,8 @@ use serde::Serialize;
 
 /// The names of checks that read the store.
 const DEAD_LETTERS: &str = "dead_letters";
-const UNSUBSCRIBED: &str = "unsubscribed";
-const SUBSCRIPTIONS: &str = "subscriptions";
+pub(super) const UNSUBSCRIBED: &str = "unsubscribed";
+pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
 const REFUSED: &str = "refused_messages";
 
 /// Liveness.
@@ -48,7 +48,7 @@ pub(super) async fn ready_in_detail(State(state): State<AppState>) -> Response {
 ///
 /// The service is ready as long as it can accept requests. Problems of the background work are shown,
 /// but are no reason to send SNS's messages elsewhere.
-async fn checks(
+pub(super) async fn checks(
     state: &AppState,
     most: usize,
 ) -> (StatusCode, BTreeMap<&'static str, Check>, Option<u64>) {

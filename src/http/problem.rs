@@ -225,8 +225,12 @@ pub(super) async fn instead_of_text(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let content_type = response.headers().get(header::CONTENT_TYPE);
-    let is_json = content_type.is_some_and(|value| value.as_bytes().ends_with(b"json"));
-    if !is_error || is_json {
+    let is_ours = content_type.is_some_and(|value| {
+        let value = value.as_bytes();
+        // The pages are HTML.
+        value.ends_with(b"json") || value.starts_with(b"text/html")
+    });
+    if !is_error || is_ours {
         return response;
     }
     Problem::new(status, "bad-request", "the request is malformed").into_response()

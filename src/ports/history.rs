@@ -1,6 +1,8 @@
 //! What the API reads from the store: requests, invalidations, the changes of an
 //! object, and ended subscriptions.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -8,6 +10,7 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::domain::{
     history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView},
+    propagation::Completion,
     story::{ChangeQuery, ChangeStory},
     topic::TopicArn,
 };
@@ -45,6 +48,20 @@ pub trait HistoryStore: Send + Sync + 'static {
 
     /// The topics of the last notifications, and when the newest of each was accepted.
     async fn last_notifications(&self) -> Result<Vec<(String, Timestamp)>, StoreError>;
+
+    /// Those of the `most` newest completed invalidations that were completed since a time, newest first.
+    async fn completions(
+        &self,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Completion>, StoreError>;
+
+    /// When each of these distributions had an invalidation completed last, where one of its newest 100
+    /// invalidations was.
+    async fn last_completed(
+        &self,
+        distributions: &[String],
+    ) -> Result<HashMap<String, Timestamp>, StoreError>;
 
     /// When the newest message was accepted or, if none ever was, when the store was made.
     async fn silent_since(&self) -> Result<Timestamp, StoreError>;

@@ -39,6 +39,10 @@ pub trait OperationsStore: Send + Sync + 'static {
     /// The pauses, the holds, and the spending of a day (in UTC).
     async fn controls(&self, day: Date) -> Result<Controls, StoreError>;
 
+    /// The items that were sent from one day to another (in UTC, both included), as they count toward the
+    /// daily limit.
+    async fn spent(&self, first: Date, last: Date) -> Result<u64, StoreError>;
+
     /// Ends the pauses after failed attempts, of one distribution or of all: each may be tried now.
     async fn end_backoffs(
         &self,

@@ -2,7 +2,7 @@
 //! dawdles on demand.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -28,6 +28,7 @@ use purgefront::{
         notice::{Notice, NoticeTarget, Undelivered, WaitingNotices},
         operations::{Backoff, Controls},
         path::Item,
+        propagation::Completion,
         resolution::{Resolution, Unresolved},
         s3_event::ObjectChange,
         story::{ChangeQuery, ChangeStory},
@@ -260,6 +261,7 @@ tapped!(Tapped: OperationsStore {
     fn holds() -> Vec<DeployHold>;
     fn end_hold(id: Uuid, now: Timestamp) -> bool;
     fn controls(day: Date) -> Controls;
+    fn spent(first: Date, last: Date) -> u64;
     fn end_backoffs(distribution_id: Option<&str>, now: Timestamp) -> ();
     fn lift_limit(day: Date) -> ();
     fn count_dead_letters(most: usize) -> u64;
@@ -281,6 +283,8 @@ tapped!(Tapped: HistoryStore {
     fn given_up_confirmation(topic: &TopicArn) -> Option<String>;
     fn ended_subscriptions() -> Vec<String>;
     fn last_notifications() -> Vec<(String, Timestamp)>;
+    fn completions(since: Timestamp, most: usize) -> Vec<Completion>;
+    fn last_completed(distributions: &[String]) -> HashMap<String, Timestamp>;
     fn silent_since() -> Timestamp;
 });
 

@@ -15,7 +15,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key(
                 "admin_listen",
                 "\"127.0.0.1:9090\"",
-                "The listener for operators: metrics, operations, and probes with details. On an address that is not loopback, operations need a token.",
+                "The listener for operators: the status page, metrics, operations, and probes with details. On an address that is not loopback, the page and operations need a token.",
             ),
             key(
                 "drain",

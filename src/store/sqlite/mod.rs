@@ -12,6 +12,7 @@ mod controls;
 mod coverage;
 mod dead_letters;
 mod errors;
+mod figures;
 mod file_lock;
 mod history;
 mod holds;

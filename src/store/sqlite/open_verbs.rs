@@ -1,14 +1,14 @@
 //! The ports that do not need the leader: intake, operations, history, catalogue, certificates.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
 use super::{
-    SqliteStore, catalogue, certificates, confirmations, controls, dead_letters, history, holds,
-    leader::SqliteLeader, stories,
+    SqliteStore, catalogue, certificates, confirmations, controls, dead_letters, figures, history,
+    holds, leader::SqliteLeader, stories,
 };
 use crate::{
     domain::{
@@ -19,6 +19,7 @@ use crate::{
         },
         hold::{DeployHold, HoldAcceptance},
         operations::Controls,
+        propagation::Completion,
         s3_event::ObjectChange,
         story::{ChangeQuery, ChangeStory},
         topic::TopicArn,
@@ -99,6 +100,10 @@ impl OperationsStore for SqliteStore {
 
     async fn controls(&self, day: Date) -> Result<Controls, StoreError> {
         controls::read(&self.database.readers, day).await
+    }
+
+    async fn spent(&self, first: Date, last: Date) -> Result<u64, StoreError> {
+        Ok(figures::spent(&self.database.readers, first, last).await?)
     }
 
     async fn end_backoffs(
@@ -209,6 +214,21 @@ impl HistoryStore for SqliteStore {
 
     async fn last_notifications(&self) -> Result<Vec<(String, Timestamp)>, StoreError> {
         Ok(history::last_notifications(&self.database.readers).await?)
+    }
+
+    async fn completions(
+        &self,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Completion>, StoreError> {
+        figures::completions(&self.database.readers, since, most).await
+    }
+
+    async fn last_completed(
+        &self,
+        distributions: &[String],
+    ) -> Result<HashMap<String, Timestamp>, StoreError> {
+        figures::last_completed(&self.database.readers, distributions).await
     }
 
     async fn silent_since(&self) -> Result<Timestamp, StoreError> {

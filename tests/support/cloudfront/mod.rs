@@ -46,6 +46,7 @@ struct State {
     chaos: Option<Chaos>,
     down: bool,
     deny_config: bool,
+    deny_list: bool,
     /// Whether everything is answered with 503.
     unavailable: bool,
     deny_polls: bool,
@@ -103,6 +104,11 @@ impl CloudFront {
     /// Denies GetDistributionConfig and GetCachePolicy, or allows them again.
     pub fn deny_config(&self, deny: bool) {
         self.state().deny_config = deny;
+    }
+
+    /// Denies ListDistributions, or allows it again.
+    pub fn deny_list(&self, deny: bool) {
+        self.state().deny_list = deny;
     }
 
     /// From now on, about half of all calls go wrong somehow, by this seed; or none does.
@@ -207,6 +213,9 @@ impl CloudFront {
 
     fn list(&self, query: &str) -> Response {
         let state = self.read("list".to_owned());
+        if state.deny_list {
+            return views::denied();
+        }
         let begin = begin_of(query);
         let rest = &state.distributions[begin..];
         let page = &rest[..rest.len().min(PAGE)];

@@ -1,0 +1,302 @@
+//! Invalidations: the newest ones, and one with the changes behind each item.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::words;
+use crate::domain::{
+    batch::BatchStatus,
+    history::{InvalidationDetail, InvalidationSummary, ItemDetail, Why},
+};
+
+/// The most invalidations on the status page.
+pub(super) const SHOWN: usize = 20;
+/// The most items of an invalidation, and the most changes of an item.
+const ITEMS: usize = 200;
+const WHYS: usize = 10;
+
+/// A status in words, with its class.
+pub(super) fn status(status: BatchStatus) -> Markup {
+    let (class, text) = match status {
+        BatchStatus::Pending => ("", "pending"),
+        BatchStatus::InProgress => ("", "in progress"),
+        BatchStatus::Completed => ("ok", "completed"),
+        BatchStatus::Failed => ("bad", "failed"),
+        BatchStatus::Replaced => ("", "replaced"),
+        BatchStatus::Shadowed => ("warn", "shadowed"),
+    };
+    html! { span.tag .(class) { (text) } }
+}
+
+/// The newest invalidations.
+pub(super) fn recent(newest: &[InvalidationSummary], now: Timestamp) -> Markup {
+    html! {
+        @if newest.is_empty() {
+            p.muted { "No invalidation was made yet." }
+        } @else {
+            table.cards.compact role="table" {
+                caption.hidden { "The newest invalidations" }
+                thead role="rowgroup" { tr role="row" {
+                    th role="columnheader" scope="col" { "Invalidation" }
+                    th role="columnheader" scope="col" { "Distribution" }
+                    th role="columnheader" scope="col" { "Status" }
+                    th.n role="columnheader" scope="col" { "Items" }
+                    th.n role="columnheader" scope="col" { "Changes" }
+                    th.n role="columnheader" scope="col" { "Created" }
+                    th.n role="columnheader" scope="col" { "Submitted" }
+                    th.n role="columnheader" scope="col" { "Completed" }
+                } }
+                tbody role="rowgroup" {
+                    @for one in newest { (row(one, now)) }
+                }
+            }
+        }
+    }
+}
+
+fn row(one: &InvalidationSummary, now: Timestamp) -> Markup {
+    let id = one.id.to_string();
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" {
+                a href=(format!("/page/invalidations/{id}")) { (words::code(&name(one))) }
+            }
+            td role="cell" data-label="Distribution" { (words::code(&one.distribution_id)) }
+            td role="cell" data-label="Status" { (status(one.status)) }
+            td.n role="cell" data-label="Items" { (words::number(one.item_count)) }
+            td.n role="cell" data-label="Changes" { (words::number(one.change_count)) }
+            td.n role="cell" data-label="Created" { (words::moment(now, one.created_at)) }
+            td.n role="cell" data-label="Submitted" { (later(one.submitted_at, one)) }
+            td.n role="cell" data-label="Completed" { (later(one.completed_at, one)) }
+        }
+    }
+}
+
+/// CloudFront's id or, where there is none, the end of ours: those of the same time begin alike.
+fn name(one: &InvalidationSummary) -> String {
+    one.cloudfront_id.clone().unwrap_or_else(|| {
+        let id = one.id.to_string();
+        format!("…{}", &id[id.len() - 12..])
+    })
+}
+
+/// A time by how long after the creation it was.
+fn later(time: Option<Timestamp>, one: &InvalidationSummary) -> Markup {
+    html! {
+        @match time {
+            Some(time) => time datetime=(time) { "+" (words::span(time.duration_since(one.created_at))) },
+            None => span.muted { (missing(one.status)) },
+        }
+    }
+}
+
+/// What stands where a time is missing.
+fn missing(status: BatchStatus) -> &'static str {
+    match status {
+        BatchStatus::Pending | BatchStatus::InProgress => "not yet",
+        BatchStatus::Completed => "unknown",
+        BatchStatus::Failed | BatchStatus::Replaced | BatchStatus::Shadowed => "never",
+    }
+}
+
+/// An invalidation with its items.
+pub(super) fn detail(one: &InvalidationDetail, now: Timestamp) -> Markup {
+    let InvalidationDetail { summary, items } = one;
+    let moment = |time: Option<Timestamp>| {
+        html! {
+            @match time {
+                Some(time) => (words::moment_ago(now, time)),
+                None => (missing(summary.status)),
+            }
+        }
+    };
+    html! {
+        section #facts data-part aria-labelledby="facts-title" {
+            h1 #facts-title { "Invalidation "
+                (words::code(&name(summary)))
+            }
+            dl.wide {
+                div { dt { "Status" } dd { (status(summary.status)) } }
+                div { dt { "Distribution" } dd { (words::code(&summary.distribution_id)) } }
+                div { dt { "purgefront’s id" } dd { (words::code(&summary.id.to_string())) } }
+                div { dt { "Items" } dd { (words::number(summary.item_count)) } }
+                div { dt { "Changes" } dd { (words::number(summary.change_count)) } }
+                div { dt { "Created" } dd { (moment(Some(summary.created_at))) } }
+                div { dt { "Submitted" } dd { (moment(summary.submitted_at)) } }
+                div { dt { "Completed" } dd { (moment(summary.completed_at)) } }
+                @if !summary.replaced_by.is_empty() {
+                    div { dt { "Replaced by" } dd {
+                        @for id in &summary.replaced_by {
+                            a href=(format!("/page/invalidations/{id}")) { (words::code(&id.to_string())) } " "
+                        }
+                    } }
+                }
+            }
+        }
+        section #items data-part aria-labelledby="items-title" {
+            h2 #items-title { "Items, and why" }
+            ol.items {
+                @for item in items.iter().take(ITEMS) { (item_with_whys(item, now)) }
+            }
+            @if items.len() > ITEMS {
+                p.muted { "and " (words::count(items.len() - ITEMS)) " more items: "
+                    code { "GET /invalidations/" (summary.id) } " has all of them." }
+            }
+            @if items.is_empty() { p.muted { "It was replaced: its changes went on without it, in other invalidations." } }
+        }
+    }
+}
+
+fn item_with_whys(item: &ItemDetail, now: Timestamp) -> Markup {
+    let shown = item.why.len().min(WHYS) as u64;
+    let more = item.why_total.saturating_sub(shown);
+    html! {
+        li {
+            p { (words::code(&item.item)) }
+            ul.why {
+                @for why in item.why.iter().take(WHYS) { li { (render_why(why, now)) } }
+                @if more > 0 { li.muted { "and " (words::counted(more, "more change")) } }
+            }
+        }
+    }
+}
+
+fn render_why(why: &Why, now: Timestamp) -> Markup {
+    match why {
+        Why::Event {
+            bucket,
+            key,
+            event,
+            message_id,
+            sequencer,
+            time,
+            accepted_at,
+            because,
+            asked,
+        } => html! {
+            span.tag { (words::foreign(event)) } " " (object(bucket, key)) ", " (words::moment(now, *time))
+            ", accepted " (words::moment(now, *accepted_at))
+            (needed(asked.as_deref()))
+            p.muted { (words::foreign(because)) ". Message " (words::code(&message_id.to_string()))
+                @if let Some(sequencer) = sequencer { ", sequencer " (words::code(sequencer)) } }
+        },
+        Why::Manual {
+            request_id,
+            token,
+            reason,
+            bucket,
+            key,
+            time,
+            because,
+            asked,
+        } => html! {
+            span.tag { "request" } " by " (words::foreign(token))
+            @if let Some(reason) = reason { ": " q { (words::foreign(reason)) } }
+            @if let (Some(bucket), Some(key)) = (bucket, key) { ", " (object(bucket, key)) }
+            ", " (words::moment(now, *time))
+            (needed(asked.as_deref()))
+            p.muted { (words::foreign(because)) ". Request " (words::code(&request_id.to_string())) }
+        },
+    }
+}
+
+/// What a change needed, where a wildcard covers it.
+fn needed(asked: Option<&str>) -> Markup {
+    html! { @if let Some(asked) = asked { ", for " (words::code(asked)) } }
+}
+
+/// An object, with a link to its story.
+pub(super) fn object(bucket: &str, key: &str) -> Markup {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("bucket", bucket)
+        .append_pair("key", key)
+        .finish();
+    html! {
+        a href=(format!("/page/object?{query}")) { (words::short_code(key)) }
+        " in " (words::code(bucket))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn summary() -> InvalidationSummary {
+        InvalidationSummary {
+            seq: 1,
+            id: Uuid::nil(),
+            distribution_id: "E1".to_owned(),
+            cloudfront_id: Some("I1".to_owned()),
+            status: BatchStatus::InProgress,
+            item_count: 1_200,
+            change_count: 3_400,
+            created_at: "2026-03-04T11:00:00Z".parse().unwrap(),
+            submitted_at: Some("2026-03-04T11:00:02Z".parse().unwrap()),
+            completed_at: None,
+            replaced_by: Vec::new(),
+        }
+    }
+
+    fn event() -> Why {
+        Why::Event {
+            bucket: "site".to_owned(),
+            key: "a&b \"<i>.html".to_owned(),
+            event: "ObjectCreated:Put".to_owned(),
+            message_id: Uuid::nil(),
+            sequencer: Some("00AF".to_owned()),
+            time: summary().created_at,
+            accepted_at: summary().created_at,
+            because: "the object".to_owned(),
+            asked: None,
+        }
+    }
+
+    fn now() -> Timestamp {
+        "2026-03-04T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_row_has_the_times_after_its_creation() {
+        let shown = recent(&[summary()], now()).into_string();
+        for part in [
+            "/page/invalidations/00000000",
+            ">+2 s<",
+            "not yet",
+            "1,200",
+            "3,400",
+            "11:00:00",
+        ] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        let replaced = InvalidationSummary {
+            status: BatchStatus::Replaced,
+            submitted_at: None,
+            ..summary()
+        };
+        let shown = recent(&[replaced], now()).into_string();
+        assert_eq!(shown.matches(">never<").count(), 2, "{shown}");
+        assert!(recent(&[], now()).into_string().contains("No invalidation"));
+    }
+
+    #[test]
+    fn items_and_their_reasons_are_bounded_and_escaped() {
+        let item = ItemDetail {
+            item: "/a".to_owned(),
+            why: vec![event(); 100],
+            why_total: 5_000,
+        };
+        let detail = InvalidationDetail {
+            summary: summary(),
+            items: vec![item; 1_200],
+        };
+        let shown = super::detail(&detail, now()).into_string();
+        assert_eq!(shown.matches("ObjectCreated:Put").count(), ITEMS * WHYS);
+        assert!(shown.contains("and 4,990 more changes"));
+        assert!(shown.contains("and 1,000 more items"));
+        assert!(!shown.contains("<i>"));
+        let link = "/page/object?bucket=site&amp;key=a%26b+%22%3Ci%3E.html";
+        assert!(shown.contains(link), "{}", &shown[..2_000]);
+    }
+}
