@@ -98,7 +98,7 @@ async fn follow(session: &Session, mut view: Value, most: Limit) -> anyhow::Resu
     };
     // Hidden where standard error is no terminal.
     let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+    let style = ProgressStyle::with_template("{spinner} {wide_msg} ({elapsed})");
     bar.set_style(style.context("the progress line")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let longest = if bar.is_hidden() { UNWATCHED } else { WATCHED };

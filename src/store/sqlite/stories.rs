@@ -119,6 +119,7 @@ pub(super) fn select_changes(
 }
 
 /// What is read of changes, whose numbers are a JSON list.
+#[cfg(test)]
 pub(super) const PARTS: [&str; 5] = [CHANGES, TARGETS, LETTERS, SKIPS, WAITS];
 
 const CHANGES: &str = "SELECT changes.*, messages.message_id, requests.id AS request_id, \
