@@ -11,10 +11,13 @@ use purgefront::{
     dispatch::Settings,
     domain::{
         change::{Asked, Content, NewMessage, NewRequest},
+        hold::{DeployHold, HoldAcceptance, Place},
         path::Item,
         s3_event::ObjectChange,
     },
-    ports::{Clock as _, dispatch::Epoch, intake::IntakeStore as _},
+    ports::{
+        Clock as _, dispatch::Epoch, intake::IntakeStore as _, operations::OperationsStore as _,
+    },
 };
 use uuid::Uuid;
 
@@ -33,6 +36,8 @@ pub enum Input {
     Events(String, Vec<String>),
     /// Paths that a person asks for.
     Request(String, Vec<String>),
+    /// A deploy window of a distribution, of this length.
+    Hold(String, Duration),
     /// The clock is set back.
     SetBack(Duration),
 }
@@ -125,6 +130,19 @@ impl World {
                     accepted_at,
                 };
                 self.inside.store.accept_request(request).await.unwrap();
+            }
+            Input::Hold(id, span) => {
+                let hold = DeployHold {
+                    id: Uuid::now_v7(),
+                    place: Place::Distribution(id.clone()),
+                    token: "deploy".to_owned(),
+                    reason: None,
+                    created_at: accepted_at,
+                    expires_at: accepted_at + *span,
+                    ended_at: None,
+                };
+                let created = self.inside.store.create_hold(hold, None).await;
+                assert_eq!(created.unwrap(), HoldAcceptance::New);
             }
             Input::SetBack(span) => return self.clock.set_back(*span),
         }

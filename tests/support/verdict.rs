@@ -117,7 +117,7 @@ impl World {
                     let known = self.cdn.known(id).map(|known| known + MAPPED_WITHIN);
                     (id, items, known.map(|known| known.max(*at)))
                 }
-                Input::SetBack(_) => continue,
+                Input::Hold(..) | Input::SetBack(_) => continue,
             };
             let nature = self.cdn.nature();
             let Some(mapped_at) = mapped.filter(|_| !nature.has(id, Trouble::Gone, *at)) else {
