@@ -80,8 +80,14 @@ async fn the_service_is_what_its_description_says() {
     let (public, admin) = (service.url.clone(), service.admin_url.clone());
     let cases = tokio::task::spawn_blocking(move || {
         let reports = tempfile::tempdir().unwrap();
-        let others = ["--exclude-tag", "operations", "--exclude-path", "/metrics"];
-        let operators = ["--include-tag", "operations", "--include-path", "/metrics"];
+        let admin_tags = ["operations", "page"];
+        let tags = |option: &'static str| admin_tags.iter().flat_map(move |tag| [option, *tag]);
+        let others: Vec<_> = tags("--exclude-tag")
+            .chain(["--exclude-path", "/metrics"])
+            .collect();
+        let operators: Vec<_> = tags("--include-tag")
+            .chain(["--include-path", "/metrics"])
+            .collect();
         tried(&tool, &public, &others, reports.path())
             + tried(&tool, &admin, &operators, reports.path())
     });
