@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::ToSocketAddrs as _,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU16, Ordering},
@@ -272,8 +273,15 @@ async fn a_name_that_leads_to_a_private_address_is_told_nothing() {
     let (_aws, mut setup) = account().await;
     // The machine's own name, which is no name of loopback to whoever reads the configuration.
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    notifies(&mut setup, &format!("https://{}:9/", name.trim()), "");
-    setup.set_env("NO_PROXY", name.trim());
+    let name = name.trim();
+    let found = (name, 9).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+    if !found.is_ok_and(|found| !found.is_empty() && found.iter().all(|one| one.ip().is_loopback()))
+    {
+        eprintln!("NOT TESTED: the name of this machine does not lead to itself");
+        return;
+    }
+    notifies(&mut setup, &format!("https://{name}:9/"), "");
+    setup.set_env("NO_PROXY", name);
     let service = started(&setup).await;
     invalidates(&service, "/a").await;
     let failed = "purgefront_notices_total{outcome=\"failed\"}";
