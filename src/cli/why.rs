@@ -136,6 +136,9 @@ fn show_target(target: &Value) {
         let (id, why) = (&letter["id"], text(letter, "why"));
         say(format_args!("    dead letter {id}: {why}"));
     }
+    if let Some(failure) = target["failure"].as_str() {
+        say(format_args!("    {failure}"));
+    }
     for held in list(target, "held_by") {
         say(format_args!("    {}", held_by(held)));
     }

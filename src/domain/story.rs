@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     batch::BatchStatus,
-    history::Skipped,
+    history::{DROPPED, Skipped},
     status::{Audience, HeldBy, Status},
     wait::Wait,
 };
@@ -98,6 +98,8 @@ pub struct TargetEnd {
     pub invalidation: Option<Covering>,
     /// Why it can never succeed, if it cannot.
     pub dead_letter: Option<DeadEnd>,
+    /// Why it failed, for what mapping could not produce and whose dead letter was dropped.
+    pub failure: Option<String>,
 }
 
 /// The invalidation that covers a change's item.
@@ -113,6 +115,9 @@ pub struct Covering {
     /// When it was seen as completed.
     pub completed_at: Option<Timestamp>,
 }
+
+/// Why an item failed, once its dead letter, with CloudFront's words, is gone.
+pub const REJECTED: &str = "CloudFront rejected it";
 
 /// A dead letter, while it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -166,6 +171,7 @@ impl TargetEnd {
     pub fn state(&self) -> EndState {
         match (&self.dead_letter, &self.invalidation) {
             (Some(_), _) => EndState::DeadLetter,
+            (None, None) if self.failure.is_some() => EndState::Failed,
             (None, None) => EndState::Waiting,
             (None, Some(covering)) => match covering.status {
                 BatchStatus::Pending => EndState::Pending,
@@ -194,6 +200,8 @@ impl ChangeStory {
         }
         let failed = self.ends.iter().any(|end| end.state().is_failure());
         match self.ends.iter().map(TargetEnd::state).min() {
+            // It had ends, and retention has deleted them: a failure would have stayed.
+            None if self.skipped.is_empty() => ChangeState::Completed,
             None => ChangeState::Skipped,
             Some(EndState::Waiting) => ChangeState::Waiting,
             Some(EndState::Pending) => ChangeState::Pending,
@@ -256,6 +264,10 @@ impl TargetEnd {
             (Some(id), EndState::Waiting | EndState::Pending) => status.held_at(id, audience, now),
             _ => Vec::new(),
         };
+        let failure = (state == EndState::Failed).then(|| {
+            let why = self.failure.as_deref().unwrap_or(REJECTED);
+            format!("{why}{DROPPED}")
+        });
         let covering = self.invalidation;
         TargetView {
             state,
@@ -268,6 +280,7 @@ impl TargetEnd {
             completed_at: covering.as_ref().and_then(|one| one.completed_at),
             cloudfront_id: covering.and_then(|one| one.cloudfront_id),
             dead_letter: self.dead_letter,
+            failure,
         }
     }
 }
@@ -309,6 +322,8 @@ pub struct TargetView {
     pub submitted_at: Option<Timestamp>,
     pub completed_at: Option<Timestamp>,
     pub dead_letter: Option<DeadEnd>,
+    /// Why it failed, where no dead letter says it any more.
+    pub failure: Option<String>,
 }
 
 #[cfg(test)]
@@ -328,6 +343,7 @@ mod tests {
                 completed_at: None,
             }),
             dead_letter: None,
+            failure: None,
         }
     }
 
@@ -371,7 +387,9 @@ mod tests {
             let ends = statuses.iter().map(|status| end("E1", *status));
             story(ends.collect(), Vec::new()).state()
         };
-        assert_eq!(state(&[]), ChangeState::Skipped);
+        assert_eq!(state(&[]), ChangeState::Completed, "its end is forgotten");
+        let skipped = story(Vec::new(), vec![skip(Some("E1"))]);
+        assert_eq!(skipped.state(), ChangeState::Skipped);
         assert_eq!(state(&[Some(Completed), None]), ChangeState::Waiting);
         assert_eq!(state(&[Some(Failed), Some(Pending)]), ChangeState::Pending);
         let slower = [Some(Completed), Some(InProgress), Some(Failed)];

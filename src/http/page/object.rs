@@ -136,6 +136,7 @@ fn render_target(target: &TargetView, now: Timestamp) -> Markup {
             @if let Some(dead) = &target.dead_letter {
                 p { (words::foreign(&dead.why)) span.muted { " (dead letter " (dead.id) ")" } }
             }
+            @if let Some(failure) = &target.failure { p { (words::foreign(failure)) } }
             @if !target.held_by.is_empty() {
                 ul { @for held in &target.held_by { (render_held(held, now)) } }
             }
@@ -219,6 +220,7 @@ mod tests {
             submitted_at: None,
             completed_at: None,
             dead_letter: None,
+            failure: None,
         }
     }
 

@@ -163,15 +163,14 @@ impl OperationsStore for SqliteStore {
         let ids = ids.to_vec();
         self.database
             .writer
-            .transact(move |connection| Box::pin(dead_letters::drop_many(connection, ids)))
+            .transact(move |connection| {
+                Box::pin(async move { dead_letters::drop_all(connection, &ids).await })
+            })
             .await
     }
 
     async fn drop_dead_letter(&self, id: i64) -> Result<bool, StoreError> {
-        self.database
-            .writer
-            .transact(move |connection| Box::pin(dead_letters::drop_one(connection, id)))
-            .await
+        Ok(self.drop_dead_letters(&[id]).await? > 0)
     }
 }
 

@@ -142,7 +142,7 @@ const TARGETS: &str = "SELECT targets.*, batches.id AS batch_id, batches.status,
 const LETTERS: &str = "SELECT seq, change, distribution_id, content, why FROM dead_letters \
     WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
 
-const SKIPS: &str = "SELECT change, distribution_id, why FROM skips \
+const SKIPS: &str = "SELECT change, distribution_id, why, failed FROM skips \
     WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
 
 const WAITS: &str = "SELECT change, kind, distribution_id, name FROM change_waits \
@@ -173,11 +173,16 @@ async fn read(
         add(&mut stories, row, |story| story.ends.push(end))?;
     }
     for row in &self::rows(snapshot, SKIPS, &numbers).await? {
-        let skip = Skipped {
-            distribution_id: row.try_get("distribution_id")?,
-            why: row.try_get("why")?,
-        };
-        add(&mut stories, row, |story| story.skipped.push(skip))?;
+        if row.try_get("failed")? {
+            let end = failure(row)?;
+            add(&mut stories, row, |story| story.ends.push(end))?;
+        } else {
+            let skip = Skipped {
+                distribution_id: row.try_get("distribution_id")?,
+                why: row.try_get("why")?,
+            };
+            add(&mut stories, row, |story| story.skipped.push(skip))?;
+        }
     }
     for row in &self::rows(snapshot, WAITS, &numbers).await? {
         let wait = read_one("waits", "change", row, waits::wait)?;
@@ -260,6 +265,7 @@ fn target(row: &SqliteRow) -> sqlx::Result<TargetEnd> {
         because: row.try_get("because")?,
         invalidation,
         dead_letter,
+        failure: None,
     })
 }
 
@@ -273,6 +279,19 @@ fn letter(row: &SqliteRow) -> sqlx::Result<TargetEnd> {
             id: row.try_get("seq")?,
             why: row.try_get("why")?,
         }),
+        failure: None,
+    })
+}
+
+/// What a dead letter left behind.
+fn failure(row: &SqliteRow) -> sqlx::Result<TargetEnd> {
+    Ok(TargetEnd {
+        distribution_id: row.try_get("distribution_id")?,
+        item: None,
+        because: None,
+        invalidation: None,
+        dead_letter: None,
+        failure: Some(row.try_get("why")?),
     })
 }
 
