@@ -188,6 +188,37 @@ async fn a_limited_token_sees_only_what_concerns_its_distributions() {
     }
 }
 
+/// However many changes concern others alone: the search ends, and goes on with the next page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_through_what_a_token_may_not_see_has_pages() {
+    let aws = FakeAws::start().await;
+    aws.cloudfront.put(Distribution::of("E1", "site"));
+    aws.cloudfront.put(Distribution::of("E2", "other"));
+    let signer = Signer::new();
+    aws.sns.serve(&signer.file_name, signer.certificate());
+    let mut setup = Setup::new(&aws);
+    let team = setup.add_token("team", "distributions = [\"E1\"]");
+    let service = setup.start().await;
+    service.knows_the_catalogue().await;
+    for _ in 0..3 {
+        upload(&service, &signer, "other", &["a"; 400]).await;
+    }
+    let path = "/changes?bucket=other&key=a";
+    let (_, first) = service.get_as(&team, path).await;
+    assert_eq!(first["changes"], json!([]));
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = service
+        .get_as(&team, &format!("{path}&cursor={cursor}"))
+        .await;
+    assert_eq!(rest.1, json!({"changes": [], "next_cursor": null}));
+    // The client follows it.
+    setup.set_env("PURGEFRONT_URL", &service.url);
+    setup.set_env("PURGEFRONT_API_TOKEN", &team);
+    let (code, _, complaint) = setup.run(&["why", "other", "a"]);
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("No change of this object is known"));
+}
+
 #[tokio::test]
 async fn changes_come_in_pages_and_all_faults_are_told() {
     let world = World::start().await;

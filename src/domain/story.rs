@@ -40,6 +40,15 @@ impl Viewer {
     }
 }
 
+/// Some of an object's changes, newest first: fewer than the limit, or none, where much had to be looked
+/// at.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StoryPage {
+    pub changes: Vec<ChangeStory>,
+    /// Where the page after this one begins ([`ChangeQuery::before`]); `None` after the last one.
+    pub next: Option<i64>,
+}
+
 /// A change of an object, as the store knows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChangeStory {

@@ -30,7 +30,7 @@ async fn changes(store: &Store) -> Vec<ChangeStory> {
         before: None,
         limit: ALL,
     };
-    store.ports.changes(&query).await.unwrap()
+    store.ports.changes(&query).await.unwrap().changes
 }
 
 /// Each end of the only change: its distribution and its state.

@@ -44,7 +44,9 @@ impl Search {
         now: Timestamp,
     ) -> Markup {
         html! {
-            @if changes.is_empty() {
+            @if changes.is_empty() && next.is_some() {
+                p { "No change of this object is among those searched so far: older ones may be." }
+            } @else if changes.is_empty() {
                 p { "No change of this object is known: none has come, or it is older than the history that \
                      is kept. Keys are case-sensitive, and begin without a slash." }
             }
@@ -267,5 +269,7 @@ mod tests {
         assert_eq!(shown.matches("&lt;a&gt;").count(), ENDS);
         assert!(shown.contains("and 30 more items"));
         assert!(story(&[], None).contains("No change of this object is known"));
+        let unfinished = story(&[], Some(5));
+        assert!(unfinished.contains("searched so far") && unfinished.contains("cursor=5"));
     }
 }

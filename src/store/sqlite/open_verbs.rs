@@ -21,7 +21,7 @@ use crate::{
         operations::Controls,
         propagation::Completion,
         s3_event::ObjectChange,
-        story::{ChangeQuery, ChangeStory},
+        story::{ChangeQuery, StoryPage},
         topic::TopicArn,
     },
     ports::{
@@ -195,7 +195,7 @@ impl HistoryStore for SqliteStore {
         history::invalidation(&self.database.readers, id).await
     }
 
-    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<ChangeStory>, StoreError> {
+    async fn changes(&self, query: &ChangeQuery) -> Result<StoryPage, StoreError> {
         stories::changes(&self.database.readers, query).await
     }
 
