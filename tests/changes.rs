@@ -220,6 +220,20 @@ async fn a_search_through_what_a_token_may_not_see_has_pages() {
 }
 
 #[tokio::test]
+async fn what_a_limited_token_may_see_is_unknown_without_the_catalogue() {
+    let aws = FakeAws::start().await;
+    aws.cloudfront.set_unavailable(true);
+    let mut setup = Setup::new(&aws);
+    let team = setup.add_token("team", "distributions = [\"E1\"]");
+    let service = setup.start().await;
+    let path = "/changes?bucket=site&key=a";
+    let (status, problem) = service.get_as(&team, path).await;
+    assert_eq!(status, 503, "{problem}");
+    assert!(problem["type"].as_str().unwrap().ends_with("no-catalogue"));
+    assert_eq!(service.get_as(TOKEN, path).await.0, 200);
+}
+
+#[tokio::test]
 async fn changes_come_in_pages_and_all_faults_are_told() {
     let world = World::start().await;
     let service = &world.service;

@@ -44,7 +44,7 @@ pub(super) async fn list(
     parameters.finish()?;
     let page = history
         .changes(&ChangeQuery {
-            viewer: viewer(&caller, &catalogue, &bucket),
+            viewer: viewer(&caller, &catalogue, &bucket)?,
             bucket,
             key,
             before,
@@ -62,13 +62,19 @@ pub(super) async fn list(
     }))
 }
 
-/// Who asks; `None` if the caller may see everything.
-fn viewer(caller: &Caller, catalogue: &CatalogueHandle, bucket: &str) -> Option<Viewer> {
-    let distributions = caller.limited_to()?;
-    let catalogue = catalogue.get();
-    let mut serving = catalogue.iter().flat_map(|one| one.serving(bucket));
-    Some(Viewer {
+/// Who asks; `None` if the caller may see everything. What another may see depends on the catalogue.
+fn viewer(
+    caller: &Caller,
+    catalogue: &CatalogueHandle,
+    bucket: &str,
+) -> Result<Option<Viewer>, Problem> {
+    let Some(distributions) = caller.limited_to() else {
+        return Ok(None);
+    };
+    let catalogue = catalogue.get().ok_or_else(Problem::no_catalogue)?;
+    let mut serving = catalogue.serving(bucket).iter();
+    Ok(Some(Viewer {
         serves: serving.any(|one| caller.sees(&one.distribution.id)),
         distributions: distributions.iter().cloned().collect(),
-    })
+    }))
 }
