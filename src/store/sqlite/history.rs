@@ -309,7 +309,17 @@ pub(super) async fn invalidation(
     Ok(Some(InvalidationDetail { summary, items }))
 }
 
-pub(super) fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
+/// A batch that is there, by its number.
+pub(super) async fn batch(
+    connection: &mut SqliteConnection,
+    seq: i64,
+) -> sqlx::Result<InvalidationSummary> {
+    let mut select = QueryBuilder::<Sqlite>::new(SELECT_BATCHES);
+    select.push(" AND seq = ").push_bind(seq);
+    summary(&select.build().fetch_one(connection).await?)
+}
+
+fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
     Ok(InvalidationSummary {
         seq: row.try_get("seq")?,
         id: uuid(row.try_get("id")?)?,
