@@ -282,7 +282,7 @@ async fn a_limited_viewer_gets_full_pages_of_what_it_sees(store: Store) {
 /// However many there are that the viewer may not see: what it may see comes on a later page.
 async fn a_page_looks_at_a_bounded_number_of_changes(store: Store) {
     store.wait_at("E1", &["a"]).await;
-    store.wait_at("E2", &["a"; 2_500]).await;
+    store.wait_at("E2", &vec!["a"; 2_500]).await;
     let mut query = ChangeQuery {
         viewer: Some(Viewer {
             distributions: ["E1".to_owned()].into(),
