@@ -100,9 +100,24 @@ async fn the_story_goes_on_where_a_batch_was_replaced() {
     let good = changes(service, "good").await[0]["targets"][0].clone();
     let replaced = service.get("/invalidations?status=replaced").await["invalidations"][0].clone();
     let parts = replaced["replaced_by"].as_array().unwrap();
-    for end in [bad, good] {
+    for end in [&bad, &good] {
         assert!(parts.contains(&end["invalidation_id"]), "{parts:?}: {end}");
     }
+    let letter = &bad["dead_letter"]["id"];
+    let drop = format!("{}/deadletters/{letter}", service.admin_url);
+    let dropped = service.client.delete(drop).send().await.unwrap();
+    assert!(dropped.status().is_success());
+    let bad = changes(service, "bad").await[0]["targets"][0].clone();
+    assert_eq!(
+        (&bad["state"], &bad["dead_letter"]),
+        (&json!("failed"), &Value::Null)
+    );
+    assert!(
+        bad["failure"]
+            .as_str()
+            .unwrap()
+            .ends_with("its dead letter was dropped")
+    );
 }
 
 #[tokio::test]

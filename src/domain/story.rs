@@ -417,6 +417,29 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_told_also_without_its_dead_letter() {
+        let mut unmapped = end("E1", None);
+        unmapped.failure = Some("only /* would do".to_owned());
+        let ends = vec![
+            unmapped,
+            end("E2", Some(BatchStatus::Failed)),
+            end("E3", None),
+        ];
+        let now = Timestamp::UNIX_EPOCH;
+        let told = story(ends, Vec::new()).told(&Status::default(), Audience::Limited, now);
+        let failures = told.targets.iter();
+        let failures: Vec<_> = failures.map(|one| one.failure.as_deref()).collect();
+        assert_eq!(
+            failures,
+            [
+                Some("only /* would do; its dead letter was dropped"),
+                Some("CloudFront rejected it; its dead letter was dropped"),
+                None
+            ]
+        );
+    }
+
+    #[test]
     fn a_limited_viewer_sees_what_concerns_it_alone() {
         let ends = || vec![end("E1", None), end("E2", None)];
         let skips = || vec![skip(Some("E3")), skip(None)];

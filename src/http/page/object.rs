@@ -242,6 +242,8 @@ mod tests {
         one.targets = vec![target(EndState::Completed), target(EndState::DeadLetter)];
         let why = "no <path>".to_owned();
         one.targets[1].dead_letter = Some(DeadEnd { id: 77, why });
+        one.targets.push(target(EndState::Failed));
+        one.targets[2].failure = Some("rejected; <dropped>".to_owned());
         one.skipped = vec![Skipped {
             distribution_id: None,
             why: "no distribution has it".to_owned(),
@@ -253,6 +255,7 @@ mod tests {
             ">dead letter<",
             "no &lt;path&gt;",
             "dead letter 77",
+            "rejected; &lt;dropped&gt;",
             "everywhere: <bdi>no distribution has it",
             "/page/object?bucket=site&amp;key=a%26b+%22%3Ci%3E&amp;cursor=5",
         ] {
