@@ -100,9 +100,24 @@ async fn the_story_goes_on_where_a_batch_was_replaced() {
     let good = changes(service, "good").await[0]["targets"][0].clone();
     let replaced = service.get("/invalidations?status=replaced").await["invalidations"][0].clone();
     let parts = replaced["replaced_by"].as_array().unwrap();
-    for end in [bad, good] {
+    for end in [&bad, &good] {
         assert!(parts.contains(&end["invalidation_id"]), "{parts:?}: {end}");
     }
+    let letter = &bad["dead_letter"]["id"];
+    let drop = format!("{}/deadletters/{letter}", service.admin_url);
+    let dropped = service.client.delete(drop).send().await.unwrap();
+    assert!(dropped.status().is_success());
+    let bad = changes(service, "bad").await[0]["targets"][0].clone();
+    assert_eq!(
+        (&bad["state"], &bad["dead_letter"]),
+        (&json!("failed"), &Value::Null)
+    );
+    assert!(
+        bad["failure"]
+            .as_str()
+            .unwrap()
+            .ends_with("its dead letter was dropped")
+    );
 }
 
 #[tokio::test]
@@ -186,6 +201,51 @@ async fn a_limited_token_sees_only_what_concerns_its_distributions() {
         assert_eq!(get(TOKEN, bucket, key).await.len(), 1, "{bucket}/{key}");
         assert!(get(&team, bucket, key).await.is_empty(), "{bucket}/{key}");
     }
+}
+
+/// However many changes concern others alone: the search ends, and goes on with the next page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_through_what_a_token_may_not_see_has_pages() {
+    let aws = FakeAws::start().await;
+    aws.cloudfront.put(Distribution::of("E1", "site"));
+    aws.cloudfront.put(Distribution::of("E2", "other"));
+    let signer = Signer::new();
+    aws.sns.serve(&signer.file_name, signer.certificate());
+    let mut setup = Setup::new(&aws);
+    let team = setup.add_token("team", "distributions = [\"E1\"]");
+    let service = setup.start().await;
+    service.knows_the_catalogue().await;
+    for _ in 0..3 {
+        upload(&service, &signer, "other", &["a"; 400]).await;
+    }
+    let path = "/changes?bucket=other&key=a";
+    let (_, first) = service.get_as(&team, path).await;
+    assert_eq!(first["changes"], json!([]));
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = service
+        .get_as(&team, &format!("{path}&cursor={cursor}"))
+        .await;
+    assert_eq!(rest.1, json!({"changes": [], "next_cursor": null}));
+    // The client follows it.
+    setup.set_env("PURGEFRONT_URL", &service.url);
+    setup.set_env("PURGEFRONT_API_TOKEN", &team);
+    let (code, _, complaint) = setup.run(&["why", "other", "a"]);
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("No change of this object is known"));
+}
+
+#[tokio::test]
+async fn what_a_limited_token_may_see_is_unknown_without_the_catalogue() {
+    let aws = FakeAws::start().await;
+    aws.cloudfront.set_unavailable(true);
+    let mut setup = Setup::new(&aws);
+    let team = setup.add_token("team", "distributions = [\"E1\"]");
+    let service = setup.start().await;
+    let path = "/changes?bucket=site&key=a";
+    let (status, problem) = service.get_as(&team, path).await;
+    assert_eq!(status, 503, "{problem}");
+    assert!(problem["type"].as_str().unwrap().ends_with("no-catalogue"));
+    assert_eq!(service.get_as(TOKEN, path).await.0, 200);
 }
 
 #[tokio::test]

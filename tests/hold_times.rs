@@ -145,8 +145,8 @@ async fn deploy_windows_break_no_promise() {
             let is_held = |(id, from, to): &&(String, Duration, Duration)| {
                 *id == order.distribution_id && (*from < attempt.at && attempt.at < *to)
             };
-            let hold = held.iter().find(is_held);
-            assert_eq!(hold, None, "seed {seed}: sent at {:?}", attempt.at);
+            let found = held.iter().find(is_held);
+            assert_eq!(found, None, "seed {seed}: sent at {:?}", attempt.at);
         }
         world.end().await;
     }

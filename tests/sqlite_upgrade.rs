@@ -189,7 +189,7 @@ async fn changes_of_the_first_release_are_found() {
         limit: 10,
     };
     for (key, id) in [("a", 1), ("parked", 8)] {
-        let found = store.changes(&query(key)).await.unwrap();
+        let found = store.changes(&query(key)).await.unwrap().changes;
         let ids: Vec<_> = found.iter().map(|one| one.id).collect();
         assert_eq!(ids, [id], "{key}");
     }
@@ -212,7 +212,7 @@ async fn changes_of_the_first_release_are_found() {
         },
     };
     store.accept_message(message).await.unwrap();
-    let found = store.changes(&query("b*")).await.unwrap();
+    let found = store.changes(&query("b*")).await.unwrap().changes;
     let ids: Vec<_> = found.iter().map(|one| one.id).collect();
     assert_eq!(ids, [9, 2]);
     store.close().await;

@@ -2,16 +2,19 @@
 
 use clap::Args;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     ConfigFile, DONE, FAILED,
-    client::ApiClient,
+    client::{ApiClient, Session},
     complain, encoded,
     request::{held_by, list, skipped, text},
     say,
 };
 use crate::app;
+
+/// How many pages are read at most: each looks at no more than some of the changes.
+const MOST_PAGES: usize = 50;
 
 #[derive(Debug, Args)]
 pub(super) struct WhyArguments {
@@ -37,15 +40,18 @@ pub(super) fn run(arguments: &WhyArguments) -> anyhow::Result<u8> {
         bucket, key, limit, ..
     } = arguments;
     let session = arguments.client.session_from(&arguments.file)?;
-    let path = format!(
-        "/changes?bucket={}&key={}&limit={limit}",
-        encoded(bucket),
-        encoded(key)
-    );
-    let page = app::block_on(session.send(Method::GET, &path, None))??.success()?;
+    let path = format!("/changes?bucket={}&key={}", encoded(bucket), encoded(key));
+    let page = app::block_on(newest(&session, &path, (*limit).into()))??;
     let is_empty = list(&page, "changes").next().is_none();
+    let has_more = page["next_cursor"].is_string();
     if arguments.json {
         say(&page);
+    } else if is_empty && has_more {
+        complain(format_args!(
+            "None of the newest changes of this object may be seen: the search ended after {MOST_PAGES} pages. \
+             GET /changes goes on with cursor={}.",
+            text(&page, "next_cursor")
+        ));
     } else if is_empty {
         complain(
             "No change of this object is known: none came within store.keep, or only such as \
@@ -55,13 +61,34 @@ pub(super) fn run(arguments: &WhyArguments) -> anyhow::Result<u8> {
         for change in list(&page, "changes") {
             show(change);
         }
-        if page["next_cursor"].is_string() {
+        if has_more {
             say(format_args!(
                 "Older changes are left out: --limit shows more."
             ));
         }
     }
     Ok(if is_empty { FAILED } else { DONE })
+}
+
+/// The newest changes, up to a number, and where older ones begin. A page can be short although there are
+/// more.
+async fn newest(session: &Session, path: &str, limit: usize) -> anyhow::Result<Value> {
+    let mut changes: Vec<Value> = Vec::new();
+    let mut cursor = Value::Null;
+    for _ in 0..MOST_PAGES {
+        let mut path = format!("{path}&limit={}", limit - changes.len());
+        if let Some(cursor) = cursor.as_str() {
+            path = format!("{path}&cursor={}", encoded(cursor));
+        }
+        let page = session.send(Method::GET, &path, None).await?;
+        let mut page = page.success()?;
+        changes.extend(list(&page, "changes").cloned());
+        cursor = page["next_cursor"].take();
+        if changes.len() >= limit || !cursor.is_string() {
+            break;
+        }
+    }
+    Ok(json!({"changes": changes, "next_cursor": cursor}))
 }
 
 fn show(change: &Value) {
@@ -135,6 +162,9 @@ fn show_target(target: &Value) {
     if letter.is_object() {
         let (id, why) = (&letter["id"], text(letter, "why"));
         say(format_args!("    dead letter {id}: {why}"));
+    }
+    if let Some(failure) = target["failure"].as_str() {
+        say(format_args!("    {failure}"));
     }
     for held in list(target, "held_by") {
         say(format_args!("    {}", held_by(held)));

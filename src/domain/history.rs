@@ -128,6 +128,9 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// What is said after the reason of a failure when nobody can replay it any more.
+pub const DROPPED: &str = "; its dead letter was dropped";
+
 /// How many errors of a request are shown, and how many items of each.
 pub const MAX_ERRORS: usize = 100;
 pub const MAX_EXAMPLES: usize = 3;

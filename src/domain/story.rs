@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     batch::BatchStatus,
-    history::Skipped,
+    history::{DROPPED, Skipped},
     status::{Audience, HeldBy, Status},
     wait::Wait,
 };
@@ -38,6 +38,15 @@ impl Viewer {
     fn sees(&self, id: &str) -> bool {
         self.distributions.contains(id)
     }
+}
+
+/// Some of an object's changes, newest first: fewer than the limit, or none, where much had to be looked
+/// at.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StoryPage {
+    pub changes: Vec<ChangeStory>,
+    /// Where the page after this one begins ([`ChangeQuery::before`]); `None` after the last one.
+    pub next: Option<i64>,
 }
 
 /// A change of an object, as the store knows it.
@@ -98,6 +107,8 @@ pub struct TargetEnd {
     pub invalidation: Option<Covering>,
     /// Why it can never succeed, if it cannot.
     pub dead_letter: Option<DeadEnd>,
+    /// Why it failed, for what mapping could not produce and whose dead letter was dropped.
+    pub failure: Option<String>,
 }
 
 /// The invalidation that covers a change's item.
@@ -113,6 +124,9 @@ pub struct Covering {
     /// When it was seen as completed.
     pub completed_at: Option<Timestamp>,
 }
+
+/// Why an item failed, once its dead letter, with CloudFront's words, is gone.
+pub const REJECTED: &str = "CloudFront rejected it";
 
 /// A dead letter, while it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -166,6 +180,7 @@ impl TargetEnd {
     pub fn state(&self) -> EndState {
         match (&self.dead_letter, &self.invalidation) {
             (Some(_), _) => EndState::DeadLetter,
+            (None, None) if self.failure.is_some() => EndState::Failed,
             (None, None) => EndState::Waiting,
             (None, Some(covering)) => match covering.status {
                 BatchStatus::Pending => EndState::Pending,
@@ -194,6 +209,8 @@ impl ChangeStory {
         }
         let failed = self.ends.iter().any(|end| end.state().is_failure());
         match self.ends.iter().map(TargetEnd::state).min() {
+            // It had ends, and retention has deleted them: a failure would have stayed.
+            None if self.skipped.is_empty() => ChangeState::Completed,
             None => ChangeState::Skipped,
             Some(EndState::Waiting) => ChangeState::Waiting,
             Some(EndState::Pending) => ChangeState::Pending,
@@ -256,6 +273,10 @@ impl TargetEnd {
             (Some(id), EndState::Waiting | EndState::Pending) => status.held_at(id, audience, now),
             _ => Vec::new(),
         };
+        let failure = (state == EndState::Failed).then(|| {
+            let why = self.failure.as_deref().unwrap_or(REJECTED);
+            format!("{why}{DROPPED}")
+        });
         let covering = self.invalidation;
         TargetView {
             state,
@@ -268,6 +289,7 @@ impl TargetEnd {
             completed_at: covering.as_ref().and_then(|one| one.completed_at),
             cloudfront_id: covering.and_then(|one| one.cloudfront_id),
             dead_letter: self.dead_letter,
+            failure,
         }
     }
 }
@@ -309,6 +331,8 @@ pub struct TargetView {
     pub submitted_at: Option<Timestamp>,
     pub completed_at: Option<Timestamp>,
     pub dead_letter: Option<DeadEnd>,
+    /// Why it failed, where no dead letter says it any more.
+    pub failure: Option<String>,
 }
 
 #[cfg(test)]
@@ -328,6 +352,7 @@ mod tests {
                 completed_at: None,
             }),
             dead_letter: None,
+            failure: None,
         }
     }
 
@@ -371,7 +396,9 @@ mod tests {
             let ends = statuses.iter().map(|status| end("E1", *status));
             story(ends.collect(), Vec::new()).state()
         };
-        assert_eq!(state(&[]), ChangeState::Skipped);
+        assert_eq!(state(&[]), ChangeState::Completed, "its end is forgotten");
+        let skipped = story(Vec::new(), vec![skip(Some("E1"))]);
+        assert_eq!(skipped.state(), ChangeState::Skipped);
         assert_eq!(state(&[Some(Completed), None]), ChangeState::Waiting);
         assert_eq!(state(&[Some(Failed), Some(Pending)]), ChangeState::Pending);
         let slower = [Some(Completed), Some(InProgress), Some(Failed)];
@@ -387,6 +414,29 @@ mod tests {
         assert_eq!(dead.state(), ChangeState::Failed);
         dead.waits.push(Wait::Details("E2".to_owned()));
         assert_eq!(dead.state(), ChangeState::Accepted);
+    }
+
+    #[test]
+    fn a_failure_is_told_also_without_its_dead_letter() {
+        let mut unmapped = end("E1", None);
+        unmapped.failure = Some("only /* would do".to_owned());
+        let ends = vec![
+            unmapped,
+            end("E2", Some(BatchStatus::Failed)),
+            end("E3", None),
+        ];
+        let now = Timestamp::UNIX_EPOCH;
+        let told = story(ends, Vec::new()).told(&Status::default(), Audience::Limited, now);
+        let failures = told.targets.iter();
+        let failures: Vec<_> = failures.map(|one| one.failure.as_deref()).collect();
+        assert_eq!(
+            failures,
+            [
+                Some("only /* would do; its dead letter was dropped"),
+                Some("CloudFront rejected it; its dead letter was dropped"),
+                None
+            ]
+        );
     }
 
     #[test]

@@ -42,22 +42,19 @@ pub(super) async fn list(
     let limit = parameters.limit(DEFAULT_LIMIT, MAX_LIMIT);
     let before = parameters.cursor();
     parameters.finish()?;
-    let mut stories = history
+    let page = history
         .changes(&ChangeQuery {
-            viewer: viewer(&caller, &catalogue, &bucket),
+            viewer: viewer(&caller, &catalogue, &bucket)?,
             bucket,
             key,
             before,
-            limit: limit + 1,
+            limit,
         })
         .await?;
-    let more = stories.len() > limit;
-    stories.truncate(limit);
-    let last = stories.last().filter(|_| more);
-    let next_cursor = last.map(|last| last.id.to_string());
+    let next_cursor = page.next.map(|next| next.to_string());
     let (audience, now) = (caller.audience(), clock.now());
     let status = status.borrow();
-    let stories = stories.into_iter();
+    let stories = page.changes.into_iter();
     let changes = stories.map(|story| story.told(&status, audience, now));
     Ok(Json(ChangePage {
         changes: changes.collect(),
@@ -65,13 +62,19 @@ pub(super) async fn list(
     }))
 }
 
-/// Who asks; `None` if the caller may see everything.
-fn viewer(caller: &Caller, catalogue: &CatalogueHandle, bucket: &str) -> Option<Viewer> {
-    let distributions = caller.limited_to()?;
-    let catalogue = catalogue.get();
-    let mut serving = catalogue.iter().flat_map(|one| one.serving(bucket));
-    Some(Viewer {
+/// Who asks; `None` if the caller may see everything. What another may see depends on the catalogue.
+fn viewer(
+    caller: &Caller,
+    catalogue: &CatalogueHandle,
+    bucket: &str,
+) -> Result<Option<Viewer>, Problem> {
+    let Some(distributions) = caller.limited_to() else {
+        return Ok(None);
+    };
+    let catalogue = catalogue.get().ok_or_else(Problem::no_catalogue)?;
+    let mut serving = catalogue.serving(bucket).iter();
+    Ok(Some(Viewer {
         serves: serving.any(|one| caller.sees(&one.distribution.id)),
         distributions: distributions.iter().cloned().collect(),
-    })
+    }))
 }

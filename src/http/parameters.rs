@@ -30,7 +30,8 @@ impl Parameters {
                         parameters.refuse(&name, "is given twice");
                     }
                 }
-                _ => parameters.refuse("", "a parameter is not percent-encoded UTF-8"),
+                (Some(name), None) => parameters.refuse(&name, "is not percent-encoded UTF-8"),
+                (None, _) => parameters.refuse("", "a name is not percent-encoded UTF-8"),
             }
         }
         parameters
@@ -43,11 +44,14 @@ impl Parameters {
 
     /// A parameter that has to be given, and not empty.
     pub(super) fn required(&mut self, name: &'static str) -> String {
-        let text = self.text(name).unwrap_or_default();
-        if text.is_empty() {
-            self.refuse(name, "is required");
+        match self.text(name) {
+            Some(text) if text.is_empty() => self.refuse(name, "must not be empty"),
+            Some(text) => return text,
+            // It was given, but could not be read.
+            None if self.faults.iter().any(|fault| fault.pointer == name) => {}
+            None => self.refuse(name, "is required"),
         }
-        text
+        String::new()
     }
 
     /// True only if it says so.
@@ -137,6 +141,24 @@ mod tests {
 
     fn read(query: &str) -> Parameters {
         Parameters::read(RawQuery(Some(query.to_owned())))
+    }
+
+    #[test]
+    fn a_required_parameter_has_one_fault_in_words_for_it() {
+        for (query, fault) in [
+            ("", "is required"),
+            ("key=", "must not be empty"),
+            ("key=%ff", "is not percent-encoded UTF-8"),
+        ] {
+            let mut parameters = read(query);
+            assert_eq!(parameters.required("key"), "");
+            let faults = parameters.faults.iter();
+            let faults: Vec<_> = faults
+                .map(|one| (one.pointer.as_str(), one.detail.as_str()))
+                .collect();
+            assert_eq!(faults, [("key", fault)], "{query}");
+            assert!(parameters.finish().is_err());
+        }
     }
 
     #[test]

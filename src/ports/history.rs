@@ -11,7 +11,7 @@ use super::StoreError;
 use crate::domain::{
     history::{InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView},
     propagation::Completion,
-    story::{ChangeQuery, ChangeStory},
+    story::{ChangeQuery, StoryPage},
     topic::TopicArn,
 };
 
@@ -33,8 +33,9 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// An invalidation, by our id or CloudFront's, with the reasons for each item.
     async fn invalidation(&self, id: &str) -> Result<Option<InvalidationDetail>, StoreError>;
 
-    /// A page of an object's changes, newest first, each with what became of it so far.
-    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<ChangeStory>, StoreError>;
+    /// A page of an object's changes, newest first, each with what became of it so far. What is read for
+    /// one page is bounded, so it may be short, or empty, although there is another one.
+    async fn changes(&self, query: &ChangeQuery) -> Result<StoryPage, StoreError>;
 
     /// Whether this service has confirmed a subscription to a topic, or the topic is among those of the
     /// last messages.

@@ -195,6 +195,35 @@ impl Durations {
     }
 }
 
+/// The series of what ends without an invalidation: skips, dead letters, and failures.
+fn ends(
+    registry: &mut Registry,
+) -> (
+    Family<WhyLabel, Counter>,
+    Gauge,
+    Family<ReasonLabel, Counter>,
+) {
+    let skipped = register(
+        registry,
+        "skipped_changes",
+        "Changes that needed nothing, everywhere or at one distribution, by reason",
+        Family::default(),
+    );
+    let dead_letters = register(
+        registry,
+        "dead_letters",
+        "Dead letters in the store",
+        Gauge::default(),
+    );
+    let failures = register(
+        registry,
+        "permanent_failures",
+        "Records, changes and items that can never succeed, by reason",
+        Family::default(),
+    );
+    (skipped, dead_letters, failures)
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut whole = Registry::with_prefix("purgefront");
@@ -264,24 +293,7 @@ impl Default for Metrics {
             "Attempts to deliver notices, and dropped ones",
         );
         let status = StatusGauges::registered(registry);
-        let skipped = register(
-            registry,
-            "skipped_changes",
-            "Changes that needed nothing, everywhere or at one distribution, by reason",
-            Family::default(),
-        );
-        let dead_letters = register(
-            registry,
-            "dead_letters",
-            "Dead letters in the store",
-            Gauge::default(),
-        );
-        let failures = register(
-            registry,
-            "permanent_failures",
-            "Records, changes and items that can never succeed, by reason",
-            Family::default(),
-        );
+        let (skipped, dead_letters, failures) = ends(registry);
         let limiter_waits = register(
             registry,
             "limiter_waits",

@@ -26,6 +26,7 @@ mod batches;
 mod catalogue;
 mod certificates;
 mod dead_letters;
+mod failures;
 mod figures;
 mod fixtures;
 mod history;

@@ -6,7 +6,9 @@ use purgefront::domain::{
     history::Skipped,
     mapping::Mapping,
     s3_event::ObjectChange,
-    story::{ChangeQuery, ChangeSource, ChangeState, ChangeStory, EndState, TargetEnd, Viewer},
+    story::{
+        ChangeQuery, ChangeSource, ChangeState, ChangeStory, EndState, StoryPage, TargetEnd, Viewer,
+    },
     tracking::StatusPoll,
     wait::Wait,
 };
@@ -25,6 +27,8 @@ stories!(
     changes_are_listed_newest_first_in_pages,
     changes_are_found_in_a_long_journal,
     a_limited_viewer_gets_full_pages_of_what_it_sees,
+    a_page_looks_at_a_bounded_number_of_changes,
+    a_page_has_a_bounded_number_of_targets,
 );
 
 fn query(key: &str) -> ChangeQuery {
@@ -38,7 +42,7 @@ fn query(key: &str) -> ChangeQuery {
 }
 
 async fn changes(store: &Store, key: &str) -> Vec<ChangeStory> {
-    store.ports.changes(&query(key)).await.unwrap()
+    store.ports.changes(&query(key)).await.unwrap().changes
 }
 
 async fn one(store: &Store, key: &str) -> ChangeStory {
@@ -197,7 +201,8 @@ async fn only_the_changes_of_this_object_are_found(store: Store) {
         bucket: "other".to_owned(),
         ..query("a")
     };
-    assert!(store.ports.changes(&elsewhere).await.unwrap().is_empty());
+    let elsewhere = store.ports.changes(&elsewhere).await.unwrap();
+    assert_eq!(elsewhere, StoryPage::default());
 }
 
 async fn changes_are_listed_newest_first_in_pages(store: Store) {
@@ -214,11 +219,16 @@ async fn changes_are_listed_newest_first_in_pages(store: Store) {
         };
         store.ports.changes(&query).await.unwrap()
     };
-    assert_eq!(page(None).await, all[..3]);
-    assert_eq!(page(Some(all[2].id)).await, all[3..]);
-    assert!(page(Some(all[4].id)).await.is_empty());
-    assert!(page(Some(-1)).await.is_empty());
-    assert!(page(Some(i64::MIN)).await.is_empty());
+    let first = page(None).await;
+    assert_eq!(first.changes, all[..3]);
+    let rest = page(first.next).await;
+    assert_eq!((&rest.changes[..], rest.next), (&all[3..], None));
+    // Exactly as many as are left.
+    let last = page(Some(all[1].id)).await;
+    assert_eq!((&last.changes[..], last.next), (&all[2..], None));
+    for before in [all[4].id, -1, i64::MIN] {
+        assert_eq!(page(Some(before)).await, StoryPage::default());
+    }
 }
 
 async fn changes_are_found_in_a_long_journal(store: Store) {
@@ -258,9 +268,58 @@ async fn a_limited_viewer_gets_full_pages_of_what_it_sees(store: Store) {
         store.ports.changes(&query).await.unwrap()
     };
     let first = page(None).await;
-    assert_eq!(first.len(), 3);
-    let rest = page(Some(first[2].id)).await;
-    assert_eq!(rest.len(), 1);
-    let mut ends = first.iter().chain(&rest).flat_map(|one| &one.ends);
+    assert_eq!(first.changes.len(), 3);
+    let rest = page(first.next).await;
+    assert_eq!((rest.changes.len(), rest.next), (1, None));
+    let mut ends = first
+        .changes
+        .iter()
+        .chain(&rest.changes)
+        .flat_map(|one| &one.ends);
     assert!(ends.all(|end| end.distribution_id.as_deref() == Some("E1")));
+}
+
+/// However many there are that the viewer may not see: what it may see comes on a later page.
+async fn a_page_looks_at_a_bounded_number_of_changes(store: Store) {
+    store.wait_at("E1", &["a"]).await;
+    store.wait_at("E2", &vec!["a"; 2_500]).await;
+    let mut query = ChangeQuery {
+        viewer: Some(Viewer {
+            distributions: ["E1".to_owned()].into(),
+            serves: false,
+        }),
+        limit: 3,
+        ..query("a")
+    };
+    let mut pages = Vec::new();
+    loop {
+        let page = store.ports.changes(&query).await.unwrap();
+        pages.push(page.changes.len());
+        query.before = page.next;
+        if page.next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [0, 0, 1]);
+}
+
+async fn a_page_has_a_bounded_number_of_targets(store: Store) {
+    store.events(&["a"; 10]).await;
+    for (at, change) in store.unseen().await.into_iter().enumerate() {
+        let count = if at == 0 { 6_000 } else { 900 };
+        let ids: Vec<_> = (0..count).map(|id| format!("E{id}")).collect();
+        let targets: Vec<_> = ids.iter().map(|id| (id.as_str(), "/a")).collect();
+        store.record(change, to_items(&targets)).await;
+    }
+    let mut query = query("a");
+    let mut pages = Vec::new();
+    loop {
+        let page = store.ports.changes(&query).await.unwrap();
+        pages.push(page.changes.iter().map(|one| one.ends.len()).sum::<usize>());
+        query.before = page.next;
+        if page.next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [5 * 900, 4 * 900, 6_000]);
 }

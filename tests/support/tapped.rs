@@ -31,7 +31,7 @@ use purgefront::{
         propagation::Completion,
         resolution::{Resolution, Unresolved},
         s3_event::ObjectChange,
-        story::{ChangeQuery, ChangeStory},
+        story::{ChangeQuery, StoryPage},
         subscription::{ConfirmationResult, PendingConfirmation},
         topic::TopicArn,
         tracking::{StatusPoll, Tracked},
@@ -278,7 +278,7 @@ tapped!(Tapped: HistoryStore {
     fn is_settled(id: Uuid) -> bool;
     fn invalidations(query: &InvalidationQuery) -> Vec<InvalidationSummary>;
     fn invalidation(id: &str) -> Option<InvalidationDetail>;
-    fn changes(query: &ChangeQuery) -> Vec<ChangeStory>;
+    fn changes(query: &ChangeQuery) -> StoryPage;
     fn has_subscription(topic: &TopicArn) -> bool;
     fn given_up_confirmation(topic: &TopicArn) -> Option<String>;
     fn ended_subscriptions() -> Vec<String>;

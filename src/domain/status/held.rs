@@ -15,8 +15,6 @@ pub struct HeldBy {
     pub hold: &'static str,
     /// What it is, and what helps, in words.
     pub detail: String,
-    /// Since when, if known.
-    pub since: Option<Timestamp>,
     /// When it is tried again or ends by itself, if known.
     pub retry_at: Option<Timestamp>,
 }
@@ -129,7 +127,6 @@ impl HeldBy {
             distribution_id: distribution_id.map(str::to_owned),
             hold,
             detail,
-            since: None,
             retry_at: None,
         }
     }

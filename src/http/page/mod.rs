@@ -245,23 +245,20 @@ async fn story(State(state): State<AppState>, RawQuery(query): RawQuery) -> Resp
             key: search.key.clone(),
             viewer: None,
             before: given("cursor").and_then(|cursor| cursor.parse().ok()),
-            limit: object::SHOWN + 1,
+            limit: object::SHOWN,
         };
-        let Ok(mut stories) = state.history.changes(&query).await else {
+        let Ok(page) = state.history.changes(&query).await else {
             return store_unreadable(now);
         };
-        let more = stories.len() > object::SHOWN;
-        stories.truncate(object::SHOWN);
-        let next = stories.last().filter(|_| more).map(|last| last.id);
         let status = state.status.borrow();
-        let changes = stories.into_iter();
+        let changes = page.changes.into_iter();
         let changes: Vec<_> = changes
             .map(|story| story.told(&status, Audience::Everything, now))
             .collect();
         told = html! {
             section #story data-part aria-labelledby="story-title" {
                 h2 #story-title { "Changes of " (words::code(&search.key)) }
-                (search.story(&changes, next, now))
+                (search.story(&changes, page.next, now))
             }
         };
     }

@@ -44,7 +44,9 @@ impl Search {
         now: Timestamp,
     ) -> Markup {
         html! {
-            @if changes.is_empty() {
+            @if changes.is_empty() && next.is_some() {
+                p { "No change of this object is among those searched so far: older ones may be." }
+            } @else if changes.is_empty() {
                 p { "No change of this object is known: none has come, or it is older than the history that \
                      is kept. Keys are case-sensitive, and begin without a slash." }
             }
@@ -136,6 +138,7 @@ fn render_target(target: &TargetView, now: Timestamp) -> Markup {
             @if let Some(dead) = &target.dead_letter {
                 p { (words::foreign(&dead.why)) span.muted { " (dead letter " (dead.id) ")" } }
             }
+            @if let Some(failure) = &target.failure { p { (words::foreign(failure)) } }
             @if !target.held_by.is_empty() {
                 ul { @for held in &target.held_by { (render_held(held, now)) } }
             }
@@ -219,6 +222,7 @@ mod tests {
             submitted_at: None,
             completed_at: None,
             dead_letter: None,
+            failure: None,
         }
     }
 
@@ -238,6 +242,8 @@ mod tests {
         one.targets = vec![target(EndState::Completed), target(EndState::DeadLetter)];
         let why = "no <path>".to_owned();
         one.targets[1].dead_letter = Some(DeadEnd { id: 77, why });
+        one.targets.push(target(EndState::Failed));
+        one.targets[2].failure = Some("rejected; <dropped>".to_owned());
         one.skipped = vec![Skipped {
             distribution_id: None,
             why: "no distribution has it".to_owned(),
@@ -249,6 +255,7 @@ mod tests {
             ">dead letter<",
             "no &lt;path&gt;",
             "dead letter 77",
+            "rejected; &lt;dropped&gt;",
             "everywhere: <bdi>no distribution has it",
             "/page/object?bucket=site&amp;key=a%26b+%22%3Ci%3E&amp;cursor=5",
         ] {
@@ -265,5 +272,7 @@ mod tests {
         assert_eq!(shown.matches("&lt;a&gt;").count(), ENDS);
         assert!(shown.contains("and 30 more items"));
         assert!(story(&[], None).contains("No change of this object is known"));
+        let unfinished = story(&[], Some(5));
+        assert!(unfinished.contains("searched so far") && unfinished.contains("cursor=5"));
     }
 }

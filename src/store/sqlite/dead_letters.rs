@@ -118,7 +118,7 @@ async fn wait_again(
         counts.count(&id, row.try_get("wildcard")?, row.try_get("manual")?);
     }
     backlogs::add(connection, &counts).await?;
-    drop_one(connection, id).await
+    forget(connection, id).await
 }
 
 /// A change without items is mapped again for every distribution. If it has some, it is mapped again
@@ -154,7 +154,7 @@ async fn map_again(
         }
         (Some((true, true)), Some(distribution_id)) => {
             waits::add(connection, &Wait::Again(distribution_id), change).await?;
-            drop_one(connection, id).await
+            forget(connection, id).await
         }
         _ => Ok(false),
     }
@@ -186,21 +186,29 @@ pub(super) async fn replay_record(
         .await?;
     let replayed = inserted.rows_affected() > 0;
     if replayed {
-        drop_one(connection, id).await?;
+        forget(connection, id).await?;
     }
     Ok(replayed)
 }
 
-pub(super) async fn drop_one(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<bool> {
+/// Deletes a dead letter that was replayed.
+async fn forget(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<bool> {
     let delete = sqlx::query("DELETE FROM dead_letters WHERE seq = ?").bind(id);
     Ok(delete.execute(connection).await?.rows_affected() > 0)
 }
 
-pub(super) async fn drop_many(
-    connection: &mut SqliteConnection,
-    ids: Vec<i64>,
-) -> sqlx::Result<u64> {
-    let ids = serde_json::to_string(&ids).map_err(decode)?;
+/// Deletes dead letters for good, by their numbers. That mapping failed stays known with the change: for
+/// an item, its batch tells.
+pub(super) async fn drop_all(connection: &mut SqliteConnection, ids: &[i64]) -> sqlx::Result<u64> {
+    let ids = serde_json::to_string(ids).map_err(decode)?;
+    let keep = "INSERT INTO skips (change, distribution_id, why, failed) \
+                SELECT change, distribution_id, why, 1 FROM dead_letters \
+                WHERE seq IN (SELECT value FROM json_each(?)) \
+                AND change IS NOT NULL AND batch IS NULL ORDER BY seq";
+    sqlx::query(keep)
+        .bind(&ids)
+        .execute(&mut *connection)
+        .await?;
     let delete = "DELETE FROM dead_letters WHERE seq IN (SELECT value FROM json_each(?))";
     let deleted = sqlx::query(delete).bind(ids).execute(connection).await?;
     Ok(deleted.rows_affected())

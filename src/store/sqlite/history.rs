@@ -15,9 +15,9 @@ use super::{
 use crate::{
     domain::batch::BatchStatus,
     domain::history::{
-        InvalidationDetail, InvalidationQuery, InvalidationSummary, ItemDetail, MAX_ERRORS,
-        MAX_EXAMPLES, MAX_WHYS, OpenWork, RequestError, RequestInvalidation, RequestState,
-        RequestView, Skipped, Why,
+        DROPPED, InvalidationDetail, InvalidationQuery, InvalidationSummary, ItemDetail,
+        MAX_ERRORS, MAX_EXAMPLES, MAX_WHYS, OpenWork, RequestError, RequestInvalidation,
+        RequestState, RequestView, Skipped, Why,
     },
     ports::StoreError,
 };
@@ -173,7 +173,8 @@ async fn skips_of_request(
     request: i64,
 ) -> sqlx::Result<Vec<Skipped>> {
     let select = "SELECT DISTINCT skips.distribution_id, skips.why \
-                  FROM changes JOIN skips ON skips.change = changes.seq WHERE changes.request = ?";
+                  FROM changes JOIN skips ON skips.change = changes.seq WHERE changes.request = ? \
+                  AND failed = 0";
     let rows = sqlx::query(select)
         .bind(request)
         .fetch_all(snapshot)
@@ -204,12 +205,16 @@ async fn errors_of_request(
                   JOIN batch_items ON batch_items.batch = targets.batch \
                   AND batch_items.position = targets.position \
                   JOIN dead_letters ON dead_letters.batch = targets.batch \
-                  AND dead_letters.content = batch_items.item WHERE changes.request = ?1)) \
+                  AND dead_letters.content = batch_items.item WHERE changes.request = ?1 \
+                  UNION SELECT skips.seq, why || ?4, coalesce(path, object_key) FROM changes \
+                  JOIN skips ON skips.change = changes.seq \
+                  WHERE changes.request = ?1 AND failed)) \
                   GROUP BY why ORDER BY min(seq) LIMIT ?2";
     let rows = sqlx::query(select)
         .bind(request)
         .bind(signed(MAX_ERRORS + 1))
         .bind(signed(MAX_EXAMPLES))
+        .bind(DROPPED)
         .fetch_all(snapshot)
         .await?;
     let error = |row: &SqliteRow| {
@@ -304,7 +309,17 @@ pub(super) async fn invalidation(
     Ok(Some(InvalidationDetail { summary, items }))
 }
 
-pub(super) fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
+/// A batch that is there, by its number.
+pub(super) async fn batch(
+    connection: &mut SqliteConnection,
+    seq: i64,
+) -> sqlx::Result<InvalidationSummary> {
+    let mut select = QueryBuilder::<Sqlite>::new(SELECT_BATCHES);
+    select.push(" AND seq = ").push_bind(seq);
+    summary(&select.build().fetch_one(connection).await?)
+}
+
+fn summary(row: &SqliteRow) -> sqlx::Result<InvalidationSummary> {
     Ok(InvalidationSummary {
         seq: row.try_get("seq")?,
         id: uuid(row.try_get("id")?)?,

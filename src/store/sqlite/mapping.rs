@@ -221,9 +221,10 @@ async fn forget_outdated(
     }
     for (only, changes) in scopes {
         let changes = json(changes)?;
-        // A reason without a distribution speaks of all.
+        // A reason without a distribution speaks of all. A failure at all of them is not mended at one.
         let delete = "DELETE FROM skips WHERE change IN (SELECT value FROM json_each(?1)) \
-                      AND (?2 IS NULL OR distribution_id IS NULL OR distribution_id = ?2)";
+                      AND (?2 IS NULL OR distribution_id = ?2 \
+                      OR distribution_id IS NULL AND failed = 0)";
         sqlx::query(delete)
             .bind(&changes)
             .bind(only)

@@ -80,11 +80,7 @@ pub(super) async fn of_batch(
     if targets.is_empty() {
         return Ok(());
     }
-    let row = sqlx::query("SELECT * FROM batches WHERE seq = ?")
-        .bind(batch)
-        .fetch_one(&mut *connection)
-        .await?;
-    let summary = history::summary(&row)?;
+    let summary = history::batch(connection, batch).await?;
     let id = Some(summary.distribution_id.as_str());
     let mut new = Vec::new();
     add(&mut new, &targets, kind, id, &summary, now)?;

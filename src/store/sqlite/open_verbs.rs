@@ -21,7 +21,7 @@ use crate::{
         operations::Controls,
         propagation::Completion,
         s3_event::ObjectChange,
-        story::{ChangeQuery, ChangeStory},
+        story::{ChangeQuery, StoryPage},
         topic::TopicArn,
     },
     ports::{
@@ -163,15 +163,14 @@ impl OperationsStore for SqliteStore {
         let ids = ids.to_vec();
         self.database
             .writer
-            .transact(move |connection| Box::pin(dead_letters::drop_many(connection, ids)))
+            .transact(move |connection| {
+                Box::pin(async move { dead_letters::drop_all(connection, &ids).await })
+            })
             .await
     }
 
     async fn drop_dead_letter(&self, id: i64) -> Result<bool, StoreError> {
-        self.database
-            .writer
-            .transact(move |connection| Box::pin(dead_letters::drop_one(connection, id)))
-            .await
+        Ok(self.drop_dead_letters(&[id]).await? > 0)
     }
 }
 
@@ -196,7 +195,7 @@ impl HistoryStore for SqliteStore {
         history::invalidation(&self.database.readers, id).await
     }
 
-    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<ChangeStory>, StoreError> {
+    async fn changes(&self, query: &ChangeQuery) -> Result<StoryPage, StoreError> {
         stories::changes(&self.database.readers, query).await
     }
 

@@ -9,8 +9,12 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool};
 use super::{
     Database,
     columns::{decode, micros},
+    dead_letters,
 };
-use crate::ports::{StoreError, dispatch::Sweep};
+use crate::{
+    domain::story::REJECTED,
+    ports::{StoreError, dispatch::Sweep},
+};
 
 /// About how many rows are deleted in one step: a step must not delay intake.
 const STEP: usize = 1_000;
@@ -183,12 +187,13 @@ async fn drop_surplus(database: &Database) -> Result<bool, StoreError> {
     };
     let deleted = database.writer.transact(move |connection| {
         Box::pin(async move {
-            let delete = "DELETE FROM dead_letters WHERE seq IN \
-                          (SELECT seq FROM dead_letters WHERE seq <= ? ORDER BY seq LIMIT ?)";
-            let delete = sqlx::query(delete)
+            let oldest = "SELECT seq FROM dead_letters WHERE seq <= ? ORDER BY seq LIMIT ?";
+            let oldest: Vec<i64> = sqlx::query_scalar(oldest)
                 .bind(last)
-                .bind(i64::try_from(STEP).unwrap_or(i64::MAX));
-            Ok(delete.execute(connection).await?.rows_affected())
+                .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
+                .fetch_all(&mut *connection)
+                .await?;
+            dead_letters::drop_all(connection, &oldest).await
         })
     });
     let count = deleted.await?;
@@ -299,8 +304,13 @@ async fn delete(
         .bind(cutoff)
         .fetch_all(&mut *connection)
         .await?;
-    if table == BATCHES {
-        return delete_batches(connection, &rows).await;
+    match table {
+        BATCHES => return delete_batches(connection, &rows).await,
+        LETTERS => {
+            dead_letters::drop_all(connection, &rows).await?;
+            return Ok(None);
+        }
+        _ => {}
     }
     let rows = serde_json::to_string(&rows).map_err(decode)?;
     if table == CHANGES {
@@ -328,11 +338,23 @@ async fn delete_batches(
         if left == 0 {
             return Ok(before);
         }
+        let limit = i64::try_from(left).unwrap_or(i64::MAX);
+        // Other parts of the changes may stay for longer.
+        let failures = "INSERT INTO skips (change, distribution_id, why, failed) \
+                        SELECT change, distribution_id, ?3, 1 FROM targets WHERE seq IN \
+                        (SELECT seq FROM targets WHERE batch = ?1 LIMIT ?2) \
+                        AND (SELECT status FROM batches WHERE seq = ?1) = 'failed'";
+        sqlx::query(failures)
+            .bind(batch)
+            .bind(limit)
+            .bind(REJECTED)
+            .execute(&mut *connection)
+            .await?;
         let targets = "DELETE FROM targets WHERE seq IN \
                        (SELECT seq FROM targets WHERE batch = ? LIMIT ?)";
         let deleted = sqlx::query(targets)
             .bind(batch)
-            .bind(i64::try_from(left).unwrap_or(i64::MAX))
+            .bind(limit)
             .execute(&mut *connection)
             .await?;
         left = left.saturating_sub(usize::try_from(deleted.rows_affected()).unwrap_or(STEP));

@@ -1,6 +1,9 @@
 //! SQL for what became of an object's changes.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 
 use aws_lc_rs::digest;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
@@ -14,7 +17,7 @@ use super::{
 use crate::{
     domain::{
         history::Skipped,
-        story::{ChangeQuery, ChangeSource, ChangeStory, Covering, DeadEnd, TargetEnd},
+        story::{ChangeQuery, ChangeSource, ChangeStory, Covering, DeadEnd, StoryPage, TargetEnd},
     },
     ports::StoreError,
 };
@@ -37,43 +40,148 @@ pub(super) fn object_hash(bucket: &str, key: &str) -> i64 {
     u32::from_be_bytes(first).into()
 }
 
+/// A page ends after this many changes, seen or not, and before this many parts (targets, skips, dead
+/// letters and waits) but for those of one change: a request must not occupy a reader, nor memory, for
+/// long.
+const MOST_CHANGES: usize = 1_000;
+const MOST_PARTS: usize = 5_000;
+/// How many changes are read at once for a caller who may not see all.
+const CHUNK: usize = 100;
+/// How much of the journal is searched for one page: 130 million changes that have hashes, or 2.6 million
+/// that have none.
+const WORK: usize = 1_000;
+const UNHASHED_WORK: usize = 50;
+
 pub(super) async fn changes(
     readers: &SqlitePool,
     query: &ChangeQuery,
-) -> Result<Vec<ChangeStory>, StoreError> {
+) -> Result<StoryPage, StoreError> {
     let mut snapshot = readers.begin().await?;
-    let range = "SELECT coalesce((SELECT min(seq) FROM changes), 0), \
-                 coalesce((SELECT max(seq) FROM changes), -1), unhashed FROM journal";
-    let (first, last, unhashed): (i64, i64, i64) =
-        sqlx::query_as(range).fetch_one(&mut *snapshot).await?;
-    let mut stories = Vec::new();
-    let mut before = query.before.unwrap_or(i64::MAX).min(last.saturating_add(1));
-    while before > first && stories.len() < query.limit {
-        let after = if before - 1 > unhashed {
-            // Down to a block's first change, or to the first with a hash.
-            let block = ((before - 1) >> BLOCK_BITS) - STRIDE + 1;
-            (block << BLOCK_BITS).saturating_sub(1).max(unhashed)
-        } else {
-            before - 1 - (STRIDE << BLOCK_BITS)
+    let mut search = Search::begin(&mut snapshot, query).await?;
+    let mut page = StoryPage::default();
+    let (mut looked_at, mut parts) = (0, 0);
+    while page.changes.len() < query.limit {
+        // One more tells whether there is another page.
+        let missing = query.limit - page.changes.len();
+        let most = match query.viewer {
+            Some(_) => CHUNK.max(missing + 1),
+            None => missing + 1,
         };
-        let missing = query.limit - stories.len();
-        let mut select = select_changes(query, after.max(first - 1), before, unhashed, missing);
-        let found: Vec<i64> = select
-            .build_query_scalar()
-            .fetch_all(&mut *snapshot)
-            .await?;
-        before = match found.last() {
-            // There may be more before the last.
-            Some(last) if found.len() == missing => *last,
-            _ => after + 1,
-        };
-        let told = read(&mut snapshot, &found).await?.into_iter();
-        match &query.viewer {
-            Some(viewer) => stories.extend(told.filter_map(|story| story.seen_by(viewer))),
-            None => stories.extend(told),
+        let numbers = search.numbers(&mut snapshot, query, most).await?;
+        let mut affordable = affordable(&mut snapshot, &numbers, &mut parts).await?;
+        if query.viewer.is_none() {
+            affordable = affordable.min(missing);
+        }
+        let mut read = 0;
+        for story in read_all_of(&mut snapshot, &numbers[..affordable]).await? {
+            read += 1;
+            page.next = Some(story.id);
+            page.changes.extend(match &query.viewer {
+                Some(viewer) => story.seen_by(viewer),
+                None => Some(story),
+            });
+            if page.changes.len() == query.limit {
+                break;
+            }
+        }
+        if read < numbers.len() {
+            return Ok(page);
+        }
+        looked_at += read;
+        page.next = search.rest();
+        if numbers.len() < most || looked_at >= MOST_CHANGES {
+            break;
         }
     }
-    Ok(stories)
+    Ok(page)
+}
+
+/// Where in the journal the search for an object's changes is.
+struct Search {
+    first: i64,
+    unhashed: i64,
+    /// What is left to search comes before this.
+    before: i64,
+    work: usize,
+}
+
+impl Search {
+    async fn begin(snapshot: &mut SqliteConnection, query: &ChangeQuery) -> sqlx::Result<Self> {
+        let range = "SELECT coalesce((SELECT min(seq) FROM changes), 0), \
+                     coalesce((SELECT max(seq) FROM changes), -1), unhashed FROM journal";
+        let (first, last, unhashed): (i64, i64, i64) =
+            sqlx::query_as(range).fetch_one(snapshot).await?;
+        Ok(Self {
+            first,
+            unhashed,
+            before: query.before.unwrap_or(i64::MAX).min(last.saturating_add(1)),
+            work: WORK,
+        })
+    }
+
+    /// The next changes: fewer than `most` at the end of the journal or of the work for a page.
+    async fn numbers(
+        &mut self,
+        snapshot: &mut SqliteConnection,
+        query: &ChangeQuery,
+        most: usize,
+    ) -> sqlx::Result<Vec<i64>> {
+        let mut numbers = Vec::new();
+        while self.before > self.first && numbers.len() < most && self.work > 0 {
+            let before = self.before;
+            let (after, work) = if before - 1 > self.unhashed {
+                // Down to a block's first change, or to the first with a hash.
+                let block = ((before - 1) >> BLOCK_BITS) - STRIDE + 1;
+                let after = (block << BLOCK_BITS).saturating_sub(1);
+                (after.max(self.unhashed), 1)
+            } else {
+                (before - 1 - (STRIDE << BLOCK_BITS), UNHASHED_WORK)
+            };
+            self.work = self.work.saturating_sub(work);
+            let missing = most - numbers.len();
+            let from = after.max(self.first - 1);
+            let mut select = select_changes(query, from, before, self.unhashed, missing);
+            let found: Vec<i64> = select
+                .build_query_scalar()
+                .fetch_all(&mut *snapshot)
+                .await?;
+            self.before = match found.last() {
+                // There may be more before the last.
+                Some(last) if found.len() == missing => *last,
+                _ => after + 1,
+            };
+            numbers.extend(found);
+        }
+        Ok(numbers)
+    }
+
+    /// Where the search goes on; `None` at the end of the journal.
+    fn rest(&self) -> Option<i64> {
+        (self.before > self.first).then_some(self.before)
+    }
+}
+
+/// How many of these changes, which follow `parts` of others, can be read for a page: the very first one
+/// in any case.
+async fn affordable(
+    snapshot: &mut SqliteConnection,
+    numbers: &[i64],
+    parts: &mut usize,
+) -> sqlx::Result<usize> {
+    let counts: Vec<(i64, i64)> = sqlx::query_as(COUNTS)
+        .bind(json(numbers.iter().copied())?)
+        .fetch_all(snapshot)
+        .await?;
+    let counts: HashMap<i64, i64> = counts.into_iter().collect();
+    for (at, number) in numbers.iter().enumerate() {
+        let count = counts.get(number).copied().unwrap_or(0);
+        let sum = *parts + usize::try_from(count).unwrap_or(0);
+        if sum > MOST_PARTS && (at > 0 || *parts > 0) {
+            return Ok(at);
+        }
+        *parts = sum;
+    }
+    Ok(numbers.len())
 }
 
 /// Selects the numbers of an object's changes between two others, newest first. Those up to `unhashed`
@@ -120,7 +228,18 @@ pub(super) fn select_changes(
 
 /// What is read of changes, whose numbers are a JSON list.
 #[cfg(test)]
-pub(super) const PARTS: [&str; 5] = [CHANGES, TARGETS, LETTERS, SKIPS, WAITS];
+pub(super) const PARTS: [&str; 6] = [COUNTS, CHANGES, TARGETS, LETTERS, SKIPS, WAITS];
+
+/// The number of parts of each change that has some.
+const COUNTS: &str = "SELECT change, sum(parts) FROM ( \
+    SELECT change, count(*) AS parts FROM targets \
+    WHERE change IN (SELECT value FROM json_each(?1)) GROUP BY change \
+    UNION ALL SELECT change, count(*) FROM skips \
+    WHERE change IN (SELECT value FROM json_each(?1)) GROUP BY change \
+    UNION ALL SELECT change, count(*) FROM dead_letters \
+    WHERE change IN (SELECT value FROM json_each(?1)) GROUP BY change \
+    UNION ALL SELECT change, count(*) FROM change_waits \
+    WHERE change IN (SELECT value FROM json_each(?1)) GROUP BY change) GROUP BY change";
 
 const CHANGES: &str = "SELECT changes.*, messages.message_id, requests.id AS request_id, \
     requests.token, requests.reason, requests.distributions FROM changes \
@@ -142,7 +261,7 @@ const TARGETS: &str = "SELECT targets.*, batches.id AS batch_id, batches.status,
 const LETTERS: &str = "SELECT seq, change, distribution_id, content, why FROM dead_letters \
     WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
 
-const SKIPS: &str = "SELECT change, distribution_id, why FROM skips \
+const SKIPS: &str = "SELECT change, distribution_id, why, failed FROM skips \
     WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
 
 const WAITS: &str = "SELECT change, kind, distribution_id, name FROM change_waits \
@@ -150,7 +269,7 @@ const WAITS: &str = "SELECT change, kind, distribution_id, name FROM change_wait
     WHERE change IN (SELECT value FROM json_each(?)) ORDER BY waits.seq";
 
 /// Reads changes with all that became of them, in the order of their numbers, the highest first.
-async fn read(
+async fn read_all_of(
     snapshot: &mut SqliteConnection,
     numbers: &[i64],
 ) -> Result<Vec<ChangeStory>, StoreError> {
@@ -173,11 +292,16 @@ async fn read(
         add(&mut stories, row, |story| story.ends.push(end))?;
     }
     for row in &self::rows(snapshot, SKIPS, &numbers).await? {
-        let skip = Skipped {
-            distribution_id: row.try_get("distribution_id")?,
-            why: row.try_get("why")?,
-        };
-        add(&mut stories, row, |story| story.skipped.push(skip))?;
+        if row.try_get("failed")? {
+            let end = failure(row)?;
+            add(&mut stories, row, |story| story.ends.push(end))?;
+        } else {
+            let skip = Skipped {
+                distribution_id: row.try_get("distribution_id")?,
+                why: row.try_get("why")?,
+            };
+            add(&mut stories, row, |story| story.skipped.push(skip))?;
+        }
     }
     for row in &self::rows(snapshot, WAITS, &numbers).await? {
         let wait = read_one("waits", "change", row, waits::wait)?;
@@ -260,6 +384,7 @@ fn target(row: &SqliteRow) -> sqlx::Result<TargetEnd> {
         because: row.try_get("because")?,
         invalidation,
         dead_letter,
+        failure: None,
     })
 }
 
@@ -273,6 +398,19 @@ fn letter(row: &SqliteRow) -> sqlx::Result<TargetEnd> {
             id: row.try_get("seq")?,
             why: row.try_get("why")?,
         }),
+        failure: None,
+    })
+}
+
+/// What a dead letter left behind.
+fn failure(row: &SqliteRow) -> sqlx::Result<TargetEnd> {
+    Ok(TargetEnd {
+        distribution_id: row.try_get("distribution_id")?,
+        item: None,
+        because: None,
+        invalidation: None,
+        dead_letter: None,
+        failure: Some(row.try_get("why")?),
     })
 }
 
