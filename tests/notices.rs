@@ -208,7 +208,15 @@ async fn a_notice_that_is_not_taken_is_repeated_with_its_id() {
     receiver.answers(500);
     invalidates(&service, "/a").await;
     let refused = receiver.gets(3).await;
+    let check = || async { service.ready().await.1["checks"]["notices"].clone() };
+    eventually!(check().await["state"] == "warn");
+    let told = check().await["detail"].to_string();
+    assert!(
+        told.contains("http://127.0.0.1:") && told.contains("status 500"),
+        "{told}"
+    );
     receiver.answers(200);
+    eventually!(check().await["state"] == "ok");
     let delivered = "purgefront_notices_total{outcome=\"delivered\"}";
     eventually!(service.metric(delivered).await == 1);
     let all = receiver.received();
@@ -256,6 +264,25 @@ async fn a_dead_target_holds_up_nobody() {
     }
     receiver.gets(6).await;
     eventually!(service.metric("purgefront_waiting_notices").await == 6);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_name_goes_to_its_new_url() {
+    let (aws, mut setup) = account().await;
+    let named = format!("{PRIVATE}\nname = \"deployments\"");
+    notifies(&mut setup, "http://127.0.0.1:9/gone", &named);
+    let service = started(&setup).await;
+    invalidates(&service, "/a").await;
+    eventually!(service.metric("purgefront_waiting_notices").await == 1);
+    service.kill();
+    let receiver = Receiver::start().await;
+    let mut moved = Setup::new(&aws).sharing(&setup);
+    notifies(&mut moved, &receiver.url, &named);
+    let _service = started(&moved).await;
+    assert_eq!(
+        receiver.gets(1).await[0].body["type"],
+        "invalidation.completed"
+    );
 }
 
 #[tokio::test]

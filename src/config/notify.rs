@@ -15,11 +15,13 @@ use crate::{
 const KEY: &str = "notify";
 /// The most secrets of one target.
 const MOST_SECRETS: usize = 8;
+/// In bytes.
+const MOST_NAME: usize = 100;
 
 /// A valid `[[notify]]`.
 #[derive(Clone)]
 pub struct NotifyConfig {
-    /// Identifies the target across restarts: a hash of the URL.
+    /// Identifies the target across restarts: a hash of its name or, without one, of the URL.
     pub key: String,
     /// Scheme, host and port of the URL.
     pub origin: String,
@@ -50,6 +52,7 @@ impl fmt::Debug for NotifyConfig {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenTarget {
+    name: Option<String>,
     url: String,
     secret_file: PathBuf,
     events: Option<Vec<String>>,
@@ -61,12 +64,16 @@ pub(super) struct WrittenTarget {
 impl NotifyConfig {
     pub(super) fn read(reader: &mut Reader, purpose: Purpose) -> Vec<Self> {
         let wanted = "[[notify]] tables in the file, each with a url, a secret_file and optionally \
-                      events, distributions and allow_private";
+                      name, events, distributions and allow_private";
         let mut read: Vec<Self> = Vec::new();
         for (index, written) in tables::numbered_secret_tables(reader, KEY, wanted) {
             match Self::check(written, purpose) {
                 Ok(one) if read.iter().any(|other| other.key == one.key) => {
-                    reader.refuse_at(KEY, index, "another [[notify]] has the same url");
+                    reader.refuse_at(
+                        KEY,
+                        index,
+                        "another [[notify]] has the same name, or the same url and no name",
+                    );
                 }
                 Ok(one) => read.push(one),
                 Err(faults) => {
@@ -89,6 +96,10 @@ impl NotifyConfig {
         if ids.is_some_and(|ids| ids.is_empty() || ids.iter().any(String::is_empty)) {
             faults.push("distributions: must be ids; leave it out to mean all".to_owned());
         }
+        let name = written.name.as_deref();
+        if name.is_some_and(|name| !(1..=MOST_NAME).contains(&name.len())) {
+            faults.push(format!("name: must have 1 to {MOST_NAME} bytes"));
+        }
         // Whoever runs another command may have no right to read it.
         let secrets = match purpose {
             Purpose::Mapping => Ok(Vec::new()),
@@ -97,7 +108,7 @@ impl NotifyConfig {
         };
         match (url, events, secrets) {
             (Ok(url), Ok(events), Ok(secrets)) if faults.is_empty() => Ok(Self {
-                key: hex::encode(sha256(url.as_str().as_bytes())),
+                key: key(name, &url),
                 origin: url.origin().ascii_serialization(),
                 host: url.host_str().unwrap_or_default().to_owned(),
                 url: url.into(),
@@ -109,6 +120,12 @@ impl NotifyConfig {
             _ => Err(faults),
         }
     }
+}
+
+fn key(name: Option<&str>, url: &Url) -> String {
+    // A URL has no space, so it is nobody's name.
+    let identity = name.map_or_else(|| url.to_string(), |name| format!("name {name}"));
+    hex::encode(sha256(identity.as_bytes()))
 }
 
 /// The faults do not quote the URL, because it may be secret.
@@ -212,6 +229,12 @@ mod tests {
         assert_eq!(one.events, [NoticeKind::DeadLetter]);
         assert_eq!(one.distributions.as_deref(), Some(&["E1".to_owned()][..]));
         assert!(!format!("{one:?}").contains("secret-path"));
+        let named = |url: &str| {
+            let read = parse(&table(url, file.path(), "name = \"ops\"")).unwrap();
+            read[0].key.clone()
+        };
+        assert_eq!(named(url), named("https://example.com"));
+        assert_ne!(named(url), one.key);
         let all = parse(&table("https://example.com", file.path(), "")).unwrap();
         assert_eq!(all[0].events, NoticeKind::ALL);
         assert!(!all[0].allow_private);
@@ -270,7 +293,7 @@ mod tests {
             "distributions: must be ids",
             "an unknown key",
             "notify 5",
-            "another [[notify]] has the same url",
+            "another [[notify]] has the same name, or the same url and no name",
             "notify 6",
         ] {
             assert!(told.contains(part), "{part}: {told}");

@@ -18,6 +18,8 @@ use crate::{
 
 /// The most attempts to one target at a time.
 const AT_ONCE: usize = 4;
+/// After how many failures in a row readiness warns of a target: after some seconds.
+const FAILURES_TOLD: u32 = 3;
 /// How long a stop waits for running attempts.
 const A_MOMENT: std::time::Duration = std::time::Duration::from_secs(2);
 /// How often what is too old or too much is dropped.
@@ -41,6 +43,8 @@ struct Target {
     told: NoticeTarget,
     /// Failures since the last success. While there are some, one attempt is made at a time.
     failures: u32,
+    /// Why the last of them failed.
+    why: String,
     not_before: Option<Timestamp>,
 }
 
@@ -64,6 +68,7 @@ impl Notifier {
         let targets = settings.notify.iter().map(|target| Target {
             told: target.clone(),
             failures: 0,
+            why: String::new(),
             not_before: None,
         });
         Self {
@@ -132,8 +137,8 @@ impl Notifier {
                     target.failures += 1;
                     let until = now + failed.pause(target.failures, jitter);
                     target.not_before = Some(until);
-                    let why = failed.why;
-                    tracing::warn!(notice = attempt.seq, target = origin, why,
+                    target.why = failed.why;
+                    tracing::warn!(notice = attempt.seq, target = origin, why = target.why,
                         retry_at = %until, "a notice was not delivered: it is tried again");
                 }
             }
@@ -236,7 +241,14 @@ impl Worker for Notifier {
             next_at = next_at.into_iter().chain(next).min();
         }
         let waiting = self.store.waiting_notices().await?;
-        self.board.update(|status| status.notices = waiting);
+        let failing = self.targets.iter();
+        let failing = failing.filter(|target| target.failures >= FAILURES_TOLD);
+        let failing = failing.map(|target| (target.told.origin.clone(), target.why.clone()));
+        let failing = failing.collect();
+        self.board.update(|status| {
+            status.notices = waiting;
+            status.failing_receivers = failing;
+        });
         Ok(next_at)
     }
 

@@ -130,12 +130,12 @@ pub struct NotDelivered {
 }
 
 impl NotDelivered {
-    /// How long to wait after so many failures in a row. `jitter` is in `0.0..1.0`.
+    /// How long to wait after so many failures in a row: longer if the receiver says so, but never less,
+    /// because a receiver could ask for a flood. `jitter` is in `0.0..1.0`.
     pub fn pause(&self, failures: u32, jitter: f64) -> Duration {
-        match self.retry_after {
-            Some(after) => after.min(LONGEST_PUT_OFF),
-            None => backoff(failures, FIRST_PAUSE, LONGEST_PAUSE, jitter),
-        }
+        let own = backoff(failures, FIRST_PAUSE, LONGEST_PAUSE, jitter);
+        let wanted = self.retry_after.unwrap_or_default();
+        own.max(wanted.min(LONGEST_PUT_OFF))
     }
 }
 
@@ -216,5 +216,6 @@ mod tests {
         assert_eq!(failed(None).pause(9, 0.5).as_secs(), 128);
         assert_eq!(failed(Some(1_200)).pause(1, 0.0).as_secs(), 1_200);
         assert_eq!(failed(Some(99_999)).pause(1, 0.0).as_secs(), 3_600);
+        assert_eq!(failed(Some(0)).pause(9, 1.0).as_secs(), 256);
     }
 }

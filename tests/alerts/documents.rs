@@ -21,11 +21,12 @@ const OUTAGES: &str = include_str!("outages.rs");
 const NOT_PLAYED: [&str; 5] = ["Down", "Absent", "Restarting", "WorkersFail", "DiskFills"];
 
 /// Checks that an alert sees by another metric.
-const OTHERWISE: [&str; 6] = [
+const OTHERWISE: [&str; 7] = [
     "cloudfront",
     "daily_limit",
     "dead_letters",
     "holds",
+    "notices",
     "shadow",
     // It is there only while the service stops.
     "shutdown",

@@ -154,6 +154,12 @@ pub(super) const TABLES: &[Section] = &[
         about: "Who is told of completed and failed invalidations and of dead letters; see [notices](operations.md#notices).",
         keys: &[
             field(
+                "name",
+                "a text of at most 100 bytes",
+                "`url`",
+                "What its waiting notices are kept by: with a name, they go to another `url` if that is changed.",
+            ),
+            field(
                 "url",
                 "an HTTPS URL",
                 "",

@@ -52,6 +52,7 @@ impl Status {
             self.deploy_windows(),
             Finding::of("shadow", self.shadow_warning()),
             Finding::of("subscriptions", self.confirmation_warning()),
+            Finding::of("notices", self.undelivered_notices()),
             Finding::of("workers", self.waiting_workers()),
             self.unreadable_rows(),
         ];
@@ -287,6 +288,16 @@ impl Status {
                 self.confirmations
             )
         })
+    }
+
+    fn undelivered_notices(&self) -> Option<String> {
+        let failing = self.failing_receivers.iter();
+        let failing = join(failing.map(|(origin, why)| format!("{origin} ({why})")))?;
+        Some(format!(
+            "{} notices wait; the receivers of some [[notify]] do not take them, and they are sent \
+             again for three days: {failing}",
+            self.notices.notices
+        ))
     }
 
     fn waiting_workers(&self) -> Option<String> {

@@ -46,6 +46,8 @@ pub struct Status {
     pub confirmation_failure: Option<String>,
     /// Notices that wait for delivery.
     pub notices: WaitingNotices,
+    /// The receivers of notices whose last attempts failed, each as scheme and host, and why.
+    pub failing_receivers: Vec<(String, String)>,
     /// Workers whose last run failed, by name.
     pub workers: BTreeMap<&'static str, WorkerFailure>,
 }

@@ -76,6 +76,18 @@ fn what_cannot_be_seen_is_named_with_the_permission() {
 }
 
 #[test]
+fn receivers_that_do_not_take_notices_are_named() {
+    let mut status = Status::default();
+    assert_eq!(detail(&status, "notices"), "");
+    let origin = "https://hooks.example.com".to_owned();
+    status.failing_receivers = vec![(origin, "the response has status 500".to_owned())];
+    status.notices.notices = 7;
+    let text = detail(&status, "notices");
+    let named = ["7 notices", "hooks.example.com", "status 500"];
+    assert!(named.iter().all(|part| text.contains(part)), "{text}");
+}
+
+#[test]
 fn an_unreadable_row_is_a_failure_but_not_a_refusal() {
     let mut status = with(vec![refused(true)]);
     let failure = WorkerFailure {
