@@ -5,9 +5,8 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::{
     backlogs::{self, Counts},
-    columns::{decode, micros, read_all, signed, time, unsigned},
-    journal,
-    stories::object_hash,
+    columns::{decode, micros, object_hash, read_all, signed, time, unsigned},
+    numbers::take_numbers,
     waits,
 };
 use crate::{
@@ -166,7 +165,7 @@ pub(super) async fn replay_record(
     change: ObjectChange,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
-    let seq = journal::take_numbers(connection, 1).await?;
+    let seq = take_numbers(connection, 1).await?;
     let insert = "INSERT INTO changes \
                   (seq, message, bucket, object_key, event, event_time, accepted_at, sequencer, \
                   object_hash) SELECT ?, message, ?, ?, ?, ?, ?, ?, ? FROM dead_letters \

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    columns::{decode, micros, signed, uuid},
+    columns::{ROWS, decode, micros, object_hash, uuid},
     confirmations, notices,
-    stories::object_hash,
+    numbers::take_numbers,
 };
 use crate::domain::{
     change::{
@@ -21,9 +21,6 @@ use crate::domain::{
     sns_message::Token,
     topic::TopicArn,
 };
-
-/// The most rows in one INSERT: SQLite permits 32,766 bound values.
-pub(super) const ROWS: usize = 2_000;
 
 /// An entry for the journal.
 pub(super) enum Intake {
@@ -345,25 +342,4 @@ async fn insert_changes(
     });
     insert.build().execute(connection).await?;
     Ok(())
-}
-
-/// Takes numbers for new changes, and returns the first. A number is never taken twice, even if its
-/// change has been deleted: what was accepted after a change has a higher number.
-pub(super) async fn take_numbers(
-    connection: &mut SqliteConnection,
-    count: usize,
-) -> sqlx::Result<i64> {
-    let update = "UPDATE journal \
-                  SET last = max(last, coalesce((SELECT max(seq) FROM changes), 0)) + ?1 \
-                  RETURNING last - ?1 + 1";
-    sqlx::query_scalar(update)
-        .bind(signed(count))
-        .fetch_one(connection)
-        .await
-}
-
-/// The number of the last change.
-pub(super) async fn end(readers: &SqlitePool) -> sqlx::Result<i64> {
-    let select = "SELECT max(last, coalesce((SELECT max(seq) FROM changes), 0)) FROM journal";
-    sqlx::query_scalar(select).fetch_one(readers).await
 }

@@ -7,8 +7,8 @@ use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
 use super::{
-    Database, backlogs, batches, catalogue, confirmations, controls, holds, journal, mapping,
-    notices, resolutions, retention, waits,
+    Database, backlogs, batches, catalogue, confirmations, controls, holds, mapping, notices,
+    numbers, resolutions, retention, waits,
 };
 use crate::{
     domain::{
@@ -81,7 +81,7 @@ impl MappingStore for SqliteLeader {
     }
 
     async fn journal_end(&self) -> Result<i64, StoreError> {
-        Ok(journal::end(&self.database.readers).await?)
+        Ok(numbers::end(&self.database.readers).await?)
     }
 
     async fn keep_catalogue(

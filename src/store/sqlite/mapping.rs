@@ -1,7 +1,7 @@
 //! SQL for mapping: reading changes from the journal, and recording what they need and what they wait
 //! for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::{
     backlogs::{self, Counts},
-    columns::{decode, micros, optional_time, read_all, signed, text, time, unsigned, uuid},
-    journal::ROWS,
+    columns::{
+        ROWS, decode, json, micros, optional_time, read_all, signed, text, time, unsigned, uuid,
+    },
     notices, waits,
 };
 use crate::{
@@ -165,11 +166,6 @@ pub(super) async fn record(
     insert_targets(connection, &mapped).await?;
     insert_skips(connection, &mapped).await?;
     insert_dead_letters(connection, &mapped, now).await
-}
-
-pub(super) fn json(numbers: impl IntoIterator<Item = i64>) -> sqlx::Result<String> {
-    let numbers: BTreeSet<_> = numbers.into_iter().collect();
-    serde_json::to_string(&numbers).map_err(decode)
 }
 
 /// Those changes that have been mapped before.

@@ -21,6 +21,7 @@ mod journal;
 mod leader;
 mod mapping;
 mod notices;
+mod numbers;
 mod open_verbs;
 #[cfg(test)]
 mod plans;

@@ -5,13 +5,14 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use aws_lc_rs::digest;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    columns::{decode, optional_time, parsed, read_all, read_one, signed, text, time, uuid},
-    mapping::json,
+    columns::{
+        decode, json, object_hash, optional_time, parsed, read_all, read_one, signed, text, time,
+        uuid,
+    },
     waits,
 };
 use crate::{
@@ -27,18 +28,6 @@ const BLOCK_BITS: u32 = 13;
 /// The changes that one statement looks at, in blocks: bounds what it reads, also for an object that
 /// changes all the time.
 const STRIDE: i64 = 16;
-
-/// What the changes of an object are found by: the first four bytes of the SHA-256 of its bucket and
-/// its key. Others may have the same.
-pub(super) fn object_hash(bucket: &str, key: &str) -> i64 {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in [bucket.as_bytes(), b"/", key.as_bytes()] {
-        context.update(part);
-    }
-    let hash = context.finish();
-    let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
-    u32::from_be_bytes(first).into()
-}
 
 /// A page ends after this many changes, seen or not, and before this many parts (targets, skips, dead
 /// letters and waits) but for those of one change: a request must not occupy a reader, nor memory, for
@@ -412,15 +401,4 @@ fn failure(row: &SqliteRow) -> sqlx::Result<TargetEnd> {
         dead_letter: None,
         failure: Some(row.try_get("why")?),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hash_of_an_object_is_the_same_in_every_release() {
-        // The first digits of what `printf site/a | sha256sum` prints.
-        assert_eq!(object_hash("site", "a"), 0xf72e_ace5);
-    }
 }

@@ -4,11 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
-use super::{
-    columns::{decode, read_all},
-    journal::ROWS,
-    mapping::json,
-};
+use super::columns::{ROWS, decode, json, read_all};
 use crate::{
     domain::{
         change::MappedChange,
