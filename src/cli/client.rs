@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Args;
-use reqwest::{Method, Response, StatusCode, redirect::Policy};
+use reqwest::{Method, Response, StatusCode, header::RETRY_AFTER, redirect::Policy};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -148,6 +148,15 @@ impl Token {
     }
 }
 
+/// What is special about a call.
+#[derive(Debug, Default)]
+pub(super) struct Terms<'a> {
+    /// With the same key, the call can be repeated safely.
+    pub(super) idempotency_key: Option<&'a str>,
+    /// The time for the whole call, if it is less than a minute.
+    pub(super) most: Option<Duration>,
+}
+
 /// Calls of one listener.
 pub(super) struct Session {
     http: reqwest::Client,
@@ -193,16 +202,16 @@ impl Session {
         path: &str,
         body: Option<String>,
     ) -> anyhow::Result<Answer> {
-        self.send_once(method, path, body, None).await
+        self.send_with(method, path, body, &Terms::default()).await
     }
 
-    /// Sends a request that can be repeated safely with the same key.
-    pub(super) async fn send_once(
+    /// Sends a request on terms of its own.
+    pub(super) async fn send_with(
         &self,
         method: Method,
         path: &str,
         body: Option<String>,
-        idempotency_key: Option<&str>,
+        terms: &Terms<'_>,
     ) -> anyhow::Result<Answer> {
         let url = format!("{}{path}", self.base.trim_end_matches('/'));
         let mut request = self.http.request(method, &url);
@@ -212,8 +221,11 @@ impl Session {
         if let Some(body) = body {
             request = request.body(body);
         }
-        if let Some(key) = idempotency_key {
+        if let Some(key) = terms.idempotency_key {
             request = request.header("Idempotency-Key", key);
+        }
+        if let Some(most) = terms.most {
+            request = request.timeout(most.min(WHOLE));
         }
         let answer = request.send().await.with_context(|| {
             format!(
@@ -222,11 +234,18 @@ impl Session {
             )
         })?;
         let status = answer.status();
+        let seconds = answer.headers().get(RETRY_AFTER);
+        let seconds = seconds.and_then(|text| text.to_str().ok()?.trim().parse().ok());
+        let retry_after = seconds.map(Duration::from_secs);
         let text = text_of(answer)
             .await
             .with_context(|| format!("the answer of {url} cannot be read"))?;
         let json = serde_json::from_slice(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, json })
+        Ok(Answer {
+            status,
+            retry_after,
+            json,
+        })
     }
 }
 
@@ -245,6 +264,8 @@ async fn text_of(mut answer: Response) -> anyhow::Result<Vec<u8>> {
 /// A response, whatever its status.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    /// After how long the service wants to be asked again, if it says so.
+    pub(super) retry_after: Option<Duration>,
     /// Null if it has none.
     pub(super) json: Value,
 }
@@ -268,7 +289,7 @@ impl Answer {
 
     /// The problem in words, with all faults.
     pub(super) fn failure(&self) -> anyhow::Error {
-        let Self { status, json } = self;
+        let Self { status, json, .. } = self;
         let detail = json["detail"].as_str().unwrap_or("no reason given");
         let faults = json["errors"].as_array().into_iter().flatten();
         let faults = faults.filter_map(|fault| {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ConfigFile, DONE, USAGE,
-    client::ApiClient,
+    client::{ApiClient, Terms},
     complain,
     request::{self, list, text},
     say,
@@ -69,16 +69,20 @@ pub(super) fn run(arguments: &InvalidateArguments) -> anyhow::Result<u8> {
     }
     let session = arguments.client.session_from(&arguments.file)?;
     let body = body(arguments, &items).to_string();
-    let key = arguments.idempotency_key.as_deref();
-    let answer = session.send_once(Method::POST, "/invalidate", Some(body), key);
+    let wait = arguments.waiting.begin();
+    let terms = Terms {
+        idempotency_key: arguments.idempotency_key.as_deref(),
+        most: wait.most(),
+    };
+    let answer = session.send_with(Method::POST, "/invalidate", Some(body), &terms);
     let answer = app::block_on(answer)??.success()?;
     if arguments.dry_run {
         show_preview(&answer, arguments.json);
         return Ok(DONE);
     }
-    let view = arguments.waiting.follow(&session, answer)?;
-    request::show(&view, arguments.json);
-    Ok(arguments.waiting.code(&view))
+    let followed = wait.follow(&session, answer)?;
+    request::show(&followed.view, arguments.json);
+    Ok(followed.code())
 }
 
 /// The lines of standard input, without empty ones.

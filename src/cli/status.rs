@@ -30,10 +30,11 @@ pub(super) struct StatusArguments {
 pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<u8> {
     let session = arguments.client.session_from(&arguments.file)?;
     if let Some(id) = &arguments.request_id {
-        let view = app::block_on(request::fetch(&session, id, 0))??;
-        let view = arguments.waiting.follow(&session, view)?;
-        request::show(&view, arguments.json);
-        return Ok(arguments.waiting.code(&view));
+        let wait = arguments.waiting.begin();
+        let view = app::block_on(request::fetch(&session, id, wait))??;
+        let followed = wait.follow(&session, view)?;
+        request::show(&followed.view, arguments.json);
+        return Ok(followed.code());
     }
     let (distributions, read_since) = app::block_on(all(&session))??;
     if arguments.json {
