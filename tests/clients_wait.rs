@@ -121,3 +121,26 @@ async fn failures_are_passed_over_while_there_is_time() {
     assert!(!complaint.contains("continues"), "{complaint}");
     assert!(seen.lock().unwrap().len() > 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_is_not_joined_to_wait_is_no_key() {
+    let (setup, _) = service(async |_, _| view("completed").into_response()).await;
+    for words in [
+        &["invalidate", "--bucket", "b", "--wait", "90s", "k1"][..],
+        &["invalidate", "--bucket", "b", "k1", "--wait", "1m 30s"],
+        &["status", "--wait", "90s"],
+    ] {
+        let (code, _, complaint) = setup.run(words);
+        assert_eq!(code, Some(2), "{words:?}");
+        assert!(complaint.contains("write --wait="), "{complaint}");
+    }
+    for words in [
+        &["invalidate", "--bucket", "b", "--wait=90s", "90s"][..],
+        &["invalidate", "--bucket", "b", "90s"],
+    ] {
+        let (code, _, complaint) = setup.run(words);
+        assert_eq!(code, Some(0), "{words:?}: {complaint}");
+    }
+    let words = ["invalidate", "--bucket", "b", "--wait", "-"];
+    assert_eq!(setup.run_with(&words, "90s\n").0, Some(0));
+}

@@ -55,6 +55,12 @@ pub(super) struct InvalidateArguments {
 }
 
 pub(super) fn run(arguments: &InvalidateArguments) -> anyhow::Result<u8> {
+    if let Some(fault) = arguments.waiting.fault(&arguments.items) {
+        complain(format_args!(
+            "{fault}, or, if it is a key, give it on standard input, with \"-\""
+        ));
+        return Ok(USAGE);
+    }
     let mut items = Vec::new();
     for item in &arguments.items {
         if item == "-" {

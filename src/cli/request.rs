@@ -56,6 +56,20 @@ fn limit(text: &str) -> Result<Limit, String> {
 }
 
 impl Waiting {
+    /// The fault if the time was given as a word of its own, which would be taken for something else, and
+    /// the wait would have no end.
+    pub(super) fn fault<'a>(&self, words: impl IntoIterator<Item = &'a String>) -> Option<String> {
+        if !matches!(self.wait, Some(Limit::Forever)) {
+            return None;
+        }
+        let mut words = words.into_iter();
+        let time = words.find(|word| parse_duration(word).is_some())?;
+        Some(format!(
+            "{time:?} looks like the time for --wait: write --wait={}",
+            time.replace(' ', "")
+        ))
+    }
+
     /// From now on, the time runs.
     pub(super) fn begin(&self) -> Wait {
         let until = match self.wait {

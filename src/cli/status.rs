@@ -5,8 +5,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    ConfigFile, DONE,
+    ConfigFile, DONE, USAGE,
     client::{ApiClient, Session},
+    complain,
     request::{self, held_by, list, text},
     say,
 };
@@ -28,6 +29,10 @@ pub(super) struct StatusArguments {
 }
 
 pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<u8> {
+    if let Some(fault) = arguments.waiting.fault(&arguments.request_id) {
+        complain(fault);
+        return Ok(USAGE);
+    }
     let session = arguments.client.session_from(&arguments.file)?;
     if let Some(id) = &arguments.request_id {
         let wait = arguments.waiting.begin();
