@@ -255,3 +255,43 @@ async fn the_address_is_taken_from_the_configuration() {
     let token = token.to_str().unwrap();
     assert_eq!(setup.run(&["status", "--token-file", token]).0, Some(0));
 }
+
+#[test]
+fn what_can_never_work_is_wrong_usage() {
+    let mut setup = Setup::alone();
+    setup.set_env("PURGEFRONT_ADMIN_URL", "localhost:9090");
+    for url in [
+        "127.0.0.1:1",
+        "localhost:8080",
+        "ftp://localhost",
+        "https://",
+        "",
+    ] {
+        setup.set_env("PURGEFRONT_URL", url);
+        for words in [
+            &["invalidate", "--distribution", "E1", "/a"][..],
+            &["status"],
+            &["why", "b", "k"],
+            &["resync", "bkt", "--since", "1h", "--yes"],
+            &["pause"],
+            &["redrive", "queue", "--yes"],
+        ] {
+            let (code, _, complaint) = setup.run(words);
+            assert_eq!(code, Some(2), "{url} {words:?}: {complaint}");
+            assert!(complaint.contains("http:// or https://"), "{complaint}");
+        }
+    }
+    setup.set_env("PURGEFRONT_URL", "http://127.0.0.1:1");
+    let words = [
+        "invalidate",
+        "--distribution",
+        "E1",
+        "/a",
+        "--idempotency-key",
+    ];
+    for key in ["a\nb", "a b", "\u{e4}", &"k".repeat(256)] {
+        let (code, _, complaint) = setup.run(&[&words[..], &[key]].concat());
+        assert_eq!(code, Some(2), "{complaint}");
+        assert!(complaint.contains("visible ASCII"), "{complaint}");
+    }
+}

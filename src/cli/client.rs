@@ -12,8 +12,9 @@ use clap::Args;
 use reqwest::{Method, Response, StatusCode, header::RETRY_AFTER, redirect::Policy};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use url::Url;
 
-use super::{ConfigFile, environment};
+use super::{ConfigFile, UsageFault, environment};
 use crate::{app, config::Config};
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -72,7 +73,7 @@ impl ApiClient {
             Some(url) => url.clone(),
             None => listening(config)?,
         };
-        self.session_at(base)
+        self.session_at(&base)
     }
 
     /// For commands that need nothing of the configuration but the address.
@@ -81,11 +82,15 @@ impl ApiClient {
             Some(url) => url.clone(),
             None => listening(&file.load_for_mapping()?)?,
         };
-        self.session_at(base)
+        self.session_at(&base)
     }
 
-    fn session_at(&self, base: String) -> anyhow::Result<Session> {
-        Session::new(base, self.token.read()?, "--url, or else server.listen,")
+    fn session_at(&self, base: &str) -> anyhow::Result<Session> {
+        Session::new(
+            base,
+            self.token.read()?,
+            "--url (or PURGEFRONT_URL, or else server.listen)",
+        )
     }
 }
 
@@ -115,9 +120,9 @@ impl AdminClient {
     /// For more than one call.
     pub(super) fn session(&self) -> anyhow::Result<Session> {
         Session::new(
-            self.base()?,
+            &self.base()?,
             self.token.read()?,
-            "--admin-url, or else server.admin_listen,",
+            "--admin-url (or PURGEFRONT_ADMIN_URL, or else server.admin_listen)",
         )
     }
 
@@ -157,10 +162,30 @@ pub(super) struct Terms<'a> {
     pub(super) most: Option<Duration>,
 }
 
+/// Where a listener is reached.
+pub(super) struct Address(Url);
+
+impl Address {
+    /// `settings` are those that say the address. The fault quotes nothing: there may be a password.
+    pub(super) fn read(text: &str, settings: &str) -> Result<Self, UsageFault> {
+        match Url::parse(text) {
+            Ok(url) if ["http", "https"].contains(&url.scheme()) => Ok(Self(url)),
+            _ => Err(UsageFault(format!(
+                "{settings} must be a URL with http:// or https://, such as http://127.0.0.1:8080"
+            ))),
+        }
+    }
+
+    /// The URL of a path, with its query.
+    pub(super) fn with(&self, path: &str) -> String {
+        format!("{}{path}", self.0.as_str().trim_end_matches('/'))
+    }
+}
+
 /// Calls of one listener.
 pub(super) struct Session {
     http: reqwest::Client,
-    base: String,
+    address: Address,
     token: Option<SecretString>,
     /// The settings that say where the listener is.
     settings: &'static str,
@@ -168,7 +193,7 @@ pub(super) struct Session {
 
 impl Session {
     fn new(
-        base: String,
+        base: &str,
         token: Option<SecretString>,
         settings: &'static str,
     ) -> anyhow::Result<Self> {
@@ -176,7 +201,7 @@ impl Session {
     }
 
     fn patient(
-        base: String,
+        base: &str,
         token: Option<SecretString>,
         settings: &'static str,
         whole: Duration,
@@ -189,8 +214,8 @@ impl Session {
             .connect_timeout(CONNECT)
             .timeout(whole);
         Ok(Self {
+            address: Address::read(base, settings)?,
             http: http.build()?,
-            base,
             token,
             settings,
         })
@@ -213,7 +238,7 @@ impl Session {
         body: Option<String>,
         terms: &Terms<'_>,
     ) -> anyhow::Result<Answer> {
-        let url = format!("{}{path}", self.base.trim_end_matches('/'));
+        let url = self.address.with(path);
         let mut request = self.http.request(method, &url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
@@ -327,7 +352,7 @@ mod tests {
 
     fn asked(listener: &TcpListener, whole: Duration) -> anyhow::Result<Answer> {
         let base = own_url(listener.local_addr().unwrap());
-        let session = Session::patient(base, None, "--admin-url", whole).unwrap();
+        let session = Session::patient(&base, None, "--admin-url", whole).unwrap();
         app::block_on(session.send(Method::GET, "/deadletters", None)).unwrap()
     }
 

@@ -14,7 +14,7 @@ use super::{
     request::{self, list, text},
     say,
 };
-use crate::app;
+use crate::{app, domain::change::Idempotency};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("where").required(true).args(["distribution", "alias", "bucket"]))]
@@ -38,7 +38,7 @@ pub(super) struct InvalidateArguments {
     #[arg(long, conflicts_with_all = ["wait", "idempotency_key"])]
     dry_run: bool,
     /// Makes a repeat of the same command within a day harmless.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     idempotency_key: Option<String>,
     #[command(flatten)]
     waiting: request::Waiting,
@@ -52,6 +52,14 @@ pub(super) struct InvalidateArguments {
     /// The paths, which are sent as given, or the keys; "-" reads them from standard input, one per line.
     #[arg(value_name = "PATH|KEY")]
     items: Vec<String>,
+}
+
+fn idempotency_key(text: &str) -> Result<String, String> {
+    if Idempotency::is_key(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("it must be {}", Idempotency::KEY))
+    }
 }
 
 pub(super) fn run(arguments: &InvalidateArguments) -> anyhow::Result<u8> {

@@ -137,6 +137,11 @@ const FAILED: u8 = 1;
 /// Wrong usage, or an invalid configuration.
 const USAGE: u8 = 2;
 
+/// A value that can never work, which is found out only after the arguments were read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageFault(String);
+
 /// Runs the command line. Exit codes: 0 done, 1 failed, 2 usage or configuration.
 pub fn run() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
@@ -202,14 +207,19 @@ fn done(result: anyhow::Result<()>) -> u8 {
 
 /// The exit code of a command that says its own if it does not fail.
 fn coded(result: anyhow::Result<u8>) -> u8 {
-    let error = match result {
-        Ok(code) => return code,
-        Err(error) => error,
-    };
+    result.unwrap_or_else(|error| complain_with_code(&error))
+}
+
+/// Prints why a command failed, and returns its exit code.
+fn complain_with_code(error: &anyhow::Error) -> u8 {
     if let Some(faults) = error.downcast_ref::<ConfigErrors>() {
         complain_of(faults);
         return USAGE;
     }
     complain(format_args!("{error:#}"));
-    FAILED
+    if error.is::<UsageFault>() {
+        USAGE
+    } else {
+        FAILED
+    }
 }
