@@ -295,3 +295,29 @@ fn what_can_never_work_is_wrong_usage() {
         assert!(complaint.contains("visible ASCII"), "{complaint}");
     }
 }
+
+#[test]
+fn no_password_of_an_address_is_printed() {
+    let mut setup = Setup::alone();
+    let url = "http://u:PASSW@127.0.0.1:1";
+    setup.set_env("PURGEFRONT_URL", url);
+    setup.set_env("PURGEFRONT_ADMIN_URL", url);
+    for words in [
+        &["status"][..],
+        &["status", "--help"],
+        &["why", "b", "k"],
+        &["pause"],
+        &["pause", "--help"],
+        &["healthcheck", "--url", url],
+        &["status", "--url", "u:PASSW@127.0.0.1:1"],
+        &["status", "--url", "http://u:PASSW@127.0.0.1:port"],
+    ] {
+        let (_, said, complaint) = setup.run(words);
+        assert!(!(said + &complaint).contains("PASSW"), "{complaint}");
+    }
+    let (_, _, complaint) = setup.run(&["status"]);
+    assert!(
+        complaint.contains("at http://127.0.0.1:1/distributions"),
+        "{complaint}"
+    );
+}

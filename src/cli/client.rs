@@ -27,7 +27,12 @@ const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 pub(super) struct AdminClient {
     /// The admin listener of the running service; by default, the `server.admin_listen` of the
     /// configuration.
-    #[arg(long, env = "PURGEFRONT_ADMIN_URL", value_name = "URL")]
+    #[arg(
+        long,
+        env = "PURGEFRONT_ADMIN_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     admin_url: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
@@ -39,7 +44,12 @@ pub(super) struct AdminClient {
 #[derive(Debug, Args)]
 pub(super) struct ApiClient {
     /// The running service; by default, the `server.listen` of the configuration.
-    #[arg(long, env = "PURGEFRONT_URL", value_name = "URL")]
+    #[arg(
+        long,
+        env = "PURGEFRONT_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     url: Option<String>,
     #[command(flatten)]
     token: ApiToken,
@@ -180,6 +190,15 @@ impl Address {
     pub(super) fn with(&self, path: &str) -> String {
         format!("{}{path}", self.0.as_str().trim_end_matches('/'))
     }
+
+    /// The same to be printed: without a user and a password.
+    pub(super) fn shown(&self, path: &str) -> String {
+        let mut url = self.0.clone();
+        // They fail only for URLs without a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Self(url).with(path)
+    }
 }
 
 /// Calls of one listener.
@@ -238,8 +257,8 @@ impl Session {
         body: Option<String>,
         terms: &Terms<'_>,
     ) -> anyhow::Result<Answer> {
-        let url = self.address.with(path);
-        let mut request = self.http.request(method, &url);
+        let mut request = self.http.request(method, self.address.with(path));
+        let url = self.address.shown(path);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }
@@ -252,7 +271,8 @@ impl Session {
         if let Some(most) = terms.most {
             request = request.timeout(most.min(WHOLE));
         }
-        let answer = request.send().await.with_context(|| {
+        let answer = request.send().await.map_err(reqwest::Error::without_url);
+        let answer = answer.with_context(|| {
             format!(
                 "the service does not answer at {url}; is {} right?",
                 self.settings
@@ -276,7 +296,7 @@ impl Session {
 
 async fn text_of(mut answer: Response) -> anyhow::Result<Vec<u8>> {
     let mut text = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
+    while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
         ensure!(
             text.len() + chunk.len() <= LONGEST_ANSWER,
             "it is longer than any of purgefront"
