@@ -297,6 +297,29 @@ fn what_can_never_work_is_wrong_usage() {
 }
 
 #[test]
+fn nothing_on_standard_input_is_nothing_to_do() {
+    let mut setup = Setup::alone();
+    setup.set_env("PURGEFRONT_URL", "http://127.0.0.1:1");
+    for more in [&["-"][..], &["-", "--json"], &["-", "--wait=1s"]] {
+        let words = [&["invalidate", "--bucket", "b"][..], more].concat();
+        let (code, said, complaint) = setup.run_with(&words, "\n");
+        assert_eq!((code, said.as_str()), (Some(0), ""), "{complaint}");
+        assert!(complaint.contains("nothing to invalidate"), "{complaint}");
+        assert_eq!(
+            setup.run_with(&words, "-\n").0,
+            Some(1),
+            "a key like others"
+        );
+    }
+    let (code, _, complaint) = setup.run(&["why", "b", "k"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        complaint.starts_with("the changes could not be read: the service does not answer"),
+        "{complaint}"
+    );
+}
+
+#[test]
 fn no_password_of_an_address_is_printed() {
     let mut setup = Setup::alone();
     let url = "http://u:PASSW@127.0.0.1:1";

@@ -49,7 +49,8 @@ pub(super) struct InvalidateArguments {
     file: ConfigFile,
     #[command(flatten)]
     client: ApiClient,
-    /// The paths, which are sent as given, or the keys; "-" reads them from standard input, one per line.
+    /// The paths, which are sent as given, or the keys; "-" reads them from standard input, one per line,
+    /// where a key can also be "-". If nothing is there, nothing is requested or printed, with exit code 0.
     #[arg(value_name = "PATH|KEY")]
     items: Vec<String>,
 }
@@ -78,6 +79,13 @@ pub(super) fn run(arguments: &InvalidateArguments) -> anyhow::Result<u8> {
         }
     }
     if items.is_empty() && arguments.tag.is_empty() {
+        // A script may have found that nothing changed.
+        if !arguments.items.is_empty() {
+            complain(
+                "There is nothing to invalidate: standard input is empty. Nothing was requested.",
+            );
+            return Ok(DONE);
+        }
         complain("there is nothing to invalidate: give paths, keys or tags");
         return Ok(USAGE);
     }

@@ -59,14 +59,14 @@ enum Command {
     Plan(plan::PlanArguments),
     /// Print the account's distributions as purgefront sees them, as JSON.
     Catalogue(ConfigFile),
-    /// Have the running service invalidate paths, tags or keys. Exits with 1 if the request failed, or had
-    /// not settled when `--wait` ended.
+    /// Have the running service invalidate paths, tags or keys. Exits with 1 if the request was refused or
+    /// failed, had not settled when `--wait` ended, or the service does not answer.
     Invalidate(invalidate::InvalidateArguments),
     /// Show how far a request is, or how the work of each distribution stands. Exits with 1 if the request
-    /// failed, or had not settled when `--wait` ended.
+    /// failed or is not known, had not settled when `--wait` ended, or the service does not answer.
     Status(status::StatusArguments),
     /// Show what became of an object's changes, from the event to the completed invalidation. Exits with 1
-    /// if none is known.
+    /// if none is known, or the changes could not be read: standard error says which.
     Why(why::WhyArguments),
     /// Make S3 and SNS send a bucket's changes here, and leave alone what others have set up.
     Connect(connect::ConnectArguments),
