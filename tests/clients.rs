@@ -178,7 +178,7 @@ async fn status_shows_what_waits_and_what_holds_it() {
         assert_eq!(code, Some(0));
         said.contains(part)
     };
-    eventually!(shows("E1 is held: refused: "));
+    eventually!(shows("E1 is held: refused: ") && shows(" (tried again at 20"));
     assert!(shows("E1 (www.example.com): waiting ") && shows("\nE2: waiting 0, "));
     let (_, said, _) = desk.run(&["status", "--json"]);
     let page = json_of(&said);

@@ -266,9 +266,10 @@ pub(super) fn held_by(held: &Value) -> String {
         Some(id) => format!("{id} is held"),
         None => "it is held".to_owned(),
     };
-    let again = match held["retry_at"].as_str() {
-        Some(time) => format!(" (until {time})"),
-        None => String::new(),
+    let again = match (held["retry_at"].as_str(), text(held, "hold")) {
+        (Some(time), "held" | "daily_limit") => format!(" (until {time})"),
+        (Some(time), _) => format!(" (tried again at {time})"),
+        (None, _) => String::new(),
     };
     format!(
         "{at}: {}: {}{again}",
@@ -328,5 +329,26 @@ pub(super) fn skipped(skip: &Value) -> String {
     match skip["distribution_id"].as_str() {
         Some(id) => format!("{id}: nothing: {}", text(skip, "why")),
         None => format!("nothing: {}", text(skip, "why")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_hold_is_its_end_or_the_next_try() {
+        for (hold, expected) in [
+            ("held", "it is held: held: why (until 9:00)"),
+            ("daily_limit", "it is held: daily_limit: why (until 9:00)"),
+            ("refused", "it is held: refused: why (tried again at 9:00)"),
+        ] {
+            let held = json!({"hold": hold, "detail": "why", "retry_at": "9:00"});
+            assert_eq!(held_by(&held), expected);
+        }
+        let paused = json!({"hold": "paused", "detail": "why", "distribution_id": "E1"});
+        assert_eq!(held_by(&paused), "E1 is held: paused: why");
     }
 }
