@@ -344,3 +344,14 @@ fn no_password_of_an_address_is_printed() {
         "{complaint}"
     );
 }
+
+#[test]
+fn a_tag_with_the_mark_of_a_tag_is_told() {
+    let mut setup = Setup::alone();
+    setup.set_env("PURGEFRONT_URL", "http://127.0.0.1:1");
+    let hints = |tag: &str| {
+        let (_, _, complaint) = setup.run(&["invalidate", "--distribution", "E1", "--tag", tag]);
+        complaint.contains("note: the tag is sent as ##x")
+    };
+    assert!(hints("#x") && !hints("x"));
+}

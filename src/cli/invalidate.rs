@@ -89,6 +89,11 @@ pub(super) fn run(arguments: &InvalidateArguments) -> anyhow::Result<u8> {
         complain("there is nothing to invalidate: give paths, keys or tags");
         return Ok(USAGE);
     }
+    for tag in arguments.tag.iter().filter(|tag| tag.starts_with('#')) {
+        complain(format_args!(
+            "note: the tag is sent as #{tag}: give it without \"#\", unless the tag itself begins so"
+        ));
+    }
     let session = arguments.client.session_from(&arguments.file)?;
     let body = body(arguments, &items).to_string();
     let wait = arguments.waiting.begin();
