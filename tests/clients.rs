@@ -178,7 +178,7 @@ async fn status_shows_what_waits_and_what_holds_it() {
         assert_eq!(code, Some(0));
         said.contains(part)
     };
-    eventually!(shows("E1 is held: refused: "));
+    eventually!(shows("E1 is held: refused: ") && shows(" (tried again at 20"));
     assert!(shows("E1 (www.example.com): waiting ") && shows("\nE2: waiting 0, "));
     let (_, said, _) = desk.run(&["status", "--json"]);
     let page = json_of(&said);
@@ -254,4 +254,104 @@ async fn the_address_is_taken_from_the_configuration() {
     std::fs::write(&token, crate::support::service::TOKEN).unwrap();
     let token = token.to_str().unwrap();
     assert_eq!(setup.run(&["status", "--token-file", token]).0, Some(0));
+}
+
+#[test]
+fn what_can_never_work_is_wrong_usage() {
+    let mut setup = Setup::alone();
+    setup.set_env("PURGEFRONT_ADMIN_URL", "localhost:9090");
+    for url in [
+        "127.0.0.1:1",
+        "localhost:8080",
+        "ftp://localhost",
+        "https://",
+        "",
+    ] {
+        setup.set_env("PURGEFRONT_URL", url);
+        for words in [
+            &["invalidate", "--distribution", "E1", "/a"][..],
+            &["status"],
+            &["why", "b", "k"],
+            &["resync", "bkt", "--since", "1h", "--yes"],
+            &["pause"],
+            &["redrive", "queue", "--yes"],
+        ] {
+            let (code, _, complaint) = setup.run(words);
+            assert_eq!(code, Some(2), "{url} {words:?}: {complaint}");
+            assert!(complaint.contains("http:// or https://"), "{complaint}");
+        }
+    }
+    setup.set_env("PURGEFRONT_URL", "http://127.0.0.1:1");
+    let words = [
+        "invalidate",
+        "--distribution",
+        "E1",
+        "/a",
+        "--idempotency-key",
+    ];
+    for key in ["a\nb", "a b", "\u{e4}", &"k".repeat(256)] {
+        let (code, _, complaint) = setup.run(&[&words[..], &[key]].concat());
+        assert_eq!(code, Some(2), "{complaint}");
+        assert!(complaint.contains("visible ASCII"), "{complaint}");
+    }
+}
+
+#[test]
+fn nothing_on_standard_input_is_nothing_to_do() {
+    let mut setup = Setup::alone();
+    setup.set_env("PURGEFRONT_URL", "http://127.0.0.1:1");
+    for more in [&["-"][..], &["-", "--json"], &["-", "--wait=1s"]] {
+        let words = [&["invalidate", "--bucket", "b"][..], more].concat();
+        let (code, said, complaint) = setup.run_with(&words, "\n");
+        assert_eq!((code, said.as_str()), (Some(0), ""), "{complaint}");
+        assert!(complaint.contains("nothing to invalidate"), "{complaint}");
+        assert_eq!(
+            setup.run_with(&words, "-\n").0,
+            Some(1),
+            "a key like others"
+        );
+    }
+    let (code, _, complaint) = setup.run(&["why", "b", "k"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        complaint.starts_with("the changes could not be read: the service does not answer"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn no_password_of_an_address_is_printed() {
+    let mut setup = Setup::alone();
+    let url = "http://u:PASSW@127.0.0.1:1";
+    setup.set_env("PURGEFRONT_URL", url);
+    setup.set_env("PURGEFRONT_ADMIN_URL", url);
+    for words in [
+        &["status"][..],
+        &["status", "--help"],
+        &["why", "b", "k"],
+        &["pause"],
+        &["pause", "--help"],
+        &["healthcheck", "--url", url],
+        &["status", "--url", "u:PASSW@127.0.0.1:1"],
+        &["status", "--url", "http://u:PASSW@127.0.0.1:port"],
+    ] {
+        let (_, said, complaint) = setup.run(words);
+        assert!(!(said + &complaint).contains("PASSW"), "{complaint}");
+    }
+    let (_, _, complaint) = setup.run(&["status"]);
+    assert!(
+        complaint.contains("at http://127.0.0.1:1/distributions"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn a_tag_with_the_mark_of_a_tag_is_told() {
+    let mut setup = Setup::alone();
+    setup.set_env("PURGEFRONT_URL", "http://127.0.0.1:1");
+    let hints = |tag: &str| {
+        let (_, _, complaint) = setup.run(&["invalidate", "--distribution", "E1", "--tag", tag]);
+        complaint.contains("note: the tag is sent as ##x")
+    };
+    assert!(hints("#x") && !hints("x"));
 }

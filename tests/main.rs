@@ -25,6 +25,7 @@ mod changes;
 mod chaos;
 mod cli;
 mod clients;
+mod clients_wait;
 mod cloudformation;
 mod completions;
 mod confirm;

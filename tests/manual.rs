@@ -45,6 +45,7 @@ async fn a_request_goes_out_as_given_and_is_followed_to_completed() {
     let path = format!("/requests/{}", request["id"].as_str().unwrap());
     eventually!(service.get(&path).await["state"] == "completed");
     let view = service.get(&path).await;
+    assert_eq!(view["created_at"], request["created_at"]);
     let invalidation = &view["invalidations"][0];
     assert_eq!(invalidation["status"], "completed");
     let id = invalidation["id"].as_str().unwrap();

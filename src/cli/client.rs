@@ -9,11 +9,12 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Args;
-use reqwest::{Method, Response, StatusCode, redirect::Policy};
+use reqwest::{Method, Response, StatusCode, header::RETRY_AFTER, redirect::Policy};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use url::Url;
 
-use super::{ConfigFile, environment};
+use super::{ConfigFile, UsageFault, environment};
 use crate::{app, config::Config};
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -26,7 +27,12 @@ const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 pub(super) struct AdminClient {
     /// The admin listener of the running service; by default, the `server.admin_listen` of the
     /// configuration.
-    #[arg(long, env = "PURGEFRONT_ADMIN_URL", value_name = "URL")]
+    #[arg(
+        long,
+        env = "PURGEFRONT_ADMIN_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     admin_url: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
@@ -38,7 +44,12 @@ pub(super) struct AdminClient {
 #[derive(Debug, Args)]
 pub(super) struct ApiClient {
     /// The running service; by default, the `server.listen` of the configuration.
-    #[arg(long, env = "PURGEFRONT_URL", value_name = "URL")]
+    #[arg(
+        long,
+        env = "PURGEFRONT_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     url: Option<String>,
     #[command(flatten)]
     token: ApiToken,
@@ -72,7 +83,7 @@ impl ApiClient {
             Some(url) => url.clone(),
             None => listening(config)?,
         };
-        self.session_at(base)
+        self.session_at(&base)
     }
 
     /// For commands that need nothing of the configuration but the address.
@@ -81,11 +92,15 @@ impl ApiClient {
             Some(url) => url.clone(),
             None => listening(&file.load_for_mapping()?)?,
         };
-        self.session_at(base)
+        self.session_at(&base)
     }
 
-    fn session_at(&self, base: String) -> anyhow::Result<Session> {
-        Session::new(base, self.token.read()?, "--url, or else server.listen,")
+    fn session_at(&self, base: &str) -> anyhow::Result<Session> {
+        Session::new(
+            base,
+            self.token.read()?,
+            "--url (or PURGEFRONT_URL, or else server.listen)",
+        )
     }
 }
 
@@ -115,9 +130,9 @@ impl AdminClient {
     /// For more than one call.
     pub(super) fn session(&self) -> anyhow::Result<Session> {
         Session::new(
-            self.base()?,
+            &self.base()?,
             self.token.read()?,
-            "--admin-url, or else server.admin_listen,",
+            "--admin-url (or PURGEFRONT_ADMIN_URL, or else server.admin_listen)",
         )
     }
 
@@ -148,10 +163,48 @@ impl Token {
     }
 }
 
+/// What is special about a call.
+#[derive(Debug, Default)]
+pub(super) struct Terms<'a> {
+    /// With the same key, the call can be repeated safely.
+    pub(super) idempotency_key: Option<&'a str>,
+    /// The time for the whole call, if it is less than a minute.
+    pub(super) most: Option<Duration>,
+}
+
+/// Where a listener is reached.
+pub(super) struct Address(Url);
+
+impl Address {
+    /// `settings` are those that say the address. The fault quotes nothing: there may be a password.
+    pub(super) fn read(text: &str, settings: &str) -> Result<Self, UsageFault> {
+        match Url::parse(text) {
+            Ok(url) if ["http", "https"].contains(&url.scheme()) => Ok(Self(url)),
+            _ => Err(UsageFault(format!(
+                "{settings} must be a URL with http:// or https://, such as http://127.0.0.1:8080"
+            ))),
+        }
+    }
+
+    /// The URL of a path, with its query.
+    pub(super) fn with(&self, path: &str) -> String {
+        format!("{}{path}", self.0.as_str().trim_end_matches('/'))
+    }
+
+    /// The same to be printed: without a user and a password.
+    pub(super) fn shown(&self, path: &str) -> String {
+        let mut url = self.0.clone();
+        // They fail only for URLs without a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Self(url).with(path)
+    }
+}
+
 /// Calls of one listener.
 pub(super) struct Session {
     http: reqwest::Client,
-    base: String,
+    address: Address,
     token: Option<SecretString>,
     /// The settings that say where the listener is.
     settings: &'static str,
@@ -159,7 +212,7 @@ pub(super) struct Session {
 
 impl Session {
     fn new(
-        base: String,
+        base: &str,
         token: Option<SecretString>,
         settings: &'static str,
     ) -> anyhow::Result<Self> {
@@ -167,7 +220,7 @@ impl Session {
     }
 
     fn patient(
-        base: String,
+        base: &str,
         token: Option<SecretString>,
         settings: &'static str,
         whole: Duration,
@@ -180,8 +233,8 @@ impl Session {
             .connect_timeout(CONNECT)
             .timeout(whole);
         Ok(Self {
+            address: Address::read(base, settings)?,
             http: http.build()?,
-            base,
             token,
             settings,
         })
@@ -193,46 +246,57 @@ impl Session {
         path: &str,
         body: Option<String>,
     ) -> anyhow::Result<Answer> {
-        self.send_once(method, path, body, None).await
+        self.send_with(method, path, body, &Terms::default()).await
     }
 
-    /// Sends a request that can be repeated safely with the same key.
-    pub(super) async fn send_once(
+    /// Sends a request on terms of its own.
+    pub(super) async fn send_with(
         &self,
         method: Method,
         path: &str,
         body: Option<String>,
-        idempotency_key: Option<&str>,
+        terms: &Terms<'_>,
     ) -> anyhow::Result<Answer> {
-        let url = format!("{}{path}", self.base.trim_end_matches('/'));
-        let mut request = self.http.request(method, &url);
+        let mut request = self.http.request(method, self.address.with(path));
+        let url = self.address.shown(path);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }
         if let Some(body) = body {
             request = request.body(body);
         }
-        if let Some(key) = idempotency_key {
+        if let Some(key) = terms.idempotency_key {
             request = request.header("Idempotency-Key", key);
         }
-        let answer = request.send().await.with_context(|| {
+        if let Some(most) = terms.most {
+            request = request.timeout(most.min(WHOLE));
+        }
+        let answer = request.send().await.map_err(reqwest::Error::without_url);
+        let answer = answer.with_context(|| {
             format!(
                 "the service does not answer at {url}; is {} right?",
                 self.settings
             )
         })?;
         let status = answer.status();
+        let seconds = answer.headers().get(RETRY_AFTER);
+        let seconds = seconds.and_then(|text| text.to_str().ok()?.trim().parse().ok());
+        let retry_after = seconds.map(Duration::from_secs);
         let text = text_of(answer)
             .await
             .with_context(|| format!("the answer of {url} cannot be read"))?;
         let json = serde_json::from_slice(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, json })
+        Ok(Answer {
+            status,
+            retry_after,
+            json,
+        })
     }
 }
 
 async fn text_of(mut answer: Response) -> anyhow::Result<Vec<u8>> {
     let mut text = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
+    while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
         ensure!(
             text.len() + chunk.len() <= LONGEST_ANSWER,
             "it is longer than any of purgefront"
@@ -245,6 +309,8 @@ async fn text_of(mut answer: Response) -> anyhow::Result<Vec<u8>> {
 /// A response, whatever its status.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    /// After how long the service wants to be asked again, if it says so.
+    pub(super) retry_after: Option<Duration>,
     /// Null if it has none.
     pub(super) json: Value,
 }
@@ -268,7 +334,7 @@ impl Answer {
 
     /// The problem in words, with all faults.
     pub(super) fn failure(&self) -> anyhow::Error {
-        let Self { status, json } = self;
+        let Self { status, json, .. } = self;
         let detail = json["detail"].as_str().unwrap_or("no reason given");
         let faults = json["errors"].as_array().into_iter().flatten();
         let faults = faults.filter_map(|fault| {
@@ -306,7 +372,7 @@ mod tests {
 
     fn asked(listener: &TcpListener, whole: Duration) -> anyhow::Result<Answer> {
         let base = own_url(listener.local_addr().unwrap());
-        let session = Session::patient(base, None, "--admin-url", whole).unwrap();
+        let session = Session::patient(&base, None, "--admin-url", whole).unwrap();
         app::block_on(session.send(Method::GET, "/deadletters", None)).unwrap()
     }
 

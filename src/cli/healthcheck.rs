@@ -5,7 +5,11 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use super::{ConfigFile, DONE, FAILED, client::own_url, complain, complain_of};
+use super::{
+    ConfigFile, DONE, FAILED,
+    client::{Address, own_url},
+    complain_of, complain_with_code,
+};
 
 /// The timeout of the whole check. The container engine's own timeout should be longer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -34,10 +38,7 @@ pub(super) fn run(probe: &Probe) -> u8 {
     };
     match ask(&url) {
         Ok(()) => DONE,
-        Err(error) => {
-            complain(format_args!("{error:#}"));
-            FAILED
-        }
+        Err(error) => complain_with_code(&error),
     }
 }
 
@@ -46,15 +47,18 @@ fn ask(url: &str) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let url = format!("{}/healthz", url.trim_end_matches('/'));
+        let address = Address::read(url, "--url")?;
         // Only the service itself counts, not a proxy or the target of a redirect.
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(PATIENCE)
             .build()?;
-        let answer = client.get(&url).send().await;
-        let status = answer.context("the service does not answer")?.status();
+        let answer = client.get(address.with("/healthz")).send().await;
+        let answer = answer.map_err(reqwest::Error::without_url);
+        let url = address.shown("/healthz");
+        let answer = answer.with_context(|| format!("the service does not answer at {url}"))?;
+        let status = answer.status();
         ensure!(status.is_success(), "{url} answers {status}");
         Ok(())
     })

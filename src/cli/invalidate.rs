@@ -9,12 +9,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ConfigFile, DONE, USAGE,
-    client::ApiClient,
+    client::{ApiClient, Terms},
     complain,
     request::{self, list, text},
     say,
 };
-use crate::app;
+use crate::{app, domain::change::Idempotency};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("where").required(true).args(["distribution", "alias", "bucket"]))]
@@ -38,7 +38,7 @@ pub(super) struct InvalidateArguments {
     #[arg(long, conflicts_with_all = ["wait", "idempotency_key"])]
     dry_run: bool,
     /// Makes a repeat of the same command within a day harmless.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     idempotency_key: Option<String>,
     #[command(flatten)]
     waiting: request::Waiting,
@@ -49,12 +49,27 @@ pub(super) struct InvalidateArguments {
     file: ConfigFile,
     #[command(flatten)]
     client: ApiClient,
-    /// The paths, which are sent as given, or the keys; "-" reads them from standard input, one per line.
+    /// The paths, which are sent as given, or the keys; "-" reads them from standard input, one per line,
+    /// where a key can also be "-". If nothing is there, nothing is requested or printed, with exit code 0.
     #[arg(value_name = "PATH|KEY")]
     items: Vec<String>,
 }
 
+fn idempotency_key(text: &str) -> Result<String, String> {
+    if Idempotency::is_key(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("it must be {}", Idempotency::KEY))
+    }
+}
+
 pub(super) fn run(arguments: &InvalidateArguments) -> anyhow::Result<u8> {
+    if let Some(fault) = arguments.waiting.fault(&arguments.items) {
+        complain(format_args!(
+            "{fault}, or, if it is a key, give it on standard input, with \"-\""
+        ));
+        return Ok(USAGE);
+    }
     let mut items = Vec::new();
     for item in &arguments.items {
         if item == "-" {
@@ -64,21 +79,37 @@ pub(super) fn run(arguments: &InvalidateArguments) -> anyhow::Result<u8> {
         }
     }
     if items.is_empty() && arguments.tag.is_empty() {
+        // A script may have found that nothing changed.
+        if !arguments.items.is_empty() {
+            complain(
+                "There is nothing to invalidate: standard input is empty. Nothing was requested.",
+            );
+            return Ok(DONE);
+        }
         complain("there is nothing to invalidate: give paths, keys or tags");
         return Ok(USAGE);
     }
+    for tag in arguments.tag.iter().filter(|tag| tag.starts_with('#')) {
+        complain(format_args!(
+            "note: the tag is sent as #{tag}: give it without \"#\", unless the tag itself begins so"
+        ));
+    }
     let session = arguments.client.session_from(&arguments.file)?;
     let body = body(arguments, &items).to_string();
-    let key = arguments.idempotency_key.as_deref();
-    let answer = session.send_once(Method::POST, "/invalidate", Some(body), key);
+    let wait = arguments.waiting.begin();
+    let terms = Terms {
+        idempotency_key: arguments.idempotency_key.as_deref(),
+        most: wait.most(),
+    };
+    let answer = session.send_with(Method::POST, "/invalidate", Some(body), &terms);
     let answer = app::block_on(answer)??.success()?;
     if arguments.dry_run {
         show_preview(&answer, arguments.json);
         return Ok(DONE);
     }
-    let view = arguments.waiting.follow(&session, answer)?;
-    request::show(&view, arguments.json);
-    Ok(arguments.waiting.code(&view))
+    let followed = wait.follow(&session, answer)?;
+    request::show(&followed.view, arguments.json);
+    Ok(followed.code())
 }
 
 /// The lines of standard input, without empty ones.

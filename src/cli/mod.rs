@@ -59,14 +59,14 @@ enum Command {
     Plan(plan::PlanArguments),
     /// Print the account's distributions as purgefront sees them, as JSON.
     Catalogue(ConfigFile),
-    /// Have the running service invalidate paths, tags or keys. Exits with 1 if the request failed, or had
-    /// not settled when `--wait` ended.
+    /// Have the running service invalidate paths, tags or keys. Exits with 1 if the request was refused or
+    /// failed, had not settled when `--wait` ended, or the service does not answer.
     Invalidate(invalidate::InvalidateArguments),
     /// Show how far a request is, or how the work of each distribution stands. Exits with 1 if the request
-    /// failed, or had not settled when `--wait` ended.
+    /// failed or is not known, had not settled when `--wait` ended, or the service does not answer.
     Status(status::StatusArguments),
     /// Show what became of an object's changes, from the event to the completed invalidation. Exits with 1
-    /// if none is known.
+    /// if none is known, or the changes could not be read: standard error says which.
     Why(why::WhyArguments),
     /// Make S3 and SNS send a bucket's changes here, and leave alone what others have set up.
     Connect(connect::ConnectArguments),
@@ -137,6 +137,11 @@ const FAILED: u8 = 1;
 /// Wrong usage, or an invalid configuration.
 const USAGE: u8 = 2;
 
+/// A value that can never work, which is found out only after the arguments were read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageFault(String);
+
 /// Runs the command line. Exit codes: 0 done, 1 failed, 2 usage or configuration.
 pub fn run() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
@@ -202,14 +207,19 @@ fn done(result: anyhow::Result<()>) -> u8 {
 
 /// The exit code of a command that says its own if it does not fail.
 fn coded(result: anyhow::Result<u8>) -> u8 {
-    let error = match result {
-        Ok(code) => return code,
-        Err(error) => error,
-    };
+    result.unwrap_or_else(|error| complain_with_code(&error))
+}
+
+/// Prints why a command failed, and returns its exit code.
+fn complain_with_code(error: &anyhow::Error) -> u8 {
     if let Some(faults) = error.downcast_ref::<ConfigErrors>() {
         complain_of(faults);
         return USAGE;
     }
     complain(format_args!("{error:#}"));
-    FAILED
+    if error.is::<UsageFault>() {
+        USAGE
+    } else {
+        FAILED
+    }
 }

@@ -9,11 +9,10 @@ use serde_json::{Value, json};
 use super::{
     DONE, FAILED, USAGE, agree,
     client::{AdminClient, Session},
-    complain, complain_of, say,
+    complain, complain_with_code, say,
 };
 use crate::{
     app,
-    config::ConfigErrors,
     domain::queue::QueueAddress,
     recovery::{Delivery, Redrive, Redriven},
 };
@@ -46,11 +45,7 @@ pub(super) fn run(arguments: &RedriveArguments) -> u8 {
     let session = match arguments.client.session() {
         Ok(session) => session,
         Err(error) => {
-            if let Some(faults) = error.downcast_ref::<ConfigErrors>() {
-                complain_of(faults);
-            } else {
-                complain(format_args!("{error:#}"));
-            }
+            complain_with_code(&error);
             return USAGE;
         }
     };

@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{
     DONE, FAILED,
-    client::{Answer, Session},
+    client::{Answer, Session, Terms},
     complain, say,
 };
 use crate::{app, domain::duration::parse_duration, printable::printable};
@@ -21,10 +21,14 @@ const WATCHED: u64 = 5;
 const UNWATCHED: u64 = 50;
 /// The least time between two calls, whatever the service answers.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The time after a call that failed, and how many may fail in a row: enough for a service that is started
-/// again.
+/// The time after a call that failed or found no place for waiting, unless the service says how long; and
+/// the longest that is done as it says.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
-const PATIENCE: u32 = 24;
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// For how long calls may fail if no time was given: enough for a service that is started again.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// For an answer that is on its way when the time is up.
+const GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Waiting {
@@ -52,36 +56,108 @@ fn limit(text: &str) -> Result<Limit, String> {
 }
 
 impl Waiting {
+    /// The fault if the time was given as a word of its own, which would be taken for something else, and
+    /// the wait would have no end.
+    pub(super) fn fault<'a>(&self, words: impl IntoIterator<Item = &'a String>) -> Option<String> {
+        if !matches!(self.wait, Some(Limit::Forever)) {
+            return None;
+        }
+        let mut words = words.into_iter();
+        let time = words.find(|word| parse_duration(word).is_some())?;
+        Some(format!(
+            "{time:?} looks like the time for --wait: write --wait={}",
+            time.replace(' ', "")
+        ))
+    }
+
+    /// From now on, the time runs.
+    pub(super) fn begin(&self) -> Wait {
+        let until = match self.wait {
+            Some(Limit::For(span)) => app::now().saturating_add(span).ok(),
+            _ => None,
+        };
+        Wait {
+            is_wanted: self.wait.is_some(),
+            until,
+        }
+    }
+}
+
+/// Waiting for the end of a request, if it is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    is_wanted: bool,
+    /// The end of the wait, if it has one.
+    until: Option<Timestamp>,
+}
+
+impl Wait {
+    /// What is left of the time; `None` if there is no end.
+    fn left(&self) -> Option<Duration> {
+        let left = self.until?.duration_since(app::now());
+        Some(Duration::try_from(left).unwrap_or_default())
+    }
+
+    /// The most time for one call, so that it ends with the wait.
+    pub(super) fn most(&self) -> Option<Duration> {
+        Some(self.left()?.saturating_add(GRACE))
+    }
+
     /// Waits as wanted, and returns the request as it is then.
-    pub(super) fn follow(&self, session: &Session, view: Value) -> anyhow::Result<Value> {
-        match self.wait {
-            Some(most) if !is_settled(&view) => app::block_on(follow(session, view, most))?,
-            _ => Ok(view),
+    pub(super) fn follow(self, session: &Session, view: Value) -> anyhow::Result<Followed> {
+        if self.is_wanted && !is_settled(&view) {
+            return app::block_on(follow(session, view, self))?;
         }
-    }
-
-    /// The exit code for a request that was followed.
-    pub(super) fn code(&self, view: &Value) -> u8 {
-        if view["state"] == "failed" {
-            return FAILED;
-        }
-        if self.wait.is_some() && !is_settled(view) {
-            complain("The request had not settled when the wait ended: it continues.");
-            return FAILED;
-        }
-        DONE
+        Ok(Followed {
+            view,
+            is_awaited: self.is_wanted,
+            unheard: None,
+        })
     }
 }
 
-/// The request with this id.
-pub(super) async fn fetch(session: &Session, id: &str, wait: u64) -> anyhow::Result<Value> {
-    let path = path(id, wait);
-    session.send(Method::GET, &path, None).await?.success()
+/// A request, and whether it was followed to its end.
+pub(super) struct Followed {
+    /// As it was last seen.
+    pub(super) view: Value,
+    is_awaited: bool,
+    /// Why the last call failed, if it did.
+    unheard: Option<anyhow::Error>,
 }
 
-fn path(id: &str, wait: u64) -> String {
+impl Followed {
+    /// The exit code. Says why it is a failure, if the request does not.
+    pub(super) fn code(&self) -> u8 {
+        if self.view["state"] == "failed" {
+            return FAILED;
+        }
+        if !self.is_awaited || is_settled(&self.view) {
+            return DONE;
+        }
+        match &self.unheard {
+            Some(error) => complain(format_args!(
+                "It is not known whether the request has settled: it had not when it was last seen, and \
+                 then the service could not be asked: {error:#}"
+            )),
+            None => complain("The request had not settled when the wait ended: it continues."),
+        }
+        FAILED
+    }
+}
+
+/// The request with this id, as it is now.
+pub(super) async fn fetch(session: &Session, id: &str, wait: Wait) -> anyhow::Result<Value> {
+    look(session, id, 0, wait).await?.success()
+}
+
+async fn look(session: &Session, id: &str, seconds: u64, wait: Wait) -> anyhow::Result<Answer> {
     let id = super::encoded(id);
-    format!("/requests/{id}?wait={wait}")
+    let path = format!("/requests/{id}?wait={seconds}");
+    let terms = Terms {
+        most: wait.most(),
+        ..Terms::default()
+    };
+    session.send_with(Method::GET, &path, None, &terms).await
 }
 
 fn is_settled(view: &Value) -> bool {
@@ -90,58 +166,90 @@ fn is_settled(view: &Value) -> bool {
         .any(|state| view["state"] == *state)
 }
 
-async fn follow(session: &Session, mut view: Value, most: Limit) -> anyhow::Result<Value> {
+/// Calls that fail in a row.
+struct Failing {
+    since: Timestamp,
+    last: anyhow::Error,
+}
+
+async fn follow(session: &Session, mut view: Value, wait: Wait) -> anyhow::Result<Followed> {
     let id = view["id"].as_str().unwrap_or_default().to_owned();
-    let until = match most {
-        Limit::For(span) => app::now().saturating_add(span)?,
-        Limit::Forever => Timestamp::MAX,
-    };
     // Hidden where standard error is no terminal.
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{spinner} {wide_msg} ({elapsed})");
     bar.set_style(style.context("the progress line")?);
     bar.enable_steady_tick(Duration::from_millis(200));
-    let longest = if bar.is_hidden() { UNWATCHED } else { WATCHED };
-    let mut failures = 0;
-    while !is_settled(&view) {
+    let mut longest = if bar.is_hidden() { UNWATCHED } else { WATCHED };
+    let mut spacing = PAUSE;
+    let mut failing: Option<Failing> = None;
+    // The last look is taken when the time is up.
+    loop {
         bar.set_message(progress(&view));
         let begin = app::now();
-        let left = until.duration_since(begin);
-        if left <= SignedDuration::ZERO {
-            break;
-        }
-        // Rounded up: a wait of less than a second is one.
-        let seconds = u64::try_from(left.as_secs()).unwrap_or(0) + 1;
-        let path = path(&id, seconds.min(longest));
-        let answer = session.send(Method::GET, &path, None).await;
-        let pause = match answer.and_then(read) {
-            Ok(Some(now)) => {
-                failures = 0;
+        let seconds = wait
+            .left()
+            .map_or(longest, |left| left.as_secs().min(longest));
+        let answer = look(session, &id, seconds, wait).await;
+        let wanted = answer.as_ref().ok().and_then(|answer| answer.retry_after);
+        let wanted = wanted.map_or(PAUSE_AFTER_FAILURE, |span| span.clamp(PAUSE, LONGEST_PAUSE));
+        let pause = match answer.and_then(|answer| read(answer, seconds)) {
+            Ok(Read::Request(now)) => {
+                failing = None;
                 view = now;
                 let took = app::now().duration_since(begin).unsigned_abs();
-                PAUSE.saturating_sub(took)
+                spacing.saturating_sub(took)
             }
-            Ok(None) => return Err(anyhow!("the service does not know the request any more")),
-            Err(error) if failures == PATIENCE => return Err(error),
-            Err(_) => {
-                failures += 1;
-                PAUSE_AFTER_FAILURE
+            Ok(Read::Unknown) => {
+                return Err(anyhow!("the service does not know the request any more"));
+            }
+            // It can be asked all the same, now and then.
+            Ok(Read::NoPlaceToWait) => {
+                (longest, spacing, failing) = (0, wanted, None);
+                wanted
+            }
+            Err(last) => {
+                let since = failing.map_or(begin, |failing| failing.since);
+                failing = Some(Failing { since, last });
+                wanted
             }
         };
-        if !is_settled(&view) {
-            app::pause(pause).await;
+        let left = match (wait.left(), &failing) {
+            (Some(left), _) => left,
+            (None, Some(failing)) => {
+                let failed = app::now().duration_since(failing.since).unsigned_abs();
+                PATIENCE.saturating_sub(failed)
+            }
+            (None, None) => Duration::MAX,
+        };
+        if is_settled(&view) || left.is_zero() {
+            break;
         }
+        app::pause(pause.min(left)).await;
     }
     bar.finish_and_clear();
-    Ok(view)
+    Ok(Followed {
+        view,
+        is_awaited: true,
+        unheard: failing.map(|failing| failing.last),
+    })
 }
 
-/// The request in an answer; `None` if there is none with its id. Other problems may pass.
-fn read(answer: Answer) -> anyhow::Result<Option<Value>> {
-    if answer.status == StatusCode::NOT_FOUND {
-        return Ok(None);
+/// What an answer says about a request.
+enum Read {
+    Request(Value),
+    /// There is none with its id.
+    Unknown,
+    /// As many others wait as may.
+    NoPlaceToWait,
+}
+
+/// Reads the answer to a look that was to last for so many seconds. Its other problems may pass.
+fn read(answer: Answer, seconds: u64) -> anyhow::Result<Read> {
+    match answer.status {
+        StatusCode::NOT_FOUND => Ok(Read::Unknown),
+        StatusCode::TOO_MANY_REQUESTS if seconds > 0 => Ok(Read::NoPlaceToWait),
+        _ => answer.success().map(Read::Request),
     }
-    answer.success().map(Some)
 }
 
 /// One line for whoever watches.
@@ -158,9 +266,10 @@ pub(super) fn held_by(held: &Value) -> String {
         Some(id) => format!("{id} is held"),
         None => "it is held".to_owned(),
     };
-    let again = match held["retry_at"].as_str() {
-        Some(time) => format!(" (until {time})"),
-        None => String::new(),
+    let again = match (held["retry_at"].as_str(), text(held, "hold")) {
+        (Some(time), "held" | "daily_limit") => format!(" (until {time})"),
+        (Some(time), _) => format!(" (tried again at {time})"),
+        (None, _) => String::new(),
     };
     format!(
         "{at}: {}: {}{again}",
@@ -220,5 +329,26 @@ pub(super) fn skipped(skip: &Value) -> String {
     match skip["distribution_id"].as_str() {
         Some(id) => format!("{id}: nothing: {}", text(skip, "why")),
         None => format!("nothing: {}", text(skip, "why")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_hold_is_its_end_or_the_next_try() {
+        for (hold, expected) in [
+            ("held", "it is held: held: why (until 9:00)"),
+            ("daily_limit", "it is held: daily_limit: why (until 9:00)"),
+            ("refused", "it is held: refused: why (tried again at 9:00)"),
+        ] {
+            let held = json!({"hold": hold, "detail": "why", "retry_at": "9:00"});
+            assert_eq!(held_by(&held), expected);
+        }
+        let paused = json!({"hold": "paused", "detail": "why", "distribution_id": "E1"});
+        assert_eq!(held_by(&paused), "E1 is held: paused: why");
     }
 }

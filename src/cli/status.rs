@@ -5,8 +5,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    ConfigFile, DONE,
+    ConfigFile, DONE, USAGE,
     client::{ApiClient, Session},
+    complain,
     request::{self, held_by, list, text},
     say,
 };
@@ -28,12 +29,17 @@ pub(super) struct StatusArguments {
 }
 
 pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<u8> {
+    if let Some(fault) = arguments.waiting.fault(&arguments.request_id) {
+        complain(fault);
+        return Ok(USAGE);
+    }
     let session = arguments.client.session_from(&arguments.file)?;
     if let Some(id) = &arguments.request_id {
-        let view = app::block_on(request::fetch(&session, id, 0))??;
-        let view = arguments.waiting.follow(&session, view)?;
-        request::show(&view, arguments.json);
-        return Ok(arguments.waiting.code(&view));
+        let wait = arguments.waiting.begin();
+        let view = app::block_on(request::fetch(&session, id, wait))??;
+        let followed = wait.follow(&session, view)?;
+        request::show(&followed.view, arguments.json);
+        return Ok(followed.code());
     }
     let (distributions, read_since) = app::block_on(all(&session))??;
     if arguments.json {

@@ -1,5 +1,6 @@
 //! `purgefront why`: tells what became of an object's changes.
 
+use anyhow::Context as _;
 use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -41,7 +42,8 @@ pub(super) fn run(arguments: &WhyArguments) -> anyhow::Result<u8> {
     } = arguments;
     let session = arguments.client.session_from(&arguments.file)?;
     let path = format!("/changes?bucket={}&key={}", encoded(bucket), encoded(key));
-    let page = app::block_on(newest(&session, &path, (*limit).into()))??;
+    let page = app::block_on(newest(&session, &path, (*limit).into()))?
+        .context("the changes could not be read")?;
     let is_empty = list(&page, "changes").next().is_none();
     let has_more = page["next_cursor"].is_string();
     if arguments.json {

@@ -94,6 +94,16 @@ pub struct Idempotency {
     pub body: [u8; 32],
 }
 
+impl Idempotency {
+    /// What a key is, in words that follow "must be".
+    pub const KEY: &str = "1 to 255 visible ASCII characters, such as a UUID";
+
+    /// Whether text can be a key.
+    pub fn is_key(text: &str) -> bool {
+        (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+}
+
 /// How long a key is remembered.
 pub const IDEMPOTENCY_KEPT: SignedDuration = SignedDuration::from_hours(24);
 

@@ -18,6 +18,7 @@ use super::{
     members::{self, Faults, Unread},
     parameters::Parameters,
     problem::Problem,
+    whole_micros,
 };
 use crate::{
     domain::{
@@ -250,11 +251,6 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<(Wanted, Option<Idempotency>
         }
         (Ok(_), Err(fault)) => Err(Problem::invalid(vec![fault])),
     }
-}
-
-/// A time as the store keeps it, so that a hold is shown with the same times at all times.
-fn whole_micros(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 /// Finds what is to be held, among the distributions of the caller.

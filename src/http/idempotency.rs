@@ -3,8 +3,8 @@
 use axum::http::{HeaderMap, StatusCode};
 
 use super::problem::{Problem, RequestFault};
+use crate::domain::change::Idempotency;
 
-const MAX_BYTES: usize = 255;
 const HEADER: &str = "Idempotency-Key";
 
 /// Reads the key, if there is one.
@@ -14,17 +14,12 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, RequestFault> {
     let Some(key) = first else {
         return Ok(None);
     };
-    let visible = |text: &&str| {
-        (1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    match key.to_str().ok().filter(visible) {
+    let key = key.to_str().ok();
+    match key.filter(|text| Idempotency::is_key(text)) {
         Some(key) if second.is_none() => Ok(Some(key.to_owned())),
         _ => Err(RequestFault {
             pointer: HEADER.to_owned(),
-            detail: format!(
-                "must be one header of 1 to {MAX_BYTES} visible ASCII characters, such as \
-                 a UUID"
-            ),
+            detail: format!("must be one header of {}", Idempotency::KEY),
         }),
     }
 }

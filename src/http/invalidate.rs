@@ -18,6 +18,7 @@ use super::{
     members::Unread,
     order::{self, At, Order},
     problem::Problem,
+    whole_micros,
 };
 use crate::{
     domain::{
@@ -43,7 +44,7 @@ pub(super) async fn create(
     if order.dry_run {
         return dry_run::show(&state, catalogue, &asked).await;
     }
-    let (id, accepted_at) = (Uuid::now_v7(), state.clock.now());
+    let (id, accepted_at) = (Uuid::now_v7(), whole_micros(state.clock.now()));
     let count = match &asked {
         Asked::Items { items, .. } => items.len(),
         Asked::Keys { keys, .. } => keys.len(),

@@ -38,6 +38,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{delete, get, post},
 };
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
@@ -256,4 +257,9 @@ async fn within_deadline<T>(work: impl Future<Output = T>) -> Result<T, Problem>
     )]
     let answered = tokio::time::timeout(DEADLINE, work).await;
     answered.map_err(|_| Problem::not_in_time())
+}
+
+/// A time as the store keeps it, so that what is created is shown with the same times at all times.
+fn whole_micros(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }

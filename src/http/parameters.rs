@@ -1,6 +1,6 @@
 //! Query parameters: all faults at once, in words for the caller.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use axum::extract::RawQuery;
 use percent_encoding::percent_decode_str;
@@ -70,7 +70,7 @@ impl Parameters {
         let Some(text) = self.text("limit") else {
             return default;
         };
-        let read = text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        let read = digits(&text).filter(|limit| (1..=most).contains(limit));
         read.unwrap_or_else(|| {
             self.refuse("limit", format!("must be a number between 1 and {most}"));
             default
@@ -82,7 +82,7 @@ impl Parameters {
         let Some(text) = self.text(name) else {
             return Duration::ZERO;
         };
-        let read = text.parse().ok().map(Duration::from_secs);
+        let read = digits(&text).map(Duration::from_secs);
         read.filter(|span| *span <= most).unwrap_or_else(|| {
             let most = most.as_secs();
             self.refuse(
@@ -96,8 +96,7 @@ impl Parameters {
     /// Where a page begins.
     pub(super) fn cursor(&mut self) -> Option<i64> {
         let text = self.text("cursor")?;
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        let read = text.parse().ok().filter(|_| digits);
+        let read = digits(&text);
         if read.is_none() {
             self.refuse("cursor", "must be the next_cursor of an earlier page");
         }
@@ -126,6 +125,12 @@ impl Parameters {
             Err(Problem::invalid(self.faults))
         }
     }
+}
+
+/// A number without a sign, which parsing alone would accept.
+fn digits<N: FromStr>(text: &str) -> Option<N> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
 }
 
 /// Decodes a name or value of a query.
@@ -175,5 +180,19 @@ mod tests {
         assert_eq!(wrong.faults.len(), 4, "{wrong:?}");
         assert_eq!(wrong.left.len(), 1, "{wrong:?}");
         assert!(wrong.finish().is_err());
+    }
+
+    #[test]
+    fn numbers_are_digits_only() {
+        let most = Duration::from_secs(50);
+        let mut right = read("wait=10&limit=010&cursor=0");
+        assert_eq!(right.seconds("wait", most), Duration::from_secs(10));
+        assert_eq!((right.limit(9, 10), right.cursor()), (10, Some(0)));
+        assert!(right.finish().is_ok());
+        let mut wrong = read("wait=%2B1&limit=%2B1&cursor=%2B1");
+        wrong.seconds("wait", most);
+        wrong.limit(9, 10);
+        wrong.cursor();
+        assert_eq!(wrong.faults.len(), 3, "{wrong:?}");
     }
 }

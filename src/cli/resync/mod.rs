@@ -14,7 +14,7 @@ use report::{Report, counted};
 use super::{
     ConfigFile, DONE, FAILED, USAGE, agree,
     client::{ApiClient, Session},
-    complain, complain_of, say,
+    complain, complain_of, complain_with_code, say,
 };
 use crate::{
     app,
@@ -93,11 +93,11 @@ pub(super) fn run(arguments: &ResyncArguments) -> u8 {
     match resync(arguments, &config) {
         Ok(code) => code,
         Err(error) => {
-            complain(format_args!("{error:#}"));
+            let code = complain_with_code(&error);
             if arguments.consent.json() {
                 say(json!({"outcome": "failed", "error": format!("{error:#}")}));
             }
-            FAILED
+            code
         }
     }
 }
