@@ -48,8 +48,8 @@ use crate::{
     telemetry::Check,
 };
 
-/// The most completed invalidations that the figures of the last day are made from.
-const COMPLETIONS: usize = 20_000;
+/// The most completed invalidations that the figures of a distribution's last day are made from.
+const COMPLETIONS: usize = 2_000;
 
 /// The routes of the pages. They have the guard of the operators' endpoints.
 pub(super) fn routes() -> Router<AppState> {
@@ -140,7 +140,9 @@ fn rows(state: &AppState, controls: Option<&Controls>, now: Timestamp) -> Vec<Ro
 async fn figures(state: &AppState, rows: &[Row], now: Timestamp) -> Option<Figures> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     let (completions, last_completed) = tokio::join!(
-        state.history.completions(day_before(now), COMPLETIONS),
+        state
+            .history
+            .completions(&ids, day_before(now), COMPLETIONS),
         state.history.last_completed(&ids),
     );
     Some(Figures {
