@@ -11,7 +11,9 @@ mod headline;
 mod invalidations;
 mod letters;
 mod object;
+mod receipt;
 mod shell;
+mod step;
 mod words;
 
 use axum::{
@@ -28,12 +30,13 @@ use maud::{Markup, html};
 use self::{
     distributions::{Figures, Row},
     facts::{Intake, Month, Sending},
-    forms::{Action, FormFault, Order, Selection},
+    forms::{FormFault, Order},
     headline::Headline,
     invalidations::SHOWN as INVALIDATIONS_SHOWN,
-    letters::{Confirmation, Letters, Outcome},
+    letters::Letters,
     object::Search,
     shell::Page,
+    step::{Confirmation, Outcome, Scope},
 };
 use super::{AppState, auth::Caller, probes, problem::Problem};
 use crate::{
@@ -283,21 +286,13 @@ async fn dead_letters(State(state): State<AppState>, RawQuery(query): RawQuery) 
     let now = state.clock.now();
     let query = query.unwrap_or_default();
     let given = |name| forms::field(query.as_bytes(), name);
-    let number = |name| given(name).and_then(|text| text.parse::<u64>().ok());
-    let outcome = given("done")
-        .and_then(|name| Action::parse(&name))
-        .map(|action| Outcome {
-            action,
-            done: number("count").unwrap_or(0),
-            kept: number("kept").unwrap_or(0),
-            next: None,
-        });
-    // What is left of an order whose step took too long.
-    let rest = Order::read(query.as_bytes())
-        .ok()
-        .filter(|order| order.cursor.is_some());
-    let again = rest.filter(|_| outcome.is_some());
-    let again = again.map(|order| format!("/page/deadletters/confirm?{}", order.query()));
+    let mut outcome = Outcome::read(&query, now);
+    if let Some(done) = outcome.take() {
+        match done.checked(&*state.operations).await {
+            Ok(done) => outcome = Some(done),
+            Err(_) => return store_unreadable(now),
+        }
+    }
     let cursor = given("cursor").filter(|_| outcome.is_none());
     let cursor = cursor.and_then(|cursor| cursor.parse().ok());
     let (total, read) = tokio::join!(
@@ -310,7 +305,7 @@ async fn dead_letters(State(state): State<AppState>, RawQuery(query): RawQuery) 
     let letters = Letters::of(read, letters::PAGE, total.ok());
     let content = html! {
         h1 { "Dead letters" }
-        @if let Some(outcome) = outcome { (outcome.render(again.as_deref())) }
+        @if let Some(outcome) = outcome { (outcome.render()) }
         p.muted { "Accepted work that can never succeed as it is. Mend what is told, then replay; or drop." }
         section #deadletters data-part aria-label="List" { (letters.render(now)) }
     };
@@ -341,22 +336,16 @@ async fn second_step(
     fault: Option<&str>,
 ) -> Response {
     let now = state.clock.now();
-    let mut named = Vec::new();
-    if let Selection::Ids(ids) = &order.selection {
-        for id in ids.iter().take(letters::NAMED) {
-            match state.operations.dead_letter(*id).await {
-                Ok(letter) => named.extend(letter),
-                Err(_) => return store_unreadable(now),
-            }
-        }
-    }
-    let step = Confirmation {
-        order,
-        named: &named,
-        total: state.operations.count_dead_letters(usize::MAX).await.ok(),
-        has_tokens: !state.tokens.is_empty(),
-        fault,
+    let step = match Scope::of(&order.selection, &*state.operations).await {
+        Ok(Some(scope)) => Confirmation::read(order, scope, &*state.operations).await,
+        Ok(None) => return badly_filled(now, FormFault::Gone),
+        Err(error) => Err(error),
     };
+    let Ok(mut step) = step else {
+        return store_unreadable(now);
+    };
+    step.has_tokens = !state.tokens.is_empty();
+    step.fault = fault;
     plain(status, &step.title(), now, step.render())
 }
 
@@ -382,23 +371,14 @@ async fn act(State(state): State<AppState>, body: Result<Bytes, BytesRejection>)
     if refused.is_some() {
         return second_step(&state, &order, StatusCode::FORBIDDEN, refused).await;
     }
-    let done = letters::carry_out(&order, &*state.operations, &*state.wakeups, &*state.clock);
-    match done.await {
-        Ok(outcome) => Redirect::to(&report(order, outcome)).into_response(),
+    let scope = match Scope::of(&order.selection, &*state.operations).await {
+        Ok(Some(scope)) => scope,
+        Ok(None) => return badly_filled(now, FormFault::Gone),
+        Err(_) => return store_unreadable(now),
+    };
+    let (store, wakeups) = (&*state.operations, &*state.wakeups);
+    match step::carry_out(&order, &scope, store, wakeups, &*state.clock).await {
+        Ok(outcome) => Redirect::to(&outcome.address(now)).into_response(),
         Err(problem) => problem.into_response(),
     }
-}
-
-/// Where the outcome is shown, so that a reload repeats nothing.
-fn report(mut order: Order, outcome: Outcome) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query
-        .append_pair("done", outcome.action.name())
-        .append_pair("count", &outcome.done.to_string())
-        .append_pair("kept", &outcome.kept.to_string());
-    order.cursor = outcome.next;
-    if order.cursor.is_some() {
-        query.extend_pairs(order.fields());
-    }
-    format!("/page/deadletters?{}", query.finish())
 }
