@@ -32,7 +32,7 @@ use self::{
     facts::{Intake, Month, Sending},
     forms::{FormFault, Order},
     headline::Headline,
-    invalidations::SHOWN as INVALIDATIONS_SHOWN,
+    invalidations::READ as INVALIDATIONS_READ,
     letters::Letters,
     object::Search,
     shell::Page,
@@ -73,7 +73,7 @@ async fn show(State(state): State<AppState>) -> Response {
     let headline = Headline::of(ready, &checks);
     let today = day_of(now);
     let newest = InvalidationQuery {
-        limit: INVALIDATIONS_SHOWN,
+        limit: INVALIDATIONS_READ,
         ..InvalidationQuery::default()
     };
     let (controls, silent_since, spent, letters, newest) = tokio::join!(
@@ -87,7 +87,7 @@ async fn show(State(state): State<AppState>) -> Response {
     );
     let controls = controls.ok();
     let rows = rows(&state, controls.as_ref(), now);
-    let figures = figures(&state, &rows[..rows.len().min(distributions::SHOWN)], now).await;
+    let figures = figures(&state, &rows[..distributions::told(&rows)], now).await;
     let facts = {
         let status = state.status.borrow();
         let limit = status.day.map_or(0, |day| day.limit);
@@ -107,7 +107,7 @@ async fn show(State(state): State<AppState>) -> Response {
         (headline.render())
         (facts)
         (shell::section("distributions", "Distributions",
-            &distributions::render(&rows, 0, figures.as_ref(), now)))
+            &distributions::overview(&rows, figures.as_ref(), now)))
         (shell::section("object", "One object’s story", &Search::default().render()))
         (shell::section("deadletters", "Dead letters",
             &or_unreadable(&letters, |page| page.render(now))))
@@ -197,7 +197,7 @@ async fn more_distributions(State(state): State<AppState>, RawQuery(query): RawQ
     let from = from.unwrap_or(0);
     let controls = state.operations.controls(day_of(now)).await.ok();
     let rows = rows(&state, controls.as_ref(), now);
-    let begin = rows.len().min(from);
+    let begin = distributions::page_of(rows.len(), from);
     let shown = &rows[begin..rows.len().min(begin + distributions::SHOWN)];
     let figures = figures(&state, shown, now).await;
     let content = html! {
