@@ -151,6 +151,43 @@ async fn a_link_tells_no_result_that_never_was() {
 }
 
 #[tokio::test]
+async fn a_person_gets_errors_as_pages() {
+    let scene = Scene::empty().await;
+    let url = |path: &str| format!("{}{path}", scene.service.admin_url);
+    let client = &scene.service.client;
+    let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+    let large = "id=1&".repeat(2_000);
+    let requests = [
+        (client.get(url("/page/nope")), 404),
+        (client.put(url("/page/object")), 405),
+        (client.post(url("/page/deadletters")).body(large), 413),
+        (
+            client.get(url("/")).header("origin", "http://evil.example"),
+            403,
+        ),
+    ];
+    for (request, status) in requests {
+        for (accept, kind) in [
+            (browser, "text/html; charset=utf-8"),
+            ("*/*", "application/problem+json"),
+        ] {
+            let request = request.try_clone().unwrap().header("accept", accept);
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), status, "{accept}");
+            assert_eq!(answer.headers()["content-type"], kind, "{status}");
+            assert!(answer.headers().contains_key("x-request-id"));
+            if kind.starts_with("text/html") {
+                assert!(answer.headers().contains_key("content-security-policy"));
+                assert!(answer.text().await.unwrap().contains("<h1>"), "{status}");
+            }
+        }
+    }
+    let elsewhere = client.get(url("/nope")).header("accept", browser);
+    let answer = elsewhere.send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+}
+
+#[tokio::test]
 async fn nothing_is_done_for_strangers_or_without_a_token() {
     let scene = Scene::trouble().await;
     let own = scene.service.admin_url.clone();

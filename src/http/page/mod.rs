@@ -5,6 +5,7 @@
 
 mod chart;
 mod distributions;
+mod errors;
 mod facts;
 mod forms;
 mod headline;
@@ -27,6 +28,7 @@ use axum::{
 use jiff::{Timestamp, tz::Offset};
 use maud::{Markup, html};
 
+pub(super) use self::errors::for_people;
 use self::{
     distributions::{Figures, Row},
     facts::{Intake, Month, Sending},
