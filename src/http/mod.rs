@@ -210,7 +210,8 @@ pub fn admin(state: AppState, address: SocketAddr) -> Router {
         .route("/metrics", get(probes::metrics))
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::ready_in_detail));
-    finished(fallbacks(guarded.merge(open))).with_state(state)
+    let for_people = middleware::from_fn_with_state(state.clone(), page::for_people);
+    finished(fallbacks(guarded.merge(open)).layer(for_people)).with_state(state)
 }
 
 /// Adds what every response has: an id, and that no cache may store it, unless the route says otherwise.

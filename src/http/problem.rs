@@ -62,6 +62,13 @@ pub(super) struct Problem {
     challenge: Option<&'static str>,
 }
 
+/// What a problem says, kept with its response for those who tell it in another format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) title: &'static str,
+    pub(super) detail: String,
+}
+
 /// A fault in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct RequestFault {
@@ -258,14 +265,19 @@ impl IntoResponse for Problem {
             #[serde(skip_serializing_if = "Vec::is_empty")]
             errors: Vec<RequestFault>,
         }
+        let told = Told {
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            detail: self.detail.clone(),
+        };
         let body = ProblemBody {
             r#type: format!("urn:purgefront:problem:{}", self.slug),
-            title: self.status.canonical_reason().unwrap_or("Error"),
+            title: told.title,
             status: self.status.as_u16(),
             detail: self.detail,
             errors: self.errors,
         };
         let mut response = (self.status, axum::Json(body)).into_response();
+        response.extensions_mut().insert(told);
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);

@@ -50,15 +50,16 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// The topics of the last notifications, and when the newest of each was accepted.
     async fn last_notifications(&self) -> Result<Vec<(String, Timestamp)>, StoreError>;
 
-    /// Those of the `most` newest completed invalidations that were completed since a time, newest first.
+    /// The invalidations of each of these distributions that were completed since a time: the `most`
+    /// newest of each.
     async fn completions(
         &self,
+        distributions: &[String],
         since: Timestamp,
         most: usize,
     ) -> Result<Vec<Completion>, StoreError>;
 
-    /// When each of these distributions had an invalidation completed last, where one of its newest 100
-    /// invalidations was.
+    /// When each of these distributions had an invalidation completed last, where one was.
     async fn last_completed(
         &self,
         distributions: &[String],

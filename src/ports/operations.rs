@@ -63,6 +63,23 @@ pub trait OperationsStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError>;
 
+    /// The same of those with exactly this reason.
+    async fn dead_letters_because(
+        &self,
+        why: &str,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// The number of dead letters before the number `before` with exactly this reason, counted up to
+    /// `most`.
+    async fn count_dead_letters_because(
+        &self,
+        why: &str,
+        before: Option<i64>,
+        most: usize,
+    ) -> Result<u64, StoreError>;
+
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;
 
     /// Makes an item's changes wait again. Returns false if the dead letter is gone or has no changes

@@ -57,6 +57,15 @@ async function fits(page, what) {
       })
       .map((one) => one.outerHTML.slice(0, 120)),
   );
+  const low = await page.evaluate(() =>
+    [...document.querySelectorAll("nav a, .brand, .updated a, .pages a, table a, summary, button, select")]
+      .filter((one) => {
+        const box = one.getBoundingClientRect();
+        return box.height > 0 && box.height < 24;
+      })
+      .map((one) => one.outerHTML.slice(0, 120)),
+  );
+  check(low.length === 0, `${what}: lower than 24 px: ${low.slice(0, 3).join(" | ")}`);
   check(cut.length === 0, `${what}: beyond the edge: ${cut.slice(0, 3).join(" | ")}`);
 }
 

@@ -3,7 +3,10 @@
 use reqwest::{Response, redirect::Policy};
 
 use super::scene::Scene;
-use crate::support::service::{Setup, TOKEN};
+use crate::support::{
+    service::{Setup, TOKEN},
+    sqlite,
+};
 
 /// The ids of all dead letters, those of records first, then the newest first.
 async fn ids(scene: &Scene) -> Vec<i64> {
@@ -60,16 +63,19 @@ async fn one_and_many_are_replayed_and_dropped() {
         "{page}"
     );
     assert!(ids(&scene).await.contains(&all[0]));
-    let query = "scope=why&why=not+UTF-8&do=drop";
+    let query = format!("scope=why&why={}&do=drop", all[0]);
     let (_, _, step) = scene
         .page(&format!("/page/deadletters/confirm?{query}"))
         .await;
     assert!(
-        step.contains("Drop all dead letters with this reason?"),
+        step.contains("Drop 1 dead letter with this reason?") && step.contains("not UTF-8"),
         "{step}"
     );
-    let page = done(&scene, query).await;
+    let page = done(&scene, &query).await;
     assert!(page.contains("1 dead letter dropped"), "{page}");
+    let confirm = format!("/page/deadletters/confirm?{query}");
+    let (status, _, gone) = scene.page(&confirm).await;
+    assert!(status == 400 && gone.contains("meanwhile"), "{gone}");
     let two = format!("do=replay&scope=ids&id={}&id={}", all[2], all[3]);
     let page = done(&scene, &two).await;
     assert!(page.contains("2 dead letters replayed"), "{page}");
@@ -81,6 +87,104 @@ async fn one_and_many_are_replayed_and_dropped() {
         "{page}"
     );
     assert!(ids(&scene).await.is_empty());
+}
+
+#[tokio::test]
+async fn all_with_a_reason_are_those_with_exactly_this_one() {
+    let scene = Scene::empty().await;
+    let long = "x".repeat(300);
+    let reasons = [
+        "no key\nat all",
+        "no key\nat",
+        &format!("{long}1"),
+        &format!("{long}2"),
+    ];
+    for (at, why) in reasons.iter().enumerate() {
+        let times = at + 1;
+        let why = why.replace('\n', "' || char(10) || '");
+        let insert = format!(
+            "INSERT INTO dead_letters (kind, why, content, created_at) \
+             WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {times}) \
+             SELECT 'record', '{why}', '{long}<end>', unixepoch() * 1000000 FROM n"
+        );
+        sqlite::execute(scene.setup.store(), &insert).await;
+    }
+    let (_, _, page) = scene.page("/page/deadletters").await;
+    let (_, choices) = page.split_once("<select").unwrap();
+    let (choices, _) = choices.split_once("</select>").unwrap();
+    let values = choices.split("value=\"").skip(1);
+    let values: Vec<_> = values.map(|rest| rest.split_once('"').unwrap().0).collect();
+    assert_eq!(values.len(), reasons.len(), "each reason once: {choices}");
+    assert!(
+        page.contains("&lt;end&gt;"),
+        "all of a long content is there"
+    );
+    let mut left = 10;
+    for value in values {
+        let order = format!("do=drop&scope=why&why={value}");
+        let confirm = format!("/page/deadletters/confirm?{order}");
+        let (_, _, step) = scene.page(&confirm).await;
+        let (_, count) = step.split_once("Drop ").unwrap();
+        let (count, _) = count.split_once(" dead letter").unwrap();
+        let told = done(&scene, &order).await;
+        assert!(told.contains(&format!("{count} dead letter")), "{told}");
+        left -= count.parse::<usize>().unwrap();
+        assert_eq!(ids(&scene).await.len(), left, "{order}");
+    }
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_link_tells_no_result_that_never_was() {
+    let scene = Scene::empty().await;
+    let forged = "done=drop&count=123456&kept=0&do=drop&scope=all&cursor=9";
+    for proof in ["", "&at=0&proof=00"] {
+        let (status, _, page) = scene
+            .page(&format!("/page/deadletters?{forged}{proof}"))
+            .await;
+        assert_eq!(status, 200);
+        assert!(
+            !page.contains("123,456") && !page.contains("do the rest"),
+            "{page}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_person_gets_errors_as_pages() {
+    let scene = Scene::empty().await;
+    let url = |path: &str| format!("{}{path}", scene.service.admin_url);
+    let client = &scene.service.client;
+    let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+    let large = "id=1&".repeat(2_000);
+    let requests = [
+        (client.get(url("/page/nope")), 404),
+        (client.put(url("/page/object")), 405),
+        (client.post(url("/page/deadletters")).body(large), 413),
+        (
+            client.get(url("/")).header("origin", "http://evil.example"),
+            403,
+        ),
+    ];
+    for (request, status) in requests {
+        for (accept, kind) in [
+            (browser, "text/html; charset=utf-8"),
+            ("*/*", "application/problem+json"),
+        ] {
+            let request = request.try_clone().unwrap().header("accept", accept);
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), status, "{accept}");
+            assert_eq!(answer.headers()["content-type"], kind, "{status}");
+            assert!(answer.headers().contains_key("x-request-id"));
+            if kind.starts_with("text/html") {
+                assert!(answer.headers().contains_key("content-security-policy"));
+                assert!(answer.text().await.unwrap().contains("<h1>"), "{status}");
+            }
+        }
+    }
+    let elsewhere = client.get(url("/nope")).header("accept", browser);
+    let answer = elsewhere.send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
 }
 
 #[tokio::test]

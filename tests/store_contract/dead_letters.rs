@@ -19,6 +19,7 @@ use super::{
 stories!(
     dead_letters_come_in_pages_newest_first,
     dead_letters_are_counted_up_to_a_number,
+    dead_letters_are_found_by_their_exact_reason,
     a_dead_letter_is_found_by_its_number,
     a_rejected_item_waits_again_for_all_its_changes,
     a_replayed_item_is_sent_under_a_new_reference,
@@ -86,6 +87,43 @@ async fn dead_letters_are_counted_up_to_a_number(store: Store) {
     unreadable(&store, &["1", "2", "3"]).await;
     assert_eq!([count(10).await, count(3).await, count(2).await], [3, 3, 2]);
     assert_eq!(count(0).await, 0);
+}
+
+async fn dead_letters_are_found_by_their_exact_reason(store: Store) {
+    for why in ["no key", "no key\nat all", "no", "no key", "no key"] {
+        let dead = DeadContent {
+            why: why.to_owned(),
+            content: why.to_owned(),
+        };
+        let message = store.message(Content::Notification {
+            changes: Vec::new(),
+            dead: vec![dead],
+        });
+        store.ports.accept_message(message).await.unwrap();
+    }
+    let all = letters(&store).await;
+    let [newest, second, _, broken, oldest] = &all[..] else {
+        panic!("{all:?}");
+    };
+    let page = async |why, before, limit| {
+        let read = store.ports.dead_letters_because(why, before, limit);
+        read.await.unwrap()
+    };
+    let three = [newest, second, oldest].map(DeadLetter::clone);
+    assert_eq!(page("no key", None, ALL).await, three);
+    assert_eq!(page("no key", None, 2).await, three[..2]);
+    assert_eq!(page("no key", Some(second.id), 2).await, three[2..]);
+    let exactly = page("no key\nat all", None, ALL).await;
+    assert_eq!(exactly, std::slice::from_ref(broken));
+    assert!(page("no k", None, ALL).await.is_empty());
+    let count = async |before, most| {
+        let count = store
+            .ports
+            .count_dead_letters_because("no key", before, most);
+        count.await.unwrap()
+    };
+    assert_eq!((count(None, ALL).await, count(None, 2).await), (3, 2));
+    assert_eq!(count(Some(second.id), ALL).await, 1);
 }
 
 async fn a_dead_letter_is_found_by_its_number(store: Store) {

@@ -266,6 +266,8 @@ tapped!(Tapped: OperationsStore {
     fn lift_limit(day: Date) -> ();
     fn count_dead_letters(most: usize) -> u64;
     fn dead_letters(before: Option<i64>, limit: usize) -> Vec<DeadLetter>;
+    fn dead_letters_because(why: &str, before: Option<i64>, limit: usize) -> Vec<DeadLetter>;
+    fn count_dead_letters_because(why: &str, before: Option<i64>, most: usize) -> u64;
     fn dead_letter(id: i64) -> Option<DeadLetter>;
     fn replay_item(id: i64) -> bool;
     fn replay_record(id: i64, change: ObjectChange) -> bool;
@@ -283,7 +285,7 @@ tapped!(Tapped: HistoryStore {
     fn given_up_confirmation(topic: &TopicArn) -> Option<String>;
     fn ended_subscriptions() -> Vec<String>;
     fn last_notifications() -> Vec<(String, Timestamp)>;
-    fn completions(since: Timestamp, most: usize) -> Vec<Completion>;
+    fn completions(distributions: &[String], since: Timestamp, most: usize) -> Vec<Completion>;
     fn last_completed(distributions: &[String]) -> HashMap<String, Timestamp>;
     fn silent_since() -> Timestamp;
 });

@@ -381,6 +381,9 @@ impl DistributionQueue {
             waiting: self.backlog,
             unresolved: UnresolvedBatches {
                 batches: unresolved.clone().count(),
+                usage: unresolved
+                    .clone()
+                    .fold(Usage::default(), |sum, one| sum.plus(one.batch.usage())),
                 since: unresolved.map(|one| one.frozen_at).min(),
             },
             in_progress: self.in_progress,

@@ -139,12 +139,17 @@ fn in_full(refused: &Refused, audience: Audience) -> String {
         failures,
         ..
     } = refused;
+    let failed = match failures {
+        0 => "is tried again".to_owned(),
+        1 => "failed once, and is tried again".to_owned(),
+        _ => format!("failed {failures} times, and is tried again"),
+    };
     match audience {
         Audience::Everything => {
             let remedy = remedy.map_or(String::new(), |text| format!("; {text}"));
-            format!("failed {failures} times, and is tried again: {error}{remedy}")
+            format!("{failed}: {error}{remedy}")
         }
-        Audience::Limited => format!("failed {failures} times, and is tried again"),
+        Audience::Limited => failed,
     }
 }
 

@@ -79,6 +79,8 @@ pub struct DistributionStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UnresolvedBatches {
     pub batches: usize,
+    /// Their items, which [`DistributionStatus::in_progress`] counts as well.
+    pub usage: Usage,
     /// When the oldest was frozen.
     pub since: Option<Timestamp>,
 }
@@ -88,6 +90,11 @@ impl DistributionStatus {
     pub fn waits_since(&self) -> Option<Timestamp> {
         let waiting = self.waiting.oldest();
         waiting.into_iter().chain(self.unresolved.since).min()
+    }
+
+    /// Our items that CloudFront has accepted and not completed.
+    pub fn accepted(&self) -> Usage {
+        self.in_progress.minus(self.unresolved.usage)
     }
 
     /// Whether there is nothing to do or to follow.

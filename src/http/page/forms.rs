@@ -15,8 +15,8 @@ pub(super) enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Selection {
     Ids(Vec<i64>),
-    /// All whose reason contains a text.
-    Why(String),
+    /// All with exactly the reason of this one.
+    Like(i64),
     All,
 }
 
@@ -38,6 +38,10 @@ pub(super) enum FormFault {
     NoAction,
     #[error("the form names more dead letters than one step may handle")]
     TooMany,
+    #[error(
+        "the dead letter whose reason was chosen was replayed or dropped meanwhile: choose again"
+    )]
+    Gone,
     #[error("the form has a value that the page never sends")]
     Malformed,
 }
@@ -69,7 +73,7 @@ impl Order {
             match name.as_ref() {
                 "do" => action = Action::parse(&value),
                 "scope" => scope = Some(value),
-                "why" => why = Some(value.into_owned()),
+                "why" => why = Some(value),
                 "id" => ids.push(number(&value)?),
                 "cursor" => cursor = Some(number(&value)?),
                 "one" => one = Some(value),
@@ -86,7 +90,7 @@ impl Order {
         }
         let selection = match (scope.as_deref(), why) {
             (Some("all"), _) => Selection::All,
-            (Some("why"), Some(why)) if !why.is_empty() => Selection::Why(why),
+            (Some("why"), Some(why)) if !why.is_empty() => Selection::Like(number(&why)?),
             (Some("why"), _) => return Err(FormFault::NothingSelected),
             (Some("ids") | None, _) if ids.is_empty() => return Err(FormFault::NothingSelected),
             (Some("ids") | None, _) if ids.len() > MAX_LIMIT => return Err(FormFault::TooMany),
@@ -108,9 +112,9 @@ impl Order {
                 fields.push(("scope", "ids".to_owned()));
                 fields.extend(ids.iter().map(|id| ("id", id.to_string())));
             }
-            Selection::Why(why) => {
+            Selection::Like(id) => {
                 fields.push(("scope", "why".to_owned()));
-                fields.push(("why", why.clone()));
+                fields.push(("why", id.to_string()));
             }
             Selection::All => fields.push(("scope", "all".to_owned())),
         }
@@ -160,10 +164,9 @@ mod tests {
             read("id=1&scope=all&do=drop"),
             Ok(order(Action::Drop, Selection::All))
         );
-        let why = Selection::Why("not UTF-8 & so on".to_owned());
         assert_eq!(
-            read("scope=why&why=not+UTF-8+%26+so+on&do=drop"),
-            Ok(order(Action::Drop, why))
+            read("scope=why&why=7&do=drop"),
+            Ok(order(Action::Drop, Selection::Like(7)))
         );
         assert_eq!(
             read("id=1&id=2&scope=all&one=drop-7"),
@@ -180,6 +183,7 @@ mod tests {
             ("scope=ids&do=drop", FormFault::NothingSelected),
             ("scope=why&why=&do=drop", FormFault::NothingSelected),
             ("scope=why&do=drop", FormFault::NothingSelected),
+            ("scope=why&why=no+key&do=drop", FormFault::Malformed),
             ("id=1", FormFault::NoAction),
             ("id=1&do=burn", FormFault::NoAction),
             ("one=burn-1", FormFault::NoAction),
@@ -196,7 +200,7 @@ mod tests {
     fn an_order_is_read_as_it_was_written() {
         for selection in [
             Selection::Ids(vec![3, 1]),
-            Selection::Why("a=b&c <é>".to_owned()),
+            Selection::Like(5),
             Selection::All,
         ] {
             let order = Order {

@@ -121,10 +121,7 @@ fn name(check: &str) -> String {
     if check == "cloudfront" {
         return "CloudFront".to_owned();
     }
-    let spaced = check.replace('_', " ");
-    let mut letters = spaced.chars();
-    let first = letters.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(letters).collect()
+    words::capital(&check.replace('_', " "))
 }
 
 #[cfg(test)]

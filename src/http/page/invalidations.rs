@@ -9,8 +9,9 @@ use crate::domain::{
     history::{InvalidationDetail, InvalidationSummary, ItemDetail, Why},
 };
 
-/// The most invalidations on the status page.
-pub(super) const SHOWN: usize = 20;
+/// The most invalidations on the status page, and how many are read to find them.
+const SHOWN: usize = 20;
+pub(super) const READ: usize = 200;
 /// The most items of an invalidation, and the most changes of an item.
 const ITEMS: usize = 200;
 const WHYS: usize = 10;
@@ -28,12 +29,18 @@ pub(super) fn status(status: BatchStatus) -> Markup {
     html! { span.tag .(class) { (text) } }
 }
 
-/// The newest invalidations.
+/// The newest invalidations, without those that others took the place of.
 pub(super) fn recent(newest: &[InvalidationSummary], now: Timestamp) -> Markup {
+    let is_replaced = |one: &InvalidationSummary| one.status == BatchStatus::Replaced;
+    let last = newest.iter().enumerate();
+    let last = last.filter(|(_, one)| !is_replaced(one)).nth(SHOWN - 1);
+    let looked_at = &newest[..last.map_or(newest.len(), |(at, _)| at + 1)];
+    let shown: Vec<_> = looked_at.iter().filter(|one| !is_replaced(one)).collect();
+    let replaced = (looked_at.len() - shown.len()) as u64;
     html! {
         @if newest.is_empty() {
             p.muted { "No invalidation was made yet." }
-        } @else {
+        } @else if !shown.is_empty() {
             table.cards.compact role="table" {
                 caption.hidden { "The newest invalidations" }
                 thead role="rowgroup" { tr role="row" {
@@ -47,8 +54,15 @@ pub(super) fn recent(newest: &[InvalidationSummary], now: Timestamp) -> Markup {
                     th.n role="columnheader" scope="col" { "Completed" }
                 } }
                 tbody role="rowgroup" {
-                    @for one in newest { (row(one, now)) }
+                    @for one in shown { (row(one, now)) }
                 }
+            }
+        }
+        @if replaced > 0 {
+            p.muted.pages {
+                (words::counted(replaced, "invalidation")) " among these, whose place others took, "
+                (if replaced == 1 { "is" } else { "are" }) " left out: "
+                code { "GET /invalidations?status=replaced" } " has them."
             }
         }
     }
@@ -275,8 +289,13 @@ mod tests {
             submitted_at: None,
             ..summary()
         };
-        let shown = recent(&[replaced], now()).into_string();
-        assert_eq!(shown.matches(">never<").count(), 2, "{shown}");
+        let mut newest = vec![replaced; 40];
+        newest.extend(vec![summary(); 30]);
+        let shown = recent(&newest, now()).into_string();
+        assert_eq!(shown.matches("<tr").count(), 1 + SHOWN);
+        assert!(shown.contains("40 invalidations among these") && !shown.contains(">replaced<"));
+        let none = recent(&newest[..1], now()).into_string();
+        assert!(none.contains("1 invalidation among these") && !none.contains("<table"));
         assert!(recent(&[], now()).into_string().contains("No invalidation"));
     }
 

@@ -5,13 +5,16 @@
 
 mod chart;
 mod distributions;
+mod errors;
 mod facts;
 mod forms;
 mod headline;
 mod invalidations;
 mod letters;
 mod object;
+mod receipt;
 mod shell;
+mod step;
 mod words;
 
 use axum::{
@@ -25,15 +28,17 @@ use axum::{
 use jiff::{Timestamp, tz::Offset};
 use maud::{Markup, html};
 
+pub(super) use self::errors::for_people;
 use self::{
     distributions::{Figures, Row},
     facts::{Intake, Month, Sending},
-    forms::{Action, FormFault, Order, Selection},
+    forms::{FormFault, Order},
     headline::Headline,
-    invalidations::SHOWN as INVALIDATIONS_SHOWN,
-    letters::{Confirmation, Letters, Outcome},
+    invalidations::READ as INVALIDATIONS_READ,
+    letters::Letters,
     object::Search,
     shell::Page,
+    step::{Confirmation, Outcome, Scope},
 };
 use super::{AppState, auth::Caller, probes, problem::Problem};
 use crate::{
@@ -48,8 +53,8 @@ use crate::{
     telemetry::Check,
 };
 
-/// The most completed invalidations that the figures of the last day are made from.
-const COMPLETIONS: usize = 20_000;
+/// The most completed invalidations that the figures of a distribution's last day are made from.
+const COMPLETIONS: usize = 2_000;
 
 /// The routes of the pages. They have the guard of the operators' endpoints.
 pub(super) fn routes() -> Router<AppState> {
@@ -70,7 +75,7 @@ async fn show(State(state): State<AppState>) -> Response {
     let headline = Headline::of(ready, &checks);
     let today = day_of(now);
     let newest = InvalidationQuery {
-        limit: INVALIDATIONS_SHOWN,
+        limit: INVALIDATIONS_READ,
         ..InvalidationQuery::default()
     };
     let (controls, silent_since, spent, letters, newest) = tokio::join!(
@@ -84,7 +89,7 @@ async fn show(State(state): State<AppState>) -> Response {
     );
     let controls = controls.ok();
     let rows = rows(&state, controls.as_ref(), now);
-    let figures = figures(&state, &rows[..rows.len().min(distributions::SHOWN)], now).await;
+    let figures = figures(&state, &rows[..distributions::told(&rows)], now).await;
     let facts = {
         let status = state.status.borrow();
         let limit = status.day.map_or(0, |day| day.limit);
@@ -104,7 +109,7 @@ async fn show(State(state): State<AppState>) -> Response {
         (headline.render())
         (facts)
         (shell::section("distributions", "Distributions",
-            &distributions::render(&rows, 0, figures.as_ref(), now)))
+            &distributions::overview(&rows, figures.as_ref(), now)))
         (shell::section("object", "One object’s story", &Search::default().render()))
         (shell::section("deadletters", "Dead letters",
             &or_unreadable(&letters, |page| page.render(now))))
@@ -140,7 +145,9 @@ fn rows(state: &AppState, controls: Option<&Controls>, now: Timestamp) -> Vec<Ro
 async fn figures(state: &AppState, rows: &[Row], now: Timestamp) -> Option<Figures> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     let (completions, last_completed) = tokio::join!(
-        state.history.completions(day_before(now), COMPLETIONS),
+        state
+            .history
+            .completions(&ids, day_before(now), COMPLETIONS),
         state.history.last_completed(&ids),
     );
     Some(Figures {
@@ -192,7 +199,7 @@ async fn more_distributions(State(state): State<AppState>, RawQuery(query): RawQ
     let from = from.unwrap_or(0);
     let controls = state.operations.controls(day_of(now)).await.ok();
     let rows = rows(&state, controls.as_ref(), now);
-    let begin = rows.len().min(from);
+    let begin = distributions::page_of(rows.len(), from);
     let shown = &rows[begin..rows.len().min(begin + distributions::SHOWN)];
     let figures = figures(&state, shown, now).await;
     let content = html! {
@@ -281,21 +288,13 @@ async fn dead_letters(State(state): State<AppState>, RawQuery(query): RawQuery) 
     let now = state.clock.now();
     let query = query.unwrap_or_default();
     let given = |name| forms::field(query.as_bytes(), name);
-    let number = |name| given(name).and_then(|text| text.parse::<u64>().ok());
-    let outcome = given("done")
-        .and_then(|name| Action::parse(&name))
-        .map(|action| Outcome {
-            action,
-            done: number("count").unwrap_or(0),
-            kept: number("kept").unwrap_or(0),
-            next: None,
-        });
-    // What is left of an order whose step took too long.
-    let rest = Order::read(query.as_bytes())
-        .ok()
-        .filter(|order| order.cursor.is_some());
-    let again = rest.filter(|_| outcome.is_some());
-    let again = again.map(|order| format!("/page/deadletters/confirm?{}", order.query()));
+    let mut outcome = Outcome::read(&query, now);
+    if let Some(done) = outcome.take() {
+        match done.checked(&*state.operations).await {
+            Ok(done) => outcome = Some(done),
+            Err(_) => return store_unreadable(now),
+        }
+    }
     let cursor = given("cursor").filter(|_| outcome.is_none());
     let cursor = cursor.and_then(|cursor| cursor.parse().ok());
     let (total, read) = tokio::join!(
@@ -308,7 +307,7 @@ async fn dead_letters(State(state): State<AppState>, RawQuery(query): RawQuery) 
     let letters = Letters::of(read, letters::PAGE, total.ok());
     let content = html! {
         h1 { "Dead letters" }
-        @if let Some(outcome) = outcome { (outcome.render(again.as_deref())) }
+        @if let Some(outcome) = outcome { (outcome.render()) }
         p.muted { "Accepted work that can never succeed as it is. Mend what is told, then replay; or drop." }
         section #deadletters data-part aria-label="List" { (letters.render(now)) }
     };
@@ -339,22 +338,16 @@ async fn second_step(
     fault: Option<&str>,
 ) -> Response {
     let now = state.clock.now();
-    let mut named = Vec::new();
-    if let Selection::Ids(ids) = &order.selection {
-        for id in ids.iter().take(letters::NAMED) {
-            match state.operations.dead_letter(*id).await {
-                Ok(letter) => named.extend(letter),
-                Err(_) => return store_unreadable(now),
-            }
-        }
-    }
-    let step = Confirmation {
-        order,
-        named: &named,
-        total: state.operations.count_dead_letters(usize::MAX).await.ok(),
-        has_tokens: !state.tokens.is_empty(),
-        fault,
+    let step = match Scope::of(&order.selection, &*state.operations).await {
+        Ok(Some(scope)) => Confirmation::read(order, scope, &*state.operations).await,
+        Ok(None) => return badly_filled(now, FormFault::Gone),
+        Err(error) => Err(error),
     };
+    let Ok(mut step) = step else {
+        return store_unreadable(now);
+    };
+    step.has_tokens = !state.tokens.is_empty();
+    step.fault = fault;
     plain(status, &step.title(), now, step.render())
 }
 
@@ -380,23 +373,14 @@ async fn act(State(state): State<AppState>, body: Result<Bytes, BytesRejection>)
     if refused.is_some() {
         return second_step(&state, &order, StatusCode::FORBIDDEN, refused).await;
     }
-    let done = letters::carry_out(&order, &*state.operations, &*state.wakeups, &*state.clock);
-    match done.await {
-        Ok(outcome) => Redirect::to(&report(order, outcome)).into_response(),
+    let scope = match Scope::of(&order.selection, &*state.operations).await {
+        Ok(Some(scope)) => scope,
+        Ok(None) => return badly_filled(now, FormFault::Gone),
+        Err(_) => return store_unreadable(now),
+    };
+    let (store, wakeups) = (&*state.operations, &*state.wakeups);
+    match step::carry_out(&order, &scope, store, wakeups, &*state.clock).await {
+        Ok(outcome) => Redirect::to(&outcome.address(now)).into_response(),
         Err(problem) => problem.into_response(),
     }
-}
-
-/// Where the outcome is shown, so that a reload repeats nothing.
-fn report(mut order: Order, outcome: Outcome) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query
-        .append_pair("done", outcome.action.name())
-        .append_pair("count", &outcome.done.to_string())
-        .append_pair("kept", &outcome.kept.to_string());
-    order.cursor = outcome.next;
-    if order.cursor.is_some() {
-        query.extend_pairs(order.fields());
-    }
-    format!("/page/deadletters?{}", query.finish())
 }

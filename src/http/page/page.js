@@ -34,12 +34,16 @@
     });
 
   // How to find an element of a part again after the exchange.
-  const places = (part) => [...part.querySelectorAll("a, button")];
+  const places = (part) => [...part.querySelectorAll("a, button, summary")];
   const name = (element) =>
     [element.tagName, element.id, element.getAttribute("href"), element.getAttribute("value")].join(" ");
 
   const exchange = (old, fresh) => {
     const active = old.contains(document.activeElement) ? name(document.activeElement) : null;
+    // What a reader has unfolded stays so.
+    for (const one of old.querySelectorAll("details[open][id]")) {
+      fresh.querySelector(`#${CSS.escape(one.id)}`)?.setAttribute("open", "");
+    }
     old.replaceWith(fresh);
     if (active !== null) {
       places(fresh)

@@ -7,6 +7,8 @@ use crate::{domain::operations::day_of, printable::printable};
 
 /// How many bytes of a long text a list shows.
 const SHORT: usize = 160;
+/// How many bytes of it there are on demand.
+const WHOLE: usize = 64 * 1024;
 
 /// Text that a stranger may have chosen. Control characters are visible, and its writing direction
 /// does not reach beyond it.
@@ -30,6 +32,24 @@ pub(super) fn short_code(text: &str) -> Markup {
     html! { (code(begin)) @if begin.len() < text.len() { "…" } }
 }
 
+/// The beginning of a text, and all of it on demand. The script finds it by the id.
+pub(super) fn unfolded(id: &str, text: &str) -> Markup {
+    if text.len() <= SHORT {
+        return code(text);
+    }
+    let whole = &text[..text.floor_char_boundary(WHOLE)];
+    html! {
+        details id=(id) {
+            summary id={ (id) "-summary" } { (short_code(text)) }
+            p { (code(whole)) }
+            @if whole.len() < text.len() {
+                p.muted { "These are its first 64 KiB of " (count(text.len())) " bytes: "
+                    code { "purgefront deadletters list --json" } " shows all." }
+            }
+        }
+    }
+}
+
 /// A sentence in which commands stand between backticks.
 pub(super) fn sentence(text: &str) -> Markup {
     let parts = text.split('`').enumerate();
@@ -38,6 +58,13 @@ pub(super) fn sentence(text: &str) -> Markup {
             @if at % 2 == 1 { (code(part)) } @else { (foreign(part)) }
         }
     }
+}
+
+/// A sentence that begins with a capital letter.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
 }
 
 /// A number with its thousands apart.
@@ -157,6 +184,21 @@ mod tests {
         assert_eq!(shown.matches('é').count(), 80);
         assert!(shown.ends_with('…'));
         assert!(!short_code("a").into_string().contains('…'));
+    }
+
+    #[test]
+    fn a_long_content_is_there_on_demand() {
+        assert_eq!(
+            unfolded("x", "<a>").into_string(),
+            code("<a>").into_string()
+        );
+        let long = "é<".repeat(200);
+        let shown = unfolded("x", &long).into_string();
+        assert!(shown.starts_with("<details id=\"x\"><summary id=\"x-summary\">"));
+        assert!(shown.contains(&"é&lt;".repeat(200)) && !shown.contains("64 KiB"));
+        let longer = unfolded("x", &"é".repeat(40_000)).into_string();
+        assert_eq!(longer.matches('é').count(), 32 * 1024 + 80);
+        assert!(longer.contains("first 64 KiB of 80,000 bytes"));
     }
 
     #[test]

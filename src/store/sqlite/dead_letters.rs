@@ -33,6 +33,36 @@ pub(super) async fn list(
     read_all("dead_letters", "seq", &rows, dead_letter)
 }
 
+pub(super) const BECAUSE: &str = "SELECT dead_letters.*, changes.bucket, changes.object_key FROM dead_letters \
+                       LEFT JOIN changes ON changes.seq = dead_letters.change \
+                       WHERE dead_letters.why = ? AND dead_letters.seq < ? \
+                       ORDER BY dead_letters.seq DESC LIMIT ?";
+
+/// A page of those with exactly this reason.
+pub(super) async fn because(
+    readers: &SqlitePool,
+    why: &str,
+    before: i64,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, StoreError> {
+    let rows = sqlx::query(BECAUSE).bind(why).bind(before);
+    let rows = rows.bind(signed(limit)).fetch_all(readers).await?;
+    read_all("dead_letters", "seq", &rows, dead_letter)
+}
+
+pub(super) const COUNT_BECAUSE: &str = "SELECT count(*) FROM \
+    (SELECT 1 FROM dead_letters WHERE why = ? AND seq < ? LIMIT ?)";
+
+pub(super) async fn count_because(
+    readers: &SqlitePool,
+    why: &str,
+    before: i64,
+    most: usize,
+) -> sqlx::Result<u64> {
+    let count = sqlx::query_scalar(COUNT_BECAUSE).bind(why).bind(before);
+    Ok(unsigned(count.bind(signed(most)).fetch_one(readers).await?))
+}
+
 /// Those with these numbers.
 pub(super) async fn with_numbers(
     connection: &mut SqliteConnection,

@@ -8,14 +8,15 @@ use sqlx::{Row as _, SqlitePool};
 use super::columns::{decode, micros, read_all, signed, time, unsigned};
 use crate::{domain::propagation::Completion, ports::StoreError};
 
-/// Reads so many of the newest completed batches, however long ago the others were.
-pub(super) const COMPLETIONS: &str = "SELECT * FROM (SELECT seq, distribution_id, submitted_at, completed_at \
-     FROM batches WHERE status = 'completed' ORDER BY seq DESC LIMIT ?1) \
-     WHERE submitted_at IS NOT NULL AND completed_at >= ?2";
+/// Reads so many of each distribution's newest completed batches.
+pub(super) const COMPLETIONS: &str = "SELECT batches.seq, batches.distribution_id, submitted_at, completed_at \
+     FROM json_each(?1) AS ids JOIN batches ON batches.seq IN (SELECT seq FROM batches AS newest \
+     WHERE newest.distribution_id = ids.value AND newest.status = 'completed' \
+     AND newest.completed_at >= ?2 ORDER BY newest.completed_at DESC LIMIT ?3) \
+     WHERE submitted_at IS NOT NULL";
 
-/// Looks at each distribution's newest 100 batches.
-pub(super) const LAST_COMPLETED: &str = "SELECT ids.value AS id, (SELECT max(completed_at) FROM \
-     (SELECT completed_at FROM batches WHERE distribution_id = ids.value ORDER BY seq DESC LIMIT 100)) \
+pub(super) const LAST_COMPLETED: &str = "SELECT ids.value AS id, \
+     (SELECT max(completed_at) FROM batches WHERE distribution_id = ids.value AND status = 'completed') \
      AS completed_at FROM json_each(?) AS ids";
 
 pub(super) const SPENT: &str =
@@ -23,12 +24,15 @@ pub(super) const SPENT: &str =
 
 pub(super) async fn completions(
     readers: &SqlitePool,
+    distributions: &[String],
     since: Timestamp,
     most: usize,
 ) -> Result<Vec<Completion>, StoreError> {
+    let ids = serde_json::to_string(distributions).map_err(decode)?;
     let rows = sqlx::query(COMPLETIONS)
-        .bind(signed(most))
+        .bind(ids)
         .bind(micros(since))
+        .bind(signed(most))
         .fetch_all(readers)
         .await?;
     read_all("batches", "seq", &rows, |row| {

@@ -156,5 +156,6 @@ fn migrations() -> Migrator {
         migration(8, "stories", include_str!("migrations/0008_stories.sql")),
         migration(9, "holds", include_str!("migrations/0009_holds.sql")),
         migration(10, "notices", include_str!("migrations/0010_notices.sql")),
+        migration(11, "page", include_str!("migrations/0011_page.sql")),
     ])
 }

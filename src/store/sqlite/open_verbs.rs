@@ -138,6 +138,26 @@ impl OperationsStore for SqliteStore {
         dead_letters::list(&self.database.readers, before, limit).await
     }
 
+    async fn dead_letters_because(
+        &self,
+        why: &str,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let before = before.unwrap_or(i64::MAX);
+        dead_letters::because(&self.database.readers, why, before, limit).await
+    }
+
+    async fn count_dead_letters_because(
+        &self,
+        why: &str,
+        before: Option<i64>,
+        most: usize,
+    ) -> Result<u64, StoreError> {
+        let before = before.unwrap_or(i64::MAX);
+        Ok(dead_letters::count_because(&self.database.readers, why, before, most).await?)
+    }
+
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
         dead_letters::one(&self.database.readers, id).await
     }
@@ -217,10 +237,11 @@ impl HistoryStore for SqliteStore {
 
     async fn completions(
         &self,
+        distributions: &[String],
         since: Timestamp,
         most: usize,
     ) -> Result<Vec<Completion>, StoreError> {
-        figures::completions(&self.database.readers, since, most).await
+        figures::completions(&self.database.readers, distributions, since, most).await
     }
 
     async fn last_completed(

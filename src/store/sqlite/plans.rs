@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use super::{
-    dead_letters::WAIT_AGAIN,
+    dead_letters::{BECAUSE, COUNT_BECAUSE, WAIT_AGAIN},
     figures::{COMPLETIONS, LAST_COMPLETED, SPENT},
     history::{IS_SETTLED, NEWEST_MESSAGE, select_invalidations},
     mapping::{OLDEST, select_waiting},
@@ -30,6 +30,15 @@ async fn an_item_is_replayed_by_indexes() {
 }
 
 #[tokio::test]
+async fn dead_letters_with_a_reason_are_found_by_an_index() {
+    for statement in [BECAUSE, COUNT_BECAUSE] {
+        uses_indexes(statement).await;
+        let plan = steps(statement).await.join("\n");
+        assert!(plan.contains("dead_letters_by_reason (why=?"), "{plan}");
+    }
+}
+
+#[tokio::test]
 async fn notices_are_found_by_indexes() {
     for statement in [notices::DUE, notices::NEXT, notices::SURPLUS] {
         uses_indexes(statement).await;
@@ -45,6 +54,10 @@ async fn the_newest_message_is_found_by_indexes() {
 async fn figures_are_read_by_indexes() {
     for statement in [COMPLETIONS, LAST_COMPLETED, SPENT] {
         uses_indexes(statement).await;
+    }
+    for statement in [COMPLETIONS, LAST_COMPLETED] {
+        let plan = steps(statement).await.join("\n");
+        assert!(plan.contains("INDEX batches_completed"), "{plan}");
     }
 }
 

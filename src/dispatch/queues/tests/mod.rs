@@ -440,4 +440,6 @@ fn after_a_store_error_a_turn_looks_for_unknown_batches() {
     assert_eq!((sent, turn.is_in_doubt()), (forgotten, false));
     let status = queues.statuses(at(2_000), &gates(at(2_000)));
     assert_eq!(status["E1"].in_progress, usage(1, 0));
+    assert_eq!(status["E1"].unresolved.usage, usage(1, 0));
+    assert_eq!(status["E1"].accepted(), usage(0, 0), "it has no answer");
 }

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::{chart, words};
 use crate::domain::{
+    batch::Usage,
     catalogue::Catalogue,
     operations::Pauses,
     propagation::Propagation,
@@ -15,6 +16,11 @@ use crate::domain::{
 
 /// The most distributions on a page.
 pub(super) const SHOWN: usize = 200;
+/// The most that the status page tells all about, and how many there may be before idle ones are folded.
+pub(super) const BUSY: usize = 50;
+const UNFOLDED: usize = 20;
+/// The rank of those with nothing to do.
+const IDLE: u8 = 12;
 /// The most aliases of a distribution.
 const ALIASES: usize = 3;
 
@@ -26,7 +32,10 @@ pub(super) struct Row {
     /// Whether the catalogue has it; unknown before the account was read.
     known: Option<bool>,
     waiting: usize,
+    /// Items of frozen batches that CloudFront has not answered, or not accepted.
+    unanswered: usize,
     oldest: Option<Timestamp>,
+    /// Items that CloudFront has accepted and not completed.
     in_progress: usize,
     held: Vec<Held>,
 }
@@ -66,7 +75,7 @@ impl Held {
                 span.tag .(self.class()) { (self.hold.replace('_', " ")) } " "
                 (words::sentence(&self.detail))
                 @match self.retry_at {
-                    Some(at) if at > now => { ". Tried again in " (words::span(at.duration_since(now))) }
+                    Some(at) if at.duration_since(now).as_secs() > 0 => { ". Tried again in " (words::span(at.duration_since(now))) }
                     Some(_) => { ". Tried again now" }
                     None => {}
                 }
@@ -133,8 +142,9 @@ pub(super) fn rows(
             aliases: found.map_or_else(Vec::new, |one| one.aliases.clone()),
             known: catalogue.map(|_| found.is_some()),
             waiting: of_it.waiting.items(),
+            unanswered: items(of_it.unresolved.usage),
             oldest: of_it.waits_since(),
-            in_progress: of_it.in_progress.paths + of_it.in_progress.wildcards,
+            in_progress: items(of_it.accepted()),
             held,
         }
     };
@@ -144,13 +154,21 @@ pub(super) fn rows(
     rows
 }
 
+fn items(usage: Usage) -> usize {
+    usage.paths + usage.wildcards
+}
+
 impl Row {
+    fn is_idle(&self) -> bool {
+        self.rank() == IDLE
+    }
+
     fn rank(&self) -> u8 {
         match self.held.first() {
             Some(held) => held.rank(),
             None if self.oldest.is_some() => 10,
             None if self.in_progress > 0 => 11,
-            None => 12,
+            None => IDLE,
         }
     }
 
@@ -185,6 +203,62 @@ impl Row {
     }
 }
 
+/// How many rows the status page tells all about: where there are many, not the idle ones.
+pub(super) fn told(rows: &[Row]) -> usize {
+    let busy = rows.iter().take_while(|row| !row.is_idle()).count();
+    if rows.len() <= UNFOLDED {
+        rows.len()
+    } else {
+        busy.min(BUSY)
+    }
+}
+
+/// The status page's part: the first rows, and what is folded.
+pub(super) fn overview(rows: &[Row], figures: Option<&Figures>, now: Timestamp) -> Markup {
+    let (shown, rest) = rows.split_at(told(rows));
+    let busy = rest.iter().filter(|row| !row.is_idle()).count();
+    let idle = &rest[busy..];
+    html! {
+        (complaints(rows, figures))
+        @if !shown.is_empty() { (table(shown, figures, now)) }
+        @if busy > 0 {
+            p.pages { (words::counted(busy as u64, "more distribution")) " with trouble or work." }
+        }
+        @if !idle.is_empty() {
+            details #idle {
+                summary #idle-summary { (words::counted(idle.len() as u64, "idle distribution")) }
+                ul.idle {
+                    @for row in idle.iter().take(SHOWN) { li { (row.name()) } }
+                }
+                @if idle.len() > SHOWN {
+                    p.muted { "and " (words::count(idle.len() - SHOWN)) " more" }
+                }
+            }
+        }
+        @if !rest.is_empty() {
+            p.pages { a href="/page/distributions" {
+                "All " (words::count(rows.len())) " distributions, with their times"
+            } }
+        }
+    }
+}
+
+fn complaints(rows: &[Row], figures: Option<&Figures>) -> Markup {
+    html! {
+        @if rows.is_empty() {
+            p.muted { "No distributions are known: the account has none, or has not been read yet." }
+        } @else if figures.is_none() {
+            p.bad { "The store cannot be read now: what was completed is not known." }
+        }
+    }
+}
+
+/// Where the page with this row begins; a row beyond the last one is the last.
+pub(super) fn page_of(rows: usize, from: usize) -> usize {
+    let last = rows.saturating_sub(1) / SHOWN * SHOWN;
+    if from < rows { from } else { last }
+}
+
 /// A page of the rows, from a place on.
 pub(super) fn render(
     rows: &[Row],
@@ -192,38 +266,36 @@ pub(super) fn render(
     figures: Option<&Figures>,
     now: Timestamp,
 ) -> Markup {
-    let shown: Vec<_> = rows.iter().skip(from).take(SHOWN).collect();
-    let next = from + shown.len();
+    let next = rows.len().min(from + SHOWN);
+    let page = |from: usize| format!("/page/distributions?from={from}");
     html! {
-        @if rows.is_empty() {
-            p.muted { "No distributions are known: the account has none, or has not been read yet." }
-        } @else {
-            @if figures.is_none() {
-                p.bad { "The store cannot be read now: what was completed is not known." }
+        (complaints(rows, figures))
+        @if from < next { (table(&rows[from..next], figures, now)) }
+        @if from > 0 || next < rows.len() {
+            p.pages {
+                (words::count(from + 1)) " to " (words::count(next)) " of " (words::count(rows.len())) ". "
+                @if from > 0 { a href=(page(from.saturating_sub(SHOWN))) { "Previous distributions" } " " }
+                @if next < rows.len() { a href=(page(next)) { "More distributions" } }
             }
-            table.cards role="table" {
-                caption.hidden { "Distributions, those with trouble first" }
-                thead role="rowgroup" { tr role="row" {
-                    th role="columnheader" scope="col" { "Distribution" }
-                    th role="columnheader" scope="col" { "State" }
-                    th.n role="columnheader" scope="col" { "Waiting" }
-                    th.n role="columnheader" scope="col" { "Oldest" }
-                    th.n role="columnheader" scope="col" { "In progress" }
-                    th.n role="columnheader" scope="col" { "Last completed" }
-                    th role="columnheader" scope="col" { "Propagation, last day" }
-                } }
-                tbody role="rowgroup" {
-                    @for row in shown { (render_row(row, figures, now)) }
-                }
-            }
-            @if from > 0 || next < rows.len() {
-                p.pages {
-                    (words::count(from + 1)) " to " (words::count(next)) " of " (words::count(rows.len())) ". "
-                    @if from > 0 { a href="/page/distributions" { "First" } " " }
-                    @if next < rows.len() {
-                        a href=(format!("/page/distributions?from={next}")) { "More distributions" }
-                    }
-                }
+        }
+    }
+}
+
+fn table(rows: &[Row], figures: Option<&Figures>, now: Timestamp) -> Markup {
+    html! {
+        table.cards role="table" {
+            caption.hidden { "Distributions, those with trouble first" }
+            thead role="rowgroup" { tr role="row" {
+                th role="columnheader" scope="col" { "Distribution" }
+                th role="columnheader" scope="col" { "State" }
+                th.n role="columnheader" scope="col" { "Waiting" }
+                th.n role="columnheader" scope="col" { "Oldest" }
+                th.n role="columnheader" scope="col" { "In progress" }
+                th.n role="columnheader" scope="col" { "Last completed" }
+                th role="columnheader" scope="col" { "Propagation, last day" }
+            } }
+            tbody role="rowgroup" {
+                @for row in rows { (render_row(row, figures, now)) }
             }
         }
     }
@@ -236,7 +308,12 @@ fn render_row(row: &Row, figures: Option<&Figures>, now: Timestamp) -> Markup {
         tr role="row" {
             th role="rowheader" scope="row" { (row.name()) }
             td role="cell" data-label="State" { (row.state(now)) }
-            td.n role="cell" data-label="Waiting" { (words::count(row.waiting)) }
+            td.n role="cell" data-label="Waiting" {
+                (words::count(row.waiting + row.unanswered))
+                @if row.unanswered > 0 {
+                    span.muted.line { (words::count(row.unanswered)) " unanswered" }
+                }
+            }
             td.n role="cell" data-label="Oldest" {
                 @match row.oldest {
                     Some(oldest) => (words::span(now.duration_since(oldest))),
@@ -267,118 +344,4 @@ fn render_row(row: &Row, figures: Option<&Figures>, now: Timestamp) -> Markup {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::domain::{
-        catalogue::{Distribution, Snapshot},
-        status::{Hold, Refused},
-    };
-
-    fn now() -> Timestamp {
-        "2026-03-04T12:00:00Z".parse().unwrap()
-    }
-
-    fn catalogue(ids: &[&str]) -> Catalogue {
-        let distributions = ids.iter().map(|id| {
-            let aliases = ["a", "b", "c", "d", "e"].map(|name| format!("{name}.example"));
-            Arc::new(Distribution {
-                id: (*id).to_owned(),
-                aliases: aliases.to_vec(),
-                ..Distribution::default()
-            })
-        });
-        let snapshot = Snapshot {
-            distributions: distributions.collect(),
-            ..Snapshot::default()
-        };
-        Catalogue::new(snapshot, Arc::new([]))
-    }
-
-    fn refused() -> Hold {
-        Hold::Refused(Refused {
-            error: "AccessDenied: <b>".to_owned(),
-            kind: Some("denied"),
-            remedy: Some("grant it"),
-            corrupt: false,
-            failures: 3,
-            retry_at: now() + jiff::SignedDuration::from_mins(4),
-        })
-    }
-
-    fn status(holds: &[(&str, &[Hold])]) -> Status {
-        let distributions = holds.iter().map(|(id, holds)| {
-            let holds = holds.to_vec();
-            let status = DistributionStatus {
-                holds,
-                ..DistributionStatus::default()
-            };
-            ((*id).to_owned(), status)
-        });
-        Status {
-            distributions: distributions.collect(),
-            ..Status::default()
-        }
-    }
-
-    #[test]
-    fn those_with_trouble_come_first_then_by_id() {
-        let status = status(&[
-            ("E1", &[]),
-            ("E3", &[Hold::PoolFull]),
-            ("E4", &[Hold::DayLimit]),
-            ("E5", &[Hold::PoolFull, refused()]),
-        ]);
-        let pauses = Pauses {
-            all: false,
-            distributions: ["E9".to_owned()].into(),
-        };
-        let catalogue = catalogue(&["E0", "E1", "E3", "E4", "E5"]);
-        let rows = rows(&status, &pauses, Some(&catalogue), now());
-        let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
-        assert_eq!(ids, ["E5", "E9", "E4", "E3", "E0", "E1"]);
-        assert_eq!(
-            rows[1].known,
-            Some(false),
-            "an operator paused it, but it is gone"
-        );
-        assert_eq!(rows[1].held[0].hold, "paused", "also while nothing waits");
-    }
-
-    #[test]
-    fn a_refusal_says_why_what_mends_it_and_when_it_is_tried_again() {
-        let status = status(&[("E1", &[refused()])]);
-        let rows = rows(&status, &Pauses::default(), None, now());
-        let shown = render(&rows, 0, None, now()).into_string();
-        for part in [
-            "refused",
-            "AccessDenied: &lt;b&gt;; grant it",
-            "failed 3 times",
-            "again in 4 min",
-        ] {
-            assert!(shown.contains(part), "{part}: {shown}");
-        }
-        assert!(shown.contains("The store cannot be read"), "no figures");
-    }
-
-    #[test]
-    fn many_distributions_are_shown_in_pages() {
-        let ids: Vec<_> = (0..450).map(|n| format!("E{n:03}")).collect();
-        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-        let catalogue = catalogue(&ids);
-        let rows = rows(
-            &Status::default(),
-            &Pauses::default(),
-            Some(&catalogue),
-            now(),
-        );
-        let page = |from| render(&rows, from, Some(&Figures::default()), now()).into_string();
-        assert_eq!(page(0).matches("<tr").count(), 1 + SHOWN);
-        assert!(page(0).contains("/page/distributions?from=200"));
-        assert!(page(0).contains("c.example</bdi> and 2 more"));
-        assert_eq!(page(400).matches("<tr").count(), 51);
-        assert!(!page(400).contains("More distributions"));
-        assert_eq!(page(9_999).matches("<tr").count(), 1);
-    }
-}
+mod tests;
