@@ -152,8 +152,8 @@ impl<'a> Confirmation<'a> {
                  stays a dead letter."
             }
             Action::Drop => {
-                "What is dropped is given up for good: viewers may get stale content, and nothing here \
-                 shows it any more."
+                "What is dropped is given up for good: viewers may get stale content, and only the \
+                 object’s story still tells it."
             }
         }
     }
