@@ -92,5 +92,6 @@ async fn the_service_is_what_its_description_says() {
             + tried(&tool, &admin, &operators, reports.path())
     });
     let cases = cases.await.unwrap();
+    println!("schemathesis tried {cases} cases");
     assert!(cases >= CASES, "only {cases} cases were tried");
 }
