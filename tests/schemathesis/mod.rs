@@ -66,6 +66,10 @@ fn tried(tool: &Path, url: &str, options: &[&str], reports: &Path) -> u64 {
     report["test_cases"]["generated"].as_u64().unwrap()
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "--nocapture shows how many cases there were"
+)]
 #[tokio::test]
 async fn the_service_is_what_its_description_says() {
     let Some(tool) = installed("schemathesis") else {
