@@ -180,7 +180,9 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     Parameters::read(query).finish()?;
     let admitted = body?;
-    let (wanted, idempotency) = read(&headers, &admitted.body)?;
+    let (wanted, key) = idempotency::with_key(Wanted::read(&admitted.body), &headers)?;
+    let body = sha256(&admitted.body);
+    let idempotency = key.map(|key| Idempotency { key, body });
     let catalogue = state.catalogue.get().ok_or_else(Problem::no_catalogue)?;
     let place = find(&state, &caller, &catalogue, wanted.address)?;
     let now = state.clock.now();
@@ -234,23 +236,6 @@ pub(super) async fn create(
 fn created(view: &HoldView) -> Response {
     let location = [(header::LOCATION, format!("/holds/{}", view.id))];
     (StatusCode::CREATED, location, Json(view)).into_response()
-}
-
-/// Reads the body and the key, or returns all faults of both.
-fn read(headers: &HeaderMap, body: &[u8]) -> Result<(Wanted, Option<Idempotency>), Problem> {
-    let key = idempotency::key(headers);
-    match (Wanted::read(body), key) {
-        (Ok(wanted), Ok(key)) => {
-            let body = sha256(body);
-            Ok((wanted, key.map(|key| Idempotency { key, body })))
-        }
-        (Err(Unread::Json(fault)), _) => Err(fault.into()),
-        (Err(Unread::Faults(mut faults)), key) => {
-            faults.extend(key.err());
-            Err(Problem::invalid(faults))
-        }
-        (Ok(_), Err(fault)) => Err(Problem::invalid(vec![fault])),
-    }
 }
 
 /// Finds what is to be held, among the distributions of the caller.

@@ -2,13 +2,31 @@
 
 use axum::http::{HeaderMap, StatusCode};
 
-use super::problem::{Problem, RequestFault};
+use super::{
+    members::Unread,
+    problem::{Problem, RequestFault},
+};
 use crate::domain::change::Idempotency;
 
 const HEADER: &str = "Idempotency-Key";
 
-/// Reads the key, if there is one.
-pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, RequestFault> {
+/// What was read of a body, and the key if there is one; or all faults of both.
+pub(super) fn with_key<T>(
+    read: Result<T, Unread>,
+    headers: &HeaderMap,
+) -> Result<(T, Option<String>), Problem> {
+    match (read, key(headers)) {
+        (Ok(read), Ok(key)) => Ok((read, key)),
+        (Err(Unread::Json(fault)), _) => Err(fault.into()),
+        (Err(Unread::Faults(mut faults)), key) => {
+            faults.extend(key.err());
+            Err(Problem::invalid(faults))
+        }
+        (Ok(_), Err(fault)) => Err(Problem::invalid(vec![fault])),
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<String>, RequestFault> {
     let mut given = headers.get_all(HEADER).iter();
     let (first, second) = (given.next(), given.next());
     let Some(key) = first else {

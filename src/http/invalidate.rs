@@ -15,7 +15,6 @@ use super::{
     auth::Caller,
     capacity::AdmittedBody,
     dry_run, idempotency,
-    members::Unread,
     order::{self, At, Order},
     problem::Problem,
     whole_micros,
@@ -38,7 +37,8 @@ pub(super) async fn create(
     body: Result<AdmittedBody<API_BODY>, Problem>,
 ) -> Result<Response, Problem> {
     let admitted = body?;
-    let (order, key) = read(&caller, &headers, &admitted.body)?;
+    let order = Order::read(&admitted.body, caller.may_use_wildcards());
+    let (order, key) = idempotency::with_key(order, &headers)?;
     let catalogue = state.catalogue.get().ok_or_else(Problem::no_catalogue)?;
     let asked = asked(&state, &caller, &catalogue, order.asked)?;
     if order.dry_run {
@@ -108,24 +108,6 @@ async fn repeated(state: &AppState, caller: &Caller, id: Uuid) -> Result<Respons
         Some(view) => Ok(accepted(state, caller, view)),
         // A request stays for longer than its key is good for.
         None => Err(Problem::not_found("there is no request with this id")),
-    }
-}
-
-/// Reads the body and the key, or returns all faults of both.
-fn read(
-    caller: &Caller,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<(Order, Option<String>), Problem> {
-    let key = idempotency::key(headers);
-    match (Order::read(body, caller.may_use_wildcards()), key) {
-        (Ok(order), Ok(key)) => Ok((order, key)),
-        (Err(Unread::Json(fault)), _) => Err(fault.into()),
-        (Err(Unread::Faults(mut faults)), key) => {
-            faults.extend(key.err());
-            Err(Problem::invalid(faults))
-        }
-        (Ok(_), Err(fault)) => Err(Problem::invalid(vec![fault])),
     }
 }
 
