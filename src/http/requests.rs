@@ -53,7 +53,9 @@ async fn settles(state: &AppState, id: Uuid, wait: Duration) -> Result<(), Probl
     let mut pause = FIRST_PAUSE;
     loop {
         let now = state.clock.now();
-        if now >= until || state.stopping.is_cancelled() {
+        // A clock that is set back does not prolong the wait.
+        let is_over = now >= until || now + wait < until;
+        if is_over || state.stopping.is_cancelled() {
             return Ok(());
         }
         let next = (now + pause).min(until);
