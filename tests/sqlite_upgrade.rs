@@ -143,15 +143,20 @@ async fn a_store_of_the_first_release_is_opened() {
     }
 }
 
-/// A distribution that had only a batch when the store was opened has no counted backlog.
-#[tokio::test]
-async fn a_batch_of_the_first_release_is_requeued() {
+/// A store of the first release, opened by this one.
+async fn first_release() -> (tempfile::TempDir, SqliteStore) {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("purgefront.db");
     make_first_release(&path).await;
     let clock = Arc::new(VirtualClock::new());
     let opened = store::open(&path, clock, Health::default(), Tasks::default()).await;
-    let store = opened.unwrap();
+    (home, opened.unwrap())
+}
+
+/// A distribution that had only a batch when the store was opened has no counted backlog.
+#[tokio::test]
+async fn a_batch_of_the_first_release_is_requeued() {
+    let (_home, store) = first_release().await;
     let leader = store.lead(Epoch(1));
     let unresolved = leader.unresolved().await.unwrap();
     let batch = &unresolved[1].batch;
@@ -175,12 +180,7 @@ async fn a_batch_of_the_first_release_is_requeued() {
 /// Changes that have no hash are found all the same, also beside one that has.
 #[tokio::test]
 async fn changes_of_the_first_release_are_found() {
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("purgefront.db");
-    make_first_release(&path).await;
-    let clock = Arc::new(VirtualClock::new());
-    let opened = store::open(&path, clock, Health::default(), Tasks::default()).await;
-    let store = opened.unwrap();
+    let (_home, store) = first_release().await;
     let query = |key: &str| ChangeQuery {
         bucket: "site".to_owned(),
         key: key.to_owned(),
