@@ -36,7 +36,6 @@ impl Page<'_> {
         let mut response = (status, self.render().into_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, html);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         harden(headers);
         response
     }
