@@ -1,0 +1,156 @@
+//! Sends prepared requests over many keep-alive connections, and measures how long each answer takes.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use hdrhistogram::Histogram;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// When requests are sent.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// Each connection sends as soon as it has its last answer.
+    Closed,
+    /// So many a second, whether or not there are answers. Latencies count from when a request was due:
+    /// waiting for a free connection is part of them.
+    Open(u32),
+}
+
+/// What came of a number of requests.
+pub struct Outcome {
+    pub took: Duration,
+    /// In microseconds.
+    pub latencies: Histogram<u64>,
+}
+
+impl Outcome {
+    pub fn per_second(&self) -> f64 {
+        f64::from(u32::try_from(self.latencies.len()).unwrap()) / self.took.as_secs_f64()
+    }
+
+    pub fn milliseconds(&self, quantile: f64) -> f64 {
+        Duration::from_micros(self.latencies.value_at_quantile(quantile)).as_secs_f64() * 1e3
+    }
+}
+
+/// The bytes of a request as SNS sends it.
+pub fn request(body: &str) -> Vec<u8> {
+    format!(
+        "POST /sns HTTP/1.1\r\n\
+         x-amz-sns-message-type: Notification\r\n\
+         x-amz-sns-message-id: 165545c9-2a5c-472c-8df2-7ff2be2b3b1b\r\n\
+         x-amz-sns-topic-arn: arn:aws:sns:us-east-1:123456789012:site-changes\r\n\
+         x-amz-sns-subscription-arn: arn:aws:sns:us-east-1:123456789012:site-changes:\
+         2bcfbf39-05c3-41de-beaa-fcfcc21c8f55\r\n\
+         Content-Length: {}\r\n\
+         Content-Type: text/plain; charset=UTF-8\r\n\
+         Host: purgefront.example\r\n\
+         Connection: Keep-Alive\r\n\
+         User-Agent: Amazon Simple Notification Service Agent\r\n\
+         Accept-Encoding: gzip,deflate\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Sends all requests, and insists that each is answered with 200.
+pub async fn send(
+    address: SocketAddr,
+    requests: Arc<[Vec<u8>]>,
+    connections: usize,
+    pace: Pace,
+) -> Outcome {
+    let mut opened = Vec::new();
+    for _ in 0..connections {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        opened.push(stream);
+    }
+    let next = Arc::new(AtomicUsize::new(0));
+    let begin = Instant::now();
+    let senders = opened.into_iter().map(|stream| {
+        let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
+        tokio::spawn(keep_sending(stream, requests, next, pace, begin))
+    });
+    let sent = join_all(senders).await;
+    let took = begin.elapsed();
+    let mut latencies = histogram();
+    for one in sent {
+        latencies.add(one.unwrap()).unwrap();
+    }
+    assert_eq!(latencies.len(), requests.len() as u64);
+    Outcome { took, latencies }
+}
+
+async fn keep_sending(
+    mut stream: TcpStream,
+    requests: Arc<[Vec<u8>]>,
+    next: Arc<AtomicUsize>,
+    pace: Pace,
+    begin: Instant,
+) -> Histogram<u64> {
+    let mut latencies = histogram();
+    let mut answer = Vec::with_capacity(4096);
+    loop {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        let Some(request) = requests.get(at) else {
+            return latencies;
+        };
+        let since = match pace {
+            Pace::Closed => Instant::now(),
+            Pace::Open(rate) => {
+                let due = begin + Duration::from_secs(1) * u32::try_from(at).unwrap() / rate;
+                tokio::time::sleep_until(due.into()).await;
+                due
+            }
+        };
+        stream.write_all(request).await.unwrap();
+        read_answer(&mut stream, &mut answer).await;
+        let micros = u64::try_from(since.elapsed().as_micros()).unwrap();
+        latencies.record(micros).unwrap();
+    }
+}
+
+/// Reads one answer to its end.
+async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) {
+    answer.clear();
+    loop {
+        let read = stream.read_buf(answer).await.unwrap();
+        assert!(read > 0, "the server closed the connection");
+        if is_whole(answer) {
+            assert!(
+                answer.starts_with(b"HTTP/1.1 200 "),
+                "{}",
+                String::from_utf8_lossy(answer)
+            );
+            return;
+        }
+    }
+}
+
+fn is_whole(answer: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head) = response.parse(answer).unwrap() else {
+        return false;
+    };
+    let named = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("content-length");
+    let length = response.headers.iter().find(named).unwrap().value;
+    let length: usize = std::str::from_utf8(length).unwrap().parse().unwrap();
+    answer.len() >= head + length
+}
+
+/// Up to a minute, exact to three digits.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).unwrap()
+}
