@@ -23,7 +23,7 @@ use crate::{
     config::{Config, ServerConfig},
     dispatch::{self, Dispatch, Settings},
     domain::{batch::Usage, mapping::MappingPolicy, notice::NoticeTarget, s3_event::EventFilter},
-    http::{self, ApiToken, AppState, Capacity, Connections, SnsRules, Tokens},
+    http::{self, ApiToken, AppState, Capacity, Connections, Parts, SnsRules, Tokens},
     ports::{
         CertificateCache, Clock, StoreError,
         catalogue::{CataloguePublisher, CatalogueStore},
@@ -160,10 +160,10 @@ impl App {
         let settings = settings(&config);
         let mapping = Arc::clone(&settings.mapping);
         let stopping = CancellationToken::new();
-        let state = AppState {
+        let state = AppState::from(Parts {
             stopping: stopping.clone(),
             ..state(&config, &context, &store, &health, mapping)
-        };
+        });
         Ok(Self {
             public: Listener {
                 key: "server.listen",
@@ -357,14 +357,14 @@ fn state(
     store: &Arc<SqliteStore>,
     health: &Health,
     mapping: Arc<MappingPolicy>,
-) -> AppState {
+) -> Parts {
     let tokens = config.api.tokens.iter().map(|token| ApiToken {
         name: token.name.clone(),
         sha256: token.sha256,
         distributions: token.distributions.clone().map(HashSet::from_iter),
         wildcards: token.wildcards,
     });
-    AppState {
+    Parts {
         intake: Arc::clone(store) as _,
         operations: Arc::clone(store) as _,
         history: Arc::clone(store) as _,

@@ -27,7 +27,7 @@ mod requests;
 mod sender;
 mod sns;
 
-use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -71,9 +71,26 @@ const ADMIN_BODY: usize = 4 * 1024;
 /// or may not have been committed.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The state that the handlers share.
+/// The state that the handlers share. Each request clones it several times, so it is one reference.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Parts>);
+
+impl From<Parts> for AppState {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What [`AppState`] refers to.
+pub struct Parts {
     pub intake: Arc<dyn IntakeStore>,
     pub operations: Arc<dyn OperationsStore>,
     pub history: Arc<dyn HistoryStore>,

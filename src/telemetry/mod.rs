@@ -4,9 +4,11 @@ mod gauges;
 mod health;
 mod logs;
 mod metrics;
+mod series;
 
 pub use self::{
     health::{Check, CheckState, Health},
     logs::init,
-    metrics::{Metrics, NOT_ALLOWED, UNREADABLE},
+    metrics::Metrics,
+    series::{NOT_ALLOWED, UNREADABLE},
 };
