@@ -3,17 +3,21 @@
 //! Parsers disagree on which of two values counts, so whoever checks a body could see another one than
 //! whoever acts on it.
 
-use std::{collections::HashMap, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
+};
 
 /// The members of an object, by name.
-pub type Object = HashMap<String, Value>;
+pub type Object<'a> = HashMap<Cow<'a, str>, Value<'a>>;
 
+/// A value. Text without escapes is borrowed from what was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    Text(String),
-    Object(Object),
+pub enum Value<'a> {
+    Text(Cow<'a, str>),
+    Object(Object<'a>),
     /// Only if lists are kept.
     List(Vec<Self>),
     Bool(bool),
@@ -41,7 +45,7 @@ pub enum JsonFault {
 }
 
 /// Reads any JSON value.
-pub fn read(text: &[u8], lists: Lists) -> Result<Value, JsonFault> {
+pub fn read(text: &[u8], lists: Lists) -> Result<Value<'_>, JsonFault> {
     let mut twice = None;
     let mut json = serde_json::Deserializer::from_slice(text);
     let walk = Walk {
@@ -67,42 +71,46 @@ struct Walk<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = Value;
+    type Value = Value<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value<'de>, D::Error> {
         json.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = Value;
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.to_owned()))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Value<'de>, E> {
         Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Value, E> {
+    fn visit_i64<E>(self, _: i64) -> Result<Value<'de>, E> {
         Ok(Value::Other)
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+    fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
         Ok(Value::Whole(number))
     }
 
     /// A whole number may be written as `3600.0`.
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+    fn visit_f64<E>(self, number: f64) -> Result<Value<'de>, E> {
         const EXACT: f64 = 9_007_199_254_740_992.0;
         if number.fract() != 0.0 || !(0.0..=EXACT).contains(&number) {
             return Ok(Value::Other);
@@ -115,7 +123,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         Ok(Value::Whole(number as u64))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value<'de>, A::Error> {
         let Self { twice, lists } = self;
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(Walk { twice, lists })? {
@@ -129,10 +137,10 @@ impl<'de> Visitor<'de> for Walk<'_> {
         })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
         let mut fields = Object::default();
         let Self { twice, lists } = self;
-        while let Some(name) = map.next_key::<String>()? {
+        while let Some(Name(name)) = map.next_key()? {
             let value = map.next_value_seed(Walk { twice, lists })?;
             if twice.is_none() && fields.contains_key(&name) {
                 *twice = Some(presentable(&name));
@@ -140,6 +148,33 @@ impl<'de> Visitor<'de> for Walk<'_> {
             fields.insert(name, value);
         }
         Ok(Value::Object(fields))
+    }
+}
+
+/// A key, borrowed if it has no escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        json.deserialize_str(Text)
     }
 }
 
@@ -193,9 +228,9 @@ mod tests {
         let Ok(Value::Object(kept)) = read(text, Lists::Kept) else {
             panic!("an object");
         };
-        assert_eq!(kept["text"], Value::Text("ä".to_owned()));
+        assert_eq!(kept["text"], Value::Text("ä".into()));
         let list = [
-            Value::Text("a".to_owned()),
+            Value::Text("a".into()),
             Value::Whole(1),
             Value::Bool(true),
             Value::Null,

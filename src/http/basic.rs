@@ -1,11 +1,6 @@
 //! Checks HTTP Basic credentials on /sns, if they are configured, in addition to the signature.
 
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, header},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
+use axum::http::{HeaderMap, header, request::Parts};
 use axum_extra::headers::{Authorization, HeaderMapExt as _, authorization::Basic};
 
 use super::{AppState, problem::Problem, sender::Sender};
@@ -14,34 +9,30 @@ use crate::secret::SecretHash;
 /// Checks credentials before anything else is read. SNS first sends a message without them, and sends
 /// them after a challenge. Source: Amazon SNS Developer Guide, "Make sure
 /// your endpoint is ready to process Amazon SNS messages".
-pub(super) async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    if let Some(known) = &state.sns.basic
-        && !has_credentials(request.headers(), known)
-    {
-        let given = request.headers().contains_key(header::AUTHORIZATION);
-        let slug = if given {
-            "wrong-credentials"
-        } else {
-            "no-credentials"
-        };
-        state.metrics.message(slug);
-        if given {
-            state.metrics.unauthorized(slug);
-            let sender = Sender::of(request.headers(), request.extensions());
-            if let Some(left_out) = state.refusals.note(slug, &sender, state.clock.now()) {
-                tracing::warn!(
-                    reason = slug,
-                    claimed_topic = sender.topic,
-                    claimed_message_id = sender.message_id,
-                    sender = sender.address,
-                    left_out,
-                    "message refused"
-                );
-            }
-        }
-        return Problem::challenged(slug).into_response();
+pub(super) fn check(state: &AppState, parts: &Parts) -> Result<(), Problem> {
+    let Some(known) = &state.sns.basic else {
+        return Ok(());
+    };
+    if has_credentials(&parts.headers, known) {
+        return Ok(());
     }
-    next.run(request).await
+    if !parts.headers.contains_key(header::AUTHORIZATION) {
+        return Err(Problem::challenged("no-credentials"));
+    }
+    let slug = "wrong-credentials";
+    state.metrics.unauthorized(slug);
+    let sender = Sender::of(parts);
+    if let Some(left_out) = state.refusals.note(slug, &sender, state.clock.now()) {
+        tracing::warn!(
+            reason = slug,
+            claimed_topic = sender.topic,
+            claimed_message_id = sender.message_id,
+            sender = sender.address,
+            left_out,
+            "message refused"
+        );
+    }
+    Err(Problem::challenged(slug))
 }
 
 /// Compares hashes in constant time, so that neither the credentials nor their length leak.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{FromRef, FromRequest, Request},
 };
 use futures_util::StreamExt as _;
@@ -67,13 +67,19 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let capacity = Capacity::from_ref(state);
+        Self::read(request.into_body(), &Capacity::from_ref(state)).await
+    }
+}
+
+impl<const MAX: usize> AdmittedBody<MAX> {
+    /// Reads a body to its end, then takes a place.
+    pub(super) async fn read(body: Body, capacity: &Capacity) -> Result<Self, Problem> {
         let bytes = &capacity.bytes;
         let mut whole = Vec::new();
         let mut held = reserve(bytes, 0)?;
         // Read up to the limit, whatever Content-Length says: an answer before most of the body has
         // been read resets the connection, and a proxy then responds with 502.
-        let mut chunks = request.into_body().into_data_stream();
+        let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| Problem::not_read())?;
             if whole.len() + chunk.len() > MAX {
@@ -100,7 +106,6 @@ fn reserve(bytes: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit,
 mod tests {
     use std::convert::Infallible;
 
-    use axum::body::Body;
     use futures_util::{FutureExt as _, stream};
 
     use super::*;

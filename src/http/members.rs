@@ -38,7 +38,7 @@ impl From<JsonFault> for Problem {
 
 /// Reads a body that has to be an object. The content type is ignored, because curl -d sends everything as
 /// a form.
-pub(super) fn read(body: &[u8]) -> Result<Object, Unread> {
+pub(super) fn read(body: &[u8]) -> Result<Object<'_>, Unread> {
     if let Value::Object(members) = json::read(body, Lists::Kept)? {
         return Ok(members);
     }
@@ -50,7 +50,7 @@ pub(super) fn read(body: &[u8]) -> Result<Object, Unread> {
 /// The value of the member `distribution_id`.
 pub(super) fn distribution_id(value: Value, faults: &mut Faults) -> Option<String> {
     match value {
-        Value::Text(id) if !id.is_empty() => return Some(id),
+        Value::Text(id) if !id.is_empty() => return Some(id.into_owned()),
         _ => faults.at(
             "distribution_id",
             "must be the id of a distribution, such as \"E2EXAMPLE\"",
@@ -62,7 +62,9 @@ pub(super) fn distribution_id(value: Value, faults: &mut Faults) -> Option<Strin
 /// The value of the member `bucket`.
 pub(super) fn bucket(value: Value, faults: &mut Faults) -> Option<String> {
     match value {
-        Value::Text(bucket) if (1..=MAX_BUCKET).contains(&bucket.len()) => return Some(bucket),
+        Value::Text(bucket) if (1..=MAX_BUCKET).contains(&bucket.len()) => {
+            return Some(bucket.into_owned());
+        }
         _ => faults.at(
             "bucket",
             "must be the name of a bucket, such as \"my-bucket\"",
@@ -75,7 +77,9 @@ pub(super) fn bucket(value: Value, faults: &mut Faults) -> Option<String> {
 pub(super) fn reason(members: &mut Object, faults: &mut Faults) -> Option<String> {
     match members.remove("reason") {
         None | Some(Value::Null) => {}
-        Some(Value::Text(reason)) if reason.len() <= MAX_REASON => return Some(reason),
+        Some(Value::Text(reason)) if reason.len() <= MAX_REASON => {
+            return Some(reason.into_owned());
+        }
         Some(_) => faults.at(
             "reason",
             format!("must be a string of at most {MAX_REASON} bytes"),

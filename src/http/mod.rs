@@ -32,7 +32,7 @@ use std::{collections::HashSet, net::SocketAddr, ops::Deref, sync::Arc, time::Du
 use axum::{
     Router,
     error_handling::HandleErrorLayer,
-    extract::{DefaultBodyLimit, FromRef, Request, State},
+    extract::{DefaultBodyLimit, FromRef, Request},
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
@@ -173,8 +173,6 @@ pub fn public(state: AppState) -> Router {
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(
             state.capacity.places(),
         ));
-    let receive =
-        || post(sns::receive).layer(middleware::from_fn_with_state(state.clone(), basic::guard));
     let limited = Router::new()
         .route("/invalidations", get(invalidations::list))
         .route("/invalidations/{id}", get(invalidations::show))
@@ -184,11 +182,9 @@ pub fn public(state: AppState) -> Router {
         .route("/distributions", get(distributions::list))
         .layer(places)
         // The following take a place only when their body is complete.
-        .route(sns::PATHS[0], receive())
-        .route(sns::PATHS[1], receive())
         .route("/invalidate", post(invalidate::create))
         .route("/holds", post(holds::create))
-        .layer(middleware::from_fn_with_state(state.clone(), deadline));
+        .layer(middleware::from_fn(deadline));
     let open = Router::new()
         // Takes its place and keeps its deadlines itself, because it may have to wait.
         .route("/requests/{id}", get(requests::show))
@@ -196,8 +192,12 @@ pub fn public(state: AppState) -> Router {
         .route("/readyz", get(probes::ready))
         .route("/openapi.yaml", get(probes::openapi));
     let elsewhere = middleware::from_fn_with_state(state.clone(), sns::elsewhere);
-    let routes = fallbacks(limited.merge(open)).layer(elsewhere);
-    finished(routes).with_state(state)
+    let messages = Router::new()
+        .route(sns::PATHS[0], post(sns::receive))
+        .route(sns::PATHS[1], post(sns::receive))
+        .method_not_allowed_fallback(method_not_allowed);
+    let others = fallbacks(limited.merge(open)).layer(elsewhere);
+    finished(caught(others.merge(messages))).with_state(state)
 }
 
 /// The routes of the admin listener, which listens on `address`.
@@ -221,14 +221,14 @@ pub fn admin(state: AppState, address: SocketAddr) -> Router {
         // The status page, at `/`, `/page.css`, `/page.js` and `/page/...`.
         .merge(page::routes())
         .layer(DefaultBodyLimit::max(ADMIN_BODY))
-        .layer(middleware::from_fn_with_state(state.clone(), deadline))
+        .layer(middleware::from_fn(deadline))
         .layer(middleware::from_fn_with_state(guard, guard::guard));
     let open = Router::new()
         .route("/metrics", get(probes::metrics))
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::ready_in_detail));
     let for_people = middleware::from_fn_with_state(state.clone(), page::for_people);
-    finished(fallbacks(guarded.merge(open)).layer(for_people)).with_state(state)
+    finished(caught(fallbacks(guarded.merge(open))).layer(for_people)).with_state(state)
 }
 
 /// Adds what every response has: an id, and that no cache may store it, unless the route says otherwise.
@@ -241,30 +241,36 @@ where
     request_id::with_request_ids(routes.layer(uncached))
 }
 
-/// Answers what no route does, and what fails before a handler runs, in the format of problems.
+/// Answers what no route does.
 fn fallbacks<S>(routes: Router<S>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
     routes
         .fallback(|| async { Problem::not_found("there is no such resource") })
-        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .layer(CatchPanicLayer::custom(|_| {
-            Problem::internal().into_response()
-        }))
-        .layer(middleware::map_response(problem::instead_of_text))
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
-async fn deadline(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let is_message = sns::PATHS.contains(&request.uri().path());
+async fn method_not_allowed() -> Problem {
+    Problem::method_not_allowed()
+}
+
+/// Answers panics, and what fails before a handler runs, in the format of problems.
+fn caught<S>(routes: Router<S>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let layers = ServiceBuilder::new()
+        .map_response(problem::instead_of_text)
+        .layer(CatchPanicLayer::custom(|_| {
+            Problem::internal().into_response()
+        }));
+    routes.layer(layers)
+}
+
+async fn deadline(request: Request, next: Next) -> Response {
     let answered = within_deadline(next.run(request)).await;
-    answered.unwrap_or_else(|problem| {
-        if is_message {
-            // The handler was dropped before it could count the message.
-            state.metrics.message(problem.slug());
-        }
-        problem.into_response()
-    })
+    answered.unwrap_or_else(Problem::into_response)
 }
 
 /// Waits for an answer until the time limit.

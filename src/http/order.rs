@@ -100,7 +100,7 @@ fn read_address(members: &mut Object, faults: &mut Faults) -> Address {
             }
         }
         ("alias", Value::Text(alias)) if (1..=MAX_ALIAS).contains(&alias.len()) => {
-            return Address::At(At::Alias(alias));
+            return Address::At(At::Alias(alias.into_owned()));
         }
         _ => faults.at(
             name,
@@ -182,7 +182,7 @@ fn read_texts(members: &mut Object, name: &str, faults: &mut Faults) -> Option<V
             for (at, value) in values.into_iter().enumerate() {
                 let pointer = format!("/{name}/{at}");
                 match value {
-                    Value::Text(text) => texts.push((pointer, text)),
+                    Value::Text(text) => texts.push((pointer, text.into_owned())),
                     _ => faults.add(pointer, "must be a string"),
                 }
             }

@@ -1,6 +1,8 @@
 //! Error responses in the format of RFC 9457 (problem+json).
 
 use axum::{
+    BoxError,
+    body::{Body, Bytes, HttpBody},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -228,7 +230,10 @@ impl Problem {
 }
 
 /// Replaces the framework's own errors, such as that of a path that is not UTF-8, which are plain text.
-pub(super) async fn instead_of_text(response: Response) -> Response {
+pub(super) fn instead_of_text<B>(response: Response<B>) -> Response
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let content_type = response.headers().get(header::CONTENT_TYPE);
@@ -238,7 +243,7 @@ pub(super) async fn instead_of_text(response: Response) -> Response {
         value.ends_with(b"json") || value.starts_with(b"text/html")
     });
     if !is_error || is_ours {
-        return response;
+        return response.map(Body::new);
     }
     Problem::new(status, "bad-request", "the request is malformed").into_response()
 }

@@ -79,7 +79,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::http::{fallbacks, finished};
+    use crate::http::{caught, finished};
 
     async fn faulty() -> StatusCode {
         panic!("a bug")
@@ -87,7 +87,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_answered_with_the_requests_id() {
-        let routes = finished(fallbacks(Router::new().route("/", get(faulty))));
+        let routes = finished(caught(Router::new().route("/", get(faulty))));
         let request = Request::get("/").header(HEADER, "the-id");
         let request = request.body(Body::empty()).unwrap();
         let answer = routes.oneshot(request).await.unwrap();

@@ -1,11 +1,8 @@
 //! What a request to /sns says of itself, for the log: unverified, and bounded.
 
-use std::{convert::Infallible, fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr};
 
-use axum::{
-    extract::FromRequestParts,
-    http::{Extensions, HeaderMap, HeaderName, request::Parts},
-};
+use axum::http::{HeaderMap, HeaderName, request::Parts};
 
 /// SNS sends it with every message. Source: Amazon SNS Developer Guide, "HTTP/HTTPS headers".
 pub(super) const MESSAGE_TYPE: HeaderName = HeaderName::from_static("x-amz-sns-message-type");
@@ -29,7 +26,12 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+    pub(super) fn of(parts: &Parts) -> Self {
+        let Parts {
+            headers,
+            extensions,
+            ..
+        } = parts;
         let forwarded = value(headers, &FORWARDED_FOR);
         let forwarded = forwarded.map(|all| last(&all).to_owned());
         let peer = extensions.get::<PeerAddress>();
@@ -52,14 +54,6 @@ impl fmt::Display for Sender {
             unknown(&self.message_id),
             unknown(&self.address)
         )
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Sender {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(&parts.headers, &parts.extensions))
     }
 }
 

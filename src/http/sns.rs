@@ -4,19 +4,20 @@ use std::fmt::Display;
 
 use axum::{
     Json,
-    extract::{FromRequest as _, Request, State},
-    http::{HeaderMap, StatusCode},
+    extract::{Request, State},
+    http::{StatusCode, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{
-    AppState, DEADLINE, SNS_BODY, SnsRules,
+    AppState, DEADLINE, SNS_BODY, SnsRules, basic,
     capacity::AdmittedBody,
     problem::Problem,
     refusals::WRONG_PATH,
     sender::{MESSAGE_TYPE, Sender},
+    within_deadline,
 };
 use crate::{
     domain::{
@@ -31,33 +32,44 @@ use crate::{
 /// The paths of [`receive`].
 pub(super) const PATHS: [&str; 2] = ["/sns", "/sns/"];
 
-/// Receives a message from SNS. 2xx means that it is committed, or ignored on purpose.
+/// What is answered with 2xx.
+#[derive(Serialize)]
+pub(super) struct Received {
+    outcome: &'static str,
+}
+
+/// Receives a message from SNS. 2xx means that it is committed, or ignored on purpose. Nothing is wrapped
+/// around it but what every response needs, because it is called for each changed object.
 pub(super) async fn receive(
     State(state): State<AppState>,
-    sender: Sender,
-    headers: HeaderMap,
-    body: Result<AdmittedBody<SNS_BODY>, Problem>,
-) -> Result<Json<Value>, Problem> {
-    let accepted = accept(&state, Way::Posted, &sender, &headers, body).await;
-    let received = accepted.map(outcome);
+    request: Request,
+) -> Result<Json<Received>, Problem> {
+    let (parts, body) = request.into_parts();
+    let work = async {
+        basic::check(&state, &parts)?;
+        let body = AdmittedBody::read(body, &state.capacity).await?;
+        accept(&state, Way::Posted, &parts, body).await
+    };
+    let received = within_deadline(work).await.flatten().map(outcome);
     match &received {
         Ok(outcome) => state.metrics.taken(outcome, state.clock.now()),
         Err(problem) => state.metrics.message(problem.slug()),
     }
-    Ok(Json(json!({ "outcome": received? })))
+    let outcome = received?;
+    Ok(Json(Received { outcome }))
 }
 
 /// Receives a message again that SNS has put into a dead-letter queue. Whoever posts it has taken it from
 /// there, so a refusal is told to them, and neither counted nor told as one of SNS's.
 pub(super) async fn redrive(
     State(state): State<AppState>,
-    sender: Sender,
-    headers: HeaderMap,
-    body: Result<AdmittedBody<SNS_BODY>, Problem>,
-) -> Result<Json<Value>, Problem> {
-    let outcome = outcome(accept(&state, Way::Redriven, &sender, &headers, body).await?);
+    request: Request,
+) -> Result<Json<Received>, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = AdmittedBody::read(body, &state.capacity).await?;
+    let outcome = outcome(accept(&state, Way::Redriven, &parts, body).await?);
     state.metrics.message(outcome);
-    Ok(Json(json!({ "outcome": outcome })))
+    Ok(Json(Received { outcome }))
 }
 
 fn outcome(acceptance: Acceptance) -> &'static str {
@@ -79,19 +91,19 @@ enum Way {
 async fn accept(
     state: &AppState,
     way: Way,
-    sender: &Sender,
-    headers: &HeaderMap,
-    body: Result<AdmittedBody<SNS_BODY>, Problem>,
+    parts: &Parts,
+    admitted: AdmittedBody<SNS_BODY>,
 ) -> Result<Acceptance, Problem> {
-    let arrived_at = state.clock.now();
-    let admitted = body?;
-    let raw = headers
+    let raw = parts
+        .headers
         .get("x-amz-sns-rawdelivery")
         .is_some_and(|value| value == "true");
-    let message = verify(state, way, &admitted.body, raw, arrived_at + DEADLINE)
+    let deadline = state.clock.now() + DEADLINE;
+    let message = verify(state, way, &admitted.body, raw, deadline)
         .await
-        .map_err(|refusal| refused(state, way, sender, &refusal))?;
+        .map_err(|refusal| refused(state, way, parts, &refusal))?;
     let content = read(&message, &state.sns, &state.metrics);
+    let summary = Summary::of(&content);
     let acceptance = state
         .intake
         .accept_message(NewMessage {
@@ -99,7 +111,7 @@ async fn accept(
             signed_at: message.timestamp(),
             topic: message.topic().clone(),
             accepted_at: state.clock.now(),
-            content: content.clone(),
+            content,
         })
         .await?;
     // A message from a queue says nothing of what SNS delivers now.
@@ -110,7 +122,7 @@ async fn accept(
             .notified(message.topic().as_str(), state.clock.now());
     }
     if acceptance == Acceptance::New {
-        report_accepted(state, &message, &content);
+        report_accepted(state, &message, &summary);
     }
     Ok(acceptance)
 }
@@ -153,7 +165,7 @@ fn read(message: &SnsMessage, rules: &SnsRules, metrics: &Metrics) -> Content {
                     Ok(_) => metrics.records("ignored", 1),
                     Err(bad) => dead.push(DeadContent {
                         why: bad.why,
-                        content: bad.record.to_string(),
+                        content: bad.record,
                     }),
                 }
             }
@@ -171,40 +183,63 @@ fn read(message: &SnsMessage, rules: &SnsRules, metrics: &Metrics) -> Content {
     Content::Notification { changes, dead }
 }
 
+/// What is reported of a message once it is committed.
+struct Summary {
+    changes: usize,
+    /// Why records, or the whole message, could not be read.
+    dead: Vec<String>,
+}
+
+impl Summary {
+    fn of(content: &Content) -> Self {
+        match content {
+            Content::Notification { changes, dead } => Self {
+                changes: changes.len(),
+                dead: dead.iter().map(|letter| letter.why.clone()).collect(),
+            },
+            Content::SubscriptionConfirmation(_) | Content::UnsubscribeConfirmation => Self {
+                changes: 0,
+                dead: Vec::new(),
+            },
+        }
+    }
+}
+
 /// Counts and logs a newly accepted message, and wakes the workers.
-fn report_accepted(state: &AppState, message: &SnsMessage, content: &Content) {
-    match content {
-        Content::Notification { changes, dead } => {
-            state.metrics.records("accepted", changes.len());
-            state.metrics.changes("event", changes.len());
+fn report_accepted(state: &AppState, message: &SnsMessage, summary: &Summary) {
+    match message.kind() {
+        MessageKind::Notification => {
+            let Summary { changes, dead } = summary;
+            state.metrics.records("accepted", *changes);
+            state.metrics.changes("event", *changes);
             tracing::debug!(
                 message_id = %message.message_id(),
                 topic = %message.topic(),
-                changes = changes.len(),
+                changes,
                 "message accepted"
             );
-            if !changes.is_empty() {
+            if *changes > 0 {
                 state.wakeups.wake(Wakeup::ChangesAccepted);
             }
             if !dead.is_empty() {
                 state.wakeups.wake(Wakeup::NoticesWaiting);
             }
-            for letter in dead {
+            for why in dead {
                 state.metrics.records("dead", 1);
                 state.metrics.failed(UNREADABLE);
                 tracing::warn!(
                     message_id = %message.message_id(),
                     topic = %message.topic(),
-                    why = ?letter.why,
+                    ?why,
                     "a record was kept as a dead letter"
                 );
             }
         }
-        Content::SubscriptionConfirmation(_) => {
+        MessageKind::SubscriptionConfirmation { .. } => {
             tracing::info!(topic = %message.topic(), "subscription confirmation received");
             state.wakeups.wake(Wakeup::SubscriptionAccepted);
         }
-        Content::UnsubscribeConfirmation => {
+        MessageKind::UnsubscribeConfirmation { .. } => {
             tracing::warn!(
                 topic = %message.topic(),
                 "the subscription was ended: no more messages will come from this topic"
@@ -213,7 +248,7 @@ fn report_accepted(state: &AppState, message: &SnsMessage, content: &Content) {
     }
 }
 
-fn refused(state: &AppState, way: Way, sender: &Sender, refusal: &Refusal) -> Problem {
+fn refused(state: &AppState, way: Way, parts: &Parts, refusal: &Refusal) -> Problem {
     let status = match refusal.class() {
         RefusalClass::Malformed => StatusCode::BAD_REQUEST,
         RefusalClass::Forbidden => StatusCode::FORBIDDEN,
@@ -221,7 +256,7 @@ fn refused(state: &AppState, way: Way, sender: &Sender, refusal: &Refusal) -> Pr
     };
     let reason = refusal.slug();
     match way {
-        Way::Posted => log(state, sender, reason, status, refusal),
+        Way::Posted => log(state, &Sender::of(parts), reason, status, refusal),
         Way::Redriven => tracing::info!(reason, %refusal, "redriven message refused"),
     }
     Problem::new(status, reason, refusal.to_string())
@@ -262,13 +297,13 @@ pub(super) async fn elsewhere(
     if !is_message || PATHS.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    let sender = Sender::of(request.headers(), request.extensions());
-    if let Err(problem) = AdmittedBody::<SNS_BODY>::from_request(request, &state).await {
+    let (parts, body) = request.into_parts();
+    if let Err(problem) = AdmittedBody::<SNS_BODY>::read(body, &state.capacity).await {
         return problem.into_response();
     }
     let status = StatusCode::NOT_FOUND;
     let text = "this is not the path for SNS's messages: subscribe https://HOST/sns instead";
     state.metrics.message(WRONG_PATH);
-    log(&state, &sender, WRONG_PATH, status, &text);
+    log(&state, &Sender::of(&parts), WRONG_PATH, status, &text);
     Problem::new(status, WRONG_PATH, text).into_response()
 }

@@ -1,9 +1,11 @@
 //! Parses the text of an SNS message into the S3 object changes that it reports.
 
+use std::{borrow::Cow, collections::HashMap};
+
 use jiff::Timestamp;
 use percent_encoding::percent_decode;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::event_filter::NONCURRENT_EXPIRATION;
 
@@ -44,11 +46,11 @@ const MAX_SEQUENCER: usize = 64;
 #[derive(Debug, Clone, PartialEq)]
 pub struct BadRecord {
     pub why: String,
-    /// The unmodified record.
-    pub record: Value,
+    /// The record, as it came.
+    pub record: String,
 }
 
-fn expiration(event: &str, object: &Object) -> String {
+fn expiration(event: &str, object: &Object<'_>) -> String {
     if event == "LifecycleExpiration:Delete" && object.names_version() {
         NONCURRENT_EXPIRATION.to_owned()
     } else {
@@ -56,54 +58,62 @@ fn expiration(event: &str, object: &Object) -> String {
     }
 }
 
+/// Reads the text of a message. Records are read in place: only what is kept of them is copied.
 pub fn read(message: &str) -> Notification {
-    let Ok(Value::Object(mut body)) = serde_json::from_str(message) else {
+    let Ok(body) = serde_json::from_str::<HashMap<String, &RawValue>>(message) else {
         return Notification::Foreign("it is not a JSON object");
     };
-    if let Some(records) = body.remove("Records") {
-        return match records {
-            Value::Array(records) if !records.is_empty() => {
+    if let Some(records) = body.get("Records") {
+        return match serde_json::from_str::<Vec<&RawValue>>(records.get()) {
+            Ok(records) if !records.is_empty() => {
                 Notification::Records(records.into_iter().map(read_record).collect())
             }
             _ => Notification::Foreign("its Records are not a list, or are an empty list"),
         };
     }
-    if body.get("source").and_then(Value::as_str) == Some("aws.s3") {
-        let kind = body.get("detail-type").and_then(Value::as_str);
+    let text = |name: &str| body.get(name).and_then(|value| text(value));
+    if text("source").as_deref() == Some("aws.s3") {
+        let kind = text("detail-type");
         if kind.is_some_and(|kind| !kind.starts_with("Object ")) {
             return Notification::Unrelated;
         }
-        return Notification::Records(vec![read_event(Value::Object(body))]);
+        return Notification::Records(vec![read_event(message)]);
     }
-    match (
-        body.get("Event").and_then(Value::as_str),
-        body.get("Bucket").and_then(Value::as_str),
-    ) {
-        (Some("s3:TestEvent"), Some(bucket)) => Notification::Test {
-            bucket: bucket.to_owned(),
-        },
+    match (text("Event").as_deref(), text("Bucket")) {
+        (Some("s3:TestEvent"), Some(bucket)) => Notification::Test { bucket },
         _ => Notification::Foreign(
             "it is neither S3 records, nor an s3:TestEvent, nor an S3 event from EventBridge",
         ),
     }
 }
 
+/// A value's text, if it is a string.
+fn text(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
+}
+
 /// The used fields of a record. All others vary by event type and version and are ignored, as
 /// S3's documentation requires of consumers.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Record {
-    event_version: String,
-    event_source: String,
-    event_name: String,
-    event_time: Option<String>,
-    s3: S3,
+struct Record<'a> {
+    #[serde(borrow)]
+    event_version: Cow<'a, str>,
+    #[serde(borrow)]
+    event_source: Cow<'a, str>,
+    #[serde(borrow)]
+    event_name: Cow<'a, str>,
+    #[serde(borrow)]
+    event_time: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    s3: S3<'a>,
 }
 
 #[derive(Deserialize)]
-struct S3 {
+struct S3<'a> {
     bucket: Bucket,
-    object: Object,
+    #[serde(borrow)]
+    object: Object<'a>,
 }
 
 #[derive(Deserialize)]
@@ -112,21 +122,23 @@ struct Bucket {
 }
 
 #[derive(Deserialize)]
-struct Object {
-    key: String,
-    #[serde(rename = "versionId", alias = "version-id")]
-    version: Option<String>,
+struct Object<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    #[serde(borrow, rename = "versionId", alias = "version-id")]
+    version: Option<Cow<'a, str>>,
     /// Of any type: a record is not refused for what only is shown.
-    sequencer: Option<Value>,
+    #[serde(borrow)]
+    sequencer: Option<&'a RawValue>,
 }
 
-impl Object {
+impl Object<'_> {
     /// The sequencer, if it is one.
     fn sequencer(&self) -> Option<String> {
-        let text = self.sequencer.as_ref().and_then(Value::as_str)?;
+        let text = text(self.sequencer?)?;
         let is_one = (1..=MAX_SEQUENCER).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_one.then(|| text.to_owned())
+        is_one.then_some(text)
     }
 
     /// Whether a version is named, other than the one that objects have without versioning.
@@ -136,9 +148,9 @@ impl Object {
     }
 }
 
-fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
+fn read_record(value: &RawValue) -> Result<ObjectChange, BadRecord> {
     let read = || {
-        let record = Record::deserialize(&value).map_err(|error| in_words(&error))?;
+        let record: Record = serde_json::from_str(value.get()).map_err(|error| in_words(&error))?;
         // The minor version increases with new event types.
         if record.event_source != "aws:s3" {
             return Err("its eventSource is not aws:s3".to_owned());
@@ -150,8 +162,8 @@ fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
             return Err("its bucket name is empty".to_owned());
         }
         let key = decode_key(&record.s3.object.key)?;
-        let event = record.event_name;
-        let event = event.strip_prefix("s3:").unwrap_or(&event);
+        let event = &*record.event_name;
+        let event = event.strip_prefix("s3:").unwrap_or(event);
         Ok(ObjectChange {
             event: expiration(event, &record.s3.object),
             sequencer: record.s3.object.sequencer(),
@@ -160,58 +172,74 @@ fn read_record(value: Value) -> Result<ObjectChange, BadRecord> {
             time: record.event_time.and_then(|time| time.parse().ok()),
         })
     };
-    read().map_err(|why| BadRecord { why, record: value })
+    read().map_err(|why| BadRecord {
+        why,
+        record: value.get().to_owned(),
+    })
 }
 
 /// An S3 event as sent by an `EventBridge` rule. Source: Amazon S3 User Guide, "`EventBridge` event
 /// message structure".
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Event {
-    detail_type: String,
-    time: Option<String>,
-    detail: Detail,
+struct Event<'a> {
+    #[serde(borrow)]
+    detail_type: Cow<'a, str>,
+    #[serde(borrow)]
+    time: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    detail: Detail<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Detail {
+struct Detail<'a> {
     bucket: Bucket,
-    object: Object,
-    reason: Option<String>,
-    deletion_type: Option<String>,
+    #[serde(borrow)]
+    object: Object<'a>,
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    deletion_type: Option<Cow<'a, str>>,
 }
 
 /// Parses an `EventBridge` event. Its key is not URL-encoded. Its type is converted to the event
 /// name of S3's own notifications, so that `events.invalidate_on` applies to both.
-fn read_event(value: Value) -> Result<ObjectChange, BadRecord> {
+fn read_event(message: &str) -> Result<ObjectChange, BadRecord> {
     let read = || {
-        let event = Event::deserialize(&value).map_err(|error| in_words(&error))?;
-        let detail = &event.detail;
+        let event: Event = serde_json::from_str(message).map_err(|error| in_words(&error))?;
+        let detail = event.detail;
         if detail.bucket.name.is_empty() || detail.object.key.is_empty() {
             return Err("its bucket name or key is empty".to_owned());
         }
         Ok(ObjectChange {
-            event: expiration(event_name(&event.detail_type, detail), &detail.object),
+            event: expiration(event_name(&event.detail_type, &detail), &detail.object),
             sequencer: detail.object.sequencer(),
-            bucket: event.detail.bucket.name,
-            key: event.detail.object.key,
+            bucket: detail.bucket.name,
+            key: detail.object.key.into_owned(),
             time: event.time.and_then(|time| time.parse().ok()),
         })
     };
-    read().map_err(|why| BadRecord { why, record: value })
+    read().map_err(|why| BadRecord {
+        why,
+        record: message.to_owned(),
+    })
 }
 
-/// Why a record cannot be read, without the names of our types.
+/// Why a record cannot be read, without the names of our types, and without a line and column: they
+/// count within the record.
 fn in_words(error: &serde_json::Error) -> String {
     let text = error.to_string();
+    let text = text
+        .split_once(" at line ")
+        .map_or(&*text, |(text, _)| text);
     match text.split_once("expected struct ") {
         Some((before, _)) => format!("{before}expected an object"),
-        None => text,
+        None => text.to_owned(),
     }
 }
 
-fn event_name<'a>(detail_type: &'a str, detail: &Detail) -> &'a str {
+fn event_name<'a>(detail_type: &'a str, detail: &Detail<'_>) -> &'a str {
     let reason = detail.reason.as_deref().unwrap_or_default();
     match detail_type {
         "Object Created" => match reason {

@@ -138,7 +138,10 @@ fn a_bad_record_is_told_apart_and_spoils_no_other() {
         ]
     );
     assert!(why[5].contains("missing field"), "{}", why[5]);
-    assert_eq!(read[0].as_ref().unwrap_err().record, record("%FF"));
+    assert_eq!(
+        read[0].as_ref().unwrap_err().record,
+        record("%FF").to_string()
+    );
 }
 
 #[test]

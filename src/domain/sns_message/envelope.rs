@@ -1,5 +1,7 @@
 //! The outer JSON object of a message.
 
+use std::borrow::Cow;
+
 use super::refusal::Refusal;
 use crate::domain::json::{self, JsonFault, Lists, Object};
 
@@ -7,10 +9,10 @@ pub(super) use crate::domain::json::Value;
 
 /// The fields of the object. No field that is used has a list.
 #[derive(Default)]
-pub(super) struct Envelope(Object);
+pub(super) struct Envelope<'a>(Object<'a>);
 
-impl Envelope {
-    pub(super) fn read(body: &[u8]) -> Result<Self, Refusal> {
+impl<'a> Envelope<'a> {
+    pub(super) fn read(body: &'a [u8]) -> Result<Self, Refusal> {
         match json::read(body, Lists::Ignored) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(_) => Err(Refusal::NotAnObject),
@@ -19,12 +21,12 @@ impl Envelope {
         }
     }
 
-    pub(super) fn get(&self, field: &str) -> Option<&Value> {
+    pub(super) fn get(&self, field: &str) -> Option<&Value<'a>> {
         self.0.get(field)
     }
 
     /// Removes and returns a field that must be a string.
-    pub(super) fn take_text(&mut self, field: &'static str) -> Result<String, Refusal> {
+    pub(super) fn take_text(&mut self, field: &'static str) -> Result<Cow<'a, str>, Refusal> {
         match self.0.remove(field) {
             Some(Value::Text(text)) => Ok(text),
             Some(_) => Err(bad(field, "must be a string")),
@@ -36,7 +38,7 @@ impl Envelope {
     pub(super) fn take_optional_text(
         &mut self,
         field: &'static str,
-    ) -> Result<Option<String>, Refusal> {
+    ) -> Result<Option<Cow<'a, str>>, Refusal> {
         match self.get(field) {
             None | Some(Value::Null) => Ok(None),
             Some(_) => self.take_text(field).map(Some),

@@ -11,6 +11,7 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
@@ -141,14 +142,11 @@ impl SnsMessage {
         let mut fields = Envelope::read(body)?;
         let message_type = check_type(&fields)?;
         let topic = fields.take_text("TopicArn")?;
-        let topic = topics
-            .get(topic.as_str())
-            .ok_or(Refusal::TopicNotAllowed)?
-            .clone();
+        let topic = topics.get(&*topic).ok_or(Refusal::TopicNotAllowed)?.clone();
 
         let message_id = check_uuid(&fields.take_text("MessageId")?)?;
-        let text = fields.take_text("Message")?;
-        let timestamp_text = fields.take_text("Timestamp")?;
+        let text = fields.take_text("Message")?.into_owned();
+        let timestamp_text = fields.take_text("Timestamp")?.into_owned();
         let version = fields.take_text("SignatureVersion")?;
         let signature = check_signature(&fields.take_text("Signature")?)?;
         let url = fields.take_text("SigningCertURL")?;
@@ -158,7 +156,7 @@ impl SnsMessage {
             Type::Notification => {
                 let subject = fields.take_optional_text("Subject")?;
                 no_control("Subject", subject.as_deref().unwrap_or_default())?;
-                (MessageKind::Notification, subject)
+                (MessageKind::Notification, subject.map(Cow::into_owned))
             }
             Type::SubscriptionConfirmation => {
                 let (token, subscribe_url) = check_confirmation(&mut fields)?;
@@ -184,7 +182,7 @@ impl SnsMessage {
             return Err(bad("MessageAttributes", "must be an object"));
         }
 
-        let signature_version = match version.as_str() {
+        let signature_version = match &*version {
             "1" => SignatureVersion::V1,
             "2" => SignatureVersion::V2,
             _ => return Err(Refusal::SignatureVersion),
@@ -349,7 +347,7 @@ enum Type {
 
 fn check_type(fields: &Envelope) -> Result<Type, Refusal> {
     match fields.get("Type") {
-        Some(Value::Text(name)) => match name.as_str() {
+        Some(Value::Text(name)) => match &**name {
             "Notification" => Ok(Type::Notification),
             "SubscriptionConfirmation" => Ok(Type::SubscriptionConfirmation),
             "UnsubscribeConfirmation" => Ok(Type::UnsubscribeConfirmation),
@@ -367,9 +365,9 @@ fn check_type(fields: &Envelope) -> Result<Type, Refusal> {
 }
 
 fn check_confirmation(fields: &mut Envelope) -> Result<(Token, SubscribeUrl), Refusal> {
-    let token = Token::new(fields.take_text("Token")?)
+    let token = Token::new(fields.take_text("Token")?.into_owned())
         .ok_or(bad("Token", "must be 1 to 1024 visible ASCII characters"))?;
-    let url = fields.take_text("SubscribeURL")?;
+    let url = fields.take_text("SubscribeURL")?.into_owned();
     no_control("SubscribeURL", &url)?;
     Ok((token, SubscribeUrl(url)))
 }
