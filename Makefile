@@ -58,7 +58,7 @@ advisories: .tools/deny ## Check dependencies for known vulnerabilities (needs t
 		|| { echo "NOT CHECKED: the advisory database cannot be downloaded."; exit 0; } \
 		&& cargo deny --locked check advisories
 
-bench: ## Measure the throughput of intake and mapping
+bench: ## Measure the throughput of intake, and each part by itself
 	cargo bench --locked
 
 release: ## Build the reproducible release binary

@@ -16,6 +16,7 @@ use x509_cert::{
 struct Message {
     message: String,
     message_id: String,
+    subject: String,
     timestamp: String,
     topic_arn: String,
     #[serde(rename = "Type")]
@@ -50,8 +51,13 @@ async fn receive(State(key): State<Arc<ParsedPublicKey>>, body: Bytes) -> Status
         return StatusCode::BAD_REQUEST;
     };
     let signed = format!(
-        "Message\n{}\nMessageId\n{}\nTimestamp\n{}\nTopicArn\n{}\nType\n{}\n",
-        message.message, message.message_id, message.timestamp, message.topic_arn, message.kind
+        "Message\n{}\nMessageId\n{}\nSubject\n{}\nTimestamp\n{}\nTopicArn\n{}\nType\n{}\n",
+        message.message,
+        message.message_id,
+        message.subject,
+        message.timestamp,
+        message.topic_arn,
+        message.kind
     );
     let Ok(signature) = BASE64_STANDARD.decode(message.signature) else {
         return StatusCode::BAD_REQUEST;

@@ -61,7 +61,7 @@ async fn measure(quick: bool, only: bool) {
         .map(|at| {
             let key = format!("assets/2026/11/page-{at}.html");
             let text = messages::s3_message_text("site", &key);
-            driver::request(&signer.notification(&text).body())
+            driver::request(&signer.notification(&text).with("Subject", "Amazon S3 Notification").body())
         })
         .collect();
     println!("a request has {} bytes", requests[0].len());
