@@ -37,10 +37,6 @@ impl Outcome {
     pub fn per_second(&self) -> f64 {
         f64::from(u32::try_from(self.latencies.len()).unwrap()) / self.took.as_secs_f64()
     }
-
-    pub fn milliseconds(&self, quantile: f64) -> f64 {
-        Duration::from_micros(self.latencies.value_at_quantile(quantile)).as_secs_f64() * 1e3
-    }
 }
 
 /// The bytes of a request as SNS sends it.

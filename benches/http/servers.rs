@@ -15,13 +15,23 @@ use crate::support::{
 };
 
 /// The driver runs on another one: see the Makefile.
-const PINNED: [&str; 3] = ["taskset", "-c", "0"];
+pub const PINNED: [&str; 3] = ["taskset", "-c", "0"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Baseline,
     Purgefront,
     Express,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "verify and forget",
+            Self::Purgefront => "purgefront",
+            Self::Express => "Express",
+        }
+    }
 }
 
 pub enum Server {
