@@ -70,6 +70,7 @@ const FRAMEWORKS: &[(&str, &[&str])] = &[
     ("axum_extra", &["http"]),
     ("maud", &["http"]),
     ("sqlx", &["store"]),
+    ("rusqlite", &["store"]),
     ("rustix", &["store"]),
     ("aws_config", &["app", "aws"]),
     ("aws_sdk_cloudfront", &["aws"]),
@@ -109,6 +110,10 @@ const MAY_SPAWN: &[(&str, &str)] = &[
     (
         "dispatch/submitter.rs",
         "one plan or one call each, joined by the submitter",
+    ),
+    (
+        "store/sqlite/hot/mod.rs",
+        "one group of writes, or one read, each, joined by who asked for it",
     ),
 ];
 

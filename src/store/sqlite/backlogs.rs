@@ -34,6 +34,19 @@ impl Counts {
             count.manual_wildcards += usize::from(manual && wildcard);
         }
     }
+
+    /// What [`ADD`] binds: the distributions, and their numbers in the order of its columns.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&str, [i64; 4])> {
+        self.0.iter().map(|(distribution_id, count)| {
+            let numbers = [
+                count.items,
+                count.wildcards,
+                count.manual_paths,
+                count.manual_wildcards,
+            ];
+            (distribution_id.as_str(), numbers.map(signed))
+        })
+    }
 }
 
 /// Adds rows of counts, which may be negative. A distribution has a row once it has had a backlog.
@@ -51,15 +64,17 @@ macro_rules! add_rows {
     };
 }
 
+pub(super) const ADD: &str = add_rows!("VALUES (?, ?, ?, ?, ?)");
+
 /// Adds items that now wait.
 pub(super) async fn add(connection: &mut SqliteConnection, counts: &Counts) -> sqlx::Result<()> {
-    for (distribution_id, count) in &counts.0 {
-        sqlx::query(add_rows!("VALUES (?, ?, ?, ?, ?)"))
+    for (distribution_id, [items, wildcards, manual_paths, manual_wildcards]) in counts.rows() {
+        sqlx::query(ADD)
             .bind(distribution_id)
-            .bind(signed(count.items))
-            .bind(signed(count.wildcards))
-            .bind(signed(count.manual_paths))
-            .bind(signed(count.manual_wildcards))
+            .bind(items)
+            .bind(wildcards)
+            .bind(manual_paths)
+            .bind(manual_wildcards)
             .execute(&mut *connection)
             .await?;
     }

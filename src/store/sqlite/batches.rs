@@ -1,8 +1,7 @@
-//! SQL for waiting items, frozen batches, attempts, and invalidations in progress.
+//! SQL for frozen batches, attempts, and invalidations in progress.
 
 use std::collections::HashSet;
 
-use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -15,64 +14,14 @@ use super::{
 use crate::{
     domain::{
         batch::{Batch, Covered, DistributionUsage, Usage},
-        consolidate::Waiting,
         notice::NoticeKind,
         operations::day_of,
         path::Item,
         resolution::Unresolved,
         tracking::{StatusPoll, Tracked},
     },
-    ports::{StoreError, dispatch::Window},
+    ports::StoreError,
 };
-
-pub(super) async fn waiting(
-    readers: &SqlitePool,
-    distribution_id: &str,
-    window: Window,
-) -> Result<Vec<Waiting>, StoreError> {
-    let mut waiting = Vec::new();
-    for wildcard in [false, true] {
-        read_waiting(readers, distribution_id, wildcard, window, &mut waiting).await?;
-    }
-    waiting.sort_by_key(|one| (!one.manual, one.accepted_at, one.target));
-    Ok(waiting)
-}
-
-/// Adds the waiting items of one kind.
-async fn read_waiting(
-    readers: &SqlitePool,
-    distribution_id: &str,
-    wildcard: bool,
-    window: Window,
-    waiting: &mut Vec<Waiting>,
-) -> Result<(), StoreError> {
-    let select = "SELECT seq, change, item, manual, accepted_at FROM targets \
-                  WHERE batch IS NULL AND distribution_id = ? AND wildcard = ? \
-                  ORDER BY manual DESC, accepted_at, seq LIMIT ?";
-    // Streamed: there may be many rows, and a row is much larger than the value read from it.
-    let mut rows = sqlx::query(select)
-        .bind(distribution_id)
-        .bind(wildcard)
-        .bind(signed(window.items))
-        .fetch(readers);
-    let mut bytes = 0;
-    while bytes < window.bytes
-        && let Some(row) = rows.try_next().await?
-    {
-        let one = read_one("targets", "seq", &row, |row| {
-            Ok(Waiting {
-                target: row.try_get("seq")?,
-                change: row.try_get("change")?,
-                item: item(row.try_get("item")?)?,
-                manual: row.try_get("manual")?,
-                accepted_at: time(row.try_get("accepted_at")?)?,
-            })
-        })?;
-        bytes += one.item.as_str().len();
-        waiting.push(one);
-    }
-    Ok(())
-}
 
 /// The most recent invalidations of a distribution whose items count as taken before.
 const RECENT: i64 = 100;

@@ -72,13 +72,16 @@ pub(super) async fn end(
     Ok(())
 }
 
+pub(super) const CONTINUES: &str =
+    "DELETE FROM ended_subscriptions WHERE topic = ? AND signed_at < ?";
+
 /// Removes a topic's ended subscription if a message was published and received after its end.
 pub(super) async fn continues(
     connection: &mut SqliteConnection,
     topic: &TopicArn,
     signed_at: Timestamp,
 ) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM ended_subscriptions WHERE topic = ? AND signed_at < ?")
+    sqlx::query(CONTINUES)
         .bind(topic.as_str())
         .bind(micros(signed_at))
         .execute(connection)

@@ -35,6 +35,12 @@ pub(super) enum Accepted {
     Request(RequestAcceptance),
 }
 
+impl From<Acceptance> for Accepted {
+    fn from(acceptance: Acceptance) -> Self {
+        Self::Message(acceptance)
+    }
+}
+
 /// Adds all `intakes`, and returns what became of each.
 pub(super) async fn accept(
     connection: &mut SqliteConnection,
@@ -76,6 +82,17 @@ fn identity(message: &NewMessage) -> Identity {
     (micros(message.signed_at), message.message_id)
 }
 
+/// Inserts rows of messages.
+macro_rules! message_rows {
+    ($rows:literal) => {
+        concat!(
+            "INSERT INTO messages (signed_at, message_id, kind, topic, accepted_at) ",
+            $rows
+        )
+    };
+}
+pub(super) use message_rows;
+
 /// Inserts the messages that are new, and returns their numbers.
 async fn insert_messages(
     connection: &mut SqliteConnection,
@@ -90,9 +107,7 @@ async fn insert_messages(
         .collect();
     let mut seqs = HashMap::with_capacity(messages.len());
     for chunk in messages.chunks(ROWS) {
-        let mut insert = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO messages (signed_at, message_id, kind, topic, accepted_at) ",
-        );
+        let mut insert = QueryBuilder::<Sqlite>::new(message_rows!(""));
         insert.push_values(chunk, |mut row, message| {
             row.push_bind(micros(message.signed_at))
                 .push_bind(message.message_id.as_bytes().as_slice())

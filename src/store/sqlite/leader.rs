@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
 use super::{
-    Database, backlogs, batches, catalogue, confirmations, controls, holds, mapping, notices,
+    Database, backlogs, batches, catalogue, confirmations, controls, holds, hot, mapping, notices,
     numbers, resolutions, retention, waits,
 };
 use crate::{
@@ -48,7 +48,8 @@ impl SqliteLeader {
 #[async_trait]
 impl MappingStore for SqliteLeader {
     async fn unseen_changes(&self, limit: usize) -> Result<Vec<Change>, StoreError> {
-        mapping::unseen(&self.database.readers, limit).await
+        let readers = &self.database.hot;
+        readers.read(move |one| hot::unseen(one, limit)).await
     }
 
     async fn open_waits(&self) -> Result<Vec<OpenWait>, StoreError> {
@@ -74,10 +75,7 @@ impl MappingStore for SqliteLeader {
         mapped: Vec<MappedChange>,
     ) -> Result<(), StoreError> {
         let now = self.database.clock.now();
-        self.database
-            .writer
-            .transact(move |connection| Box::pin(mapping::record(connection, by, mapped, now)))
-            .await
+        self.database.writer.record_mapping(by, mapped, now).await
     }
 
     async fn journal_end(&self) -> Result<i64, StoreError> {
@@ -144,7 +142,10 @@ impl BatchStore for SqliteLeader {
         distribution_id: &str,
         window: Window,
     ) -> Result<Vec<Waiting>, StoreError> {
-        batches::waiting(&self.database.readers, distribution_id, window).await
+        let (readers, id) = (&self.database.hot, distribution_id.to_owned());
+        readers
+            .read(move |one| hot::waiting(one, &id, window))
+            .await
     }
 
     async fn taken_before(&self, batch: Uuid) -> Result<HashSet<Item>, StoreError> {

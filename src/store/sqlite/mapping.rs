@@ -25,26 +25,29 @@ use crate::{
     ports::StoreError,
 };
 
-/// Selects changes with the ids of their messages and requests. Callers append the conditions.
-pub(super) fn select_changes() -> QueryBuilder<Sqlite> {
-    QueryBuilder::new(
-        "SELECT changes.seq, changes.accepted_at, bucket, object_key, event, \
-         distribution_id, path, \
-         messages.message_id, requests.id AS request_id, requests.distributions FROM changes \
-         LEFT JOIN messages ON messages.seq = changes.message \
-         LEFT JOIN requests ON requests.seq = changes.request ",
-    )
+/// Selects changes with the ids of their messages and requests.
+macro_rules! select_changes {
+    ($conditions:literal) => {
+        concat!(
+            "SELECT changes.seq, changes.accepted_at, bucket, object_key, event, \
+             distribution_id, path, \
+             messages.message_id, requests.id AS request_id, requests.distributions FROM changes \
+             LEFT JOIN messages ON messages.seq = changes.message \
+             LEFT JOIN requests ON requests.seq = changes.request ",
+            $conditions
+        )
+    };
 }
 
-pub(super) async fn unseen(readers: &SqlitePool, limit: usize) -> Result<Vec<Change>, StoreError> {
-    let mut select = select_changes();
-    // SQLite uses a partial index only if the query repeats the index's condition.
-    select
-        .push("WHERE state = 0 AND state < 2 ORDER BY request IS NULL, changes.seq LIMIT ")
-        .push_bind(signed(limit));
-    let rows = select.build().fetch_all(readers).await?;
-    read_all("changes", "seq", &rows, change)
+/// Selects changes. Callers append the conditions.
+pub(super) fn select_changes() -> QueryBuilder<Sqlite> {
+    QueryBuilder::new(select_changes!(""))
 }
+
+/// The changes that nobody has looked at. SQLite uses a partial index only if the query repeats the
+/// index's condition.
+pub(super) const UNSEEN: &str =
+    select_changes!("WHERE state = 0 AND state < 2 ORDER BY request IS NULL, changes.seq LIMIT ?");
 
 pub(super) async fn waiting(
     readers: &SqlitePool,
@@ -268,16 +271,33 @@ fn all<'a, T>(
     all.collect()
 }
 
+/// Inserts rows of targets.
+macro_rules! target_rows {
+    ($rows:literal) => {
+        concat!(
+            "INSERT INTO targets \
+             (change, distribution_id, item, wildcard, because, manual, accepted_at) ",
+            $rows
+        )
+    };
+}
+pub(super) use target_rows;
+
+/// Inserts rows of skips.
+macro_rules! skip_rows {
+    ($rows:literal) => {
+        concat!("INSERT INTO skips (change, distribution_id, why) ", $rows)
+    };
+}
+pub(super) use skip_rows;
+
 async fn insert_targets(
     connection: &mut SqliteConnection,
     mapped: &[MappedChange],
 ) -> sqlx::Result<()> {
     let targets = all(mapped, |mapping| &mapping.targets);
     for chunk in targets.chunks(ROWS) {
-        let mut insert = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO targets \
-             (change, distribution_id, item, wildcard, because, manual, accepted_at) ",
-        );
+        let mut insert = QueryBuilder::<Sqlite>::new(target_rows!(""));
         insert.push_values(chunk, |mut row, (change, target)| {
             row.push_bind(change.seq)
                 .push_bind(target.distribution_id.as_str())
@@ -302,8 +322,7 @@ async fn insert_skips(
     mapped: &[MappedChange],
 ) -> sqlx::Result<()> {
     for chunk in all(mapped, |mapping| &mapping.skipped).chunks(ROWS) {
-        let mut insert =
-            QueryBuilder::<Sqlite>::new("INSERT INTO skips (change, distribution_id, why) ");
+        let mut insert = QueryBuilder::<Sqlite>::new(skip_rows!(""));
         insert.push_values(chunk, |mut row, (change, skip)| {
             row.push_bind(change.seq)
                 .push_bind(skip.distribution_id.as_deref())

@@ -16,6 +16,7 @@ mod figures;
 mod file_lock;
 mod history;
 mod holds;
+mod hot;
 mod inspect;
 mod journal;
 mod leader;
@@ -42,7 +43,8 @@ use sqlx::{
 pub use self::{backup::backup, check::check, coverage::Coverage};
 use self::{
     file_lock::{FileLock, open_private},
-    writer::Writer,
+    hot::HotReaders,
+    writer::{Connections, Writer},
 };
 
 pub use self::inspect::StoreInspector;
@@ -51,6 +53,8 @@ use crate::{ports::Clock, shutdown::Tasks, telemetry::Health};
 
 /// In WAL mode, readers never wait for the writer.
 const READERS: u32 = 4;
+/// Only an operator's sqlite3 can hold a lock on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
 
 pub struct SqliteStore {
     database: Database,
@@ -63,6 +67,8 @@ pub struct SqliteStore {
 struct Database {
     writer: Writer,
     readers: SqlitePool,
+    /// For what is read for every message.
+    hot: HotReaders,
     clock: Arc<dyn Clock>,
 }
 
@@ -108,8 +114,7 @@ async fn connect(
         // NORMAL may lose acknowledged commits when the power fails.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(false)
-        // Only an operator's sqlite3 can hold a lock on the file.
-        .busy_timeout(Duration::from_mins(1));
+        .busy_timeout(BUSY_TIMEOUT);
     let mut connection = options.connect().await?;
     migrations()
         .run_direct(None, &mut connection, false)
@@ -124,10 +129,13 @@ async fn connect(
                 .create_if_missing(false)
                 .pragma("query_only", "true"),
         );
-    let writer = Writer::start(options, connection, Arc::clone(&clock), health, tasks);
+    let connections = Connections::with(connection, options.get_filename()).await?;
+    let hot = HotReaders::new(path);
+    let writer = Writer::start(options, connections, Arc::clone(&clock), health, tasks);
     Ok(Database {
         writer,
         readers,
+        hot,
         clock,
     })
 }
@@ -136,6 +144,7 @@ impl SqliteStore {
     /// Commits everything that the writer has accepted, and closes the file. Every later call fails.
     pub async fn close(&self) {
         self.tasks.end().await;
+        self.database.hot.close().await;
         self.database.readers.close().await;
     }
 }

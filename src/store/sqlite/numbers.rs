@@ -4,16 +4,18 @@ use sqlx::{SqliteConnection, SqlitePool};
 
 use super::columns::signed;
 
+/// Takes as many numbers as are bound, and returns the first.
+pub(super) const TAKE: &str = "UPDATE journal \
+    SET last = max(last, coalesce((SELECT max(seq) FROM changes), 0)) + ?1 \
+    RETURNING last - ?1 + 1";
+
 /// Takes numbers for new changes, and returns the first. A number is never taken twice, even if its
 /// change has been deleted: what was accepted after a change has a higher number.
 pub(super) async fn take_numbers(
     connection: &mut SqliteConnection,
     count: usize,
 ) -> sqlx::Result<i64> {
-    let update = "UPDATE journal \
-                  SET last = max(last, coalesce((SELECT max(seq) FROM changes), 0)) + ?1 \
-                  RETURNING last - ?1 + 1";
-    sqlx::query_scalar(update)
+    sqlx::query_scalar(TAKE)
         .bind(signed(count))
         .fetch_one(connection)
         .await

@@ -1,18 +1,24 @@
 //! The only writer. Intakes that arrive during a commit share the next one.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{path::Path, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    errors::is_disk_fault,
+    errors::WriteError,
+    hot,
     journal::{self, Accepted, Intake},
+    mapping,
 };
 use crate::{
-    domain::change::{Acceptance, NewMessage, NewRequest, RequestAcceptance},
+    domain::{
+        catalogue::Revision,
+        change::{Acceptance, MappedChange, NewMessage, NewRequest, RequestAcceptance},
+    },
     ports::{Clock, StoreError},
     shutdown::Tasks,
     store::HEALTH,
@@ -32,9 +38,19 @@ const STUCK: Duration = Duration::from_secs(10);
 type TransactionBody =
     Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<()>> + Send>;
 
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
 enum Job {
-    Accept(Intake, oneshot::Sender<Result<Accepted, StoreError>>),
-    Transact(TransactionBody, oneshot::Sender<Result<(), StoreError>>),
+    Accept(Intake, Reply<Accepted>),
+    Map(Mapped, Reply<()>),
+    Transact(TransactionBody, Reply<()>),
+}
+
+/// The results of mapping.
+struct Mapped {
+    by: Revision,
+    changes: Vec<MappedChange>,
+    now: Timestamp,
 }
 
 /// Sends jobs to the writer's task. Cheap to clone.
@@ -42,11 +58,11 @@ enum Job {
 pub(super) struct Writer(mpsc::Sender<Job>);
 
 impl Writer {
-    /// Starts the writer on its own connection. When its tasks are told to stop, it commits the queued
+    /// Starts the writer on its own connections. When its tasks are told to stop, it commits the queued
     /// jobs and ends.
     pub(super) fn start(
         options: SqliteConnectOptions,
-        connection: SqliteConnection,
+        connections: Connections,
         clock: Arc<dyn Clock>,
         health: Health,
         tasks: &Tasks,
@@ -56,7 +72,7 @@ impl Writer {
         let task = WriterTask {
             queue,
             options,
-            connection: Some(connection),
+            connections: Some(connections),
             clock,
             health,
             stop: tasks.stop().clone(),
@@ -92,6 +108,18 @@ impl Writer {
         self.send(Job::Accept(intake, reply), answer).await
     }
 
+    /// Records the results of mapping with the catalogue `by`, in a transaction of its own.
+    pub(super) async fn record_mapping(
+        &self,
+        by: Revision,
+        changes: Vec<MappedChange>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let mapped = Mapped { by, changes, now };
+        self.send(Job::Map(mapped, reply), answer).await
+    }
+
     /// Runs `work` as one transaction, and returns its result once that is committed.
     pub(super) async fn transact<T, F>(&self, work: F) -> Result<T, StoreError>
     where
@@ -122,11 +150,33 @@ impl Writer {
     }
 }
 
+/// What the writer writes by: one of them at a time.
+pub(super) struct Connections {
+    sqlx: SqliteConnection,
+    hot: rusqlite::Connection,
+}
+
+impl Connections {
+    /// Opens the other connection beside one.
+    pub(super) async fn with(sqlx: SqliteConnection, path: &Path) -> rusqlite::Result<Self> {
+        let path = path.to_owned();
+        let hot = hot::blocking(move || hot::open(&path)).await?;
+        Ok(Self { sqlx, hot })
+    }
+
+    async fn close(self) -> Result<(), WriteError> {
+        let Self { sqlx, hot } = self;
+        let closed = hot::blocking(move || hot.close().map_err(|(_, error)| error)).await;
+        sqlx.close().await?;
+        Ok(closed?)
+    }
+}
+
 struct WriterTask {
     queue: mpsc::Receiver<Job>,
     options: SqliteConnectOptions,
     /// `None` while the disk fails.
-    connection: Option<SqliteConnection>,
+    connections: Option<Connections>,
     clock: Arc<dyn Clock>,
     health: Health,
     stop: CancellationToken,
@@ -136,7 +186,7 @@ impl WriterTask {
     async fn run(mut self) {
         let mut jobs = Vec::new();
         loop {
-            if self.connection.is_none() && !self.queue.is_closed() {
+            if self.connections.is_none() && !self.queue.is_closed() {
                 self.wait_for_disk().await;
             }
             tokio::select! {
@@ -148,74 +198,118 @@ impl WriterTask {
                 () = self.stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
         }
-        if let Some(connection) = self.connection
-            && let Err(error) = connection.close().await
+        if let Some(connections) = self.connections
+            && let Err(error) = connections.close().await
         {
             tracing::warn!(%error, "the store did not close cleanly; SQLite recovers it at the next start");
         }
     }
 
-    /// Commits all intakes together, then every other write separately.
+    /// Commits all intakes of a kind together, then every other write separately.
     async fn work(&mut self, jobs: Vec<Job>) {
-        let mut intakes = Vec::new();
-        let mut replies = Vec::new();
-        let mut transactions = Vec::new();
+        let mut intakes = Intakes::default();
+        let mut others = Vec::new();
         for job in jobs {
             match job {
-                Job::Accept(intake, reply) => {
-                    intakes.push(intake);
-                    replies.push(reply);
-                }
-                Job::Transact(work, reply) => transactions.push((work, reply)),
+                Job::Accept(intake, reply) => intakes.add(intake, reply),
+                other => others.push(other),
             }
         }
-        if !intakes.is_empty() {
-            let result = self.commit_intakes(&intakes).await;
-            for (at, reply) in replies.into_iter().enumerate() {
-                // A caller that no longer waits has been answered with 503 and may retry.
-                let _ = reply.send(result.as_ref().map(|all| all[at]).map_err(Clone::clone));
-            }
+        // Notifications last: if one of the same group came after the end of its subscription, the
+        // subscription continues.
+        if !intakes.rest.is_empty() {
+            let accepted = self.commit_intakes(&intakes.rest).await;
+            answer(intakes.rest_replies, accepted.as_ref());
         }
-        for (work, reply) in transactions {
-            let _ = reply.send(self.commit(work).await);
+        if !intakes.plain.is_empty() {
+            let plain = intakes.plain;
+            let accepted = self.commit_hot(move |hot| hot::accept(hot, &plain)).await;
+            answer(intakes.plain_replies, accepted.as_ref());
+        }
+        for job in others {
+            match job {
+                Job::Map(mapped, reply) => drop(reply.send(self.commit_mapped(mapped).await)),
+                Job::Transact(work, reply) => drop(reply.send(self.commit(work).await)),
+                Job::Accept(..) => {}
+            }
         }
     }
 
     async fn commit_intakes(&mut self, intakes: &[Intake]) -> Result<Vec<Accepted>, StoreError> {
-        let connection = self.connection.as_mut().ok_or_else(refuses)?;
+        let connections = self.connections.as_mut().ok_or_else(refuses)?;
         let write = async {
-            let mut transaction = connection.begin().await?;
+            let mut transaction = connections.sqlx.begin().await?;
             let accepted = journal::accept(&mut transaction, intakes).await?;
             transaction.commit().await?;
             Ok(accepted)
         };
-        let written = watch(&self.clock, &self.health, write).await;
-        written.map_err(|error| self.failed(error))
+        match watch(&self.clock, &self.health, write).await {
+            Ok(accepted) => Ok(accepted),
+            Err(error) => Err(self.failed(WriteError::Sqlx(error)).await),
+        }
     }
 
     async fn commit(&mut self, work: TransactionBody) -> Result<(), StoreError> {
-        let connection = self.connection.as_mut().ok_or_else(refuses)?;
+        let connections = self.connections.as_mut().ok_or_else(refuses)?;
         let write = async {
-            let mut transaction = connection.begin().await?;
+            let mut transaction = connections.sqlx.begin().await?;
             work(&mut transaction).await?;
             transaction.commit().await
         };
-        let written = watch(&self.clock, &self.health, write).await;
-        written.map_err(|error| self.failed(error))
+        match watch(&self.clock, &self.health, write).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(WriteError::Sqlx(error)).await),
+        }
+    }
+
+    async fn commit_mapped(&mut self, mapped: Mapped) -> Result<(), StoreError> {
+        let Mapped { by, changes, now } = mapped;
+        let changes = if hot::is_simple(&changes) {
+            let write = move |hot: &mut _| Ok((hot::record(hot, by, &changes)?, changes));
+            match self.commit_hot(write).await? {
+                (true, _) => return Ok(()),
+                (false, changes) => changes,
+            }
+        } else {
+            changes
+        };
+        let work: TransactionBody =
+            Box::new(move |connection| Box::pin(mapping::record(connection, by, changes, now)));
+        self.commit(work).await
+    }
+
+    /// Runs a write that commits by itself.
+    async fn commit_hot<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let Connections { sqlx, mut hot } = self.connections.take().ok_or_else(refuses)?;
+        let write = hot::blocking(move || {
+            let written = work(&mut hot);
+            (hot, written)
+        });
+        let (hot, written) = watch(&self.clock, &self.health, write).await;
+        self.connections = Some(Connections { sqlx, hot });
+        match written {
+            Ok(written) => Ok(written),
+            Err(error) => Err(self.failed(WriteError::Rusqlite(error)).await),
+        }
     }
 
     /// Reports an error. A disk fault also stops all writes until the disk works again; a faulty
     /// statement does not.
-    fn failed(&mut self, error: sqlx::Error) -> StoreError {
+    async fn failed(&mut self, error: WriteError) -> StoreError {
         tracing::error!(%error, "a write failed");
-        if is_disk_fault(&error) {
-            self.connection = None;
+        if error.is_disk_fault() {
             self.health.fail(
                 HEALTH,
                 format!(
                     "the disk refuses to write: {error}; free space or repair it, no restart is needed"
                 ),
             );
+            // Closing may write, too.
+            let connections = self.connections.take();
+            hot::blocking(move || drop(connections)).await;
         }
         error.into()
     }
@@ -229,13 +323,15 @@ impl WriterTask {
                 () = self.stop.cancelled() => return self.queue.close(),
                 job = self.queue.recv() => match job {
                     Some(Job::Accept(_, reply)) => drop(reply.send(Err(refuses()))),
-                    Some(Job::Transact(_, reply)) => drop(reply.send(Err(refuses()))),
+                    Some(Job::Map(_, reply) | Job::Transact(_, reply)) => {
+                        drop(reply.send(Err(refuses())));
+                    }
                     None => return,
                 },
                 () = clock.sleep_until(probe_at) => {
-                    match self.probe().await {
-                        Ok(connection) => {
-                            self.connection = Some(connection);
+                    match probe(&self.options).await {
+                        Ok(connections) => {
+                            self.connections = Some(connections);
                             self.health.ok(HEALTH);
                             tracing::info!("the disk accepts writes again");
                             return;
@@ -247,15 +343,49 @@ impl WriterTask {
             }
         }
     }
+}
 
-    /// Writes as much as a full group might, so that it does not succeed while there is too little
-    /// space.
-    async fn probe(&self) -> sqlx::Result<SqliteConnection> {
-        let mut connection = self.options.connect().await?;
-        sqlx::query("INSERT OR REPLACE INTO probe (only, filler) VALUES (1, randomblob(262144))")
-            .execute(&mut connection)
-            .await?;
-        Ok(connection)
+/// Writes as much as a full group might, so that it does not succeed while there is too little space.
+async fn probe(options: &SqliteConnectOptions) -> Result<Connections, WriteError> {
+    let mut connection = options.connect().await?;
+    sqlx::query("INSERT OR REPLACE INTO probe (only, filler) VALUES (1, randomblob(262144))")
+        .execute(&mut connection)
+        .await?;
+    Ok(Connections::with(connection, options.get_filename()).await?)
+}
+
+/// The intakes of a group, by the way that they take, with who waits for them.
+#[derive(Default)]
+struct Intakes {
+    plain: Vec<NewMessage>,
+    plain_replies: Vec<Reply<Accepted>>,
+    rest: Vec<Intake>,
+    rest_replies: Vec<Reply<Accepted>>,
+}
+
+impl Intakes {
+    fn add(&mut self, intake: Intake, reply: Reply<Accepted>) {
+        match intake {
+            Intake::Message(message) if hot::is_plain(&message) => {
+                self.plain.push(message);
+                self.plain_replies.push(reply);
+            }
+            other => {
+                self.rest.push(other);
+                self.rest_replies.push(reply);
+            }
+        }
+    }
+}
+
+/// Tells each of `replies` what became of its intake, or why all failed.
+fn answer<T: Copy + Into<Accepted>>(
+    replies: Vec<Reply<Accepted>>,
+    accepted: Result<&Vec<T>, &StoreError>,
+) {
+    for (at, reply) in replies.into_iter().enumerate() {
+        // A caller that no longer waits has been answered with 503 and may retry.
+        let _ = reply.send(accepted.map(|all| all[at].into()).map_err(Clone::clone));
     }
 }
 
