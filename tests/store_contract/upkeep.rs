@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use purgefront::domain::{
-    change::{Content, NewMessage},
+    change::{Acceptance, Content, NewMessage},
     sns_message::Token,
     subscription::{ConfirmationResult, PendingConfirmation},
 };
@@ -20,6 +20,7 @@ stories!(
     an_ended_subscription_is_known_until_a_later_message_comes,
     an_ended_subscription_is_forgotten_once_it_is_confirmed_again,
     a_message_from_before_the_end_does_not_continue_a_subscription,
+    a_later_message_that_shares_the_commit_of_the_end_continues_a_subscription,
 );
 
 const TOPICS: [&str; 3] = [
@@ -188,4 +189,23 @@ async fn a_message_from_before_the_end_does_not_continue_a_subscription(store: S
     };
     store.ports.accept_message(between).await.unwrap();
     assert_eq!(ended(&store).await, [TOPICS[0]]);
+}
+
+async fn a_later_message_that_shares_the_commit_of_the_end_continues_a_subscription(store: Store) {
+    let end = NewMessage {
+        topic: TOPICS[0].parse().unwrap(),
+        ..store.message(Content::UnsubscribeConfirmation)
+    };
+    let later = NewMessage {
+        topic: end.topic.clone(),
+        signed_at: end.signed_at + Duration::from_secs(1),
+        ..store.message(notification(&["a"]))
+    };
+    let ports = &store.ports;
+    let (later, end) = tokio::join!(ports.accept_message(later), ports.accept_message(end));
+    assert_eq!(
+        (later.unwrap(), end.unwrap()),
+        (Acceptance::New, Acceptance::New)
+    );
+    assert!(ended(&store).await.is_empty());
 }

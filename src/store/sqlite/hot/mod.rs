@@ -78,3 +78,32 @@ fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
 fn decode(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_reaches_the_caller() {
+        let work = blocking(|| panic!("a bug"));
+        let ended: std::thread::Result<()> = panic::AssertUnwindSafe(work).catch_unwind().await;
+        assert_eq!(ended.unwrap_err().downcast_ref(), Some(&"a bug"));
+    }
+
+    #[test]
+    fn it_commits_as_durably_as_sqlx() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("a.db");
+        std::fs::write(&file, "").unwrap();
+        let connection = open(&file).unwrap();
+        let text = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));
+        let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));
+        let mode: String = text("journal_mode").unwrap();
+        assert_eq!(mode, "wal");
+        // FULL.
+        assert_eq!(number("synchronous"), Ok(2_i64));
+        assert_eq!(number("busy_timeout"), Ok(60_000_i64));
+    }
+}
