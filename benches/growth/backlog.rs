@@ -4,6 +4,9 @@
 //! so what waits has to go on waiting; only manual requests have a reserve, and other distributions
 //! have pools of their own. *Resumed*: sending was paused while all of it arrived.
 //!
+//! A processor time is the mean, with all that the service does within half a second or so; other
+//! figures are the median of five. An event elsewhere is of a distribution where nothing waits.
+//!
 //! Rates bound nothing, and `batching.quiet` is 0 s. Times end when the call arrives at CloudFront.
 
 use std::time::Duration;
@@ -60,27 +63,27 @@ async fn with_a_full_pool(world: &World, report: &mut Report, size: usize, at: &
     event(world, &aws, &service, "warm").await;
     let (mut times, mut cpu) = (Vec::new(), Vec::new());
     for sample in 0..SAMPLES {
-        let before = process::cpu(service.pid());
+        let before = process::exact_cpu(service.pid());
         times.push(manual(&aws, &service, &format!("/manual-{sample}")).await);
-        cpu.push(process::cpu(service.pid()).saturating_sub(before));
+        cpu.push(process::exact_cpu(service.pid()).saturating_sub(before));
     }
-    tell(report, at, "a manual request", times, cpu);
+    tell(report, at, "manual request", times, cpu);
     let (mut times, mut cpu) = (Vec::new(), Vec::new());
     for sample in 0..SAMPLES {
-        let before = process::cpu(service.pid());
+        let before = process::exact_cpu(service.pid());
         times.push(event(world, &aws, &service, &format!("event-{sample}")).await);
-        cpu.push(process::cpu(service.pid()).saturating_sub(before));
+        cpu.push(process::exact_cpu(service.pid()).saturating_sub(before));
     }
-    tell(report, at, "an event of another distribution", times, cpu);
+    tell(report, at, "event elsewhere", times, cpu);
     assert_eq!(waiting(&service, "E1").await, u64::try_from(size).unwrap());
     stopped(service).await;
 }
 
 fn tell(report: &mut Report, at: &str, what: &str, times: Vec<f64>, cpu: Vec<Duration>) {
-    let time = format!("{what}: from 2xx to its call, median of {SAMPLES}");
+    let time = format!("{what}, from 2xx to its call");
     report.add(at, &time, median(times), "ms");
     let cpu = per(cpu.iter().sum(), cpu.len()) / 1_000.0;
-    let spent = format!("{what}: processor time, mean, with the half second after it");
+    let spent = format!("{what}, processor time");
     report.add(at, &spent, cpu, "ms");
 }
 
@@ -96,17 +99,17 @@ async fn after_resumption(world: &World, report: &mut Report, size: usize, at: &
     until_waiting(&service, size).await;
     accept(world, &service, "site", "the-last").await;
     until_waiting(&service, size + 1).await;
-    let before = process::cpu(service.pid());
+    let before = process::exact_cpu(service.pid());
     let resumed = operate(&service, "resume").await;
     let first = arrival(&aws, None, resumed).await;
-    report.add(at, "from the resumption to the first call", first, "ms");
+    report.add(at, "from resumption to the first call", first, "ms");
     let last = arrival(&aws, Some("/the-last"), resumed).await;
-    let what = "from the resumption to the call with an event accepted after all of these";
+    let what = "from resumption to the call with the last event";
     report.add(at, what, last, "ms");
     while waiting(&service, "E1").await > 0 {
         pause(50).await;
     }
-    let cpu = process::cpu(service.pid()).saturating_sub(before);
+    let cpu = process::exact_cpu(service.pid()).saturating_sub(before);
     let what = "processor time until nothing waits";
     report.add(at, what, millis(cpu), "ms");
     let calls = aws.cloudfront.calls();

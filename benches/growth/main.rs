@@ -30,6 +30,7 @@ mod filled;
 mod history;
 mod memory;
 mod numbers;
+mod pages;
 mod process;
 mod report;
 mod sender;

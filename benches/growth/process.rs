@@ -16,14 +16,46 @@ pub fn allowed() -> String {
     field("self", "Cpus_allowed_list:")
 }
 
-/// The processor time that a process has taken, in user mode and in the kernel.
-pub fn cpu(pid: u32) -> Duration {
+/// The processor time that a process has taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Cpu {
+    pub all: Duration,
+    pub in_kernel: Duration,
+}
+
+impl Cpu {
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            all: self.all.saturating_sub(before.all),
+            in_kernel: self.in_kernel.saturating_sub(before.in_kernel),
+        }
+    }
+}
+
+pub fn cpu(pid: u32) -> Cpu {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     // The name of the program, in parentheses, may have spaces.
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let fields: Vec<_> = fields.split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<u32>().unwrap();
-    TICK * (ticks(11) + ticks(12))
+    Cpu {
+        all: TICK * (ticks(11) + ticks(12)),
+        in_kernel: TICK * ticks(12),
+    }
+}
+
+/// The same of the threads that still run, to the nanosecond: for what takes milliseconds.
+pub fn exact_cpu(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads
+        .map(|thread| {
+            let schedstat = thread.unwrap().path().join("schedstat");
+            // One may have ended meanwhile.
+            let text = fs::read_to_string(schedstat).unwrap_or_default();
+            let ran = text.split(' ').next().unwrap();
+            Duration::from_nanos(ran.parse().unwrap_or(0))
+        })
+        .sum()
 }
 
 /// Memory in MiB.

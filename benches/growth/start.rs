@@ -81,7 +81,7 @@ impl Found {
             pause(1).await;
         }
         self.times.push(millis(begin.elapsed()));
-        self.cpu.push(millis(process::cpu(service.pid())));
+        self.cpu.push(millis(process::exact_cpu(service.pid())));
         // Not in the middle of its first reading of the account.
         pause(500).await;
         stopped(service).await;

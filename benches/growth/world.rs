@@ -22,6 +22,9 @@ use crate::{
 
 /// No change is due before an hour: nothing is planned or sent while intake and mapping are measured.
 pub const HELD: &str = "[batching]\nquiet = \"1h\"\nmax_wait = \"1h\"\n";
+/// The same, and the account is read at once.
+pub const HELD_AND_READ: &str = "[batching]\nquiet = \"1h\"\nmax_wait = \"1h\"\n\
+    [limits]\nreads_per_second = 1000\nread_burst = 1000\n";
 /// Nothing bounds how fast work goes out.
 pub const UNBOUNDED: &str = "[batching]\nquiet = \"0s\"\n\
     [limits]\ncalls_per_second = 1000\ncall_burst = 1000\n\
@@ -159,8 +162,10 @@ pub async fn pause(millis: u64) {
 /// What it takes to accept and map 20,000 messages.
 pub struct Intake {
     pub messages_per_second: f64,
-    /// Microseconds of the processor for each message.
+    /// Microseconds of the processor for each message,
     pub cpu: f64,
+    /// and how many of them in the kernel.
+    pub in_kernel: f64,
 }
 
 impl Intake {
@@ -168,10 +173,11 @@ impl Intake {
         let before = process::cpu(service.pid());
         let took = sender::send(&service.url, requests, connections).await;
         until_mapped(service, "E1", requests.len()).await;
-        let spent = process::cpu(service.pid()).saturating_sub(before);
+        let spent = process::cpu(service.pid()).since(before);
         Self {
             messages_per_second: float(requests.len()) / took.as_secs_f64(),
-            cpu: per(spent, requests.len()),
+            cpu: per(spent.all, requests.len()),
+            in_kernel: per(spent.in_kernel, requests.len()),
         }
     }
 }
