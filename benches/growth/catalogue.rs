@@ -1,9 +1,9 @@
 //! What many distributions cost: memory, and the processor time of each message.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    numbers::{float, millis, written},
+    numbers::{float, median, millis, written},
     pages::{self, MONITORED},
     process,
     report::Report,
@@ -11,35 +11,63 @@ use crate::{
     world::{HELD_AND_READ, Intake, Store, World, confined, pause, started, stopped},
 };
 
+const SIZES: [usize; 4] = [10, 100, 1_000, 5_000];
+const ROUNDS: usize = 3;
 const CONNECTIONS: usize = 64;
 /// How many distributions CloudFront lists at once.
 const PAGE: usize = 100;
 
 pub async fn measure(world: &World, report: &mut Report) {
-    for distributions in [10, 100, 1_000, 5_000] {
-        let aws = world.aws(distributions).await;
-        let store = Store::new();
-        let at = format!("{} distributions", written(float(distributions)));
-        let first = started_and_read(&aws, &store.path, distributions).await;
-        let cpu = millis(process::cpu(first.pid()).all);
-        report.add(&at, "processor time to start and read them", cpu, "ms");
-        let resident = process::memory(first.pid()).resident;
-        report.add(&at, "resident after the first reading", resident, "MiB");
-        stopped(first).await;
-        // As it is from then on.
-        let service = started_and_read(&aws, &store.path, distributions).await;
-        let memory = process::memory(service.pid());
-        report.add(&at, "resident after a restart", memory.resident, "MiB");
-        report.add(&at, "most ever resident", memory.peak, "MiB");
-        let intake = Intake::measure(&service, world.requests(), CONNECTIONS).await;
-        report.add(&at, "processor time per message", intake.cpu, "µs");
-        let resident = process::memory(service.pid()).resident;
-        report.add(&at, "resident after 20,000 messages", resident, "MiB");
-        for (name, time) in pages::ask(&service, &MONITORED).await {
-            report.add(&at, name, time, "ms");
+    let mut found: [Found; SIZES.len()] = Default::default();
+    for _ in 0..ROUNDS {
+        for (distributions, found) in SIZES.into_iter().zip(&mut found) {
+            one_round(world, distributions, found).await;
         }
-        stopped(service).await;
     }
+    for (distributions, found) in SIZES.into_iter().zip(found) {
+        let at = format!("{} distributions", written(float(distributions)));
+        for ((what, unit), numbers) in found.0 {
+            report.add(&at, what, median(numbers), unit);
+        }
+    }
+}
+
+/// The figures of all rounds, by what they are and their unit.
+#[derive(Default)]
+struct Found(BTreeMap<(&'static str, &'static str), Vec<f64>>);
+
+impl Found {
+    fn add(&mut self, what: &'static str, value: f64, unit: &'static str) {
+        self.0.entry((what, unit)).or_default().push(value);
+    }
+}
+
+async fn one_round(world: &World, distributions: usize, found: &mut Found) {
+    let aws = world.aws(distributions).await;
+    let store = Store::new();
+    let first = started_and_read(&aws, &store.path, distributions).await;
+    let cpu = millis(process::cpu(first.pid()).all);
+    found.add("processor time to start and read them", cpu, "ms");
+    let resident = process::memory(first.pid()).resident;
+    found.add("resident after the first reading", resident, "MiB");
+    stopped(first).await;
+    // As it is from then on.
+    let service = started_and_read(&aws, &store.path, distributions).await;
+    let memory = process::memory(service.pid());
+    found.add(
+        "resident after a restart and a reading",
+        memory.resident,
+        "MiB",
+    );
+    let intake = Intake::measure(&service, world.requests(), CONNECTIONS).await;
+    found.add("processor time per message", intake.cpu, "µs");
+    let memory = process::memory(service.pid());
+    found.add("resident after 20,000 messages", memory.resident, "MiB");
+    found.add("most ever resident", memory.peak, "MiB");
+    for (name, time) in pages::ask(&service, &MONITORED).await {
+        found.add(name, time, "ms");
+    }
+    stopped(service).await;
 }
 
 /// Starts it, and waits until it has read the whole account since then.
