@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/.tools/bin
 FUZZ := certificate config envelope key_decoding path_encoding records rules
 SECONDS := 60
 
-.PHONY: help demo test soak check advisories bench reference release deb lint-deploy lint-docker lint-monitoring image-dry-run sbom fuzz
+.PHONY: help demo test soak check advisories bench growth reference release deb lint-deploy lint-docker lint-monitoring image-dry-run sbom fuzz
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -59,7 +59,12 @@ advisories: .tools/deny ## Check dependencies for known vulnerabilities (needs t
 		&& cargo deny --locked check advisories
 
 bench: ## Measure the throughput of intake and mapping
-	cargo bench --locked
+	cargo bench --locked --bench intake --bench mapping
+
+# On two processors: the service has the first one where its time is measured.
+growth: ## Measure the cost of growing work, and memory, start and size (SUBJECTS="memory start": only these)
+	cargo bench --locked --bench growth --no-run
+	taskset -c 1 cargo bench --locked --bench growth -- $(SUBJECTS)
 
 release: ## Build the reproducible release binary
 	@deploy/release.sh

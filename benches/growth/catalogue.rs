@@ -7,13 +7,15 @@ use crate::{
     pages::{self, MONITORED},
     process,
     report::Report,
-    support::{aws::FakeAws, service::Service},
-    world::{HELD_AND_READ, Intake, Store, World, confined, pause, started, stopped},
+    support::{aws::FakeAws, service::Service, signer::s3_records},
+    world::{HELD_AND_READ, Intake, Store, World, confined, pause, started, stopped, until_mapped},
 };
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 5_000];
 const ROUNDS: usize = 3;
 const CONNECTIONS: usize = 64;
+/// Of how many distributions the details are read.
+const DETAILS: usize = 20;
 /// How many distributions CloudFront lists at once.
 const PAGE: usize = 100;
 
@@ -64,10 +66,35 @@ async fn one_round(world: &World, distributions: usize, found: &mut Found) {
     let memory = process::memory(service.pid());
     found.add("resident after 20,000 messages", memory.resident, "MiB");
     found.add("most ever resident", memory.peak, "MiB");
+    let cpu = learn_details(world, &service, distributions).await;
+    found.add(
+        "processor time per distribution when first needed",
+        cpu,
+        "ms",
+    );
     for (name, time) in pages::ask(&service, &MONITORED).await {
         found.add(name, time, "ms");
     }
     stopped(service).await;
+}
+
+/// Sends an event for each of some distributions that nothing was known of but what is listed, so that
+/// the details of each have to be read before it is mapped. Returns the milliseconds of the processor
+/// for each.
+async fn learn_details(world: &World, service: &Service, distributions: usize) -> f64 {
+    let before = process::cpu(service.pid());
+    let ids = 3..=distributions.min(2 + DETAILS);
+    let count = ids.clone().count();
+    for id in ids.clone() {
+        let text = s3_records(&format!("bucket-{id}"), &[("ObjectCreated:Put", "a.html")]);
+        let answer = service.sns(world.signer.notification(&text).body()).await;
+        assert_eq!(answer.status(), 200);
+    }
+    for id in ids {
+        until_mapped(service, &format!("E{id}"), 1).await;
+    }
+    let spent = process::cpu(service.pid()).since(before);
+    millis(spent.all) / float(count)
 }
 
 /// Starts it, and waits until it has read the whole account since then.
