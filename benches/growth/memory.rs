@@ -48,7 +48,7 @@ async fn while_many_wait(world: &World, report: &mut Report) {
     while aws.cloudfront.calls().len() < calls + 2 {
         world::pause(100).await;
     }
-    let at = "100,000 accepted in messages of 200, waiting and planned at the default limits";
+    let at = "100,000 waiting, planned at the default limits";
     tell(report, at, &service);
     stopped(service).await;
 }
@@ -69,6 +69,6 @@ fn tell(report: &mut Report, at: &str, service: &Service) {
     } = process::memory(service.pid());
     report.add(at, "resident", resident, "MiB");
     report.add(at, "most ever resident", peak, "MiB");
-    report.add(at, "of it the binary and libraries", of_files, "MiB");
+    report.add(at, "of it from the binary and libraries", of_files, "MiB");
     report.add(at, "threads", process::threads(service.pid()), "");
 }

@@ -116,6 +116,6 @@ async fn is_ready(address: &str) -> bool {
         stream.read_to_end(&mut answer).await
     };
     // The socket may be open long before anybody answers, but not for ever.
-    let asked = tokio::time::timeout(Duration::from_secs(60), asked).await;
+    let asked = tokio::time::timeout(Duration::from_mins(1), asked).await;
     asked.is_ok_and(|asked| asked.is_ok()) && answer.starts_with(b"HTTP/1.1 200 ")
 }
