@@ -58,8 +58,17 @@ advisories: .tools/deny ## Check dependencies for known vulnerabilities (needs t
 		|| { echo "NOT CHECKED: the advisory database cannot be downloaded."; exit 0; } \
 		&& cargo deny --locked check advisories
 
-bench: ## Measure the throughput of intake, and each part by itself
-	cargo bench --locked
+# On two processors: the servers that are measured have the first one, and who sends to them the second.
+BENCH := taskset -c 1 cargo bench --locked --bench
+bench: benches/http/peer/node_modules ## Measure the speed of everything, and write docs/performance.md
+	cargo bench --locked --no-run
+	$(BENCH) parts
+	$(BENCH) http
+	$(BENCH) growth -- $(SUBJECTS)
+
+benches/http/peer/node_modules: benches/http/peer/package-lock.json
+	npm ci --prefix benches/http/peer --no-audit --no-fund --silent
+	@touch $@
 
 release: ## Build the reproducible release binary
 	@deploy/release.sh

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     errors::WriteError,
-    hot,
+    hot::{self, Mapped, Writes, Written},
     journal::{self, Accepted, Intake},
     mapping,
 };
@@ -44,13 +44,6 @@ enum Job {
     Accept(Intake, Reply<Accepted>),
     Map(Mapped, Reply<()>),
     Transact(TransactionBody, Reply<()>),
-}
-
-/// The results of mapping.
-struct Mapped {
-    by: Revision,
-    changes: Vec<MappedChange>,
-    now: Timestamp,
 }
 
 /// Sends jobs to the writer's task. Cheap to clone.
@@ -192,7 +185,10 @@ impl WriterTask {
             tokio::select! {
                 received = self.queue.recv_many(&mut jobs, GROUP) => match received {
                     0 => break,
-                    _ => self.work(std::mem::take(&mut jobs)).await,
+                    _ => {
+                        self.gather(&mut jobs).await;
+                        self.work(std::mem::take(&mut jobs)).await;
+                    }
                 },
                 // From now on nothing new is accepted. Queued jobs are still committed.
                 () = self.stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
@@ -205,13 +201,32 @@ impl WriterTask {
         }
     }
 
-    /// Commits all intakes of a kind together, then every other write separately.
+    /// Lets what is ready to run finish first, as long as that brings more jobs: the more of them share a
+    /// commit, the less it costs each. On an idle service this is over at once.
+    async fn gather(&mut self, jobs: &mut Vec<Job>) {
+        while jobs.len() < GROUP {
+            let before = jobs.len();
+            tokio::task::yield_now().await;
+            while jobs.len() < GROUP
+                && let Ok(job) = self.queue.try_recv()
+            {
+                jobs.push(job);
+            }
+            if jobs.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Commits the intakes, and the results of mapping with them, then every other write separately.
     async fn work(&mut self, jobs: Vec<Job>) {
         let mut intakes = Intakes::default();
+        let mut mapped = Vec::new();
         let mut others = Vec::new();
         for job in jobs {
             match job {
                 Job::Accept(intake, reply) => intakes.add(intake, reply),
+                Job::Map(results, reply) if results.is_simple() => mapped.push((results, reply)),
                 other => others.push(other),
             }
         }
@@ -221,16 +236,67 @@ impl WriterTask {
             let accepted = self.commit_intakes(&intakes.rest).await;
             answer(intakes.rest_replies, accepted.as_ref());
         }
-        if !intakes.plain.is_empty() {
-            let plain = intakes.plain;
-            let accepted = self.commit_hot(move |hot| hot::accept(hot, &plain)).await;
-            answer(intakes.plain_replies, accepted.as_ref());
+        let (mapped, map_replies): (Vec<_>, Vec<_>) = mapped.into_iter().unzip();
+        let writes = Writes {
+            messages: intakes.plain,
+            mapped,
+        };
+        let (accepted, recorded) = self.commit_writes(writes).await;
+        answer(intakes.plain_replies, accepted.as_ref());
+        for (reply, recorded) in map_replies.into_iter().zip(recorded) {
+            match recorded {
+                Ok(None) => drop(reply.send(Ok(()))),
+                Ok(Some(results)) => others.push(Job::Map(results, reply)),
+                Err(error) => drop(reply.send(Err(error))),
+            }
         }
         for job in others {
             match job {
-                Job::Map(mapped, reply) => drop(reply.send(self.commit_mapped(mapped).await)),
+                Job::Map(results, reply) => drop(reply.send(self.commit_mapped(results).await)),
                 Job::Transact(work, reply) => drop(reply.send(self.commit(work).await)),
                 Job::Accept(..) => {}
+            }
+        }
+    }
+
+    /// Commits what nearly all messages need. Results of mapping that cannot be recorded so are given back.
+    async fn commit_writes(
+        &mut self,
+        writes: Writes,
+    ) -> (
+        Result<Vec<Acceptance>, StoreError>,
+        Vec<Result<Option<Mapped>, StoreError>>,
+    ) {
+        if writes.messages.is_empty() && writes.mapped.is_empty() {
+            return (Ok(Vec::new()), Vec::new());
+        }
+        let is_mixed = !writes.messages.is_empty() && !writes.mapped.is_empty();
+        let (writes, written) = self.commit_hot(writes).await;
+        match written {
+            Ok(Written { accepted, recorded }) => {
+                let results = writes.mapped.into_iter().zip(recorded);
+                let left = results.map(|(results, done)| Ok((!done).then_some(results)));
+                (Ok(accepted), left.collect())
+            }
+            // Neither must fail because of the other.
+            Err(_) if is_mixed => {
+                let Writes { messages, mapped } = writes;
+                let messages = Writes {
+                    messages,
+                    mapped: Vec::new(),
+                };
+                let mapped = Writes {
+                    messages: Vec::new(),
+                    mapped,
+                };
+                let (accepted, _) = Box::pin(self.commit_writes(messages)).await;
+                let (_, recorded) = Box::pin(self.commit_writes(mapped)).await;
+                (accepted, recorded)
+            }
+            Err(error) => {
+                let failed = writes.mapped.iter().map(|_| Err(error.clone()));
+                let failed = failed.collect();
+                (Err(error), failed)
             }
         }
     }
@@ -264,35 +330,24 @@ impl WriterTask {
 
     async fn commit_mapped(&mut self, mapped: Mapped) -> Result<(), StoreError> {
         let Mapped { by, changes, now } = mapped;
-        let changes = if hot::is_simple(&changes) {
-            let write = move |hot: &mut _| Ok((hot::record(hot, by, &changes)?, changes));
-            match self.commit_hot(write).await? {
-                (true, _) => return Ok(()),
-                (false, changes) => changes,
-            }
-        } else {
-            changes
-        };
         let work: TransactionBody =
             Box::new(move |connection| Box::pin(mapping::record(connection, by, changes, now)));
         self.commit(work).await
     }
 
-    /// Runs a write that commits by itself.
-    async fn commit_hot<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let Connections { sqlx, mut hot } = self.connections.take().ok_or_else(refuses)?;
+    async fn commit_hot(&mut self, writes: Writes) -> (Writes, Result<Written, StoreError>) {
+        let Some(Connections { sqlx, mut hot }) = self.connections.take() else {
+            return (writes, Err(refuses()));
+        };
         let write = hot::blocking(move || {
-            let written = work(&mut hot);
-            (hot, written)
+            let written = hot::write(&mut hot, &writes);
+            (hot, writes, written)
         });
-        let (hot, written) = watch(&self.clock, &self.health, write).await;
+        let (hot, writes, written) = watch(&self.clock, &self.health, write).await;
         self.connections = Some(Connections { sqlx, hot });
         match written {
-            Ok(written) => Ok(written),
-            Err(error) => Err(self.failed(WriteError::Rusqlite(error)).await),
+            Ok(written) => (writes, Ok(written)),
+            Err(error) => (writes, Err(self.failed(WriteError::Rusqlite(error)).await)),
         }
     }
 

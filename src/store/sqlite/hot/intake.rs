@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 
 use super::super::{
     columns::{micros, object_hash, signed},
@@ -28,12 +28,11 @@ pub(in crate::store::sqlite) fn is_plain(message: &NewMessage) -> bool {
     matches!(&message.content, Content::Notification { dead, .. } if dead.is_empty())
 }
 
-/// Adds notifications in one transaction, and returns what became of each.
-pub(in crate::store::sqlite) fn accept(
-    connection: &mut Connection,
+/// Adds notifications, and returns what became of each.
+pub(super) fn accept(
+    transaction: &Connection,
     messages: &[NewMessage],
 ) -> rusqlite::Result<Vec<Acceptance>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut accepted = Vec::with_capacity(messages.len());
     let mut changes = Vec::with_capacity(messages.len());
     // When the newest notification of each topic was published.
@@ -59,13 +58,11 @@ pub(in crate::store::sqlite) fn accept(
         *newest = message.signed_at.max(*newest);
     }
     drop(insert);
-    insert_changes(&transaction, &changes)?;
+    insert_changes(transaction, &changes)?;
     let mut continues = transaction.prepare_cached(CONTINUES)?;
     for (topic, signed_at) in newest {
         continues.execute(params![topic.as_str(), micros(signed_at)])?;
     }
-    drop(continues);
-    transaction.commit()?;
     Ok(accepted)
 }
 

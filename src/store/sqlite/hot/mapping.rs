@@ -1,6 +1,7 @@
 //! Reading changes that nobody has looked at, and recording what they need.
 
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use super::{
@@ -73,22 +74,28 @@ const SET_MAPPED: &str =
 const INSERT_TARGET: &str = target_rows!("VALUES (?, ?, ?, ?, ?, ?, ?)");
 const INSERT_SKIP: &str = skip_rows!("VALUES (?, ?, ?)");
 
-/// Whether [`record`] may take them: they were mapped to all distributions, none waits, and none failed.
-pub(in crate::store::sqlite) fn is_simple(mapped: &[MappedChange]) -> bool {
-    mapped.iter().all(|one| {
-        one.only.is_none() && one.mapping.waits.is_empty() && one.mapping.dead.is_empty()
-    })
+/// The results of mapping.
+pub(in crate::store::sqlite) struct Mapped {
+    /// The catalogue that they were mapped with.
+    pub(in crate::store::sqlite) by: Revision,
+    pub(in crate::store::sqlite) changes: Vec<MappedChange>,
+    pub(in crate::store::sqlite) now: Timestamp,
 }
 
-/// Records the results of mapping with the catalogue `by`, in one transaction. Returns `false`, and has
-/// written nothing, if any of the changes has been looked at before.
-pub(in crate::store::sqlite) fn record(
-    connection: &mut Connection,
-    by: Revision,
-    mapped: &[MappedChange],
-) -> rusqlite::Result<bool> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if !set_mapped(&transaction, by, mapped)? {
+impl Mapped {
+    /// Whether [`record`] may take them: they were mapped to all distributions, none waits, and none failed.
+    pub(in crate::store::sqlite) fn is_simple(&self) -> bool {
+        self.changes.iter().all(|one| {
+            one.only.is_none() && one.mapping.waits.is_empty() && one.mapping.dead.is_empty()
+        })
+    }
+}
+
+/// Records the results of mapping. Returns `false` if any of the changes has been looked at before: then
+/// what it has written must not stay.
+pub(super) fn record(transaction: &Connection, results: &Mapped) -> rusqlite::Result<bool> {
+    let Mapped { by, changes, .. } = results;
+    if !set_mapped(transaction, *by, changes)? {
         return Ok(false);
     }
     let mut counts = Counts::default();
@@ -96,7 +103,7 @@ pub(in crate::store::sqlite) fn record(
     let mut insert_skip = transaction.prepare_cached(INSERT_SKIP)?;
     for MappedChange {
         change, mapping, ..
-    } in mapped
+    } in changes
     {
         for target in &mapping.targets {
             let wildcard = target.item.is_wildcard();
@@ -126,8 +133,6 @@ pub(in crate::store::sqlite) fn record(
             manual_wildcards
         ])?;
     }
-    drop(add);
-    transaction.commit()?;
     Ok(true)
 }
 

@@ -16,16 +16,19 @@ mod waiting;
 use std::{panic, path::Path};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, Row, types::Type};
+use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, types::Type};
 
 pub(super) use self::{
-    intake::{accept, is_plain},
-    mapping::{is_simple, record, unseen},
+    intake::is_plain,
+    mapping::{Mapped, unseen},
     readers::HotReaders,
     waiting::waiting,
 };
 use super::BUSY_TIMEOUT;
-use crate::ports::StoreError;
+use crate::{
+    domain::change::{Acceptance, NewMessage},
+    ports::StoreError,
+};
 
 /// More than there are statements here.
 const STATEMENTS: usize = 32;
@@ -41,6 +44,38 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
+}
+
+/// What is committed together. Syncing the disk takes longer than the statements of a message.
+#[derive(Default)]
+pub(super) struct Writes {
+    pub(super) messages: Vec<NewMessage>,
+    pub(super) mapped: Vec<Mapped>,
+}
+
+/// What became of each of [`Writes`].
+pub(super) struct Written {
+    pub(super) accepted: Vec<Acceptance>,
+    /// Whether the results of mapping were recorded. If not, some changes had been looked at before.
+    pub(super) recorded: Vec<bool>,
+}
+
+/// Writes all in one transaction.
+pub(super) fn write(connection: &mut Connection, writes: &Writes) -> rusqlite::Result<Written> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let accepted = intake::accept(&transaction, &writes.messages)?;
+    let mut recorded = Vec::with_capacity(writes.mapped.len());
+    for mapped in &writes.mapped {
+        // Rolled back unless it is committed.
+        let savepoint = transaction.savepoint()?;
+        let is_recorded = mapping::record(&savepoint, mapped)?;
+        if is_recorded {
+            savepoint.commit()?;
+        }
+        recorded.push(is_recorded);
+    }
+    transaction.commit()?;
+    Ok(Written { accepted, recorded })
 }
 
 /// Runs what may block on a thread for that. If it panics, so does the caller.
