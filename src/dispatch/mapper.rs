@@ -105,8 +105,10 @@ impl Mapper {
                 looks = false;
             }
             let mut has_more = self.map_unseen(&current).await?;
-            has_more |= self.map_waiting(&current).await?;
-            has_more |= self.map_unseen(&current).await?;
+            if self.map_waiting(&current).await? {
+                has_more = true;
+                self.map_unseen(&current).await?;
+            }
             has_more |= self.map_again(&current).await?;
             if !has_more {
                 return Ok(());
@@ -146,21 +148,24 @@ impl Mapper {
         }
     }
 
-    /// Maps some changes that nobody has looked at, and returns whether there were any.
+    /// Maps some changes that nobody has looked at, and returns whether there may be more. Those that are
+    /// accepted meanwhile wake the mapper again.
     async fn map_unseen(&mut self, current: &PublishedCatalogue) -> Result<bool, StoreError> {
         let unseen = self.store.unseen_changes(CHUNK).await?;
         if unseen.is_empty() {
             return Ok(false);
         }
+        let mut has_more = unseen.len() == CHUNK;
         let mut step = Step::default();
         for change in unseen {
             if step.is_full() {
+                has_more = true;
                 break;
             }
             step.add([self.map(current, change)]);
         }
         self.record(current, step).await?;
-        Ok(true)
+        Ok(has_more)
     }
 
     /// Maps some changes whose wait is over, and returns whether there may be more.

@@ -103,25 +103,6 @@ pub(super) async fn keep(
     Ok(())
 }
 
-/// Late distributions with the same changes are in one note, so that these are read once.
-pub(super) async fn next_remap(readers: &SqlitePool) -> Result<Option<Remap>, StoreError> {
-    let select = "SELECT seq, distribution_id, after, revision FROM late_distributions \
-                  WHERE (revision, after) = (SELECT revision, after FROM late_distributions \
-                  ORDER BY revision, after LIMIT 1) ORDER BY seq";
-    let rows = sqlx::query(select).fetch_all(readers).await?;
-    let notes = read_all("late_distributions", "seq", &rows, |row| {
-        Ok(Remap {
-            distributions: vec![row.try_get("distribution_id")?],
-            after: row.try_get("after")?,
-            revision: Revision(row.try_get("revision")?),
-        })
-    })?;
-    Ok(notes.into_iter().reduce(|mut note, mut other| {
-        note.distributions.append(&mut other.distributions);
-        note
-    }))
-}
-
 pub(super) async fn changes_to_remap(
     readers: &SqlitePool,
     remap: &Remap,

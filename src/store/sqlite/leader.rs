@@ -53,7 +53,7 @@ impl MappingStore for SqliteLeader {
     }
 
     async fn open_waits(&self) -> Result<Vec<OpenWait>, StoreError> {
-        waits::open(&self.database.readers).await
+        self.database.hot.read(hot::open_waits).await
     }
 
     async fn waiting_changes(
@@ -98,7 +98,7 @@ impl MappingStore for SqliteLeader {
     }
 
     async fn next_remap(&self) -> Result<Option<Remap>, StoreError> {
-        catalogue::next_remap(&self.database.readers).await
+        self.database.hot.read(hot::next_remap).await
     }
 
     async fn changes_to_remap(

@@ -122,6 +122,8 @@ async fn connect(
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(Duration::from_secs(5))
+        // A connection to a file does not break while it is idle.
+        .test_before_acquire(false)
         // Not opened read-only: a read-only connection cannot always open a WAL.
         .connect_lazy_with(
             options

@@ -2,16 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::columns::{ROWS, decode, json, read_all};
-use crate::{
-    domain::{
-        change::MappedChange,
-        wait::{OpenWait, Wait},
-    },
-    ports::StoreError,
-};
+use super::columns::{ROWS, json};
+use crate::domain::{change::MappedChange, wait::Wait};
 
 /// The columns `kind`, `distribution_id` and `name`.
 pub(super) fn columns(wait: &Wait) -> (&'static str, &str, &str) {
@@ -24,39 +18,6 @@ pub(super) fn columns(wait: &Wait) -> (&'static str, &str, &str) {
         } => ("policy", distribution_id, policy_id),
         Wait::Again(id) => ("again", id, ""),
     }
-}
-
-/// An unknown kind of wait.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown wait {0:?}")]
-struct UnknownWait(String);
-
-pub(super) fn wait(row: &SqliteRow) -> sqlx::Result<Wait> {
-    let (distribution_id, name) = (row.try_get("distribution_id")?, row.try_get("name")?);
-    Ok(match row.try_get::<String, _>("kind")?.as_str() {
-        "bucket" => Wait::Bucket(name),
-        "details" => Wait::Details(distribution_id),
-        "policy" => Wait::Policy {
-            distribution_id,
-            policy_id: name,
-        },
-        "again" => Wait::Again(distribution_id),
-        other => return Err(decode(UnknownWait(other.to_owned()))),
-    })
-}
-
-/// There are few waits, however many changes have one.
-pub(super) async fn open(readers: &SqlitePool) -> Result<Vec<OpenWait>, StoreError> {
-    let select = "SELECT seq, kind, distribution_id, name, first FROM (SELECT *, \
-                  (SELECT min(change) FROM change_waits WHERE wait = waits.seq) AS first FROM waits) \
-                  WHERE first IS NOT NULL ORDER BY seq";
-    let rows = sqlx::query(select).fetch_all(readers).await?;
-    read_all("waits", "seq", &rows, |row| {
-        Ok(OpenWait {
-            wait: wait(row)?,
-            first: row.try_get("first")?,
-        })
-    })
 }
 
 pub(super) async fn insert(

@@ -10,6 +10,7 @@
 
 mod intake;
 mod mapping;
+mod notes;
 mod readers;
 mod waiting;
 
@@ -21,6 +22,7 @@ use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, types::Type};
 pub(super) use self::{
     intake::is_plain,
     mapping::{Mapped, unseen},
+    notes::{next_remap, open_waits},
     readers::HotReaders,
     waiting::waiting,
 };
