@@ -51,8 +51,7 @@ impl Server {
                 other(signer, &[this.to_str().unwrap(), "baseline"])
             }
             Kind::Express => {
-                let script =
-                    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/http/peer/server.js");
+                let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/http/peer/server.js");
                 other(signer, &["node", script.to_str().unwrap()])
             }
         }
@@ -60,12 +59,9 @@ impl Server {
 
     pub fn address(&self) -> SocketAddr {
         match self {
-            Self::Purgefront(service, _) => service
-                .url
-                .strip_prefix("http://")
-                .unwrap()
-                .parse()
-                .unwrap(),
+            Self::Purgefront(service, _) => {
+                service.url.strip_prefix("http://").unwrap().parse().unwrap()
+            }
             Self::Other(other) => other.address,
         }
     }
