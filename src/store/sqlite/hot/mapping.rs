@@ -51,12 +51,12 @@ fn change(row: &Row<'_>) -> rusqlite::Result<Change> {
             },
         },
     };
-    let source = match row.get_ref(8)?.as_str_or_null()? {
-        Some(id) => Source::Request(id.parse().map_err(|error: uuid::Error| decode(8, error))?),
-        None => {
-            let id = Uuid::from_slice(row.get_ref(7)?.as_bytes()?);
-            Source::Message(id.map_err(|error| decode(7, error))?)
-        }
+    let source = if let Some(id) = row.get_ref(8)?.as_str_or_null()? {
+        let id = id.parse();
+        Source::Request(id.map_err(|error: uuid::Error| decode(8, error))?)
+    } else {
+        let id = Uuid::from_slice(row.get_ref(7)?.as_bytes()?);
+        Source::Message(id.map_err(|error| decode(7, error))?)
     };
     let only_at = row.get_ref(9)?.as_str_or_null()?;
     let only_at = only_at.map(|ids| serde_json::from_str(ids).map_err(|error| decode(9, error)));

@@ -69,14 +69,12 @@ impl Shared {
     fn take(&self) -> rusqlite::Result<Connection> {
         // The guard ends here: opening takes long.
         let idle = self.idle().pop();
-        match idle {
-            Some(connection) => Ok(connection),
-            None => {
-                let connection = super::open(&self.path)?;
-                connection.pragma_update(None, "query_only", true)?;
-                Ok(connection)
-            }
+        if let Some(connection) = idle {
+            return Ok(connection);
         }
+        let connection = super::open(&self.path)?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
     }
 
     fn put_back(&self, connection: Connection) {
