@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Database, backlogs, batches, catalogue, confirmations, controls, holds, hot, mapping, notices,
-    numbers, resolutions, retention, waits,
+    numbers, resolutions, retention,
 };
 use crate::{
     domain::{

@@ -1,34 +1,12 @@
 //! Reading what the mapper has noted for later: the waits of changes, and changes to map again.
 
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 
-use super::{decode, read_one};
+use super::{super::waits, decode, read_one};
 use crate::{
-    domain::{
-        catalogue::Revision,
-        change::Remap,
-        wait::{OpenWait, Wait},
-    },
+    domain::{catalogue::Revision, change::Remap, wait::OpenWait},
     ports::StoreError,
 };
-
-#[derive(Debug, thiserror::Error)]
-#[error("unknown wait {0:?}")]
-struct UnknownWait(String);
-
-fn wait(row: &Row<'_>) -> rusqlite::Result<Wait> {
-    let (distribution_id, name) = (row.get(2)?, row.get(3)?);
-    Ok(match row.get_ref(1)?.as_str()? {
-        "bucket" => Wait::Bucket(name),
-        "details" => Wait::Details(distribution_id),
-        "policy" => Wait::Policy {
-            distribution_id,
-            policy_id: name,
-        },
-        "again" => Wait::Again(distribution_id),
-        other => return Err(decode(1, UnknownWait(other.to_owned()))),
-    })
-}
 
 const OPEN: &str = "SELECT seq, kind, distribution_id, name, first FROM (SELECT *, \
     (SELECT min(change) FROM change_waits WHERE wait = waits.seq) AS first FROM waits) \
@@ -44,7 +22,8 @@ pub(in crate::store::sqlite) fn open_waits(
     while let Some(row) = rows.next()? {
         waits.push(read_one("waits", row, |row| {
             Ok(OpenWait {
-                wait: wait(row)?,
+                wait: waits::of(row.get_ref(1)?.as_str()?, row.get(2)?, row.get(3)?)
+                    .map_err(|error| decode(1, error))?,
                 first: row.get(4)?,
             })
         })?);
