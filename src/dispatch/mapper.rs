@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    Context, Settings, questions::Questions, queues::Queues, runner::Worker,
+    Context, Settings, mapper_step::Step, questions::Questions, queues::Queues, runner::Worker,
     status_board::StatusBoard, unknown_buckets::UnknownBuckets,
 };
 use crate::{
@@ -28,10 +28,11 @@ use crate::{
     telemetry::{Metrics, NOT_ALLOWED},
 };
 
-/// The most changes that are mapped in one step, which is one transaction,
+/// The most changes that are mapped in one step.
 const CHUNK: usize = 1_000;
-/// and after how many rows a step ends: a change may need hundreds, one or more for each distribution.
-const ROWS: usize = 5_000;
+/// How long the mapper trusts that it has noted nothing for later. Notes come from itself, or from a new
+/// catalogue, both of which it knows of.
+const TRUST_NOTES: Duration = Duration::from_secs(1);
 /// The shortest interval between two counts of unmapped changes: a count reads all of them.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
@@ -55,6 +56,10 @@ pub(super) struct Mapper {
     /// Waits that are over with this catalogue, and whose changes have not been mapped yet.
     over: VecDeque<Wait>,
     unknown: UnknownBuckets,
+    /// Whether changes may wait for something.
+    has_waits: bool,
+    /// When neither waits nor changes to map again were found last, with this catalogue.
+    nothing_noted_at: Option<Timestamp>,
     counted_at: Option<Timestamp>,
 }
 
@@ -83,6 +88,8 @@ impl Mapper {
             current: None,
             over: VecDeque::new(),
             unknown: UnknownBuckets::default(),
+            has_waits: true,
+            nothing_noted_at: None,
             counted_at: None,
         }
     }
@@ -90,12 +97,13 @@ impl Mapper {
     /// Maps everything that can be mapped now. New changes, of which manual ones come first, are mapped
     /// before each step of older work, so that they never wait for more than that step.
     async fn map_all(&mut self) -> Result<(), StoreError> {
-        let mut looks = true;
+        let mut looks = self.may_have_notes();
         loop {
             let changed = self.catalogue.take_changed();
             let has_changed = changed.is_some();
             if has_changed {
                 self.current = changed;
+                self.nothing_noted_at = None;
             }
             let Some(current) = self.current.clone() else {
                 return Ok(());
@@ -109,12 +117,25 @@ impl Mapper {
                 has_more = true;
                 self.map_unseen(&current).await?;
             }
-            has_more |= self.map_again(&current).await?;
+            if self.may_have_notes() {
+                let again = self.map_again(&current).await?;
+                has_more |= again == Some(true);
+                if again.is_none() && !self.has_waits {
+                    self.nothing_noted_at = Some(self.clock.now());
+                }
+            }
             if !has_more {
                 return Ok(());
             }
             self.count_unmapped().await?;
         }
+    }
+
+    /// Whether the store may have waits or changes to map again.
+    fn may_have_notes(&self) -> bool {
+        let now = self.clock.now();
+        let recent = |at: &Timestamp| *at <= now && now < *at + TRUST_NOTES;
+        self.has_waits || self.nothing_noted_at.filter(recent).is_none()
     }
 
     /// Finds the waits that are over. Asks for the others if the catalogue has changed: it may have
@@ -125,7 +146,9 @@ impl Mapper {
         asks: bool,
     ) -> Result<(), StoreError> {
         self.over.clear();
-        for OpenWait { wait, first } in self.store.open_waits().await? {
+        let waits = self.store.open_waits().await?;
+        self.has_waits = !waits.is_empty();
+        for OpenWait { wait, first } in waits {
             if self.over_through(current, &wait) >= Some(first) {
                 self.over.push_back(wait);
             } else if asks && wait.distribution_id().is_some() {
@@ -199,14 +222,17 @@ impl Mapper {
     }
 
     /// Maps some changes again that were mapped with an outdated catalogue, and returns whether there
-    /// may be more.
-    async fn map_again(&mut self, current: &PublishedCatalogue) -> Result<bool, StoreError> {
+    /// may be more; `None` if there were none.
+    async fn map_again(
+        &mut self,
+        current: &PublishedCatalogue,
+    ) -> Result<Option<bool>, StoreError> {
         let Some(remap) = self.store.next_remap().await? else {
-            return Ok(false);
+            return Ok(None);
         };
         if current.revision < remap.revision {
             // The follower is about to publish the catalogue that the note is about.
-            return Ok(false);
+            return Ok(Some(false));
         }
         let changes = self.store.changes_to_remap(&remap, CHUNK).await?;
         let mut has_more = changes.len() == CHUNK;
@@ -222,10 +248,11 @@ impl Mapper {
         }
         let through = last.filter(|_| has_more);
         let reached = step.reached();
+        self.has_waits |= step.has_waits();
         let recorded = self.store.record_remap(&remap, through, step.mapped);
         recorded.await?;
         self.announce(&reached);
-        Ok(true)
+        Ok(Some(true))
     }
 
     /// Maps a change to those distributions of a note that serve it.
@@ -360,11 +387,12 @@ impl Mapper {
         })
     }
 
-    async fn record(&self, current: &PublishedCatalogue, step: Step) -> Result<(), StoreError> {
+    async fn record(&mut self, current: &PublishedCatalogue, step: Step) -> Result<(), StoreError> {
         if step.mapped.is_empty() {
             return Ok(());
         }
         let reached = step.reached();
+        self.has_waits |= step.has_waits();
         let recorded = self.store.record_mapping(current.revision, step.mapped);
         recorded.await?;
         self.announce(&reached);
@@ -397,44 +425,6 @@ impl Mapper {
             status.unknown_buckets = unknown;
         });
         Ok(None)
-    }
-}
-
-/// What is recorded in one transaction.
-#[derive(Default)]
-struct Step {
-    mapped: Vec<MappedChange>,
-    /// About how many rows it makes.
-    rows: usize,
-}
-
-impl Step {
-    fn add(&mut self, mapped: impl IntoIterator<Item = MappedChange>) {
-        for one in mapped {
-            let Mapping {
-                targets,
-                skipped,
-                dead,
-                waits,
-            } = &one.mapping;
-            self.rows += targets.len() + skipped.len() + dead.len() + waits.len();
-            self.mapped.push(one);
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.rows >= ROWS
-    }
-
-    /// The distributions that get items.
-    fn reached(&self) -> BTreeSet<String> {
-        let mut reached = BTreeSet::new();
-        for target in self.mapped.iter().flat_map(|one| &one.mapping.targets) {
-            if !reached.contains(&target.distribution_id) {
-                reached.insert(target.distribution_id.clone());
-            }
-        }
-        reached
     }
 }
 

@@ -14,6 +14,7 @@ mod conflict;
 mod follower;
 mod holds;
 mod mapper;
+mod mapper_step;
 mod notifier;
 mod others;
 mod planner;

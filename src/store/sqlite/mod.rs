@@ -168,5 +168,6 @@ fn migrations() -> Migrator {
         migration(9, "holds", include_str!("migrations/0009_holds.sql")),
         migration(10, "notices", include_str!("migrations/0010_notices.sql")),
         migration(11, "page", include_str!("migrations/0011_page.sql")),
+        migration(12, "blocks", include_str!("migrations/0012_blocks.sql")),
     ])
 }

@@ -23,11 +23,11 @@ use crate::{
     ports::StoreError,
 };
 
-/// The index on the hashes is by blocks of 2^13 changes, as migration 8 has it.
-const BLOCK_BITS: u32 = 13;
+/// The index on the hashes is by blocks of 2^10 changes, as migration 12 has it.
+const BLOCK_BITS: u32 = 10;
 /// The changes that one statement looks at, in blocks: bounds what it reads, also for an object that
 /// changes all the time.
-const STRIDE: i64 = 16;
+const STRIDE: i64 = 128;
 
 /// A page ends after this many changes, seen or not, and before this many parts (targets, skips, dead
 /// letters and waits) but for those of one change: a request must not occupy a reader, nor memory, for
@@ -192,7 +192,7 @@ pub(super) fn select_changes(
             .push_bind((after + 1) >> BLOCK_BITS)
             .push(
                 ") SELECT seq FROM blocks CROSS JOIN changes \
-                 WHERE seq >> 13 = block AND object_hash = ",
+                 WHERE seq >> 10 = block AND object_hash = ",
             )
             .push_bind(object_hash(&query.bucket, &query.key))
             .push(" AND ");
