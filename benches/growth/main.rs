@@ -1,8 +1,8 @@
 //! Measures what the release binary costs as work grows, and how much of the machine it takes.
 //!
 //! `cargo bench --bench growth` measures all subjects, `cargo bench --bench growth -- memory start`
-//! only these. Prints a Markdown table, and writes `target/bench/growth.json`, where other subjects
-//! keep what an earlier run found.
+//! only these. Prints Markdown tables, writes `target/bench/growth.json`, where other subjects keep what an
+//! earlier run found, and, after all subjects, the section of docs/performance.md.
 //!
 //! Where the processor time of the service is measured, `taskset` confines it to processor 0; run
 //! the benchmark itself under `taskset -c 1`.
@@ -26,11 +26,18 @@ mod backlog;
 mod binary;
 mod bytes;
 mod catalogue;
+#[path = "../document.rs"]
+mod document;
+#[path = "../driver.rs"]
+mod driver;
 mod filled;
 mod history;
 mod memory;
+#[path = "../messages.rs"]
+mod messages;
 mod numbers;
 mod pages;
+#[path = "../process.rs"]
 mod process;
 mod report;
 mod sender;
@@ -79,7 +86,12 @@ async fn main() {
             println!("{subject}: took {:.0} s", begin.elapsed().as_secs_f64());
         }
     }
-    println!("\n{}", report.table(&named));
+    let all = report.tables(&SUBJECTS);
+    println!("\n{all}");
+    if named.is_empty() {
+        let circumstances = document::circumstances();
+        document::put("growth", &format!("{circumstances}\n\n{all}"));
+    }
 }
 
 async fn measure(subject: &str, world: &World, report: &mut Report) {

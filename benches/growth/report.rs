@@ -63,26 +63,61 @@ impl Report {
         fs::write(path(), text).unwrap();
     }
 
-    /// The rows of these subjects; of all if none is named.
-    pub fn table(&self, named: &[String]) -> String {
-        let mut table =
-            "| subject | with | measure | value |\n| --- | --- | --- | ---: |\n".to_owned();
-        for (name, subject) in &self.subjects {
-            if !named.is_empty() && !named.contains(name) {
-                continue;
-            }
-            for row in &subject.rows {
-                let Row {
-                    at,
-                    what,
-                    value,
-                    unit,
-                } = row;
-                let value = written(*value);
-                writeln!(table, "| {name} | {at} | {what} | {value} {unit} |").unwrap();
+    /// A table of each of these subjects: with what as rows, what was measured as columns.
+    pub fn tables(&self, subjects: &[&str]) -> String {
+        let mut text = String::new();
+        for name in subjects {
+            if let Some(subject) = self.subjects.get(*name) {
+                writeln!(text, "### {}\n\n{}", heading(name), subject.table()).unwrap();
             }
         }
-        table
+        text
+    }
+}
+
+impl Subject {
+    fn table(&self) -> String {
+        let columns = distinct(self.rows.iter().map(|row| &row.what));
+        let mut text = format!("| with | {} |\n| --- |", columns.join(" | "));
+        text.push_str(&" ---: |".repeat(columns.len()));
+        for at in distinct(self.rows.iter().map(|row| &row.at)) {
+            write!(text, "\n| {at} |").unwrap();
+            for column in &columns {
+                let row = self
+                    .rows
+                    .iter()
+                    .find(|row| row.at == at && row.what == *column);
+                let cell = row.map_or("–".to_owned(), |row| {
+                    format!("{} {}", written(row.value), row.unit)
+                });
+                write!(text, " {} |", cell.trim()).unwrap();
+            }
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// Each value once, in the order of appearance.
+fn distinct<'a>(values: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for value in values {
+        if !found.contains(&value.as_str()) {
+            found.push(value.as_str());
+        }
+    }
+    found
+}
+
+fn heading(subject: &str) -> &'static str {
+    match subject {
+        "history" => "Changes in the history",
+        "backlog" => "Items that wait",
+        "memory" => "Memory",
+        "start" => "Start",
+        "catalogue" => "Distributions in the account",
+        "bytes" => "Bytes in the store",
+        _ => "Size",
     }
 }
 

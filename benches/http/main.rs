@@ -24,9 +24,11 @@ mod baseline;
 mod chart;
 #[path = "../document.rs"]
 mod document;
+#[path = "../driver.rs"]
 mod driver;
 #[path = "../messages.rs"]
 mod messages;
+#[path = "../process.rs"]
 mod process;
 mod report;
 mod servers;
@@ -187,19 +189,18 @@ async fn run(server: &Server, requests: &[Vec<u8>], connections: usize, pace: Pa
     };
     send(warm_up, Pace::Closed).await;
     server.settled().await;
-    let before = process::cpu_time(server.pid());
+    let before = process::cpu(server.pid());
     let outcome = send(measured, pace).await;
     // What is done behind the response counts as well.
     server.settled().await;
-    let cpu = process::cpu_time(server.pid()) - before;
+    let cpu = process::cpu(server.pid()).since(before);
     let count = f64::from(u32::try_from(measured.len()).unwrap());
-    let memory = process::memory(server.pid(), "VmHWM");
     Figures {
         per_second: outcome.per_second(),
-        cpu: cpu.as_secs_f64() * 1e6 / count,
+        cpu: cpu.all.as_secs_f64() * 1e6 / count,
         p50: milliseconds(&outcome.latencies, 0.5),
         p99: milliseconds(&outcome.latencies, 0.99),
-        memory: f64::from(u32::try_from(memory).unwrap()) / 1024.0,
+        memory: process::memory(server.pid()).peak,
     }
 }
 

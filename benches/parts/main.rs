@@ -20,15 +20,18 @@ mod messages;
 mod support;
 
 mod consolidation;
+#[path = "../document.rs"]
+mod document;
 mod envelope;
 mod mapping;
 mod records;
+mod report;
 mod signature;
 mod store;
 
 use std::{collections::HashSet, time::Duration};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use purgefront::domain::{sns_message::SnsMessage, topic::TopicArn};
 use support::signer::{Signer, TOPIC};
 
@@ -49,7 +52,14 @@ criterion_group! {
         store::bench,
 }
 
-criterion_main!(parts);
+fn main() {
+    parts();
+    Criterion::default().configure_from_args().final_summary();
+    // Only if all of them were measured.
+    if std::env::args().skip(1).all(|word| word == "--bench") {
+        report::write();
+    }
+}
 
 /// The key of the page with this number.
 fn page(number: usize) -> String {

@@ -16,6 +16,9 @@ use tokio::{
     net::TcpStream,
 };
 
+/// Requests as they go over the wire.
+pub type Requests = Arc<[Vec<u8>]>;
+
 /// When requests are sent.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
@@ -62,21 +65,19 @@ pub fn request(body: &str) -> Vec<u8> {
 /// Sends all requests, and insists that each is answered with 200.
 pub async fn send(
     address: SocketAddr,
-    requests: Arc<[Vec<u8>]>,
+    requests: Requests,
     connections: usize,
     pace: Pace,
 ) -> Outcome {
     let mut opened = Vec::new();
     for _ in 0..connections {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        opened.push(stream);
+        opened.push(Connection::open(address).await);
     }
     let next = Arc::new(AtomicUsize::new(0));
     let begin = Instant::now();
-    let senders = opened.into_iter().map(|stream| {
+    let senders = opened.into_iter().map(|connection| {
         let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
-        tokio::spawn(keep_sending(stream, requests, next, pace, begin))
+        tokio::spawn(keep_sending(connection, requests, next, pace, begin))
     });
     let sent = join_all(senders).await;
     let took = begin.elapsed();
@@ -89,14 +90,13 @@ pub async fn send(
 }
 
 async fn keep_sending(
-    mut stream: TcpStream,
-    requests: Arc<[Vec<u8>]>,
+    mut connection: Connection,
+    requests: Requests,
     next: Arc<AtomicUsize>,
     pace: Pace,
     begin: Instant,
 ) -> Histogram<u64> {
     let mut latencies = histogram();
-    let mut answer = Vec::with_capacity(4096);
     loop {
         let at = next.fetch_add(1, Ordering::Relaxed);
         let Some(request) = requests.get(at) else {
@@ -110,40 +110,57 @@ async fn keep_sending(
                 due
             }
         };
-        stream.write_all(request).await.unwrap();
-        read_answer(&mut stream, &mut answer).await;
+        assert_eq!(connection.ask(request).await, 200);
         let micros = u64::try_from(since.elapsed().as_micros()).unwrap();
         latencies.record(micros).unwrap();
     }
 }
 
-/// Reads one answer to its end.
-async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) {
-    answer.clear();
-    loop {
-        let read = stream.read_buf(answer).await.unwrap();
-        assert!(read > 0, "the server closed the connection");
-        if is_whole(answer) {
-            assert!(
-                answer.starts_with(b"HTTP/1.1 200 "),
-                "{}",
-                String::from_utf8_lossy(answer)
-            );
-            return;
+/// A connection that is used again and again.
+pub struct Connection {
+    stream: TcpStream,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let answer = Vec::with_capacity(4096);
+        Self { stream, answer }
+    }
+
+    /// Sends a request, and returns the status of the answer, which is read to its end.
+    pub async fn ask(&mut self, request: &[u8]) -> u16 {
+        self.stream.write_all(request).await.unwrap();
+        self.answer.clear();
+        loop {
+            let read = self.stream.read_buf(&mut self.answer).await.unwrap();
+            assert!(read > 0, "the server closed the connection");
+            if let Some((status, length)) = head(&self.answer)
+                && self.answer.len() >= length
+            {
+                return status;
+            }
         }
     }
 }
 
-fn is_whole(answer: &[u8]) -> bool {
+/// The status of an answer, and how long all of it is.
+fn head(answer: &[u8]) -> Option<(u16, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(head) = response.parse(answer).unwrap() else {
-        return false;
+        return None;
     };
     let named = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("content-length");
-    let length = response.headers.iter().find(named).unwrap().value;
-    let length: usize = std::str::from_utf8(length).unwrap().parse().unwrap();
-    answer.len() >= head + length
+    let length = response
+        .headers
+        .iter()
+        .find(named)
+        .map_or("0", |header| std::str::from_utf8(header.value).unwrap());
+    let length: usize = length.parse().unwrap();
+    Some((response.code.unwrap(), head + length))
 }
 
 /// Up to a minute, exact to three digits.
