@@ -59,8 +59,9 @@ advisories: .tools/deny ## Check dependencies for known vulnerabilities (needs t
 		&& cargo deny --locked check advisories
 
 # On two processors: the servers that are measured have the first one, and who sends to them the second.
-BENCH := taskset -c 1 cargo bench --locked --bench
-bench: benches/http/peer/node_modules ## Measure the speed of everything, and write docs/performance.md
+BENCH := PURGEFRONT_BINARY=$(CURDIR)/target/bench/purgefront taskset -c 1 cargo bench --locked --bench
+bench: release benches/http/peer/node_modules ## Measure the speed of everything, and write docs/performance.md
+	@install -D target/release/purgefront target/bench/purgefront
 	cargo bench --locked --no-run
 	$(BENCH) parts
 	$(BENCH) http

@@ -1,11 +1,16 @@
 //! How large the binary is, and what it is made of.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use crate::{numbers::float, report::Report, world};
+use crate::{numbers::float, report::Report, support::service::program, world};
 
 pub fn measure(report: &mut Report) {
-    let binary = Path::new(env!("CARGO_BIN_EXE_purgefront"));
+    let binary = &PathBuf::from(program());
     report.add("the release build", "binary", mib(binary), "MiB");
     let stripped = world::directory().join("purgefront.stripped");
     run(Command::new("strip").arg("-o").arg(&stripped).arg(binary));

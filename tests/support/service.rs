@@ -17,6 +17,12 @@ use super::{aws::FakeAws, signer::TOPIC, until};
 /// The token that the tests use.
 pub const TOKEN: &str = "a-token-of-the-tests";
 
+/// The program: that of this build, unless the environment names another one.
+pub fn program() -> String {
+    std::env::var("PURGEFRONT_BINARY")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_purgefront").to_owned())
+}
+
 /// How to start the service: its home survives restarts.
 pub struct Setup {
     home: Arc<tempfile::TempDir>,
@@ -147,7 +153,7 @@ impl Setup {
             self.settings
         );
         std::fs::write(&file, settings).unwrap();
-        let binary = env!("CARGO_BIN_EXE_purgefront").to_owned();
+        let binary = program();
         let mut words = self.wrapper.iter().chain([&binary]);
         let mut child = Command::new(words.next().unwrap())
             .args(words)
@@ -191,7 +197,7 @@ impl Setup {
 
     /// The same, with standard output going elsewhere: exit code and standard error.
     pub fn run_into(&self, arguments: &[&str], stdout: std::fs::File) -> (Option<i32>, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_purgefront"))
+        let output = Command::new(program())
             .args(arguments)
             .current_dir(self.home.path())
             .env_clear()
@@ -206,7 +212,7 @@ impl Setup {
 
     /// The same, with something on standard input.
     pub fn run_with(&self, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_purgefront"))
+        let mut child = Command::new(program())
             .args(arguments)
             .current_dir(self.home.path())
             .env_clear()
