@@ -134,8 +134,8 @@ impl Mapper {
     /// Whether the store may have waits or changes to map again.
     fn may_have_notes(&self) -> bool {
         let now = self.clock.now();
-        let recent = |at: &Timestamp| *at <= now && now < *at + TRUST_NOTES;
-        self.has_waits || self.nothing_noted_at.filter(recent).is_none()
+        let outdated = |at: Timestamp| now < at || at + TRUST_NOTES <= now;
+        self.has_waits || self.nothing_noted_at.is_none_or(outdated)
     }
 
     /// Finds the waits that are over. Asks for the others if the catalogue has changed: it may have

@@ -183,13 +183,13 @@ impl WriterTask {
                 self.wait_for_disk().await;
             }
             tokio::select! {
-                received = self.queue.recv_many(&mut jobs, GROUP) => match received {
-                    0 => break,
-                    _ => {
-                        self.gather(&mut jobs).await;
-                        self.work(std::mem::take(&mut jobs)).await;
+                received = self.queue.recv_many(&mut jobs, GROUP) => {
+                    if received == 0 {
+                        break;
                     }
-                },
+                    self.gather(&mut jobs).await;
+                    self.work(std::mem::take(&mut jobs)).await;
+                }
                 // From now on nothing new is accepted. Queued jobs are still committed.
                 () = self.stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
