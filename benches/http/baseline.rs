@@ -13,7 +13,7 @@ use x509_cert::{
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Message {
+struct Envelope {
     message: String,
     message_id: String,
     subject: String,
@@ -47,7 +47,7 @@ pub fn serve(certificate: &Path) {
 }
 
 async fn receive(State(key): State<Arc<ParsedPublicKey>>, body: Bytes) -> StatusCode {
-    let Ok(message) = serde_json::from_slice::<Message>(&body) else {
+    let Ok(message) = serde_json::from_slice::<Envelope>(&body) else {
         return StatusCode::BAD_REQUEST;
     };
     let signed = format!(

@@ -19,8 +19,7 @@ pub const TOKEN: &str = "a-token-of-the-tests";
 
 /// The program: that of this build, unless the environment names another one.
 pub fn program() -> String {
-    std::env::var("PURGEFRONT_BINARY")
-        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_purgefront").to_owned())
+    super::text("PURGEFRONT_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_purgefront").to_owned())
 }
 
 /// How to start the service: its home survives restarts.
