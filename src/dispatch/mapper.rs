@@ -30,8 +30,8 @@ use crate::{
 
 /// The most changes that are mapped in one step.
 const CHUNK: usize = 1_000;
-/// How long the mapper trusts that it has noted nothing for later. Notes come from itself, or from a new
-/// catalogue, both of which it knows of.
+/// How long the mapper goes without looking for what others have noted for it, such as a replay. Of its own
+/// waits and of a new catalogue it knows.
 const TRUST_NOTES: Duration = Duration::from_secs(1);
 /// The shortest interval between two counts of unmapped changes: a count reads all of them.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -96,8 +96,11 @@ impl Mapper {
 
     /// Maps everything that can be mapped now. New changes, of which manual ones come first, are mapped
     /// before each step of older work, so that they never wait for more than that step.
-    async fn map_all(&mut self) -> Result<(), StoreError> {
-        let mut looks = self.may_have_notes();
+    ///
+    /// Returns whether it has looked for what was noted.
+    async fn map_all(&mut self) -> Result<bool, StoreError> {
+        let looks = self.may_have_notes();
+        let mut looked_at = None;
         loop {
             let changed = self.catalogue.take_changed();
             let has_changed = changed.is_some();
@@ -106,26 +109,26 @@ impl Mapper {
                 self.nothing_noted_at = None;
             }
             let Some(current) = self.current.clone() else {
-                return Ok(());
+                return Ok(true);
             };
-            if looks || has_changed {
+            if has_changed || looks && looked_at.is_none() {
+                looked_at = Some(self.clock.now());
                 self.look_at_waits(&current, has_changed).await?;
-                looks = false;
             }
             let mut has_more = self.map_unseen(&current).await?;
             if self.map_waiting(&current).await? {
                 has_more = true;
                 self.map_unseen(&current).await?;
             }
-            if self.may_have_notes() {
+            if looked_at.is_some() {
                 let again = self.map_again(&current).await?;
                 has_more |= again == Some(true);
                 if again.is_none() && !self.has_waits {
-                    self.nothing_noted_at = Some(self.clock.now());
+                    self.nothing_noted_at = looked_at;
                 }
             }
             if !has_more {
-                return Ok(());
+                return Ok(looked_at.is_some());
             }
             self.count_unmapped().await?;
         }
@@ -463,8 +466,12 @@ impl Worker for Mapper {
             self.catalogue.forget();
             self.queues.mark_all();
         }
-        mapped?;
-        self.count_unmapped().await
+        let has_looked = mapped?;
+        let count_at = self.count_unmapped().await?;
+        // What woke it may be a note.
+        let look_at = self.nothing_noted_at.filter(|_| !has_looked);
+        let look_at = look_at.map(|at| at + TRUST_NOTES);
+        Ok(count_at.into_iter().chain(look_at).min())
     }
 
     async fn woken(&mut self) {

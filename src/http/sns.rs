@@ -294,7 +294,7 @@ pub(super) async fn elsewhere(
     next: Next,
 ) -> Response {
     let is_message = request.headers().contains_key(MESSAGE_TYPE);
-    if !is_message || PATHS.contains(&request.uri().path()) {
+    if !is_message {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();

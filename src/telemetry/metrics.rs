@@ -142,7 +142,7 @@ impl Metrics {
         self.0.skipped.get_or_create(&WhyLabel { why }).inc();
     }
 
-    /// Counts something that became a dead letter: [`UNREADABLE`], [`NOT_ALLOWED`], or the label of
+    /// Counts something that became a dead letter: [`super::UNREADABLE`], [`super::NOT_ALLOWED`], or the label of
     /// CloudFront's refusal.
     pub fn failed(&self, reason: &'static str) {
         self.0.failures.get_or_create(&ReasonLabel { reason }).inc();

@@ -58,7 +58,7 @@ fn expiration(event: &str, object: &Object<'_>) -> String {
     }
 }
 
-/// Reads the text of a message. Records are read in place: only what is kept of them is copied.
+/// Reads the text of a message. Records are read in place, and little of them is copied but what is kept.
 pub fn read(message: &str) -> Notification {
     let Ok(body) = serde_json::from_str::<HashMap<String, &RawValue>>(message) else {
         return Notification::Foreign("it is not a JSON object");
@@ -103,8 +103,7 @@ struct Record<'a> {
     event_source: Cow<'a, str>,
     #[serde(borrow)]
     event_name: Cow<'a, str>,
-    #[serde(borrow)]
-    event_time: Option<Cow<'a, str>>,
+    event_time: Option<String>,
     #[serde(borrow)]
     s3: S3<'a>,
 }
@@ -125,8 +124,8 @@ struct Bucket {
 struct Object<'a> {
     #[serde(borrow)]
     key: Cow<'a, str>,
-    #[serde(borrow, rename = "versionId", alias = "version-id")]
-    version: Option<Cow<'a, str>>,
+    #[serde(rename = "versionId", alias = "version-id")]
+    version: Option<String>,
     /// Of any type: a record is not refused for what only is shown.
     #[serde(borrow)]
     sequencer: Option<&'a RawValue>,
@@ -185,8 +184,7 @@ fn read_record(value: &RawValue) -> Result<ObjectChange, BadRecord> {
 struct Event<'a> {
     #[serde(borrow)]
     detail_type: Cow<'a, str>,
-    #[serde(borrow)]
-    time: Option<Cow<'a, str>>,
+    time: Option<String>,
     #[serde(borrow)]
     detail: Detail<'a>,
 }
@@ -197,10 +195,8 @@ struct Detail<'a> {
     bucket: Bucket,
     #[serde(borrow)]
     object: Object<'a>,
-    #[serde(borrow)]
-    reason: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    deletion_type: Option<Cow<'a, str>>,
+    reason: Option<String>,
+    deletion_type: Option<String>,
 }
 
 /// Parses an `EventBridge` event. Its key is not URL-encoded. Its type is converted to the event
@@ -226,8 +222,8 @@ fn read_event(message: &str) -> Result<ObjectChange, BadRecord> {
     })
 }
 
-/// Why a record cannot be read, without the names of our types, and without a line and column: they
-/// count within the record.
+/// Why a record cannot be read, without the names of our types, and without line and column, which
+/// would be those within the record.
 fn in_words(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text

@@ -1,4 +1,4 @@
-//! The store in a local SQLite file: one connection writes, a small pool reads.
+//! The store in a local SQLite file: one task writes, by one of two connections at a time; small pools read.
 
 mod backlogs;
 mod backup;

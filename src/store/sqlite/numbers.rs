@@ -4,7 +4,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 
 use super::columns::signed;
 
-/// Takes as many numbers as are bound, and returns the first.
+/// Takes numbers, as many as the bound value says, and returns the first.
 pub(super) const TAKE: &str = "UPDATE journal \
     SET last = max(last, coalesce((SELECT max(seq) FROM changes), 0)) + ?1 \
     RETURNING last - ?1 + 1";

@@ -29,6 +29,8 @@ use crate::{
 const QUEUE: usize = 4_096;
 /// The most jobs that are taken from the queue at once.
 const GROUP: usize = 1_024;
+/// How often it waits at most for more of them before it commits.
+const ROUNDS: usize = 16;
 /// How long to wait before a failed disk is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// When a running write is reported as stuck: after the deadline of a request.
@@ -101,7 +103,7 @@ impl Writer {
         self.send(Job::Accept(intake, reply), answer).await
     }
 
-    /// Records the results of mapping with the catalogue `by`, in a transaction of its own.
+    /// Records the results of mapping with the catalogue `by`, in a commit that they may share.
     pub(super) async fn record_mapping(
         &self,
         by: Revision,
@@ -143,7 +145,7 @@ impl Writer {
     }
 }
 
-/// What the writer writes by: one of them at a time.
+/// The writer's two connections. It uses one at a time.
 pub(super) struct Connections {
     sqlx: SqliteConnection,
     hot: rusqlite::Connection,
@@ -204,7 +206,7 @@ impl WriterTask {
     /// Lets what is ready to run finish first, as long as that brings more jobs: the more of them share a
     /// commit, the less it costs each. On an idle service this is over at once.
     async fn gather(&mut self, jobs: &mut Vec<Job>) {
-        while jobs.len() < GROUP {
+        for _ in 0..ROUNDS {
             let before = jobs.len();
             tokio::task::yield_now().await;
             while jobs.len() < GROUP
@@ -212,7 +214,7 @@ impl WriterTask {
             {
                 jobs.push(job);
             }
-            if jobs.len() == before {
+            if jobs.len() == before || jobs.len() == GROUP {
                 return;
             }
         }
@@ -254,7 +256,8 @@ impl WriterTask {
             match job {
                 Job::Map(results, reply) => drop(reply.send(self.commit_mapped(results).await)),
                 Job::Transact(work, reply) => drop(reply.send(self.commit(work).await)),
-                Job::Accept(..) => {}
+                // They were all taken above.
+                Job::Accept(_, reply) => drop(reply.send(Err(refuses()))),
             }
         }
     }

@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 use super::blocking;
 use crate::ports::StoreError;
 
-/// One for the mapper, and one for whoever plans.
-const READERS: usize = 2;
+/// As many as read at once by the other library. Plans are made side by side.
+const READERS: usize = 4;
 
 /// A few connections that are opened when they are needed. Cheap to clone.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
--- Blocks of 1,024 changes instead of 8,192: a commit of some dozens of changes writes to at most seven pages
+-- Blocks of 1,024 changes instead of 8,192: a commit of some dozens of changes writes to about seven pages
 -- of this index instead of one for nearly each change, and searching the journal for an object is still a look
 -- into each block.
 DROP INDEX changes_of_object;
