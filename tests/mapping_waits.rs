@@ -113,6 +113,26 @@ async fn what_was_accepted_before_the_reading_before_is_left_alone() {
 }
 
 #[tokio::test]
+async fn what_was_noted_for_later_is_looked_for_however_long_the_steps_take() {
+    let running = Running::start(&["E1"]).await;
+    let tap = &running.inside.store.tap;
+    running.events("site", &["first"]).await;
+    running.pass(5 * SECOND).await;
+    let before = tap.calls("open_waits");
+    for key in keys(10) {
+        // The time passes while a step is written.
+        let gate = tap.hold("record_mapping");
+        running.events("site", &[&key]).await;
+        running.pass(Duration::from_millis(700)).await;
+        gate.close();
+        running.inside.settle().await;
+    }
+    let looks = tap.calls("open_waits") - before;
+    assert!(looks >= 4, "{looks} in 7 s");
+    running.end().await;
+}
+
+#[tokio::test]
 async fn a_distribution_whose_details_fail_holds_up_nobody_else() {
     let running = Running::start(&["E1", "E2"]).await;
     running.account.fail("E1");
