@@ -6,10 +6,13 @@ use purgefront::domain::s3_event::{Notification, read};
 use serde_json::Value;
 
 fuzz_target!(|message: &str| {
-    let seen = || serde_json::from_str::<Value>(message).expect("JSON");
-    match read(message) {
+    let read = read(message);
+    // Records are read one by one, so what is wrong in one, or in a member that is not used, need not be read.
+    let Ok(seen) = serde_json::from_str::<Value>(message) else {
+        return;
+    };
+    match read {
         Notification::Records(read) => {
-            let seen = seen();
             // An EventBridge event is a single record with other fields.
             let Some(records) = seen["Records"].as_array() else {
                 assert_eq!((read.len(), &seen["source"]), (1, &"aws.s3".into()));
@@ -25,14 +28,15 @@ fuzz_target!(|message: &str| {
                         assert_eq!(event.strip_prefix("s3:").unwrap_or(event), change.event);
                     }
                     Err(bad) => {
-                        assert_eq!(&bad.record, record);
+                        assert!(message.contains(&bad.record));
+                        assert_eq!(&serde_json::from_str::<Value>(&bad.record).expect("JSON"), record);
                         assert!(!bad.why.is_empty());
                     }
                 }
             }
         }
-        Notification::Test { bucket } => assert_eq!(seen()["Bucket"], bucket.as_str()),
-        Notification::Unrelated => assert_eq!(seen()["source"], "aws.s3"),
+        Notification::Test { bucket } => assert_eq!(seen["Bucket"], bucket.as_str()),
+        Notification::Unrelated => assert_eq!(seen["source"], "aws.s3"),
         Notification::Foreign(why) => assert!(!why.is_empty()),
     }
 });
