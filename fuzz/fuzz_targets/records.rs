@@ -29,7 +29,10 @@ fuzz_target!(|message: &str| {
                     }
                     Err(bad) => {
                         assert!(message.contains(&bad.record));
-                        assert_eq!(&serde_json::from_str::<Value>(&bad.record).expect("JSON"), record);
+                        assert_eq!(
+                            &serde_json::from_str::<Value>(&bad.record).expect("JSON"),
+                            record
+                        );
                         assert!(!bad.why.is_empty());
                     }
                 }
