@@ -16,6 +16,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::{messages::s3_message_text, support::signer::Signer};
+
 /// Requests as they go over the wire.
 pub type Requests = Arc<[Vec<u8>]>;
 
@@ -60,6 +62,16 @@ pub fn request(body: &str) -> Vec<u8> {
         body.len()
     )
     .into_bytes()
+}
+
+/// Signs messages of one new object each.
+pub fn uploads(signer: &Signer, count: usize) -> Requests {
+    let upload = |at| {
+        let key = format!("assets/2026/11/page-{at}.html");
+        let message = signer.notification(&s3_message_text("site", &key));
+        request(&message.with("Subject", "Amazon S3 Notification").body())
+    };
+    (0..count).map(upload).collect()
 }
 
 /// Sends all requests, and insists that each is answered with 200.

@@ -4,25 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     driver::{self, Pace},
-    messages,
     support::signer::{Signer, s3_records},
 };
 
-pub use crate::driver::Requests;
+pub use crate::driver::{Requests, uploads};
 
 /// The messages of a run.
 pub const MESSAGES: usize = 20_000;
-
-/// Signs so many messages of one change each, all of different objects.
-pub fn signed(signer: &Signer, messages: usize) -> Requests {
-    let request = |at| {
-        let key = format!("pages/2026/11/page-{at}.html");
-        let text = messages::s3_message_text("site", &key);
-        let message = signer.notification(&text);
-        driver::request(&message.with("Subject", "Amazon S3 Notification").body())
-    };
-    (0..messages).map(request).collect()
-}
 
 /// Signs messages of 200 changes each, of different objects.
 pub fn crowded(signer: &Signer, bucket: &str, changes: usize) -> Requests {

@@ -53,7 +53,7 @@ impl World {
 
     /// 20,000 signed messages. Each store takes them once.
     pub fn requests(&self) -> &Requests {
-        let sign = || sender::signed(&self.signer, MESSAGES);
+        let sign = || sender::uploads(&self.signer, MESSAGES);
         self.requests.get_or_init(sign)
     }
 

@@ -95,20 +95,9 @@ fn main() {
     runtime.block_on(measure(&asked));
 }
 
-/// Signs so many messages of one new object each.
-fn requests(signer: &Signer, count: usize) -> Vec<Vec<u8>> {
-    let request = |at| {
-        let key = format!("assets/2026/11/page-{at}.html");
-        let text = messages::s3_message_text("site", &key);
-        let message = signer.notification(&text);
-        driver::request(&message.with("Subject", "Amazon S3 Notification").body())
-    };
-    (0..count).map(request).collect()
-}
-
 async fn measure(asked: &Asked) {
     let signer = Signer::new();
-    let requests = requests(&signer, asked.messages() + WARM_UP);
+    let requests = driver::uploads(&signer, asked.messages() + WARM_UP);
     println!("a request has {} bytes with its head", requests[0].len());
     let runs = compare(asked, &signer, &requests).await;
     let medians = runs.medians();

@@ -71,15 +71,15 @@ pub fn read(message: &str) -> Notification {
             _ => Notification::Foreign("its Records are not a list, or are an empty list"),
         };
     }
-    let text = |name: &str| body.get(name).and_then(|value| text(value));
-    if text("source").as_deref() == Some("aws.s3") {
-        let kind = text("detail-type");
+    let member = |name: &str| text(body.get(name)?);
+    if member("source").as_deref() == Some("aws.s3") {
+        let kind = member("detail-type");
         if kind.is_some_and(|kind| !kind.starts_with("Object ")) {
             return Notification::Unrelated;
         }
         return Notification::Records(vec![read_event(message)]);
     }
-    match (text("Event").as_deref(), text("Bucket")) {
+    match (member("Event").as_deref(), member("Bucket")) {
         (Some("s3:TestEvent"), Some(bucket)) => Notification::Test { bucket },
         _ => Notification::Foreign(
             "it is neither S3 records, nor an s3:TestEvent, nor an S3 event from EventBridge",
