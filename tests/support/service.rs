@@ -26,6 +26,9 @@ pub fn program() -> String {
 pub struct Setup {
     home: Arc<tempfile::TempDir>,
     store: PathBuf,
+    /// Of the store, if it is not that file.
+    store_url: Option<String>,
+    program: String,
     settings: String,
     environment: Vec<(String, String)>,
     /// Put before the binary, such as `prlimit --fsize=…`.
@@ -49,6 +52,8 @@ impl Setup {
         Self {
             home,
             store,
+            store_url: None,
+            program: program(),
             settings: "[batching]\nquiet = \"50ms\"\nmax_wait = \"500ms\"\n\
                        [limits]\ncalls_per_second = 50\ncall_burst = 50\n\
                        reads_per_second = 200\nread_burst = 100\n\
@@ -85,6 +90,15 @@ impl Setup {
 
     pub fn set_store(&mut self, path: PathBuf) {
         self.store = path;
+    }
+
+    pub fn set_store_url(&mut self, url: String) {
+        self.store_url = Some(url);
+    }
+
+    /// Another build of the program.
+    pub fn set_program(&mut self, program: &str) {
+        program.clone_into(&mut self.program);
     }
 
     /// The same, on the store of another setup, whose service has to be gone.
@@ -144,16 +158,16 @@ impl Setup {
     /// Starts it, however that ends.
     pub fn spawn(&self) -> Service {
         let file = self.home.path().join("purgefront.toml");
+        let file_url = || format!("sqlite://{}", self.store.display());
+        let url = self.store_url.clone().unwrap_or_else(file_url);
         let settings = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
              drain = \"200ms\"\n\
-             [store]\nurl = \"sqlite://{}\"\n[sns]\ntopics = [\"{TOPIC}\"]\n{}",
-            self.store.display(),
+             [store]\nurl = \"{url}\"\n[sns]\ntopics = [\"{TOPIC}\"]\n{}",
             self.settings
         );
         std::fs::write(&file, settings).unwrap();
-        let binary = program();
-        let mut words = self.wrapper.iter().chain([&binary]);
+        let mut words = self.wrapper.iter().chain([&self.program]);
         let mut child = Command::new(words.next().unwrap())
             .args(words)
             .args(["serve", "--config"])
