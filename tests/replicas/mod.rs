@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
-    postgres::{self, Database},
+    postgres::Database,
     replicas::Replicas,
     signer::{Signer, s3_records},
     sqlite::audit::{Kept, Made, audit},
@@ -34,7 +34,7 @@ struct Scene {
 impl Scene {
     /// `None` where there is no PostgreSQL, which is said.
     async fn set(count: usize, completes_after: Duration) -> Option<Self> {
-        let database = postgres::database().await?;
+        let database = Database::new().await?;
         let aws = FakeAws::start().await;
         let signer = Signer::new();
         aws.sns.serve(&signer.file_name, signer.certificate());
@@ -88,7 +88,7 @@ impl Scene {
         let to = format!("sqlite://{}", copy.display());
         let copied = replicas
             .setup(0)
-            .run(&["store", "copy", &database.url(), &to]);
+            .run(&["store", "copy", database.url(), &to]);
         assert_eq!(copied.0, Some(0), "{}{}", copied.1, copied.2);
         let made = aws.cloudfront.invalidations().into_iter().map(|one| Made {
             caller_reference: one.caller_reference,

@@ -35,7 +35,7 @@ impl Replicas {
     pub async fn start(count: usize, aws: &FakeAws, database: &Database, settings: &str) -> Self {
         let mut all = Vec::with_capacity(count);
         for _ in 0..count {
-            let wire = Wire::to(database.socket()).await;
+            let wire = Wire::to(database.address()).await;
             let mut setup = Setup::new(aws);
             setup.set_settings(settings);
             setup.set_store_url(database.url_at(wire.port));

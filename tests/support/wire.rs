@@ -1,12 +1,12 @@
 //! A wire from a service to PostgreSQL that a test can cut or stall.
 
-use std::path::Path;
-
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream, UnixStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split},
+    net::{TcpListener, TcpStream},
     sync::watch,
 };
+
+use super::postgres::{Address, Stream};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -24,18 +24,17 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Takes connections on a port of its own, and passes on to a Unix socket what comes.
-    pub async fn to(socket: &Path) -> Self {
+    /// Takes connections on a port of its own, and passes on to a server what comes.
+    pub async fn to(server: Address) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, state) = watch::channel(State::Whole);
-        let socket = socket.to_owned();
         tokio::spawn(async move {
             while let Ok((outside, _)) = listener.accept().await {
                 if *state.borrow() == State::Cut {
                     continue;
                 }
-                if let Ok(inside) = UnixStream::connect(&socket).await {
+                if let Ok(inside) = server.connect().await {
                     tokio::spawn(carry(outside, inside, state.clone()));
                 }
             }
@@ -59,9 +58,9 @@ impl Wire {
     }
 }
 
-async fn carry(outside: TcpStream, inside: UnixStream, state: watch::Receiver<State>) {
-    let (from_outside, to_outside) = outside.into_split();
-    let (from_inside, to_inside) = inside.into_split();
+async fn carry(outside: TcpStream, inside: Box<dyn Stream>, state: watch::Receiver<State>) {
+    let (from_outside, to_outside) = split(outside);
+    let (from_inside, to_inside) = split(inside);
     let mut cut = state.clone();
     tokio::select! {
         () = pass(from_outside, to_inside, state.clone()) => {}
