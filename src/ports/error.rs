@@ -20,6 +20,9 @@ pub enum StoreError {
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
+    /// Nothing was written: another process leads, or none does.
+    #[error("this process no longer leads")]
+    NotLeading,
 }
 
 impl StoreError {

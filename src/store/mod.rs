@@ -1,12 +1,16 @@
-//! The durable store behind the ports: SQLite in one local file.
+//! The durable store behind the ports: SQLite in one local file, or PostgreSQL for several replicas.
 
+mod errors;
 mod local_wakeups;
+mod object_hash;
+mod postgres;
 mod sqlite;
 
 use std::path::PathBuf;
 
 pub use self::{
     local_wakeups::LocalWakeups,
+    postgres::{PostgresStore, open as open_postgres},
     sqlite::{Coverage, SqliteStore, StoreInspector, backup, check, open},
 };
 
