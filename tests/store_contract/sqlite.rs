@@ -28,7 +28,7 @@ impl Place for TemporaryFile {
 
     async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn OpenStore> {
         let path = self.0.path().join("purgefront.db");
-        let opened = store::open(&path, clock, Health::default(), Tasks::default()).await;
+        let opened = store::open_sqlite(&path, clock, Health::default(), Tasks::default()).await;
         Arc::new(opened.unwrap())
     }
 }

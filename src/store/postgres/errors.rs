@@ -45,8 +45,12 @@ impl WriteError {
 impl From<WriteError> for StoreError {
     fn from(error: WriteError) -> Self {
         match error {
+            // It may have been lost while it committed.
+            error if error.is_of_the_connection() && !matches!(error, WriteError::Away) => {
+                Self::unknown(error)
+            }
             WriteError::Sqlx(error) => error.into(),
-            WriteError::NotLeading => Self::NotLeading,
+            WriteError::NotLeading => Self::LeadsNoMore,
             other => Self::unavailable(other),
         }
     }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use sqlx::{PgConnection, Row as _};
 
-use super::columns::{Text, optional_text, time};
-use crate::ports::dispatch::Epoch;
+use super::columns::{Text, text, time, unsigned};
+use crate::ports::{dispatch::Epoch, leadership::HeldLease};
 
 /// There is one lease.
 const NAME: &str = "dispatch";
@@ -16,16 +15,6 @@ macro_rules! now {
     () => {
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
     };
-}
-
-/// Who leads, as the database has it.
-pub(super) struct Lease {
-    pub(super) epoch: Epoch,
-    /// `None` if it was released.
-    pub(super) holder: Option<String>,
-    pub(super) since: Timestamp,
-    /// By the database's clock.
-    pub(super) is_over: bool,
 }
 
 /// Takes the lease for so long if nobody has it, with a new epoch. Waits for the running transaction of the
@@ -90,23 +79,23 @@ pub(super) async fn release(connection: &mut PgConnection, epoch: Epoch) -> sqlx
     Ok(())
 }
 
-/// Who leads now, or led last.
-pub(super) async fn leader(connection: &mut PgConnection) -> sqlx::Result<Option<Lease>> {
+/// Who leads now, by the database's clock.
+pub(super) async fn leader(connection: &mut PgConnection) -> sqlx::Result<Option<HeldLease>> {
     let select = concat!(
-        "SELECT epoch, holder, acquired_at, expires_at <= ",
+        "SELECT * FROM (SELECT holder, acquired_at, expires_at - ",
         now!(),
-        " AS is_over FROM leases WHERE name = $1"
+        " AS left_over FROM leases WHERE name = $1 AND holder IS NOT NULL) AS lease \
+         WHERE left_over > 0"
     );
     let row = sqlx::query(select)
         .bind(NAME)
         .fetch_optional(connection)
         .await?;
     let lease = row.map(|row| {
-        Ok(Lease {
-            epoch: Epoch(row.try_get("epoch")?),
-            holder: optional_text(&row, "holder")?,
+        Ok(HeldLease {
+            holder: text(&row, "holder")?,
             since: time(row.try_get("acquired_at")?)?,
-            is_over: row.try_get("is_over")?,
+            left: Duration::from_micros(unsigned(row.try_get("left_over")?)),
         })
     });
     lease.transpose()

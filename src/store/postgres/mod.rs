@@ -8,11 +8,14 @@ mod certificates;
 mod columns;
 mod confirmations;
 mod controls;
+mod coverage;
 mod dead_letters;
+mod election;
 mod errors;
 mod figures;
 mod history;
 mod holds;
+mod inspect;
 mod journal;
 mod leader;
 mod leases;
@@ -26,6 +29,7 @@ mod retention;
 mod schema;
 mod stories;
 mod waits;
+mod wants;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -35,12 +39,18 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+pub(super) use self::{coverage::Coverage, inspect::ServerInspector};
 use self::{
+    election::Election,
     link::{Availability, Link},
     writer::Writer,
 };
 use super::OpenError;
-use crate::{ports::Clock, shutdown::Tasks, telemetry::Health};
+use crate::{
+    ports::{Clock, leadership::Leases},
+    shutdown::Tasks,
+    telemetry::Health,
+};
 
 /// Plans are made side by side, and so are the answers to callers.
 const READERS: u32 = 8;
@@ -49,6 +59,7 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 
 pub struct PostgresStore {
     database: Database,
+    leases: Arc<dyn Leases>,
     tasks: Tasks,
 }
 
@@ -70,13 +81,18 @@ pub async fn open(
 ) -> Result<PostgresStore, OpenError> {
     let options = url.parse().map_err(|error: sqlx::Error| OpenError::Failed {
         // Not the URL: it may have a password.
-        path: "postgres://".into(),
+        store: "postgres://".into(),
         source: error.into(),
     });
     let options = for_session(options?);
     let name = name(&options);
-    let database = connect(options, &name, clock, health, &tasks).await?;
-    Ok(PostgresStore { database, tasks })
+    let (database, lease) = connect(options, &name, clock, health, &tasks).await?;
+    let leases = Arc::new(Election::new(lease));
+    Ok(PostgresStore {
+        database,
+        leases,
+        tasks,
+    })
 }
 
 /// What every session has. A process that was stopped in a transaction, or cut off, must not hold up the others.
@@ -113,9 +129,9 @@ async fn connect(
     clock: Arc<dyn Clock>,
     health: Health,
     tasks: &Tasks,
-) -> Result<Database, OpenError> {
+) -> Result<(Database, Link), OpenError> {
     let failed = |error: errors::WriteError| OpenError::Failed {
-        path: name.into(),
+        store: name.into(),
         source: error.into(),
     };
     let mut migrating = link::connect(&options).await.map_err(failed)?;
@@ -125,15 +141,17 @@ async fn connect(
     let link = |name| Link::open(name, options.clone(), availability.clone());
     let intake = link("intake").await.map_err(failed)?;
     let writes = link("writes").await.map_err(failed)?;
+    let lease = link("lease").await.map_err(failed)?;
     let readers = PgPoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(ACQUIRE)
         .connect_lazy_with(options.options([("default_transaction_read_only", "on")]));
-    Ok(Database {
+    let database = Database {
         writer: Writer::start(intake, writes, tasks),
         readers,
         clock,
-    })
+    };
+    Ok((database, lease))
 }
 
 /// One state of the database for several reads.
@@ -144,6 +162,11 @@ async fn snapshot(readers: &PgPool) -> sqlx::Result<Transaction<'static, Postgre
 }
 
 impl PostgresStore {
+    /// Who leads.
+    pub fn leases(&self) -> Arc<dyn Leases> {
+        Arc::clone(&self.leases)
+    }
+
     /// Commits everything that the writers have accepted, and closes the connections. Every later call fails.
     pub async fn close(&self) {
         self.tasks.end().await;

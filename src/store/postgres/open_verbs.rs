@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     PostgresStore, catalogue, certificates, confirmations, controls, dead_letters, figures,
-    history, holds, leader::PostgresLeader, stories,
+    history, holds, leader::PostgresLeader, stories, wants,
 };
 use crate::{
     domain::{
@@ -19,6 +19,7 @@ use crate::{
         },
         hold::{DeployHold, HoldAcceptance},
         operations::Controls,
+        preview::Missing,
         propagation::Completion,
         s3_event::ObjectChange,
         story::{ChangeQuery, StoryPage},
@@ -26,7 +27,7 @@ use crate::{
     },
     ports::{
         CertificateCache, StoreError,
-        catalogue::{CatalogueStore, KeptCatalogue},
+        catalogue::{CatalogueStore, CatalogueWants, KeptCatalogue, Wanted},
         dispatch::{DispatchStore, Epoch, LeaderStore},
         history::HistoryStore,
         intake::IntakeStore,
@@ -59,6 +60,23 @@ impl CatalogueStore for PostgresStore {
         known: Option<Revision>,
     ) -> Result<Option<KeptCatalogue>, StoreError> {
         catalogue::read(&self.database.readers, known).await
+    }
+}
+
+#[async_trait]
+impl CatalogueWants for PostgresStore {
+    async fn want(&self, missing: Missing) -> Result<(), StoreError> {
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(wants::want(connection, missing)))
+            .await
+    }
+
+    async fn take_wanted(&self) -> Result<Wanted, StoreError> {
+        self.database
+            .writer
+            .transact(|connection| Box::pin(wants::take(connection)))
+            .await
     }
 }
 

@@ -269,6 +269,13 @@ CREATE TABLE distributions (
     document TEXT COLLATE "C" NOT NULL
 );
 
+-- What callers lack of the catalogue, for who reads the account.
+CREATE TABLE wanted (
+    kind TEXT COLLATE "C" NOT NULL CHECK (kind IN ('details', 'policy')),
+    id TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (kind, id)
+);
+
 -- Changes after a number that were mapped with a catalogue before this one, which was the first that had the
 -- distribution as it is.
 CREATE TABLE late_distributions (
