@@ -1,18 +1,24 @@
 //! The durable store behind the ports: SQLite in one local file, or PostgreSQL for several replicas.
 
+mod counts;
 mod errors;
+mod intake;
 mod local_wakeups;
 mod object_hash;
 mod postgres;
 mod sqlite;
+mod wait_columns;
 
 use std::path::PathBuf;
 
 pub use self::{
     local_wakeups::LocalWakeups,
-    postgres::{PostgresStore, open as open_postgres},
+    postgres::{PostgresStore, PostgresWakeups, open as open_postgres},
     sqlite::{Coverage, SqliteStore, StoreInspector, backup, check, open},
 };
+
+/// How many signing certificates are kept across restarts: as many as in memory.
+const MOST_CERTIFICATES: i64 = 64;
 
 /// The store's name in health checks.
 pub const HEALTH: &str = "store";

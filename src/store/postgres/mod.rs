@@ -26,6 +26,7 @@ mod retention;
 mod schema;
 mod stories;
 mod waits;
+mod wakeups;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -35,6 +36,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+pub use self::wakeups::PostgresWakeups;
 use self::{
     link::{Availability, Link},
     writer::Writer,
@@ -49,6 +51,7 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 
 pub struct PostgresStore {
     database: Database,
+    options: PgConnectOptions,
     tasks: Tasks,
 }
 
@@ -75,8 +78,12 @@ pub async fn open(
     });
     let options = for_session(options?);
     let name = name(&options);
-    let database = connect(options, &name, clock, health, &tasks).await?;
-    Ok(PostgresStore { database, tasks })
+    let database = connect(options.clone(), &name, clock, health, &tasks).await?;
+    Ok(PostgresStore {
+        database,
+        options,
+        tasks,
+    })
 }
 
 /// What every session has. A process that was stopped in a transaction, or cut off, must not hold up the others.
@@ -144,6 +151,16 @@ async fn snapshot(readers: &PgPool) -> sqlx::Result<Transaction<'static, Postgre
 }
 
 impl PostgresStore {
+    /// Starts the exchange of wake-ups with other processes, which ends with the store.
+    pub fn wakeups(&self) -> Arc<PostgresWakeups> {
+        // One connection listens, one sends.
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(self.options.clone());
+        PostgresWakeups::start(pool, &self.tasks)
+    }
+
     /// Commits everything that the writers have accepted, and closes the connections. Every later call fails.
     pub async fn close(&self) {
         self.tasks.end().await;

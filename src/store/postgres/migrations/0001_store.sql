@@ -93,7 +93,8 @@ CREATE TABLE changes (
     object_hash BIGINT,
     CHECK ((message IS NULL) <> (request IS NULL))
 );
-CREATE INDEX changes_unmapped ON changes (state, (request IS NULL), seq) WHERE state < 2;
+CREATE INDEX changes_unmapped ON changes (state, (CASE WHEN request IS NULL THEN 1 ELSE 0 END), seq)
+    WHERE state < 2;
 CREATE INDEX changes_of_message ON changes (message) WHERE message IS NOT NULL;
 CREATE INDEX changes_of_request ON changes (request) WHERE request IS NOT NULL;
 CREATE INDEX changes_of_object ON changes (object_hash, seq) WHERE object_hash IS NOT NULL;
