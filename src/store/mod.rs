@@ -2,21 +2,27 @@
 //!
 //! Nothing outside this module knows which of them it is: see [`OpenStore`].
 
+mod counts;
 mod errors;
+mod intake;
 mod local_wakeups;
 mod local_wants;
 mod object_hash;
 mod opened;
 mod postgres;
 mod sqlite;
+mod wait_columns;
 
 pub use self::{
     local_wakeups::LocalWakeups,
     local_wants::LocalWants,
     opened::{OpenStore, backup, check, coverage, inspector, open},
-    postgres::{PostgresStore, open as open_postgres},
+    postgres::{PostgresLeases, PostgresStore, PostgresWakeups, open as open_postgres},
     sqlite::{SqliteStore, open as open_sqlite},
 };
+
+/// How many signing certificates are kept across restarts: as many as in memory.
+const MOST_CERTIFICATES: i64 = 64;
 
 /// The store's name in health checks.
 pub const HEALTH: &str = "store";

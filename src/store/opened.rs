@@ -119,11 +119,10 @@ pub async fn open(
         StoreLocation::Server(url) => {
             let store = postgres::open(url.expose(), clock, health, tasks).await?;
             let store = Arc::new(store);
-            let _ = leading;
-            let wakeups = Arc::new(LocalWakeups::default());
+            let wakeups = store.wakeups(leading.clone());
             let wants = Arc::clone(&store) as _;
             Ok(OpenStore {
-                leases: Some(store.leases()),
+                leases: Some(store.leases() as _),
                 ..OpenStore::of(&store, wakeups, wants)
             })
         }

@@ -1,86 +1,51 @@
 //! SQL for the backlog of each distribution: counters that are updated with the waiting items.
 
-use std::collections::HashMap;
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _, postgres::PgRow};
-
-use super::columns::{count, decode, optional_time, read_all, signed};
+use super::columns::{Text, count, decode, optional_time, read_all, signed, text, texts, time};
+pub(super) use crate::store::counts::Counts;
 use crate::{
     domain::{
-        batch::{Backlog, DistributionBacklog, Group, Kind},
+        batch::{Backlog, DistributionBacklog, Group},
         consolidate::Waiting,
+        path::Item,
     },
     ports::{StoreError, dispatch::Window},
 };
-
-/// Counts added items by distribution.
-#[derive(Default)]
-pub(super) struct Counts(HashMap<String, Count>);
-
-#[derive(Default)]
-struct Count {
-    items: usize,
-    wildcards: usize,
-    manual_paths: usize,
-    manual_wildcards: usize,
-}
-
-impl Counts {
-    pub(super) fn count(&mut self, distribution_id: &str, wildcard: bool, manual: bool) {
-        if !self.0.contains_key(distribution_id) {
-            self.0.insert(distribution_id.to_owned(), Count::default());
-        }
-        if let Some(count) = self.0.get_mut(distribution_id) {
-            count.items += 1;
-            count.wildcards += usize::from(wildcard);
-            count.manual_paths += usize::from(manual && !wildcard);
-            count.manual_wildcards += usize::from(manual && wildcard);
-        }
-    }
-
-    /// What [`ADD`] binds: the distributions, and their numbers in the order of its columns.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (&str, [i64; 4])> {
-        self.0.iter().map(|(distribution_id, count)| {
-            let numbers = [
-                count.items,
-                count.wildcards,
-                count.manual_paths,
-                count.manual_wildcards,
-            ];
-            (distribution_id.as_str(), numbers.map(signed))
-        })
-    }
-}
 
 /// Adds rows of counts, which may be negative. A distribution has a row once it has had a backlog.
 macro_rules! add_rows {
     ($rows:literal) => {
         concat!(
-            "INSERT INTO backlogs \
+            "INSERT INTO backlogs AS known \
              (distribution_id, items, wildcards, manual_paths, manual_wildcards) ",
             $rows,
-            " ON CONFLICT DO UPDATE SET items = items + excluded.items, \
-             wildcards = wildcards + excluded.wildcards, \
-             manual_paths = manual_paths + excluded.manual_paths, \
-             manual_wildcards = manual_wildcards + excluded.manual_wildcards"
+            " ON CONFLICT (distribution_id) DO UPDATE SET items = known.items + excluded.items, \
+             wildcards = known.wildcards + excluded.wildcards, \
+             manual_paths = known.manual_paths + excluded.manual_paths, \
+             manual_wildcards = known.manual_wildcards + excluded.manual_wildcards"
         )
     };
 }
 
-pub(super) const ADD: &str = add_rows!("VALUES (?, ?, ?, ?, ?)");
-
 /// Adds items that now wait.
 pub(super) async fn add(connection: &mut PgConnection, counts: &Counts) -> sqlx::Result<()> {
-    for (distribution_id, [items, wildcards, manual_paths, manual_wildcards]) in counts.rows() {
-        sqlx::query(ADD)
-            .bind(distribution_id)
-            .bind(items)
-            .bind(wildcards)
-            .bind(manual_paths)
-            .bind(manual_wildcards)
-            .execute(&mut *connection)
-            .await?;
-    }
+    let (ids, numbers): (Vec<_>, Vec<_>) = counts
+        .rows()
+        .map(|(id, numbers)| (Text::new(id), numbers))
+        .unzip();
+    let column = |at: usize| -> Vec<i64> { numbers.iter().map(|row| row[at]).collect() };
+    let add = add_rows!(
+        "SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])"
+    );
+    sqlx::query(add)
+        .bind(ids)
+        .bind(column(0))
+        .bind(column(1))
+        .bind(column(2))
+        .bind(column(3))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -96,9 +61,10 @@ pub(super) async fn give_back(connection: &mut PgConnection, batch: i64) -> sqlx
 
 async fn change_by_batch(connection: &mut PgConnection, batch: i64, sign: i64) -> sqlx::Result<()> {
     let covered = add_rows!(
-        "SELECT distribution_id, ?1 * count(*), ?1 * sum(wildcard), \
-         ?1 * sum(manual AND NOT wildcard), ?1 * sum(manual AND wildcard) \
-         FROM targets WHERE batch = ?2 GROUP BY distribution_id"
+        "SELECT distribution_id, $1 * count(*), $1 * count(*) FILTER (WHERE wildcard), \
+         $1 * count(*) FILTER (WHERE manual AND NOT wildcard), \
+         $1 * count(*) FILTER (WHERE manual AND wildcard) \
+         FROM targets WHERE batch = $2 GROUP BY distribution_id"
     );
     sqlx::query(covered)
         .bind(sign)
@@ -108,52 +74,53 @@ async fn change_by_batch(connection: &mut PgConnection, batch: i64, sign: i64) -
     Ok(())
 }
 
+/// The time at one end of a kind's range in the index of waiting items.
+macro_rules! end {
+    ($manual:literal, $wildcard:literal, $order:literal, $name:literal) => {
+        concat!(
+            ", (SELECT accepted_at FROM targets WHERE batch IS NULL \
+             AND targets.distribution_id = backlogs.distribution_id AND wildcard = ",
+            $wildcard,
+            " AND manual = ",
+            $manual,
+            " ORDER BY accepted_at ",
+            $order,
+            ", seq ",
+            $order,
+            " LIMIT 1) AS ",
+            $name
+        )
+    };
+}
+
+const READ: &str = concat!(
+    "SELECT *",
+    end!(true, false, "ASC", "manual_paths_oldest"),
+    end!(true, false, "DESC", "manual_paths_newest"),
+    end!(true, true, "ASC", "manual_wildcards_oldest"),
+    end!(true, true, "DESC", "manual_wildcards_newest"),
+    end!(false, false, "ASC", "paths_oldest"),
+    end!(false, false, "DESC", "paths_newest"),
+    end!(false, true, "ASC", "wildcards_oldest"),
+    end!(false, true, "DESC", "wildcards_newest"),
+    ", items - wildcards - manual_paths AS paths, \
+     wildcards - manual_wildcards AS automatic_wildcards FROM backlogs \
+     WHERE CASE WHEN $1::text[] IS NULL THEN items > 0 ELSE distribution_id = ANY($1) END"
+);
+
 pub(super) async fn read(
     readers: &PgPool,
     distributions: Option<&[String]>,
 ) -> Result<Vec<DistributionBacklog>, StoreError> {
-    // Oldest and newest are the ends of each kind's range in the index of waiting items.
-    let mut select = QueryBuilder::<Postgres>::new("SELECT *");
-    for Columns {
-        kind,
-        oldest,
-        newest,
-        ..
-    } in KINDS
-    {
-        let Kind { manual, wildcard } = kind;
-        for (name, order) in [(oldest, "ASC"), (newest, "DESC")] {
-            select.push(format_args!(
-                ", (SELECT accepted_at FROM targets WHERE batch IS NULL \
-                 AND targets.distribution_id = backlogs.distribution_id \
-                 AND wildcard = {wildcard} AND manual = {manual} \
-                 ORDER BY accepted_at {order} LIMIT 1) AS {name}"
-            ));
-        }
-    }
-    select.push(
-        ", items - wildcards - manual_paths AS paths, \
-         wildcards - manual_wildcards AS automatic_wildcards FROM backlogs WHERE ",
-    );
-    match distributions {
-        Some(ids) => {
-            let ids = serde_json::to_string(ids).map_err(decode)?;
-            select
-                .push("distribution_id IN (SELECT value FROM json_each(")
-                .push_bind(ids)
-                .push("))");
-        }
-        None => {
-            select.push("items > 0");
-        }
-    }
-    let rows = select.build().fetch_all(readers).await?;
+    let rows = sqlx::query(READ)
+        .bind(distributions.map(texts))
+        .fetch_all(readers)
+        .await?;
     read_all("backlogs", "distribution_id", &rows, backlog)
 }
 
-/// The columns of a kind of waiting items.
+/// The columns of a kind of waiting items in [`READ`].
 struct Columns {
-    kind: Kind,
     items: &'static str,
     oldest: &'static str,
     newest: &'static str,
@@ -161,37 +128,21 @@ struct Columns {
 
 const KINDS: [Columns; 4] = [
     Columns {
-        kind: Kind {
-            manual: true,
-            wildcard: false,
-        },
         items: "manual_paths",
         oldest: "manual_paths_oldest",
         newest: "manual_paths_newest",
     },
     Columns {
-        kind: Kind {
-            manual: true,
-            wildcard: true,
-        },
         items: "manual_wildcards",
         oldest: "manual_wildcards_oldest",
         newest: "manual_wildcards_newest",
     },
     Columns {
-        kind: Kind {
-            manual: false,
-            wildcard: false,
-        },
         items: "paths",
         oldest: "paths_oldest",
         newest: "paths_newest",
     },
     Columns {
-        kind: Kind {
-            manual: false,
-            wildcard: true,
-        },
         items: "automatic_wildcards",
         oldest: "wildcards_oldest",
         newest: "wildcards_newest",
@@ -214,7 +165,7 @@ fn backlog(row: &PgRow) -> sqlx::Result<DistributionBacklog> {
     };
     let [manual_paths, manual_wildcards, paths, wildcards] = KINDS;
     Ok(DistributionBacklog {
-        distribution_id: row.try_get("distribution_id")?,
+        distribution_id: text(row, "distribution_id")?,
         backlog: Backlog {
             manual_paths: group(&manual_paths)?,
             manual_wildcards: group(&manual_wildcards)?,
@@ -224,11 +175,37 @@ fn backlog(row: &PgRow) -> sqlx::Result<DistributionBacklog> {
     })
 }
 
+/// An item is read if those before it have fewer bytes than the window.
+const WAITING: &str = "SELECT seq, change, item, manual, accepted_at FROM (SELECT *, \
+    sum(octet_length(item)) OVER (ORDER BY manual DESC, accepted_at, seq ROWS UNBOUNDED PRECEDING) \
+    - octet_length(item) AS before FROM (SELECT seq, change, item, manual, accepted_at FROM targets \
+    WHERE batch IS NULL AND distribution_id = $1 AND wildcard = $2 \
+    ORDER BY manual DESC, accepted_at, seq LIMIT $3) AS first) AS counted WHERE before < $4";
+
 pub(super) async fn waiting(
     readers: &PgPool,
     distribution_id: &str,
     window: Window,
 ) -> Result<Vec<Waiting>, StoreError> {
-    let _ = (readers, distribution_id, window);
-    Err(StoreError::unavailable("not written yet"))
+    let mut waiting = Vec::new();
+    for wildcard in [false, true] {
+        let rows = sqlx::query(WAITING)
+            .bind(Text::new(distribution_id))
+            .bind(wildcard)
+            .bind(signed(window.items))
+            .bind(signed(window.bytes))
+            .fetch_all(readers)
+            .await?;
+        waiting.extend(read_all("targets", "seq", &rows, |row| {
+            Ok(Waiting {
+                target: row.try_get("seq")?,
+                change: row.try_get("change")?,
+                item: Item::try_from(text(row, "item")?).map_err(decode)?,
+                manual: row.try_get("manual")?,
+                accepted_at: time(row.try_get("accepted_at")?)?,
+            })
+        })?);
+    }
+    waiting.sort_by_key(|one| (!one.manual, one.accepted_at, one.target));
+    Ok(waiting)
 }

@@ -3,16 +3,15 @@
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
-use super::columns::micros;
-
-/// The same number as in memory.
-const MOST: i64 = 64;
+use super::columns::{Text, micros, text};
+use crate::store::MOST_CERTIFICATES;
 
 pub(super) async fn read(readers: &PgPool, url: &str) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar("SELECT pem FROM certificates WHERE url = ?")
-        .bind(url)
+    let row = sqlx::query("SELECT pem FROM certificates WHERE url = $1")
+        .bind(Text::new(url))
         .fetch_optional(readers)
-        .await
+        .await?;
+    row.map(|row| text(&row, "pem")).transpose()
 }
 
 /// Saves a certificate, and deletes the oldest ones beyond the limit.
@@ -22,16 +21,19 @@ pub(super) async fn keep(
     pem: String,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let insert = "INSERT INTO certificates (url, pem, kept_at) VALUES (?, ?, ?) \
-                  ON CONFLICT DO UPDATE SET pem = excluded.pem, kept_at = excluded.kept_at";
+    let insert = "INSERT INTO certificates (url, pem, kept_at) VALUES ($1, $2, $3) \
+                  ON CONFLICT (url) DO UPDATE SET pem = excluded.pem, kept_at = excluded.kept_at";
     sqlx::query(insert)
-        .bind(url)
-        .bind(pem)
+        .bind(Text::from(url))
+        .bind(Text::from(pem))
         .bind(micros(now))
         .execute(&mut *connection)
         .await?;
     let delete = "DELETE FROM certificates WHERE url NOT IN \
-                  (SELECT url FROM certificates ORDER BY kept_at DESC LIMIT ?)";
-    sqlx::query(delete).bind(MOST).execute(connection).await?;
+                  (SELECT url FROM certificates ORDER BY kept_at DESC LIMIT $1)";
+    sqlx::query(delete)
+        .bind(MOST_CERTIFICATES)
+        .execute(connection)
+        .await?;
     Ok(())
 }

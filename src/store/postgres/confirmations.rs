@@ -1,9 +1,9 @@
 //! SQL for subscriptions: unconfirmed ones and ended ones.
 
 use jiff::Timestamp;
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
-use super::columns::{decode, micros, parsed, read_all, time};
+use super::columns::{Text, micros, number, optional_text, parsed, read_all, text, time};
 use crate::{
     domain::{
         change::NewMessage,
@@ -18,12 +18,12 @@ pub(super) async fn pending(readers: &PgPool) -> Result<Vec<PendingConfirmation>
     let select = "SELECT topic, token, signed_at, failures, due_at FROM confirmations \
                   WHERE state = 'pending' ORDER BY due_at";
     let rows = sqlx::query(select).fetch_all(readers).await?;
-    let pending = |row: &sqlx::postgres::PgRow| {
+    let pending = |row: &PgRow| {
         Ok(PendingConfirmation {
-            topic: parsed(row.try_get("topic")?)?,
-            token: Token::new(row.try_get("token")?).ok_or_else(not_a_token)?,
+            topic: parsed(&text(row, "topic")?)?,
+            token: Token::new(text(row, "token")?).ok_or_else(not_a_token)?,
             signed_at: time(row.try_get("signed_at")?)?,
-            failures: u32::try_from(row.try_get::<i64, _>("failures")?).map_err(decode)?,
+            failures: number(row, "failures")?,
             due_at: time(row.try_get("due_at")?)?,
         })
     };
@@ -36,22 +36,22 @@ pub(super) async fn record(
     result: ConfirmationResult,
 ) -> sqlx::Result<()> {
     if matches!(result, ConfirmationResult::Confirmed(_)) {
-        continues(connection, &confirmation.topic, confirmation.signed_at).await?;
+        let newest = [(&confirmation.topic, confirmation.signed_at)];
+        continue_all(connection, &newest).await?;
     }
     let (state, due_at, detail) = match result {
         ConfirmationResult::Confirmed(arn) => ("confirmed", confirmation.due_at, arn),
         ConfirmationResult::GivenUp(why) => ("given_up", confirmation.due_at, why),
         ConfirmationResult::Retry { due_at, why } => ("pending", due_at, why),
     };
-    let update = "UPDATE confirmations SET state = ?, due_at = ?, detail = ?, \
-                  failures = failures + (? = 'pending') WHERE topic = ? AND token = ?";
+    let update = "UPDATE confirmations SET state = $1, due_at = $2, detail = $3, \
+                  failures = failures + ($1 = 'pending')::int WHERE topic = $4 AND token = $5";
     sqlx::query(update)
         .bind(state)
         .bind(micros(due_at))
-        .bind(detail)
-        .bind(state)
-        .bind(confirmation.topic.as_str())
-        .bind(confirmation.token.expose())
+        .bind(Text::from(detail))
+        .bind(Text::new(confirmation.topic.as_str()))
+        .bind(Text::new(confirmation.token.expose()))
         .execute(connection)
         .await?;
     Ok(())
@@ -59,28 +59,33 @@ pub(super) async fn record(
 
 /// Records that the subscription to a topic has ended.
 pub(super) async fn end(connection: &mut PgConnection, message: &NewMessage) -> sqlx::Result<()> {
-    let insert = "INSERT INTO ended_subscriptions (topic, signed_at) VALUES (?, ?) \
-                  ON CONFLICT DO UPDATE SET signed_at = max(signed_at, excluded.signed_at)";
+    let insert = "INSERT INTO ended_subscriptions AS ended (topic, signed_at) VALUES ($1, $2) \
+                  ON CONFLICT (topic) DO UPDATE \
+                  SET signed_at = greatest(ended.signed_at, excluded.signed_at)";
     sqlx::query(insert)
-        .bind(message.topic.as_str())
+        .bind(Text::new(message.topic.as_str()))
         .bind(micros(message.signed_at))
         .execute(connection)
         .await?;
     Ok(())
 }
 
-pub(super) const CONTINUES: &str =
-    "DELETE FROM ended_subscriptions WHERE topic = ? AND signed_at < ?";
-
-/// Removes a topic's ended subscription if a message was published and received after its end.
-pub(super) async fn continues(
+/// Removes the ended subscriptions of topics of which a message was published and received after the end.
+pub(super) async fn continue_all(
     connection: &mut PgConnection,
-    topic: &TopicArn,
-    signed_at: Timestamp,
+    newest: &[(&TopicArn, Timestamp)],
 ) -> sqlx::Result<()> {
-    sqlx::query(CONTINUES)
-        .bind(topic.as_str())
-        .bind(micros(signed_at))
+    if newest.is_empty() {
+        return Ok(());
+    }
+    let delete = "DELETE FROM ended_subscriptions AS ended \
+                  USING unnest($1::text[], $2::bigint[]) AS newest (topic, signed_at) \
+                  WHERE ended.topic = newest.topic AND ended.signed_at < newest.signed_at";
+    let topics = newest.iter().map(|(topic, _)| Text::new(topic.as_str()));
+    let times = newest.iter().map(|(_, at)| micros(*at));
+    sqlx::query(delete)
+        .bind(topics.collect::<Vec<_>>())
+        .bind(times.collect::<Vec<_>>())
         .execute(connection)
         .await?;
     Ok(())
@@ -88,23 +93,28 @@ pub(super) async fn continues(
 
 pub(super) async fn ended(readers: &PgPool) -> sqlx::Result<Vec<String>> {
     let select = "SELECT topic FROM ended_subscriptions ORDER BY topic";
-    sqlx::query_scalar(select).fetch_all(readers).await
+    let rows = sqlx::query(select).fetch_all(readers).await?;
+    rows.iter().map(|row| text(row, "topic")).collect()
 }
 
 /// Looks at a bounded number of messages: they have no index by topic.
 pub(super) async fn has_subscription(readers: &PgPool, topic: &TopicArn) -> sqlx::Result<bool> {
-    let select = "SELECT EXISTS (SELECT 1 FROM confirmations WHERE topic = ?1 AND state = 'confirmed') \
+    let select = "SELECT EXISTS (SELECT 1 FROM confirmations WHERE topic = $1 AND state = 'confirmed') \
                   OR EXISTS (SELECT 1 FROM (SELECT topic, kind FROM messages ORDER BY seq DESC \
-                  LIMIT 10000) WHERE topic = ?1 AND kind = 'notification')";
-    let select = sqlx::query_scalar(select).bind(topic.as_str());
+                  LIMIT 10000) AS latest WHERE topic = $1 AND kind = 'notification')";
+    let select = sqlx::query_scalar(select).bind(Text::new(topic.as_str()));
     select.fetch_one(readers).await
 }
 
 pub(super) async fn given_up(readers: &PgPool, topic: &TopicArn) -> sqlx::Result<Option<String>> {
-    let select = "SELECT detail FROM confirmations WHERE topic = ? AND state = 'given_up' \
+    let select = "SELECT detail FROM confirmations WHERE topic = $1 AND state = 'given_up' \
                   ORDER BY due_at DESC LIMIT 1";
-    let select = sqlx::query_scalar(select).bind(topic.as_str());
-    Ok(select.fetch_optional(readers).await?.flatten())
+    let row = sqlx::query(select)
+        .bind(Text::new(topic.as_str()))
+        .fetch_optional(readers)
+        .await?;
+    let detail = row.map(|row| optional_text(&row, "detail"));
+    Ok(detail.transpose()?.flatten())
 }
 
 fn not_a_token() -> sqlx::Error {

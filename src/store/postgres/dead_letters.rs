@@ -168,7 +168,7 @@ async fn map_again(
     match (found, distribution_id) {
         (Some((_, false)), _) => {
             // If nothing has changed, mapping creates dead letters, skips and waits again.
-            waits::delete(connection, &format!("[{change}]"), None).await?;
+            waits::delete(connection, &[change], None).await?;
             for statement in [
                 "DELETE FROM dead_letters WHERE change = ?",
                 "DELETE FROM skips WHERE change = ?",

@@ -42,7 +42,7 @@ impl ServerInspector {
         let schema = schema::look(&mut connection).await?;
         let leader = match schema {
             Schema::Absent | Schema::Other => None,
-            _ => leases::leader(&mut connection).await?,
+            _ => leases::held(&mut connection).await?,
         };
         drop(connection);
         let kept = match schema {

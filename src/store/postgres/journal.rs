@@ -2,46 +2,22 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
-use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::{
-    columns::{ROWS, decode, micros, object_hash, uuid},
+    columns::{Text, decode, micros, optional, signed},
     confirmations, notices,
-    numbers::take_numbers,
 };
-use crate::domain::{
-    change::{
-        Acceptance, Asked, Content, DeadContent, IDEMPOTENCY_KEPT, Idempotency, NewMessage,
-        NewRequest, RequestAcceptance,
+pub(super) use crate::store::intake::{Accepted, Intake};
+use crate::{
+    domain::change::{
+        Acceptance, IDEMPOTENCY_KEPT, Idempotency, NewMessage, NewRequest, RequestAcceptance,
     },
-    path::Item,
-    s3_event::ObjectChange,
-    sns_message::Token,
-    topic::TopicArn,
+    store::intake::{NewChange, NewRows, kind, only_at},
 };
 
-/// An entry for the journal.
-pub(super) enum Intake {
-    Message(NewMessage),
-    Request(NewRequest),
-}
-
-/// What became of an entry.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Accepted {
-    Message(Acceptance),
-    Request(RequestAcceptance),
-}
-
-impl From<Acceptance> for Accepted {
-    fn from(acceptance: Acceptance) -> Self {
-        Self::Message(acceptance)
-    }
-}
-
-/// Adds all `intakes`, and returns what became of each.
+/// Adds all `intakes`, and returns what became of each. The transaction has the journal's row.
 pub(super) async fn accept(
     connection: &mut PgConnection,
     intakes: &[Intake],
@@ -72,7 +48,7 @@ pub(super) async fn accept(
             },
         });
     }
-    new.insert(connection).await?;
+    insert_rows(connection, &new).await?;
     Ok(accepted)
 }
 
@@ -82,53 +58,42 @@ fn identity(message: &NewMessage) -> Identity {
     (micros(message.signed_at), message.message_id)
 }
 
-/// Inserts rows of messages.
-macro_rules! message_rows {
-    ($rows:literal) => {
-        concat!(
-            "INSERT INTO messages (signed_at, message_id, kind, topic, accepted_at) ",
-            $rows
-        )
-    };
-}
-
 /// Inserts the messages that are new, and returns their numbers.
 async fn insert_messages(
     connection: &mut PgConnection,
     intakes: &[Intake],
 ) -> sqlx::Result<HashMap<Identity, i64>> {
-    let messages: Vec<_> = intakes
-        .iter()
-        .filter_map(|intake| match intake {
-            Intake::Message(message) => Some(message),
-            Intake::Request(_) => None,
-        })
-        .collect();
-    let mut seqs = HashMap::with_capacity(messages.len());
-    for chunk in messages.chunks(ROWS) {
-        let mut insert = QueryBuilder::<Postgres>::new(message_rows!(""));
-        insert.push_values(chunk, |mut row, message| {
-            row.push_bind(micros(message.signed_at))
-                .push_bind(message.message_id.as_bytes().as_slice())
-                .push_bind(kind(&message.content))
-                .push_bind(message.topic.as_str())
-                .push_bind(micros(message.accepted_at));
-        });
-        insert.push(" ON CONFLICT DO NOTHING RETURNING seq, signed_at, message_id");
-        for row in insert.build().fetch_all(&mut *connection).await? {
-            let message_id = Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?;
-            seqs.insert((row.try_get("signed_at")?, message_id), row.try_get("seq")?);
+    let (mut signed_at, mut ids, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut topics, mut accepted_at) = (Vec::new(), Vec::new());
+    for intake in intakes {
+        if let Intake::Message(message) = intake {
+            signed_at.push(micros(message.signed_at));
+            ids.push(message.message_id);
+            kinds.push(kind(&message.content));
+            topics.push(Text::new(message.topic.as_str()));
+            accepted_at.push(micros(message.accepted_at));
         }
     }
-    Ok(seqs)
-}
-
-fn kind(content: &Content) -> &'static str {
-    match content {
-        Content::Notification { .. } => "notification",
-        Content::SubscriptionConfirmation(_) => "subscription_confirmation",
-        Content::UnsubscribeConfirmation => "unsubscribe_confirmation",
+    if ids.is_empty() {
+        return Ok(HashMap::new());
     }
+    let insert = "INSERT INTO messages (signed_at, message_id, kind, topic, accepted_at) \
+                  SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bigint[]) \
+                  ON CONFLICT DO NOTHING RETURNING seq, signed_at, message_id";
+    let rows = sqlx::query(insert)
+        .bind(signed_at)
+        .bind(ids)
+        .bind(kinds)
+        .bind(topics)
+        .bind(accepted_at)
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let identity = (row.try_get("signed_at")?, row.try_get("message_id")?);
+            Ok((identity, row.try_get("seq")?))
+        })
+        .collect()
 }
 
 /// What became of a request.
@@ -161,8 +126,8 @@ async fn insert_requests(
     Ok(inserted)
 }
 
-/// What a request's key says of it, if the token has used the key before. There is one writer, so nobody
-/// inserts the same meanwhile.
+/// What a request's key says of it, if the token has used the key before. Nobody inserts the same meanwhile:
+/// the transaction has the journal's row.
 async fn earlier(
     connection: &mut PgConnection,
     request: &NewRequest,
@@ -170,11 +135,11 @@ async fn earlier(
 ) -> sqlx::Result<Option<RequestAcceptance>> {
     // A clock that was set back must not make a key of the future last for longer than others.
     let select = "SELECT id, body FROM requests \
-                  WHERE token = ? AND idempotency_key = ? AND accepted_at > ? AND accepted_at < ? \
+                  WHERE token = $1 AND idempotency_key = $2 AND accepted_at > $3 AND accepted_at < $4 \
                   ORDER BY seq DESC LIMIT 1";
     let row = sqlx::query(select)
-        .bind(&request.token)
-        .bind(&idempotency.key)
+        .bind(Text::new(&request.token))
+        .bind(Text::new(&idempotency.key))
         .bind(micros(request.accepted_at - IDEMPOTENCY_KEPT))
         .bind(micros(request.accepted_at + IDEMPOTENCY_KEPT))
         .fetch_optional(connection)
@@ -182,175 +147,122 @@ async fn earlier(
     let Some(row) = row else {
         return Ok(None);
     };
-    let body: Vec<u8> = row.try_get("body")?;
+    let body: &[u8] = row.try_get("body")?;
     Ok(Some(if body == idempotency.body {
-        RequestAcceptance::Repeated(uuid(row.try_get("id")?)?)
+        RequestAcceptance::Repeated(row.try_get("id")?)
     } else {
         RequestAcceptance::OtherBody
     }))
 }
 
 async fn insert_request(connection: &mut PgConnection, request: &NewRequest) -> sqlx::Result<i64> {
-    let distributions = match &request.asked {
-        Asked::Keys {
-            distributions: Some(ids),
-            ..
-        } => Some(serde_json::to_string(ids).map_err(decode)?),
-        Asked::Keys { .. } | Asked::Items { .. } => None,
-    };
     let idempotency = request.idempotency.as_ref();
     let insert = "INSERT INTO requests \
                   (id, token, reason, accepted_at, distributions, idempotency_key, body) \
-                  VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING seq";
+                  VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING seq";
     sqlx::query_scalar(insert)
-        .bind(request.id.to_string())
-        .bind(&request.token)
-        .bind(&request.reason)
+        .bind(request.id)
+        .bind(Text::new(&request.token))
+        .bind(optional(request.reason.as_deref()))
         .bind(micros(request.accepted_at))
-        .bind(distributions)
-        .bind(idempotency.map(|one| one.key.as_str()))
+        .bind(only_at(request).map_err(decode)?.map(Text::from))
+        .bind(idempotency.map(|one| Text::new(&one.key)))
         .bind(idempotency.map(|one| one.body.as_slice()))
         .fetch_one(connection)
         .await
 }
 
-/// The rows that follow from new messages and requests.
-#[derive(Default)]
-struct NewRows<'a> {
-    changes: Vec<NewChange<'a>>,
-    dead: Vec<(i64, &'a NewMessage, &'a DeadContent)>,
-    confirmations: Vec<(&'a NewMessage, &'a Token)>,
-    ends: Vec<&'a NewMessage>,
-    /// When the newest notification of each topic was published.
-    newest: HashMap<&'a TopicArn, Timestamp>,
+async fn insert_rows(connection: &mut PgConnection, new: &NewRows<'_>) -> sqlx::Result<()> {
+    if !new.changes.is_empty() {
+        insert_changes(connection, &new.changes).await?;
+    }
+    // What a group has was accepted at the same time, nearly.
+    let same_time = new
+        .dead
+        .chunk_by(|(_, one, _), (_, next, _)| one.accepted_at == next.accepted_at);
+    for letters in same_time {
+        insert_letters(connection, letters).await?;
+    }
+    for (message, token) in &new.confirmations {
+        let insert = "INSERT INTO confirmations (topic, token, signed_at, due_at) \
+                      VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+        sqlx::query(insert)
+            .bind(Text::new(message.topic.as_str()))
+            .bind(Text::new(token.expose()))
+            .bind(micros(message.signed_at))
+            .bind(micros(message.accepted_at))
+            .execute(&mut *connection)
+            .await?;
+    }
+    for message in &new.ends {
+        confirmations::end(connection, message).await?;
+    }
+    // After the ends: if a notification of the same group came after the end of its subscription, the
+    // subscription continues.
+    let newest = new.newest.iter();
+    let newest: Vec<_> = newest.map(|(topic, at)| (*topic, *at)).collect();
+    confirmations::continue_all(connection, &newest).await
 }
 
-enum NewChange<'a> {
-    Event(i64, &'a NewMessage, &'a ObjectChange),
-    Item(i64, &'a NewRequest, &'a str, &'a Item),
-    Key(i64, &'a NewRequest, &'a str, &'a str),
+/// Inserts dead letters of messages that were accepted at the same time.
+async fn insert_letters(
+    connection: &mut PgConnection,
+    letters: &[(i64, &NewMessage, &crate::domain::change::DeadContent)],
+) -> sqlx::Result<()> {
+    let Some((_, first, _)) = letters.first() else {
+        return Ok(());
+    };
+    let insert = "INSERT INTO dead_letters (kind, why, content, message, created_at) \
+                  SELECT 'record', why, content, message, $4 \
+                  FROM unnest($1::text[], $2::text[], $3::bigint[]) AS dead (why, content, message) \
+                  RETURNING seq";
+    let whys = letters.iter().map(|(_, _, dead)| Text::new(&dead.why));
+    let contents = letters.iter().map(|(_, _, dead)| Text::new(&dead.content));
+    let messages = letters.iter().map(|(seq, _, _)| *seq);
+    let seqs: Vec<i64> = sqlx::query_scalar(insert)
+        .bind(whys.collect::<Vec<_>>())
+        .bind(contents.collect::<Vec<_>>())
+        .bind(messages.collect::<Vec<_>>())
+        .bind(micros(first.accepted_at))
+        .fetch_all(&mut *connection)
+        .await?;
+    notices::of_dead_letters(connection, &seqs, first.accepted_at).await
 }
 
-impl<'a> NewRows<'a> {
-    fn add_message(&mut self, seq: i64, message: &'a NewMessage) {
-        match &message.content {
-            Content::Notification { changes, dead } => {
-                let event = |change| NewChange::Event(seq, message, change);
-                self.changes.extend(changes.iter().map(event));
-                self.dead.extend(dead.iter().map(|one| (seq, message, one)));
-                let newest = self.newest.entry(&message.topic);
-                let newest = newest.or_insert(message.signed_at);
-                *newest = message.signed_at.max(*newest);
-            }
-            Content::SubscriptionConfirmation(token) => self.confirmations.push((message, token)),
-            Content::UnsubscribeConfirmation => self.ends.push(message),
-        }
-    }
-
-    fn add_request(&mut self, seq: i64, request: &'a NewRequest) {
-        match &request.asked {
-            Asked::Items {
-                distribution_id,
-                items,
-            } => {
-                let change = |item| NewChange::Item(seq, request, distribution_id, item);
-                self.changes.extend(items.iter().map(change));
-            }
-            Asked::Keys { bucket, keys, .. } => {
-                let change = |key: &'a String| NewChange::Key(seq, request, bucket, key);
-                self.changes.extend(keys.iter().map(change));
-            }
-        }
-    }
-
-    async fn insert(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        for chunk in self.changes.chunks(ROWS) {
-            insert_changes(connection, chunk).await?;
-        }
-        for (message_seq, message, dead) in &self.dead {
-            let insert = "INSERT INTO dead_letters (kind, why, content, message, created_at) \
-                          VALUES ('record', ?, ?, ?, ?)";
-            let inserted = sqlx::query(insert)
-                .bind(&dead.why)
-                .bind(&dead.content)
-                .bind(message_seq)
-                .bind(micros(message.accepted_at))
-                .execute(&mut *connection)
-                .await?;
-            let letter = i64::try_from(inserted.rows_affected()).unwrap_or(0);
-            notices::of_dead_letters(connection, &[letter], message.accepted_at).await?;
-        }
-        for (message, token) in &self.confirmations {
-            let insert = "INSERT INTO confirmations (topic, token, signed_at, due_at) \
-                          VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
-            sqlx::query(insert)
-                .bind(message.topic.as_str())
-                .bind(token.expose())
-                .bind(micros(message.signed_at))
-                .bind(micros(message.accepted_at))
-                .execute(&mut *connection)
-                .await?;
-        }
-        for message in &self.ends {
-            confirmations::end(connection, message).await?;
-        }
-        for (topic, signed_at) in &self.newest {
-            confirmations::continues(connection, topic, *signed_at).await?;
-        }
-        Ok(())
-    }
-}
+/// Takes numbers for the changes and inserts them.
+const INSERT_CHANGES: &str = "WITH taken AS \
+    (UPDATE journal SET last = last + $1 RETURNING last - $1 AS before) \
+    INSERT INTO changes (seq, message, request, bucket, object_key, event, event_time, \
+    distribution_id, path, accepted_at, sequencer, object_hash) \
+    SELECT before + nth, message, request, bucket, object_key, event, event_time, \
+    distribution_id, path, accepted_at, sequencer, object_hash \
+    FROM taken, unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], \
+    $8::text[], $9::text[], $10::bigint[], $11::text[], $12::bigint[]) WITH ORDINALITY AS new \
+    (message, request, bucket, object_key, event, event_time, distribution_id, path, accepted_at, \
+    sequencer, object_hash, nth)";
 
 async fn insert_changes(
     connection: &mut PgConnection,
     changes: &[NewChange<'_>],
 ) -> sqlx::Result<()> {
-    let mut insert = QueryBuilder::<Postgres>::new(
-        "INSERT INTO changes (seq, message, request, bucket, object_key, event, event_time, \
-         distribution_id, path, accepted_at, sequencer, object_hash) ",
-    );
-    let first = take_numbers(connection, changes.len()).await?;
-    insert.push_values((first..).zip(changes), |mut row, (seq, change)| {
-        row.push_bind(seq);
-        match change {
-            NewChange::Event(seq, message, change) => row
-                .push_bind(*seq)
-                .push_bind(None::<i64>)
-                .push_bind(change.bucket.as_str())
-                .push_bind(change.key.as_str())
-                .push_bind(change.event.as_str())
-                .push_bind(change.time.map(micros))
-                .push_bind(None::<&str>)
-                .push_bind(None::<&str>)
-                .push_bind(micros(message.accepted_at))
-                .push_bind(change.sequencer.as_deref())
-                .push_bind(Some(object_hash(&change.bucket, &change.key))),
-            NewChange::Key(seq, request, bucket, key) => row
-                .push_bind(None::<i64>)
-                .push_bind(*seq)
-                .push_bind(*bucket)
-                .push_bind(*key)
-                .push_bind(None::<&str>)
-                .push_bind(None::<i64>)
-                .push_bind(None::<&str>)
-                .push_bind(None::<&str>)
-                .push_bind(micros(request.accepted_at))
-                .push_bind(None::<&str>)
-                .push_bind(Some(object_hash(bucket, key))),
-            NewChange::Item(seq, request, distribution_id, item) => row
-                .push_bind(None::<i64>)
-                .push_bind(*seq)
-                .push_bind(None::<&str>)
-                .push_bind(None::<&str>)
-                .push_bind(None::<&str>)
-                .push_bind(None::<i64>)
-                .push_bind(*distribution_id)
-                .push_bind(item.as_str())
-                .push_bind(micros(request.accepted_at))
-                .push_bind(None::<&str>)
-                .push_bind(None::<i64>),
-        };
-    });
-    insert.build().execute(connection).await?;
+    /// A column of all changes.
+    fn all<'a, T>(changes: &'a [NewChange<'a>], of: impl Fn(&NewChange<'a>) -> T) -> Vec<T> {
+        changes.iter().map(of).collect()
+    }
+    sqlx::query(INSERT_CHANGES)
+        .bind(signed(changes.len()))
+        .bind(all(changes, |one| one.message))
+        .bind(all(changes, |one| one.request))
+        .bind(all(changes, |one| optional(one.bucket)))
+        .bind(all(changes, |one| optional(one.key)))
+        .bind(all(changes, |one| optional(one.event)))
+        .bind(all(changes, |one| one.event_time.map(micros)))
+        .bind(all(changes, |one| optional(one.distribution_id)))
+        .bind(all(changes, |one| optional(one.path)))
+        .bind(all(changes, |one| micros(one.accepted_at)))
+        .bind(all(changes, |one| optional(one.sequencer)))
+        .bind(all(changes, NewChange::object_hash))
+        .execute(connection)
+        .await?;
     Ok(())
 }

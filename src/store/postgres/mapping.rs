@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _, postgres::PgRow};
-use uuid::Uuid;
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
 use super::{
-    backlogs::{self, Counts},
+    backlogs,
     columns::{
-        ROWS, decode, json, micros, optional_time, read_all, signed, text, time, unsigned, uuid,
+        Text, decode, micros, optional, optional_from_json, optional_text, optional_time, read_all,
+        signed, text, time, unsigned,
     },
     notices, waits,
 };
@@ -23,31 +23,53 @@ use crate::{
         wait::Wait,
     },
     ports::StoreError,
+    store::counts::Counts,
 };
 
-/// Selects changes with the ids of their messages and requests.
+/// Selects changes with the ids of their messages and requests. Each of those is found by its number, whatever the
+/// planner knows of the tables.
 macro_rules! select_changes {
-    ($conditions:literal) => {
+    ($conditions:expr) => {
         concat!(
-            "SELECT changes.seq, changes.accepted_at, bucket, object_key, event, \
-             distribution_id, path, \
-             messages.message_id, requests.id AS request_id, requests.distributions FROM changes \
-             LEFT JOIN messages ON messages.seq = changes.message \
-             LEFT JOIN requests ON requests.seq = changes.request ",
-            $conditions
+            "SELECT seq, accepted_at, bucket, object_key, event, distribution_id, path, \
+             (SELECT message_id FROM messages WHERE seq = changes.message) AS message_id, \
+             requests.id AS request_id, requests.distributions FROM (SELECT * FROM changes ",
+            $conditions,
+            ") AS changes LEFT JOIN LATERAL (SELECT id, distributions FROM requests \
+             WHERE seq = changes.request) AS requests ON true ORDER BY "
+        )
+    };
+    ($conditions:expr, $order:literal) => {
+        concat!(
+            $crate::store::postgres::mapping::select_changes!($conditions),
+            $order
         )
     };
 }
+pub(super) use select_changes;
 
-/// Selects changes. Callers append the conditions.
-pub(super) fn select_changes() -> QueryBuilder<Postgres> {
-    QueryBuilder::new(select_changes!(""))
+/// The changes that nobody has looked at. As the index of unmapped changes has it: those of requests first.
+const UNSEEN: &str = select_changes!(
+    "WHERE state = 0 ORDER BY CASE WHEN request IS NULL THEN 1 ELSE 0 END, seq LIMIT $1",
+    "request IS NULL, seq"
+);
+
+pub(super) async fn unseen(readers: &PgPool, limit: usize) -> Result<Vec<Change>, StoreError> {
+    let rows = sqlx::query(UNSEEN)
+        .bind(signed(limit))
+        .fetch_all(readers)
+        .await?;
+    read_all("changes", "seq", &rows, change)
 }
 
-/// The changes that nobody has looked at. SQLite uses a partial index only if the query repeats the
-/// index's condition.
-pub(super) const UNSEEN: &str =
-    select_changes!("WHERE state = 0 AND state < 2 ORDER BY request IS NULL, changes.seq LIMIT ?");
+const WAITING: &str = select_changes!(
+    concat!(
+        "WHERE seq IN (SELECT change FROM change_waits WHERE wait = (",
+        waits::find!(),
+        ") AND change <= $4 ORDER BY change LIMIT $5)"
+    ),
+    "seq"
+);
 
 pub(super) async fn waiting(
     readers: &PgPool,
@@ -55,44 +77,23 @@ pub(super) async fn waiting(
     through: i64,
     limit: usize,
 ) -> Result<Vec<Change>, StoreError> {
-    let rows = select_waiting(wait, through, limit)
-        .build()
+    let (kind, distribution_id, name) = waits::columns(wait);
+    let rows = sqlx::query(WAITING)
+        .bind(kind)
+        .bind(Text::new(distribution_id))
+        .bind(Text::new(name))
+        .bind(through)
+        .bind(signed(limit))
         .fetch_all(readers)
         .await?;
     read_all("changes", "seq", &rows, change)
 }
 
-pub(super) fn select_waiting(wait: &Wait, through: i64, limit: usize) -> QueryBuilder<Postgres> {
-    let (kind, distribution_id, name) = waits::columns(wait);
-    let mut select = select_changes();
-    select
-        .push(
-            "WHERE changes.seq IN (SELECT change FROM change_waits \
-             WHERE wait = (SELECT seq FROM waits WHERE kind = ",
-        )
-        .push_bind(kind)
-        .push(" AND distribution_id = ")
-        .push_bind(distribution_id.to_owned())
-        .push(" AND name = ")
-        .push_bind(name.to_owned())
-        .push(") AND change <= ")
-        .push_bind(through)
-        .push(" ORDER BY change LIMIT ")
-        .push_bind(signed(limit))
-        .push(") ORDER BY changes.seq");
-    select
-}
-
 /// The first unmapped change of each kind: within a kind, numbers grow with time.
-pub(super) const OLDEST: &str = "SELECT min(accepted_at) FROM changes WHERE seq IN ( \
-    (SELECT seq FROM changes WHERE state = 0 AND state < 2 AND request IS NULL = 0 \
-     ORDER BY seq LIMIT 1), \
-    (SELECT seq FROM changes WHERE state = 0 AND state < 2 AND request IS NULL = 1 \
-     ORDER BY seq LIMIT 1), \
-    (SELECT seq FROM changes WHERE state = 1 AND state < 2 AND request IS NULL = 0 \
-     ORDER BY seq LIMIT 1), \
-    (SELECT seq FROM changes WHERE state = 1 AND state < 2 AND request IS NULL = 1 \
-     ORDER BY seq LIMIT 1))";
+const OLDEST: &str = "SELECT min(accepted_at) FROM \
+    (VALUES (0::smallint, 0), (0, 1), (1, 0), (1, 1)) AS kinds (of_state, automatic), \
+    LATERAL (SELECT accepted_at FROM changes WHERE state = of_state AND state < 2 \
+    AND CASE WHEN request IS NULL THEN 1 ELSE 0 END = automatic ORDER BY seq LIMIT 1) AS first";
 
 pub(super) async fn unmapped(readers: &PgPool) -> Result<Unmapped, StoreError> {
     // Reads only the index of unmapped changes.
@@ -108,8 +109,9 @@ pub(super) async fn unmapped(readers: &PgPool) -> Result<Unmapped, StoreError> {
     })
 }
 
+/// Reads the columns of `select_changes!`.
 pub(super) fn change(row: &PgRow) -> sqlx::Result<Change> {
-    let subject = match row.try_get::<Option<String>, _>("path")? {
+    let subject = match optional_text(row, "path")? {
         Some(path) => Subject::Item {
             distribution_id: text(row, "distribution_id")?,
             item: Item::read(&path).map_err(decode)?,
@@ -118,24 +120,22 @@ pub(super) fn change(row: &PgRow) -> sqlx::Result<Change> {
             bucket: text(row, "bucket")?,
             key: text(row, "object_key")?,
             // Whoever gives a key does not say what became of its object.
-            effect: match row.try_get::<Option<String>, _>("event")? {
+            effect: match optional_text(row, "event")? {
                 Some(event) => Effect::of(&event),
                 None => Effect::Appears,
             },
         },
     };
-    let source = match row.try_get::<Option<String>, _>("request_id")? {
-        Some(id) => Source::Request(uuid(&id)?),
-        None => Source::Message(Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?),
+    let source = match row.try_get("request_id")? {
+        Some(id) => Source::Request(id),
+        None => Source::Message(row.try_get("message_id")?),
     };
-    let only_at = row.try_get::<Option<String>, _>("distributions")?;
-    let only_at = only_at.map(|ids| serde_json::from_str(&ids).map_err(decode));
     Ok(Change {
         seq: row.try_get("seq")?,
         accepted_at: time(row.try_get("accepted_at")?)?,
         subject,
         source,
-        only_at: only_at.transpose()?,
+        only_at: optional_from_json(row, "distributions")?,
     })
 }
 
@@ -171,15 +171,18 @@ pub(super) async fn record(
     insert_dead_letters(connection, &mapped, now).await
 }
 
+fn numbers<'a>(mapped: impl IntoIterator<Item = &'a MappedChange>) -> Vec<i64> {
+    mapped.into_iter().map(|one| one.change.seq).collect()
+}
+
 /// Those changes that have been mapped before.
 async fn seen(
     connection: &mut PgConnection,
     mapped: &[MappedChange],
 ) -> sqlx::Result<HashSet<i64>> {
-    let select = "SELECT seq FROM changes \
-                  WHERE seq IN (SELECT value FROM json_each(?)) AND state > 0";
+    let select = "SELECT seq FROM changes WHERE seq = ANY($1) AND state > 0";
     let seen: Vec<i64> = sqlx::query_scalar(select)
-        .bind(json(mapped.iter().map(|one| one.change.seq))?)
+        .bind(numbers(mapped))
         .fetch_all(connection)
         .await?;
     Ok(seen.into_iter().collect())
@@ -191,16 +194,16 @@ async fn known(
     changes: &HashSet<i64>,
 ) -> sqlx::Result<HashMap<i64, Vec<(String, String)>>> {
     let select = "SELECT change, distribution_id AS id, item AS text FROM targets \
-                  WHERE change IN (SELECT value FROM json_each(?1)) \
+                  WHERE change = ANY($1) \
                   UNION ALL SELECT change, coalesce(distribution_id, ''), why FROM dead_letters \
-                  WHERE change IN (SELECT value FROM json_each(?1))";
+                  WHERE change = ANY($1)";
     let rows = sqlx::query(select)
-        .bind(json(changes.iter().copied())?)
+        .bind(changes.iter().copied().collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
     let mut known: HashMap<i64, Vec<(String, String)>> = HashMap::new();
     for row in &rows {
-        let one = (row.try_get("id")?, row.try_get("text")?);
+        let one = (text(row, "id")?, text(row, "text")?);
         known.entry(row.try_get("change")?).or_default().push(one);
     }
     Ok(known)
@@ -219,14 +222,13 @@ async fn forget_outdated(
         scope.push(one.change.seq);
     }
     for (only, changes) in scopes {
-        let changes = json(changes)?;
         // A reason without a distribution speaks of all. A failure at all of them is not mended at one.
-        let delete = "DELETE FROM skips WHERE change IN (SELECT value FROM json_each(?1)) \
-                      AND (?2 IS NULL OR distribution_id = ?2 \
-                      OR distribution_id IS NULL AND failed = 0)";
+        let delete = "DELETE FROM skips WHERE change = ANY($1) \
+                      AND ($2 IS NULL OR distribution_id = $2 \
+                      OR distribution_id IS NULL AND NOT failed)";
         sqlx::query(delete)
             .bind(&changes)
-            .bind(only)
+            .bind(optional(only))
             .execute(&mut *connection)
             .await?;
         waits::delete(connection, &changes, only).await?;
@@ -244,13 +246,12 @@ async fn set_states(
         if changes.is_empty() {
             continue;
         }
-        let update = "UPDATE changes SET state = iif(EXISTS \
-                      (SELECT 1 FROM change_waits WHERE change = changes.seq), 1, 2), \
-                      mapped_revision = coalesce(?, mapped_revision) \
-                      WHERE seq IN (SELECT value FROM json_each(?))";
+        let update = "UPDATE changes SET state = CASE WHEN EXISTS \
+                      (SELECT 1 FROM change_waits WHERE change = changes.seq) THEN 1 ELSE 2 END, \
+                      mapped_revision = coalesce($1, mapped_revision) WHERE seq = ANY($2)";
         sqlx::query(update)
             .bind(by)
-            .bind(json(changes.iter().map(|one| one.change.seq))?)
+            .bind(numbers(changes))
             .execute(&mut *connection)
             .await?;
     }
@@ -271,22 +272,15 @@ fn all<'a, T>(
     all.collect()
 }
 
-/// Inserts rows of targets.
-macro_rules! target_rows {
-    ($rows:literal) => {
-        concat!(
-            "INSERT INTO targets \
-             (change, distribution_id, item, wildcard, because, manual, accepted_at) ",
-            $rows
-        )
-    };
-}
-
-/// Inserts rows of skips.
-macro_rules! skip_rows {
-    ($rows:literal) => {
-        concat!("INSERT INTO skips (change, distribution_id, why) ", $rows)
-    };
+/// A column of such entries.
+fn column<'a, T, C>(
+    entries: &[(&'a Change, &'a T)],
+    of: impl Fn(&'a Change, &'a T) -> C,
+) -> Vec<C> {
+    entries
+        .iter()
+        .map(|(change, one)| of(change, one))
+        .collect()
 }
 
 async fn insert_targets(
@@ -294,19 +288,23 @@ async fn insert_targets(
     mapped: &[MappedChange],
 ) -> sqlx::Result<()> {
     let targets = all(mapped, |mapping| &mapping.targets);
-    for chunk in targets.chunks(ROWS) {
-        let mut insert = QueryBuilder::<Postgres>::new(target_rows!(""));
-        insert.push_values(chunk, |mut row, (change, target)| {
-            row.push_bind(change.seq)
-                .push_bind(target.distribution_id.as_str())
-                .push_bind(target.item.as_str())
-                .push_bind(target.item.is_wildcard())
-                .push_bind(target.because.as_str())
-                .push_bind(change.is_manual())
-                .push_bind(micros(change.accepted_at));
-        });
-        insert.build().execute(&mut *connection).await?;
+    if targets.is_empty() {
+        return Ok(());
     }
+    let insert = "INSERT INTO targets \
+                  (change, distribution_id, item, wildcard, because, manual, accepted_at) \
+                  SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[], \
+                  $5::text[], $6::boolean[], $7::bigint[])";
+    sqlx::query(insert)
+        .bind(column(&targets, |change, _| change.seq))
+        .bind(column(&targets, |_, one| Text::new(&one.distribution_id)))
+        .bind(column(&targets, |_, one| Text::new(one.item.as_str())))
+        .bind(column(&targets, |_, one| one.item.is_wildcard()))
+        .bind(column(&targets, |_, one| Text::new(&one.because)))
+        .bind(column(&targets, |change, _| change.is_manual()))
+        .bind(column(&targets, |change, _| micros(change.accepted_at)))
+        .execute(&mut *connection)
+        .await?;
     let mut counts = Counts::default();
     for (change, target) in &targets {
         let wildcard = target.item.is_wildcard();
@@ -316,15 +314,20 @@ async fn insert_targets(
 }
 
 async fn insert_skips(connection: &mut PgConnection, mapped: &[MappedChange]) -> sqlx::Result<()> {
-    for chunk in all(mapped, |mapping| &mapping.skipped).chunks(ROWS) {
-        let mut insert = QueryBuilder::<Postgres>::new(skip_rows!(""));
-        insert.push_values(chunk, |mut row, (change, skip)| {
-            row.push_bind(change.seq)
-                .push_bind(skip.distribution_id.as_deref())
-                .push_bind(skip.why.as_str());
-        });
-        insert.build().execute(&mut *connection).await?;
+    let skips = all(mapped, |mapping| &mapping.skipped);
+    if skips.is_empty() {
+        return Ok(());
     }
+    let insert = "INSERT INTO skips (change, distribution_id, why) \
+                  SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[])";
+    sqlx::query(insert)
+        .bind(column(&skips, |change, _| change.seq))
+        .bind(column(&skips, |_, one| {
+            optional(one.distribution_id.as_deref())
+        }))
+        .bind(column(&skips, |_, one| Text::new(&one.why)))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -333,28 +336,21 @@ async fn insert_dead_letters(
     mapped: &[MappedChange],
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    for chunk in all(mapped, |mapping| &mapping.dead).chunks(ROWS) {
-        let mut insert = QueryBuilder::<Postgres>::new(
-            "INSERT INTO dead_letters (kind, why, change, distribution_id, created_at) ",
-        );
-        insert.push_values(chunk, |mut row, (change, dead)| {
-            row.push_bind("item")
-                .push_bind(dead.why.as_str())
-                .push_bind(change.seq)
-                .push_bind(dead.distribution_id.as_deref())
-                .push_bind(micros(change.accepted_at));
-        });
-        insert.push(" RETURNING seq");
-        let letters: Vec<i64> = insert
-            .build_query_scalar()
-            .fetch_all(&mut *connection)
-            .await?;
-        notices::of_dead_letters(connection, &letters, now).await?;
+    let dead = all(mapped, |mapping| &mapping.dead);
+    if dead.is_empty() {
+        return Ok(());
     }
-    Ok(())
-}
-
-pub(super) async fn unseen(readers: &PgPool, limit: usize) -> Result<Vec<Change>, StoreError> {
-    let _ = (readers, limit);
-    Err(StoreError::unavailable("not written yet"))
+    let insert = "INSERT INTO dead_letters (kind, change, distribution_id, why, created_at) \
+                  SELECT 'item', * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) \
+                  RETURNING seq";
+    let letters: Vec<i64> = sqlx::query_scalar(insert)
+        .bind(column(&dead, |change, _| change.seq))
+        .bind(column(&dead, |_, one| {
+            optional(one.distribution_id.as_deref())
+        }))
+        .bind(column(&dead, |_, one| Text::new(&one.why)))
+        .bind(column(&dead, |change, _| micros(change.accepted_at)))
+        .fetch_all(&mut *connection)
+        .await?;
+    notices::of_dead_letters(connection, &letters, now).await
 }

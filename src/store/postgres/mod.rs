@@ -10,7 +10,6 @@ mod confirmations;
 mod controls;
 mod coverage;
 mod dead_letters;
-mod election;
 mod errors;
 mod figures;
 mod history;
@@ -29,6 +28,7 @@ mod retention;
 mod schema;
 mod stories;
 mod waits;
+mod wakeups;
 mod wants;
 mod writer;
 
@@ -40,14 +40,14 @@ use sqlx::{
 };
 
 pub(super) use self::{coverage::Coverage, inspect::ServerInspector};
+pub use self::{leases::PostgresLeases, wakeups::PostgresWakeups};
 use self::{
-    election::Election,
     link::{Availability, Link},
     writer::Writer,
 };
 use super::OpenError;
 use crate::{
-    ports::{Clock, leadership::Leases},
+    ports::{Clock, leadership::Leading},
     shutdown::Tasks,
     telemetry::Health,
 };
@@ -59,7 +59,7 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 
 pub struct PostgresStore {
     database: Database,
-    leases: Arc<dyn Leases>,
+    options: PgConnectOptions,
     tasks: Tasks,
 }
 
@@ -86,11 +86,10 @@ pub async fn open(
     });
     let options = for_session(options?);
     let name = name(&options);
-    let (database, lease) = connect(options, &name, clock, health, &tasks).await?;
-    let leases = Arc::new(Election::new(lease));
+    let database = connect(options.clone(), &name, clock, health, &tasks).await?;
     Ok(PostgresStore {
         database,
-        leases,
+        options,
         tasks,
     })
 }
@@ -129,7 +128,7 @@ async fn connect(
     clock: Arc<dyn Clock>,
     health: Health,
     tasks: &Tasks,
-) -> Result<(Database, Link), OpenError> {
+) -> Result<Database, OpenError> {
     let failed = |error: errors::WriteError| OpenError::Failed {
         store: name.into(),
         source: error.into(),
@@ -141,17 +140,15 @@ async fn connect(
     let link = |name| Link::open(name, options.clone(), availability.clone());
     let intake = link("intake").await.map_err(failed)?;
     let writes = link("writes").await.map_err(failed)?;
-    let lease = link("lease").await.map_err(failed)?;
     let readers = PgPoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(ACQUIRE)
         .connect_lazy_with(options.options([("default_transaction_read_only", "on")]));
-    let database = Database {
+    Ok(Database {
         writer: Writer::start(intake, writes, tasks),
         readers,
         clock,
-    };
-    Ok((database, lease))
+    })
 }
 
 /// One state of the database for several reads.
@@ -162,9 +159,20 @@ async fn snapshot(readers: &PgPool) -> sqlx::Result<Transaction<'static, Postgre
 }
 
 impl PostgresStore {
-    /// Who leads.
-    pub fn leases(&self) -> Arc<dyn Leases> {
-        Arc::clone(&self.leases)
+    /// The lease of the leader, by a connection of its own.
+    pub fn leases(&self) -> Arc<PostgresLeases> {
+        Arc::new(PostgresLeases::new(self.options.clone()))
+    }
+
+    /// Starts the exchange of wake-ups with other processes, which ends with the store. `leading` says whether this
+    /// one leads.
+    pub fn wakeups(&self, leading: Leading) -> Arc<PostgresWakeups> {
+        // One connection listens, one sends.
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(self.options.clone());
+        PostgresWakeups::start(pool, leading, &self.tasks)
     }
 
     /// Commits everything that the writers have accepted, and closes the connections. Every later call fails.

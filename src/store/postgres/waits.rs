@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _, postgres::PgRow};
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
-use super::columns::{ROWS, decode, json};
+use super::columns::{Text, decode, optional, read_all, text};
+pub(super) use crate::store::wait_columns::{columns, of};
 use crate::{
     domain::{
         change::MappedChange,
@@ -13,40 +14,23 @@ use crate::{
     ports::StoreError,
 };
 
-/// The columns `kind`, `distribution_id` and `name`.
-pub(super) fn columns(wait: &Wait) -> (&'static str, &str, &str) {
-    match wait {
-        Wait::Bucket(bucket) => ("bucket", "", bucket),
-        Wait::Details(id) => ("details", id, ""),
-        Wait::Policy {
-            distribution_id,
-            policy_id,
-        } => ("policy", distribution_id, policy_id),
-        Wait::Again(id) => ("again", id, ""),
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("unknown wait {0:?}")]
-pub(super) struct UnknownWait(String);
-
-/// The wait of these columns.
-pub(super) fn of(kind: &str, distribution_id: String, name: String) -> Result<Wait, UnknownWait> {
-    Ok(match kind {
-        "bucket" => Wait::Bucket(name),
-        "details" => Wait::Details(distribution_id),
-        "policy" => Wait::Policy {
-            distribution_id,
-            policy_id: name,
-        },
-        "again" => Wait::Again(distribution_id),
-        other => return Err(UnknownWait(other.to_owned())),
-    })
-}
-
 pub(super) fn wait(row: &PgRow) -> sqlx::Result<Wait> {
-    let (distribution_id, name) = (row.try_get("distribution_id")?, row.try_get("name")?);
-    of(row.try_get("kind")?, distribution_id, name).map_err(decode)
+    let (distribution_id, name) = (text(row, "distribution_id")?, text(row, "name")?);
+    of(&text(row, "kind")?, distribution_id, name).map_err(decode)
+}
+
+/// There are few waits, however many changes have one.
+pub(super) async fn open(readers: &PgPool) -> Result<Vec<OpenWait>, StoreError> {
+    let select = "SELECT seq, kind, distribution_id, name, first FROM waits, LATERAL \
+                  (SELECT min(change) AS first FROM change_waits WHERE wait = waits.seq) AS oldest \
+                  WHERE first IS NOT NULL ORDER BY seq";
+    let rows = sqlx::query(select).fetch_all(readers).await?;
+    read_all("waits", "seq", &rows, |row| {
+        Ok(OpenWait {
+            wait: wait(row)?,
+            first: row.try_get("first")?,
+        })
+    })
 }
 
 pub(super) async fn insert(
@@ -59,32 +43,53 @@ pub(super) async fn insert(
             changes.entry(wait).or_default().insert(one.change.seq);
         }
     }
-    let mut rows = Vec::new();
+    let (mut waits, mut waiting) = (Vec::new(), Vec::new());
     for (wait, changes) in changes {
         let wait = number(connection, wait).await?;
-        rows.extend(changes.into_iter().map(|change| (wait, change)));
+        waits.extend(changes.iter().map(|_| wait));
+        waiting.extend(changes);
     }
-    for chunk in rows.chunks(ROWS) {
-        let mut insert = QueryBuilder::<Postgres>::new("INSERT INTO change_waits (wait, change) ");
-        insert.push_values(chunk, |mut row, (wait, change)| {
-            row.push_bind(*wait).push_bind(*change);
-        });
-        insert.push(" ON CONFLICT DO NOTHING");
-        insert.build().execute(&mut *connection).await?;
+    if waits.is_empty() {
+        return Ok(());
     }
+    let insert = "INSERT INTO change_waits (wait, change) \
+                  SELECT * FROM unnest($1::bigint[], $2::bigint[]) ON CONFLICT DO NOTHING";
+    sqlx::query(insert)
+        .bind(waits)
+        .bind(waiting)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
-/// The number of a wait, which is inserted if it is new.
+/// Finds the number of the wait $1, $2, $3.
+macro_rules! find {
+    () => {
+        "SELECT seq FROM waits WHERE kind = $1 AND distribution_id = $2 \
+         AND left(name, 256) = left($3, 256) AND name = $3"
+    };
+}
+pub(super) use find;
+
+/// The number of a wait, which is inserted if it is new. Nobody inserts the same meanwhile: one transaction at a
+/// time writes here.
 async fn number(connection: &mut PgConnection, wait: &Wait) -> sqlx::Result<i64> {
     let (kind, distribution_id, name) = columns(wait);
-    // The update changes nothing, but makes it return the number.
-    let insert = "INSERT INTO waits (kind, distribution_id, name) VALUES (?, ?, ?) \
-                  ON CONFLICT DO UPDATE SET kind = excluded.kind RETURNING seq";
+    let known: Option<i64> = sqlx::query_scalar(find!())
+        .bind(kind)
+        .bind(Text::new(distribution_id))
+        .bind(Text::new(name))
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let insert =
+        "INSERT INTO waits (kind, distribution_id, name) VALUES ($1, $2, $3) RETURNING seq";
     sqlx::query_scalar(insert)
         .bind(kind)
-        .bind(distribution_id)
-        .bind(name)
+        .bind(Text::new(distribution_id))
+        .bind(Text::new(name))
         .fetch_one(connection)
         .await
 }
@@ -96,45 +101,42 @@ pub(super) async fn add(
     change: i64,
 ) -> sqlx::Result<()> {
     let wait = number(connection, wait).await?;
-    sqlx::query("INSERT INTO change_waits (wait, change) VALUES (?, ?) ON CONFLICT DO NOTHING")
+    sqlx::query("INSERT INTO change_waits (wait, change) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(wait)
         .bind(change)
         .execute(&mut *connection)
         .await?;
-    sqlx::query("UPDATE changes SET state = 1 WHERE seq = ?")
+    sqlx::query("UPDATE changes SET state = 1 WHERE seq = $1")
         .bind(change)
         .execute(connection)
         .await?;
     Ok(())
 }
 
-/// Deletes what these changes (a JSON list) wait for, at one distribution or everywhere.
+/// Deletes what these changes wait for, at one distribution or everywhere.
 pub(super) async fn delete(
     connection: &mut PgConnection,
-    changes: &str,
+    changes: &[i64],
     only: Option<&str>,
 ) -> sqlx::Result<()> {
-    let delete = "DELETE FROM change_waits WHERE change IN (SELECT value FROM json_each(?1)) \
-                  AND (?2 IS NULL OR EXISTS (SELECT 1 FROM waits \
-                  WHERE waits.seq = wait AND distribution_id = ?2)) RETURNING wait";
-    let deleted: Vec<i64> = sqlx::query_scalar(delete)
+    let delete = "DELETE FROM change_waits WHERE change = ANY($1) \
+                  AND ($2 IS NULL OR EXISTS (SELECT 1 FROM waits \
+                  WHERE waits.seq = wait AND distribution_id = $2)) RETURNING wait";
+    let deleted: BTreeSet<i64> = sqlx::query_scalar(delete)
         .bind(changes)
-        .bind(only)
+        .bind(optional(only))
         .fetch_all(&mut *connection)
-        .await?;
+        .await?
+        .into_iter()
+        .collect();
     if deleted.is_empty() {
         return Ok(());
     }
-    let delete = "DELETE FROM waits WHERE seq IN (SELECT value FROM json_each(?)) \
+    let delete = "DELETE FROM waits WHERE seq = ANY($1) \
                   AND NOT EXISTS (SELECT 1 FROM change_waits WHERE wait = waits.seq)";
     sqlx::query(delete)
-        .bind(json(deleted)?)
+        .bind(deleted.into_iter().collect::<Vec<_>>())
         .execute(connection)
         .await?;
     Ok(())
-}
-
-pub(super) async fn open(readers: &PgPool) -> Result<Vec<OpenWait>, StoreError> {
-    let _ = readers;
-    Err(StoreError::unavailable("not written yet"))
 }

@@ -24,6 +24,13 @@ CREATE TABLE leases (
     UNIQUE (name, epoch)
 );
 
+-- What a dry run lacked of the catalogue, until the leader reads it.
+CREATE TABLE wanted (
+    kind TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (kind, id)
+);
+
 -- Its row is locked by each write that is no intake: there is one at a time.
 CREATE TABLE turn (
     only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row)
@@ -93,7 +100,8 @@ CREATE TABLE changes (
     object_hash BIGINT,
     CHECK ((message IS NULL) <> (request IS NULL))
 );
-CREATE INDEX changes_unmapped ON changes (state, (request IS NULL), seq) WHERE state < 2;
+CREATE INDEX changes_unmapped ON changes (state, (CASE WHEN request IS NULL THEN 1 ELSE 0 END), seq)
+    WHERE state < 2;
 CREATE INDEX changes_of_message ON changes (message) WHERE message IS NOT NULL;
 CREATE INDEX changes_of_request ON changes (request) WHERE request IS NOT NULL;
 CREATE INDEX changes_of_object ON changes (object_hash, seq) WHERE object_hash IS NOT NULL;
@@ -267,13 +275,6 @@ CREATE TABLE catalogue (
 CREATE TABLE distributions (
     id TEXT COLLATE "C" PRIMARY KEY,
     document TEXT COLLATE "C" NOT NULL
-);
-
--- What callers lack of the catalogue, for who reads the account.
-CREATE TABLE wanted (
-    kind TEXT COLLATE "C" NOT NULL CHECK (kind IN ('details', 'policy')),
-    id TEXT COLLATE "C" NOT NULL,
-    PRIMARY KEY (kind, id)
 );
 
 -- Changes after a number that were mapped with a catalogue before this one, which was the first that had the
