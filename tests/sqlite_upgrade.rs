@@ -129,7 +129,7 @@ async fn a_store_of_the_first_release_is_opened() {
     // Again after the upgrade.
     for _ in 0..2 {
         let clock = Arc::new(VirtualClock::new());
-        let opened = store::open(&path, clock, Health::default(), Tasks::default()).await;
+        let opened = store::open_sqlite(&path, clock, Health::default(), Tasks::default()).await;
         let store = opened.unwrap();
         let leader = store.lead(Epoch(1));
         controls_came_over(&*leader).await;
@@ -149,7 +149,7 @@ async fn first_release() -> (tempfile::TempDir, SqliteStore) {
     let path = home.path().join("purgefront.db");
     make_first_release(&path).await;
     let clock = Arc::new(VirtualClock::new());
-    let opened = store::open(&path, clock, Health::default(), Tasks::default()).await;
+    let opened = store::open_sqlite(&path, clock, Health::default(), Tasks::default()).await;
     (home, opened.unwrap())
 }
 

@@ -149,6 +149,10 @@ struct BrokenClock(AtomicBool);
 
 #[async_trait]
 impl Clock for BrokenClock {
+    fn monotonic(&self) -> Duration {
+        SystemClock.monotonic()
+    }
+
     fn now(&self) -> Timestamp {
         let broken = self.0.load(Ordering::SeqCst);
         assert!(!broken, "the clock panics, because a test wants it to");
@@ -167,7 +171,7 @@ async fn a_store_whose_writer_panics_refuses_and_is_named() {
     let clock = Arc::new(BrokenClock::default());
     let path = home.path().join("purgefront.db");
     let health = Health::default();
-    let store = store::open(&path, Arc::clone(&clock) as _, health, tasks.apart());
+    let store = store::open_sqlite(&path, Arc::clone(&clock) as _, health, tasks.apart());
     let store = store.await.unwrap();
     let message = |accepted_at| NewMessage {
         message_id: Uuid::new_v4(),

@@ -73,7 +73,7 @@ impl Place {
             .unwrap();
         let path = home.path().join("purgefront.db");
         let (health, tasks) = (Health::default(), Tasks::default());
-        let opened = store::open(&path, Arc::new(SystemClock), health, tasks);
+        let opened = store::open_sqlite(&path, Arc::new(SystemClock), health, tasks);
         let store = runtime.block_on(opened).unwrap();
         Self {
             runtime,

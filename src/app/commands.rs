@@ -16,7 +16,7 @@ use crate::{
     domain::{queue::QueueAddress, s3_event::EventFilter},
     ports::{Clock, connection::CallError},
     recovery::{Redrive, Resync},
-    store::{self, StoreInspector},
+    store,
 };
 
 /// Reads the account's distributions once, without a service.
@@ -70,7 +70,7 @@ pub async fn doctor(
             reader,
             origins: config.mapping.origins.clone().into(),
         }),
-        store: Arc::new(StoreInspector::new(config.store.path.clone())),
+        store: store::inspector(&config.store.location),
         clock,
         settings: doctor::Settings {
             tokens: token_distributions(&config).to_vec(),
@@ -104,12 +104,12 @@ pub async fn resync(
     prefix: &str,
     since: Timestamp,
 ) -> anyhow::Result<Resync> {
-    let coverage = store::Coverage::open(&config.store.path, bucket, since).await?;
+    let coverage = store::coverage(&config.store.location, bucket, since).await?;
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let listing = S3ObjectListing::open(&sdk, bucket).await?;
     Ok(Resync {
         listing: Arc::new(listing),
-        coverage: Box::new(coverage),
+        coverage,
         bucket: bucket.to_owned(),
         prefix: prefix.to_owned(),
         since,

@@ -6,7 +6,7 @@ use std::{
     collections::HashSet,
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -25,13 +25,11 @@ use crate::{
     domain::{batch::Usage, mapping::MappingPolicy, notice::NoticeTarget, s3_event::EventFilter},
     http::{self, ApiToken, AppState, Capacity, Connections, Parts, SnsRules, Tokens},
     ports::{
-        CertificateCache, Clock, StoreError,
-        catalogue::{CataloguePublisher, CatalogueStore},
-        dispatch::{Epoch, LeaderStore},
-        history::HistoryStore,
+        CertificateCache, Clock, StoreError, catalogue::CataloguePublisher, dispatch::Epoch,
+        history::HistoryStore, leadership::Leading,
     },
     shutdown::{self, Ending, StopCause, StopSignals, Tasks},
-    store::{self, LocalWakeups, OpenError, SqliteStore, StoreInspector},
+    store::{self, OpenError, OpenStore},
     telemetry::{Health, Metrics},
     webhook::{WebhookSender, WebhookTarget},
 };
@@ -53,6 +51,11 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGIN.elapsed()
     }
 
     /// Never sleeps longer than the initial difference, even if the clock is set back.
@@ -102,7 +105,8 @@ pub struct App {
     config: Config,
     tasks: Tasks,
     health: Health,
-    store: Arc<SqliteStore>,
+    store: OpenStore,
+    leading: Leading,
     dispatch: Dispatch,
     catalogue: CataloguePublisher,
     stopping: CancellationToken,
@@ -131,28 +135,33 @@ impl App {
         }
         let public = listen("server.listen", config.server.listen).await?;
         let admin = listen("server.admin_listen", config.server.admin_listen).await?;
+        let leading = Leading::default();
         let store = store::open(
-            &config.store.path,
+            &config.store.location,
             Arc::clone(&clock),
             health.clone(),
-            // The writer stops last, so that it commits what the others have handed to it.
+            // The store stops last, so that it commits what the others have handed to it.
             tasks.apart(),
+            &leading,
         );
-        let store = Arc::new(store.await?);
+        let store = store.await?;
         let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
-        let trust = sns_trust(&config, &sdk, &store, &clock, &health)?;
+        let certificates = Arc::clone(&store.certificates);
+        let trust = sns_trust(&config, &sdk, certificates, &clock, &health)?;
         let (publisher, catalogue) = CataloguePublisher::new();
         let metrics = Metrics::default();
-        metrics.start(clock.now(), silent_since(&*store, clock.now()).await);
-        tell_last_notifications(&config, &*store, &metrics).await;
+        let history = &*store.history;
+        metrics.start(clock.now(), silent_since(history, clock.now()).await);
+        tell_last_notifications(&config, history, &metrics).await;
         let context = dispatch::Context {
-            leader_store: Arc::clone(&store) as Arc<dyn LeaderStore>,
-            catalogue_store: Arc::clone(&store) as Arc<dyn CatalogueStore>,
+            leader_store: Arc::clone(&store.leader),
+            catalogue_store: Arc::clone(&store.catalogue),
+            wants: Arc::clone(&store.wants),
             cdn: Arc::new(CloudFront::new(&sdk)),
             trust: Arc::new(trust),
             notices: Arc::new(notice_sender(&config)?),
             clock,
-            wakeups: Arc::new(LocalWakeups::default()),
+            wakeups: Arc::clone(&store.wakeups),
             catalogue,
             status: Arc::default(),
             metrics,
@@ -178,6 +187,7 @@ impl App {
             tasks,
             health,
             store,
+            leading,
             catalogue: publisher,
             stopping,
             dispatch: Dispatch { context, settings },
@@ -204,6 +214,7 @@ impl App {
             tasks,
             health,
             store,
+            leading,
             dispatch,
             catalogue,
             stopping,
@@ -212,8 +223,9 @@ impl App {
         } = self;
         let origins = Arc::clone(&dispatch.settings.origins);
         dispatch::follow_catalogue(&dispatch.context, origins, catalogue, &tasks);
-        // One file has one process, so this process is always the leader.
-        let _leading = dispatch.start(&tasks, Epoch(1)).await?;
+        // Nobody else can lead.
+        leading.set(true);
+        let _running = dispatch.start(&tasks, Epoch(1)).await?;
         let connections = Connections {
             most: config.server.max_connections,
             idle: config.server.idle_timeout,
@@ -302,7 +314,7 @@ fn serve(
 fn sns_trust(
     config: &Config,
     sdk: &SdkConfig,
-    store: &Arc<SqliteStore>,
+    certificates: Arc<dyn CertificateCache>,
     clock: &Arc<dyn Clock>,
     health: &Health,
 ) -> Result<AwsSnsTrust, BuildError> {
@@ -318,7 +330,7 @@ fn sns_trust(
     let pinned = emulator.map(|one| (one.host.as_str(), one.addresses.as_slice()));
     let certificates = SigningCertificates::new(
         HttpFetch::new(pinned)?,
-        Arc::clone(store) as Arc<dyn CertificateCache>,
+        certificates,
         Arc::clone(clock),
         FetchLimits {
             per_minute: config.sns.cert_fetches_per_minute,
@@ -354,7 +366,7 @@ fn notice_targets(config: &Config) -> Arc<[NoticeTarget]> {
 fn state(
     config: &Config,
     context: &dispatch::Context,
-    store: &Arc<SqliteStore>,
+    store: &OpenStore,
     health: &Health,
     mapping: Arc<MappingPolicy>,
 ) -> Parts {
@@ -365,10 +377,11 @@ fn state(
         wildcards: token.wildcards,
     });
     Parts {
-        intake: Arc::clone(store) as _,
-        operations: Arc::clone(store) as _,
-        history: Arc::clone(store) as _,
-        space: Arc::new(StoreInspector::new(config.store.path.clone())),
+        intake: Arc::clone(&store.intake),
+        operations: Arc::clone(&store.operations),
+        history: Arc::clone(&store.history),
+        wants: Arc::clone(&store.wants),
+        space: store.space.clone(),
         trust: Arc::clone(&context.trust),
         clock: Arc::clone(&context.clock),
         wakeups: Arc::clone(&context.wakeups),

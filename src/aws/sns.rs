@@ -179,6 +179,10 @@ mod tests {
 
     #[async_trait]
     impl Clock for NoClock {
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
         fn now(&self) -> Timestamp {
             Timestamp::UNIX_EPOCH
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say};
 use crate::{
     app,
-    domain::store_check::StoreCheck,
+    domain::{store_check::StoreCheck, store_location::StoreLocation},
     store::{self, LookError, OpenError},
 };
 
@@ -48,7 +48,7 @@ pub(super) fn run(action: &Action) -> u8 {
         Action::Backup { common, .. } | Action::Check { common, .. } => common,
     };
     let store = match common.config.load_for_mapping() {
-        Ok(config) => config.store.path,
+        Ok(config) => config.store.location,
         Err(faults) => {
             complain_of(&faults);
             return USAGE;
@@ -57,8 +57,8 @@ pub(super) fn run(action: &Action) -> u8 {
     let done = match action {
         Action::Backup { file, .. } => app::block_on(backup(&store, file, common.json)),
         Action::Check { file, .. } => {
-            let store = file.as_ref().unwrap_or(&store);
-            app::block_on(check(store, common.json))
+            let file = file.clone().map(StoreLocation::File);
+            app::block_on(check(file.as_ref().unwrap_or(&store), common.json))
         }
     };
     match done {
@@ -69,7 +69,9 @@ pub(super) fn run(action: &Action) -> u8 {
             }
             complain(&error);
             match error {
-                LookError::Open(OpenError::OtherVersion(_)) | LookError::Missing(_) => USAGE,
+                LookError::Open(OpenError::OtherVersion(_))
+                | LookError::Missing(_)
+                | LookError::NoFile { .. } => USAGE,
                 _ => FAILED,
             }
         }
@@ -80,7 +82,7 @@ pub(super) fn run(action: &Action) -> u8 {
     }
 }
 
-async fn backup(store: &Path, file: &Path, json: bool) -> Result<u8, LookError> {
+async fn backup(store: &StoreLocation, file: &Path, json: bool) -> Result<u8, LookError> {
     let begun = app::now();
     let bytes = store::backup(store, file).await?;
     let seconds = app::now().duration_since(begun).as_secs_f64();
@@ -101,11 +103,11 @@ async fn backup(store: &Path, file: &Path, json: bool) -> Result<u8, LookError> 
     Ok(DONE)
 }
 
-async fn check(store: &Path, json: bool) -> Result<u8, LookError> {
+async fn check(store: &StoreLocation, json: bool) -> Result<u8, LookError> {
     let found = store::check(store).await?;
     if json {
         let mut found_json = json!(found);
-        found_json["file"] = Value::from(store.display().to_string());
+        found_json["file"] = Value::from(store.to_string());
         say(found_json);
     } else {
         show(store, &found);
@@ -117,7 +119,7 @@ async fn check(store: &Path, json: bool) -> Result<u8, LookError> {
     })
 }
 
-fn show(store: &Path, found: &StoreCheck) {
+fn show(store: &StoreLocation, found: &StoreCheck) {
     let StoreCheck {
         faults,
         version,
@@ -127,7 +129,7 @@ fn show(store: &Path, found: &StoreCheck) {
         say(format_args!("WRONG  {fault}"));
     }
     if faults.is_empty() {
-        say(format_args!("ok     {} is sound", store.display()));
+        say(format_args!("ok     {store} is sound"));
     }
     if version.is_older() {
         say(format_args!(

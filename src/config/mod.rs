@@ -12,16 +12,11 @@ pub mod reference;
 mod sns;
 mod tables;
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, io, net::SocketAddr, path::Path, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::secret::SecretHash;
+use crate::{domain::store_location::StoreLocation, secret::SecretHash};
 
 pub use emulator::Emulator;
 pub use events::EventsConfig;
@@ -78,8 +73,8 @@ pub struct ServerConfig {
 /// `[store]`
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// The SQLite file named by `store.url`.
-    pub path: PathBuf,
+    /// `store.url`
+    pub location: StoreLocation,
     /// The retention of history.
     pub keep: Duration,
 }
@@ -250,18 +245,14 @@ impl ServerConfig {
 
 impl StoreConfig {
     fn read(reader: &mut Reader) -> Self {
-        let wanted = "\"sqlite://\" followed by the path of a file on a local disk";
-        let default = PathBuf::from("purgefront.db");
-        let path = reader.take_with("store.url", wanted, default, |value| {
-            let path = value.as_str().and_then(|url| url.strip_prefix("sqlite://"));
-            match path {
-                Some(path) if !path.is_empty() && !path.contains('?') => Ok(path.into()),
-                Some(_) => Err("the URL does not name a file".to_owned()),
-                None => Err("not a store that this version supports".to_owned()),
-            }
+        let wanted = "\"sqlite://\" followed by the path of a file on a local disk, or \
+                      \"postgres://user@host/database\"";
+        let default = StoreLocation::File("purgefront.db".into());
+        let location = reader.take_with("store.url", wanted, default, |value| {
+            StoreLocation::parse(value.as_str().ok_or("not a string")?)
         });
         let keep = positive(reader, "store.keep", Duration::from_hours(30 * 24));
-        Self { path, keep }
+        Self { location, keep }
     }
 }
 

@@ -26,7 +26,7 @@ fn the_defaults_need_nothing_but_a_topic() {
         config.server.admin_listen,
         "127.0.0.1:9090".parse().unwrap()
     );
-    assert_eq!(config.store.path, Path::new("purgefront.db"));
+    assert_eq!(config.store.location.to_string(), "purgefront.db");
     assert_eq!(config.sns.max_age, Duration::from_hours(24));
     assert_eq!(config.batching.quiet, Duration::from_secs(1));
     assert_eq!(config.limits.items_per_call, 1_000);
@@ -58,7 +58,10 @@ fn the_environment_goes_before_the_file() {
     assert_eq!(config.limits.call_burst, 7);
     assert!((config.limits.calls_per_second - 2.0).abs() < f64::EPSILON);
     assert_eq!(config.batching.quiet, Duration::from_secs(2));
-    assert_eq!(config.store.path, Path::new("/var/lib/purgefront/x.db"));
+    assert_eq!(
+        config.store.location.to_string(),
+        "/var/lib/purgefront/x.db"
+    );
     assert_eq!(config.sns.topics[0].region(), "cn-north-1");
     assert!(!config.sns.authenticate_on_unsubscribe);
 }
@@ -71,7 +74,7 @@ fn all_faults_are_told_at_once_each_with_its_key_and_a_mend() {
         lisen = \"0.0.0.0:80\"
         max_requests = 0
         [store]
-        url = \"postgres://db\"
+        url = \"mysql://app:secret@db\"
         [sns]
         topics = [\"arn:aws:sqs:us-east-1:123456789012:t\"]
         max_age = \"a day\"
@@ -116,6 +119,32 @@ fn all_faults_are_told_at_once_each_with_its_key_and_a_mend() {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
     assert!(!text.contains("short:"), "a token is shown in:\n{text}");
+    assert!(!text.contains("secret@"), "a password is shown in:\n{text}");
+}
+
+#[test]
+fn a_store_on_a_server_is_read_and_its_password_never_shown() {
+    let url = "postgres://app:hidden@db.internal:5433/purge?sslmode=verify-full";
+    let config = read(TOPICS, &[("PURGEFRONT_STORE__URL", url)]).unwrap();
+    let location = &config.store.location;
+    assert_eq!(
+        location.to_string(),
+        "postgres://app@db.internal:5433/purge"
+    );
+    assert!(matches!(location, StoreLocation::Server(server) if server.expose() == url));
+    assert!(!format!("{config:?}").contains("hidden"));
+    let fault = faults(
+        &format!("{TOPICS}[store]\nurl = \"{url}&sslmod=hidden\"\n"),
+        &[],
+    );
+    assert!(
+        fault.contains("store.url (in test.toml, line 4)"),
+        "{fault}"
+    );
+    assert!(
+        fault.contains("not known") && !fault.contains("hidden"),
+        "{fault}"
+    );
 }
 
 #[test]

@@ -31,7 +31,9 @@ use crate::{
         unused::unused,
     },
     ports::{
-        Clock, StoreError, Wakeup, Wakeups, catalogue::CatalogueHandle, dispatch::MappingStore,
+        Clock, StoreError, Wakeup, Wakeups,
+        catalogue::{CatalogueWants, Wanted},
+        dispatch::MappingStore,
     },
 };
 
@@ -40,6 +42,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// How soon the list is read again for a distribution that is being deployed, and cleared after that.
 /// Deployments take minutes.
 const DEPLOYED_YET: Duration = Duration::from_secs(30);
+/// How often what the request path wants is looked at without a wake-up.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// The name under which history shows requests that follow a change of origins.
 const ORIGIN_CHANGE: &str = "origin_change";
 
@@ -50,8 +54,12 @@ pub(super) struct CatalogueRefresher {
     clock: Arc<dyn Clock>,
     wakeups: Arc<dyn Wakeups>,
     questions: Arc<Questions>,
-    /// Has what the request path wants to know.
-    handle: CatalogueHandle,
+    /// What the request path wants to know, perhaps in another process.
+    wants: Arc<dyn CatalogueWants>,
+    /// Whether it has woken this worker,
+    wanted: bool,
+    /// and when they are looked at anyway, because a wake-up can be lost.
+    look_at: Timestamp,
     board: StatusBoard,
     refresh: Duration,
     policy: Arc<MappingPolicy>,
@@ -106,7 +114,9 @@ impl CatalogueRefresher {
             clock: Arc::clone(&context.clock),
             wakeups: Arc::clone(&context.wakeups),
             questions,
-            handle: context.catalogue.clone(),
+            wants: Arc::clone(&context.wants),
+            wanted: false,
+            look_at: context.clock.now() + LOOK_EVERY,
             board,
             refresh: settings.catalogue_refresh,
             policy: Arc::clone(&settings.mapping),
@@ -130,6 +140,21 @@ impl CatalogueRefresher {
             refresher.report(kept);
         }
         refresher
+    }
+
+    /// Takes what the request path wants to know.
+    async fn take_wanted(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        // The last: the clock may have been set back.
+        if self.wanted || now >= self.look_at || self.look_at > now + LOOK_EVERY {
+            let wanted = self.wants.take_wanted().await?;
+            if self.wanted || wanted != Wanted::default() {
+                self.questions.ask_wanted(wanted);
+            }
+            self.wanted = false;
+            self.look_at = now + LOOK_EVERY;
+        }
+        Ok(())
     }
 
     /// Schedules new questions for now. What has just failed keeps its retry time.
@@ -449,6 +474,7 @@ impl Worker for CatalogueRefresher {
     }
 
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        self.take_wanted().await?;
         self.take_questions();
         self.keep_cleared().await?;
         self.answer_due().await?;
@@ -458,10 +484,7 @@ impl Worker for CatalogueRefresher {
     async fn woken(&mut self) {
         tokio::select! {
             () = self.questions.asked() => {}
-            // The request path asked, perhaps in another process.
-            () = self.wakeups.woken(Wakeup::CatalogueWanted) => {
-                self.questions.ask_wanted(self.handle.take_wanted());
-            }
+            () = self.wakeups.woken(Wakeup::CatalogueWanted) => self.wanted = true,
         }
     }
 }

@@ -57,7 +57,7 @@ use crate::{
     },
     ports::{
         Cdn, Clock, NoticeSender, SnsTrust, StoreError, Wakeups,
-        catalogue::{CatalogueHandle, CataloguePublisher, CatalogueStore},
+        catalogue::{CatalogueHandle, CataloguePublisher, CatalogueStore, CatalogueWants},
         dispatch::{DispatchStore, Epoch, LeaderStore},
     },
     shutdown::Tasks,
@@ -70,6 +70,8 @@ pub struct Context {
     /// Issues the handle through which the leader writes.
     pub leader_store: Arc<dyn LeaderStore>,
     pub catalogue_store: Arc<dyn CatalogueStore>,
+    /// What the request path lacks of the catalogue.
+    pub wants: Arc<dyn CatalogueWants>,
     pub cdn: Arc<dyn Cdn>,
     /// SNS, to confirm subscriptions.
     pub trust: Arc<dyn SnsTrust>,

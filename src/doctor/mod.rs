@@ -18,7 +18,7 @@ use crate::{
             Check, Finding, Seen, Unseen, catalogue as judge_catalogue,
             credentials::{self, Comparison, Identity},
             endpoint as judge_endpoint, settle, store as judge_store,
-            store::{SeenFile, SeenStore},
+            store::SeenStore,
         },
         mapping::MappingPolicy,
         origin::OriginOverride,
@@ -118,7 +118,7 @@ impl Doctor {
         let mut connected: Vec<_> = topics.iter().flat_map(topics::Topic::buckets).collect();
         connected.sort();
         connected.dedup();
-        let known = kept(store);
+        let known = store.catalogue();
         let (account, buckets) = self.look_at_account(&connected, known).await;
         let catalogue = account.as_ref().ok().map(|(catalogue, _)| catalogue);
         let endpoint = topics::only(endpoints);
@@ -172,14 +172,6 @@ impl Doctor {
             theirs,
             whose,
         }
-    }
-}
-
-/// The account as the service has kept it.
-fn kept(store: &SeenStore) -> Option<&crate::domain::catalogue::Snapshot> {
-    match &store.file {
-        SeenFile::Read { catalogue, .. } => catalogue.as_ref(),
-        _ => None,
     }
 }
 

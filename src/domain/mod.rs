@@ -50,6 +50,7 @@ pub mod skip_label;
 pub mod sns_message;
 pub mod status;
 pub mod store_check;
+pub mod store_location;
 pub mod story;
 pub mod subscription;
 pub mod topic;

@@ -38,7 +38,7 @@ pub(super) async fn show(
             Ok(preview) => return Ok(Json(preview).into_response()),
             Err(missing) => missing,
         };
-        state.catalogue.want(missing);
+        state.wants.want(missing).await?;
         state.wakeups.wake(Wakeup::CatalogueWanted);
         tokio::select! {
             () = handle.changed() => {}

@@ -47,8 +47,11 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use crate::{
     domain::{mapping::MappingPolicy, s3_event::EventFilter, status::Status, topic::TopicArn},
     ports::{
-        Clock, FreeSpace, SnsTrust, Wakeups, catalogue::CatalogueHandle, history::HistoryStore,
-        intake::IntakeStore, operations::OperationsStore,
+        Clock, FreeSpace, SnsTrust, Wakeups,
+        catalogue::{CatalogueHandle, CatalogueWants},
+        history::HistoryStore,
+        intake::IntakeStore,
+        operations::OperationsStore,
     },
     secret::SecretHash,
     telemetry::{Health, Metrics},
@@ -94,7 +97,10 @@ pub struct Parts {
     pub intake: Arc<dyn IntakeStore>,
     pub operations: Arc<dyn OperationsStore>,
     pub history: Arc<dyn HistoryStore>,
-    pub space: Arc<dyn FreeSpace>,
+    /// What is wanted of the catalogue.
+    pub wants: Arc<dyn CatalogueWants>,
+    /// `None` if the store is not on this machine.
+    pub space: Option<Arc<dyn FreeSpace>>,
     pub trust: Arc<dyn SnsTrust>,
     pub clock: Arc<dyn Clock>,
     pub wakeups: Arc<dyn Wakeups>,

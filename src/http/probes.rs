@@ -136,7 +136,10 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, P
     if let Some(count) = letters {
         state.metrics.dead_letters(count);
     }
-    state.metrics.free_bytes(state.space.free_bytes());
+    let space = state.space.as_ref();
+    state
+        .metrics
+        .free_bytes(space.and_then(|space| space.free_bytes()));
     let status = state.status.borrow().clone();
     let text = state
         .metrics

@@ -1,11 +1,7 @@
 //! The catalogue: saved in the store, and available to the process through a handle that is updated
 //! from the store.
 
-use std::{
-    collections::BTreeSet,
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -43,7 +39,16 @@ pub struct PublishedCatalogue {
 #[derive(Debug, Clone)]
 pub struct CatalogueHandle {
     published: watch::Receiver<Option<PublishedCatalogue>>,
-    wanted: Arc<Mutex<Wanted>>,
+}
+
+/// Takes notes of what the request path lacks to who reads the account, perhaps in another process.
+#[async_trait]
+pub trait CatalogueWants: Send + Sync + 'static {
+    /// Leaves a note of what is missing. Who reads the account has to be woken for it.
+    async fn want(&self, missing: Missing) -> Result<(), StoreError>;
+
+    /// What is wanted since the last call.
+    async fn take_wanted(&self) -> Result<Wanted, StoreError>;
 }
 
 /// What the catalogue lacks and somebody wants to know.
@@ -63,8 +68,7 @@ impl CataloguePublisher {
     /// An empty handle and its publisher.
     pub fn new() -> (Self, CatalogueHandle) {
         let (sender, published) = watch::channel(None);
-        let wanted = Arc::default();
-        (Self(sender), CatalogueHandle { published, wanted })
+        (Self(sender), CatalogueHandle { published })
     }
 
     pub fn publish(&self, catalogue: PublishedCatalogue) {
@@ -88,22 +92,6 @@ impl CatalogueHandle {
         } else {
             None
         }
-    }
-
-    /// Leaves a note of what is missing for who reads the account, who has to be woken for it.
-    pub fn want(&self, missing: Missing) {
-        let mut wanted = self.lock_wanted();
-        wanted.details.extend(missing.details);
-        wanted.policies.extend(missing.policies);
-    }
-
-    /// What is wanted since the last call on any clone.
-    pub fn take_wanted(&self) -> Wanted {
-        mem::take(&mut self.lock_wanted())
-    }
-
-    fn lock_wanted(&self) -> MutexGuard<'_, Wanted> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the next [`Self::take_changed`] return the catalogue even if it is unchanged.

@@ -18,17 +18,17 @@ pub(super) struct TemporaryFile(TempDir);
 
 #[async_trait]
 impl Place for TemporaryFile {
-    async fn new() -> Self {
-        Self(quick_directory())
+    async fn new() -> Option<Self> {
+        Some(Self(quick_directory()))
     }
 
     async fn another(&self) -> Box<dyn Place> {
-        Box::new(Self::new().await)
+        Box::new(Self(quick_directory()))
     }
 
     async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn OpenStore> {
         let path = self.0.path().join("purgefront.db");
-        let opened = store::open(&path, clock, Health::default(), Tasks::default()).await;
+        let opened = store::open_sqlite(&path, clock, Health::default(), Tasks::default()).await;
         Arc::new(opened.unwrap())
     }
 }

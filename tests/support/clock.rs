@@ -88,6 +88,10 @@ impl VirtualClock {
 
 #[async_trait]
 impl Clock for VirtualClock {
+    fn monotonic(&self) -> Duration {
+        self.passed()
+    }
+
     fn now(&self) -> Timestamp {
         self.state().now
     }

@@ -19,7 +19,7 @@ use purgefront::{
         dispatch::{DispatchStore, Epoch, LeaderStore as _},
     },
     shutdown::Tasks,
-    store::{self, LocalWakeups},
+    store::{self, LocalWakeups, LocalWants},
     telemetry::{Health, Metrics},
     webhook::WebhookSender,
 };
@@ -47,13 +47,14 @@ impl Inside {
         let tasks = Tasks::default();
         let path = home.path().join("purgefront.db");
         let health = Health::default();
-        let opened = store::open(&path, Arc::clone(&clock), health, tasks.apart()).await;
+        let opened = store::open_sqlite(&path, Arc::clone(&clock), health, tasks.apart()).await;
         let store = Tapped::new(opened.unwrap());
         let wakeups = Arc::new(LocalWakeups::default());
         let (publisher, catalogue) = CataloguePublisher::new();
         let context = Context {
             leader_store: Arc::new(store.clone()),
             catalogue_store: Arc::new(store.clone()),
+            wants: Arc::new(LocalWants::default()),
             cdn,
             trust: Arc::new(NoSns),
             notices: Arc::new(WebhookSender::new(Vec::new()).unwrap()),

@@ -21,6 +21,7 @@ pub mod model;
 pub mod moto;
 pub mod nature;
 pub mod permissions;
+pub mod postgres;
 pub mod proxy;
 pub mod service;
 pub mod shell;

@@ -51,7 +51,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key(
                 "url",
                 "\"sqlite://purgefront.db\"",
-                "The store, such as `sqlite:///var/lib/purgefront/purgefront.db`. On a local disk, not a network file system.",
+                "The store: a file such as `sqlite:///var/lib/purgefront/purgefront.db`, on a local disk, not a network file system; or a database of PostgreSQL, for [several replicas](operations.md#several-replicas). `PGPASSWORD`, `~/.pgpass`, `sslmode` and `sslrootcert` work as with other clients of PostgreSQL.",
             ),
             key(
                 "keep",

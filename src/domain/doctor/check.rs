@@ -65,6 +65,7 @@ checks! {
     StoreVersion "store.version",
     StoreDisk "store.disk",
     StoreFileSystem "store.file-system",
+    StoreServer "store.server",
 }
 
 impl Check {

@@ -1,11 +1,45 @@
-//! The store's file and what it lies on.
+//! The store: its file and what that lies on, or its server.
+
+use jiff::Timestamp;
 
 use super::{Check, Command, Finding};
 use crate::domain::catalogue::Snapshot;
 
 /// What was seen of the store, without changing it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SeenStore {
+pub enum SeenStore {
+    Local(SeenLocal),
+    Server(SeenServer),
+}
+
+/// A database of PostgreSQL.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeenServer {
+    /// The URL, without a password.
+    pub name: String,
+    /// Or why nothing could be seen of it.
+    pub seen: Result<ServerFacts, String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerFacts {
+    /// Such as `15.4`,
+    pub server: String,
+    /// and its first part.
+    pub major: u32,
+    /// Whether the server waits for its disk (`fsync`).
+    pub syncs: bool,
+    /// `None` before the first start of a service.
+    pub version: Option<StoreVersion>,
+    /// Who leads, and since when.
+    pub leader: Option<(String, Timestamp)>,
+    /// The account as the service knows it.
+    pub catalogue: Option<Snapshot>,
+}
+
+/// A file of SQLite.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeenLocal {
     pub path: String,
     pub file: SeenFile,
     /// Whether a service has it open.
@@ -66,15 +100,80 @@ const NETWORK_FUSE: [&str; 9] = [
     "sshfs", "s3", "gcs", "goofys", "rclone", "gluster", "ceph", "juicefs", "davfs",
 ];
 
-pub fn findings(seen: &SeenStore) -> Vec<Finding> {
-    vec![opens(seen), version(seen), disk(seen), file_system(seen)]
+/// The oldest PostgreSQL that is tested for.
+const OLDEST_SERVER: u32 = 13;
+
+impl SeenStore {
+    /// The account as the service knows it.
+    pub fn catalogue(&self) -> Option<&Snapshot> {
+        match self {
+            Self::Local(SeenLocal {
+                file: SeenFile::Read { catalogue, .. },
+                ..
+            }) => catalogue.as_ref(),
+            Self::Local(_) => None,
+            Self::Server(server) => server.seen.as_ref().ok()?.catalogue.as_ref(),
+        }
+    }
 }
 
-fn what(seen: &SeenStore) -> String {
+pub fn findings(seen: &SeenStore) -> Vec<Finding> {
+    match seen {
+        SeenStore::Local(seen) => vec![opens(seen), version(seen), disk(seen), file_system(seen)],
+        SeenStore::Server(server) => server_findings(server),
+    }
+}
+
+fn server_findings(seen: &SeenServer) -> Vec<Finding> {
+    let what = format!("store {}", seen.name);
+    match &seen.seen {
+        Ok(facts) => vec![
+            Finding::ok(Check::StoreOpens, what.clone(), facts.user()),
+            judge_version(what.clone(), facts.version),
+            facts.judge_server(what),
+        ],
+        Err(text) => {
+            let mend = "see that the server runs and that this machine reaches it, and compare store.url, \
+                        PGPASSWORD and the server's pg_hba.conf";
+            let why = format!("cannot be read: {text}");
+            let opens = Finding::failure(Check::StoreOpens, what.clone(), why).mended_by(mend);
+            let skipped = [Check::StoreVersion, Check::StoreServer].map(|check| {
+                let why = "skipped, because nothing could be read of it";
+                Finding::skipped(check, what.clone(), why)
+            });
+            [opens].into_iter().chain(skipped).collect()
+        }
+    }
+}
+
+impl ServerFacts {
+    fn user(&self) -> String {
+        match &self.leader {
+            Some((holder, since)) => format!("can be read; {holder} leads since {since:.0}"),
+            None => "can be read; no service leads".to_owned(),
+        }
+    }
+
+    fn judge_server(&self, what: String) -> Finding {
+        let check = Check::StoreServer;
+        if self.major < OLDEST_SERVER {
+            let why = format!("its server is PostgreSQL {}", self.server);
+            let mend = format!("upgrade the server to {OLDEST_SERVER} or later");
+            return Finding::failure(check, what, why).mended_by(mend);
+        }
+        if !self.syncs {
+            let why = "its server does not wait for its disk (fsync is off): what was accepted can be lost";
+            return Finding::failure(check, what, why).mended_by("set fsync = on for the server");
+        }
+        Finding::ok(check, what, format!("is on PostgreSQL {}", self.server))
+    }
+}
+
+fn what(seen: &SeenLocal) -> String {
     format!("store {}", seen.path)
 }
 
-fn opens(seen: &SeenStore) -> Finding {
+fn opens(seen: &SeenLocal) -> Finding {
     let check = Check::StoreOpens;
     let user = if seen.in_use {
         "a service has it open"
@@ -102,27 +201,36 @@ fn opens(seen: &SeenStore) -> Finding {
     }
 }
 
-fn version(seen: &SeenStore) -> Finding {
+fn version(seen: &SeenLocal) -> Finding {
     let check = Check::StoreVersion;
     let SeenFile::Read { version, .. } = &seen.file else {
         let why = "skipped, because nothing could be read of it";
         return Finding::skipped(check, what(seen), why);
     };
+    judge_version(what(seen), Some(*version))
+}
+
+fn judge_version(what: String, version: Option<StoreVersion>) -> Finding {
+    let check = Check::StoreVersion;
     match version {
-        StoreVersion::Current => Finding::ok(check, what(seen), "is of this version"),
-        StoreVersion::Older => {
-            let why = "is of an older version: the next start brings it up to date";
-            Finding::ok(check, what(seen), why)
+        None => {
+            let why = "has nothing of purgefront yet: the first start of the service makes it";
+            Finding::ok(check, what, why)
         }
-        StoreVersion::Other => {
+        Some(StoreVersion::Current) => Finding::ok(check, what, "is of this version"),
+        Some(StoreVersion::Older) => {
+            let why = "is of an older version: the next start brings it up to date";
+            Finding::ok(check, what, why)
+        }
+        Some(StoreVersion::Other) => {
             let why = "was written by a newer or another version of purgefront";
-            Finding::failure(check, what(seen), why)
+            Finding::failure(check, what, why)
                 .mended_by("run that version, or give this one a store of its own (store.url)")
         }
     }
 }
 
-fn disk(seen: &SeenStore) -> Finding {
+fn disk(seen: &SeenLocal) -> Finding {
     let check = Check::StoreDisk;
     let Some(free) = seen.free else {
         let why = "skipped, because the free space cannot be seen";
@@ -138,7 +246,7 @@ fn disk(seen: &SeenStore) -> Finding {
     }
 }
 
-fn file_system(seen: &SeenStore) -> Finding {
+fn file_system(seen: &SeenLocal) -> Finding {
     let check = Check::StoreFileSystem;
     let Some(kind) = seen.file_system.as_deref() else {
         let why = "skipped, because the file system cannot be seen";

@@ -1,53 +1,13 @@
 //! SQL for the backlog of each distribution: counters that are updated with the waiting items.
 
-use std::collections::HashMap;
-
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
-use super::columns::{count, decode, optional_time, read_all, signed};
+use super::columns::{count, decode, optional_time, read_all};
+pub(super) use crate::store::counts::Counts;
 use crate::{
     domain::batch::{Backlog, DistributionBacklog, Group, Kind},
     ports::StoreError,
 };
-
-/// Counts added items by distribution.
-#[derive(Default)]
-pub(super) struct Counts(HashMap<String, Count>);
-
-#[derive(Default)]
-struct Count {
-    items: usize,
-    wildcards: usize,
-    manual_paths: usize,
-    manual_wildcards: usize,
-}
-
-impl Counts {
-    pub(super) fn count(&mut self, distribution_id: &str, wildcard: bool, manual: bool) {
-        if !self.0.contains_key(distribution_id) {
-            self.0.insert(distribution_id.to_owned(), Count::default());
-        }
-        if let Some(count) = self.0.get_mut(distribution_id) {
-            count.items += 1;
-            count.wildcards += usize::from(wildcard);
-            count.manual_paths += usize::from(manual && !wildcard);
-            count.manual_wildcards += usize::from(manual && wildcard);
-        }
-    }
-
-    /// What [`ADD`] binds: the distributions, and their numbers in the order of its columns.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (&str, [i64; 4])> {
-        self.0.iter().map(|(distribution_id, count)| {
-            let numbers = [
-                count.items,
-                count.wildcards,
-                count.manual_paths,
-                count.manual_wildcards,
-            ];
-            (distribution_id.as_str(), numbers.map(signed))
-        })
-    }
-}
 
 /// Adds rows of counts, which may be negative. A distribution has a row once it has had a backlog.
 macro_rules! add_rows {

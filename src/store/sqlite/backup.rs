@@ -22,7 +22,7 @@ const EXISTS: &str = "it exists already, and is never overwritten; choose anothe
 
 /// Copies the store to a new file, which is complete and synced when it has its name. Returns its
 /// size in bytes.
-pub async fn backup(store: &Path, copy: &Path) -> Result<u64, LookError> {
+pub(crate) async fn backup(store: &Path, copy: &Path) -> Result<u64, LookError> {
     let mut connection = look(store).await?;
     let found = version(&mut connection, store).await;
     found.map_err(|error| failed(store, error))??;

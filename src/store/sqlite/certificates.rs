@@ -4,9 +4,7 @@ use jiff::Timestamp;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::columns::micros;
-
-/// The same number as in memory.
-const MOST: i64 = 64;
+use crate::store::MOST_CERTIFICATES;
 
 pub(super) async fn read(readers: &SqlitePool, url: &str) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT pem FROM certificates WHERE url = ?")
@@ -32,6 +30,9 @@ pub(super) async fn keep(
         .await?;
     let delete = "DELETE FROM certificates WHERE url NOT IN \
                   (SELECT url FROM certificates ORDER BY kept_at DESC LIMIT ?)";
-    sqlx::query(delete).bind(MOST).execute(connection).await?;
+    sqlx::query(delete)
+        .bind(MOST_CERTIFICATES)
+        .execute(connection)
+        .await?;
     Ok(())
 }

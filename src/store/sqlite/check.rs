@@ -1,10 +1,6 @@
 //! Looks at a store, which may be in use, and says whether it is sound and what is open in it.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Acquire as _, ConnectOptions as _, Row as _, SqliteConnection};
@@ -16,7 +12,7 @@ use crate::{
 };
 
 /// Reads one snapshot of the store, so that a running service neither waits nor disturbs.
-pub async fn check(path: &Path) -> Result<StoreCheck, LookError> {
+pub(crate) async fn check(path: &Path) -> Result<StoreCheck, LookError> {
     let mut connection = look(path).await?;
     let found = examine(&mut connection, path).await;
     found.map_err(|error| failed(path, error))?
@@ -61,7 +57,7 @@ async fn examine(
 /// in the WAL of a service that was killed; nothing is written through it.
 pub(super) async fn look(path: &Path) -> Result<SqliteConnection, LookError> {
     if !path.is_file() {
-        return Err(LookError::Missing(path.to_owned()));
+        return Err(LookError::Missing(path.display().to_string()));
     }
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -73,9 +69,11 @@ pub(super) async fn look(path: &Path) -> Result<SqliteConnection, LookError> {
 }
 
 pub(super) fn failed(path: &Path, error: impl Into<anyhow::Error>) -> LookError {
-    let path: PathBuf = path.to_owned();
-    let source = error.into();
-    OpenError::Failed { path, source }.into()
+    let failed = OpenError::Failed {
+        store: path.display().to_string(),
+        source: error.into(),
+    };
+    failed.into()
 }
 
 /// The version of the schema; an error if this purgefront did not write it, or not all of it.
@@ -86,7 +84,7 @@ pub(super) async fn version(
     let table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
     let is_store: bool = sqlx::query_scalar(table).fetch_one(&mut *snapshot).await?;
     if !is_store {
-        return Ok(Err(LookError::Foreign(path.to_owned())));
+        return Ok(Err(LookError::Foreign(path.display().to_string())));
     }
     let migrations = migrations();
     let known: HashMap<_, _> = migrations
@@ -100,7 +98,8 @@ pub(super) async fn version(
     for row in &applied {
         found = row.try_get("version")?;
         if known.get(&found) != Some(&row.try_get("checksum")?) {
-            return Ok(Err(OpenError::OtherVersion(path.to_owned()).into()));
+            let other = OpenError::OtherVersion(path.display().to_string());
+            return Ok(Err(other.into()));
         }
     }
     let current = migrations.iter().map(|one| one.version).max();

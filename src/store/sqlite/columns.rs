@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use aws_lc_rs::digest;
 use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use crate::ports::StoreError;
+pub(super) use crate::store::object_hash::object_hash;
 
 /// The most rows in one INSERT: SQLite permits 32,766 bound values.
 pub(super) const ROWS: usize = 2_000;
@@ -97,27 +97,4 @@ pub(super) fn decode(error: impl std::error::Error + Send + Sync + 'static) -> s
 pub(super) fn json(numbers: impl IntoIterator<Item = i64>) -> sqlx::Result<String> {
     let numbers: BTreeSet<_> = numbers.into_iter().collect();
     serde_json::to_string(&numbers).map_err(decode)
-}
-
-/// What the changes of an object are found by: the first four bytes of the SHA-256 of its bucket and
-/// its key. Others may have the same.
-pub(super) fn object_hash(bucket: &str, key: &str) -> i64 {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in [bucket.as_bytes(), b"/", key.as_bytes()] {
-        context.update(part);
-    }
-    let hash = context.finish();
-    let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
-    u32::from_be_bytes(first).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hash_of_an_object_is_the_same_in_every_release() {
-        // The first digits of what `printf site/a | sha256sum` prints.
-        assert_eq!(object_hash("site", "a"), 0xf72e_ace5);
-    }
 }

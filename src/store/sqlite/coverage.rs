@@ -34,13 +34,17 @@ macro_rules! covers {
 /// A connection with a temporary table of the keys, because the journal has no index by key. It is
 /// filled in one pass, so no snapshot is held while S3 lists the bucket. SQLite keeps the table in a
 /// file when it gets large.
-pub struct Coverage {
+pub(crate) struct Coverage {
     connection: SqliteConnection,
     since: Timestamp,
 }
 
 impl Coverage {
-    pub async fn open(store: &Path, bucket: &str, since: Timestamp) -> Result<Self, LookError> {
+    pub(crate) async fn open(
+        store: &Path,
+        bucket: &str,
+        since: Timestamp,
+    ) -> Result<Self, LookError> {
         let mut connection = look(store).await?;
         let found = version(&mut connection, store).await;
         found.map_err(|error| failed(store, error))??;

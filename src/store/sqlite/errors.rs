@@ -2,17 +2,6 @@
 
 use crate::ports::StoreError;
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
-                Self::corrupt("unknown", "no key", error)
-            }
-            _ => Self::unavailable(error),
-        }
-    }
-}
-
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error {

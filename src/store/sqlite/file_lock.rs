@@ -25,7 +25,7 @@ impl FileLock {
         let mut name = store.as_os_str().to_owned();
         name.push("-lock");
         let failed = |source| OpenError::Failed {
-            path: store.to_owned(),
+            store: store.display().to_string(),
             source,
         };
         let file = open_private(Path::new(&name))
@@ -33,7 +33,7 @@ impl FileLock {
             .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(store.to_owned())),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(store.display().to_string())),
             Err(TryLockError::Error(error)) => Err(failed(error.into())),
         }
     }

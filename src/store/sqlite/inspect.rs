@@ -12,14 +12,14 @@ use sqlx::{Row as _, SqlitePool, sqlite::SqliteConnectOptions, sqlite::SqlitePoo
 
 use super::{catalogue, migrations};
 use crate::{
-    domain::doctor::store::{SeenFile, SeenStore, StoreVersion, mounted},
+    domain::doctor::store::{SeenFile, SeenLocal, SeenStore, StoreVersion, mounted},
     ports::{FreeSpace, doctor::StoreSource},
 };
 
-pub struct StoreInspector(PathBuf);
+pub(crate) struct StoreInspector(PathBuf);
 
 impl StoreInspector {
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self(path)
     }
 
@@ -60,13 +60,13 @@ impl StoreSource for StoreInspector {
         } else {
             SeenFile::Absent
         };
-        SeenStore {
+        SeenStore::Local(SeenLocal {
             path: path.display().to_string(),
             file,
             in_use,
             free: free(directory),
             file_system: file_system(directory),
-        }
+        })
     }
 }
 
@@ -151,8 +151,12 @@ mod tests {
         let pipe = directory.path().join("store.db");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
-        let seen = StoreInspector::new(pipe).look().await.file;
-        let SeenFile::Unreadable(why) = seen else {
+        let seen = StoreInspector::new(pipe).look().await;
+        let SeenStore::Local(SeenLocal {
+            file: SeenFile::Unreadable(why),
+            ..
+        }) = seen
+        else {
             panic!("{seen:?}");
         };
         assert_eq!(why, "it is not a regular file");

@@ -2,44 +2,21 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    columns::{ROWS, decode, micros, object_hash, uuid},
+    columns::{ROWS, decode, micros, uuid},
     confirmations, notices,
     numbers::take_numbers,
 };
-use crate::domain::{
-    change::{
-        Acceptance, Asked, Content, DeadContent, IDEMPOTENCY_KEPT, Idempotency, NewMessage,
-        NewRequest, RequestAcceptance,
+pub(super) use crate::store::intake::{Accepted, Intake};
+use crate::{
+    domain::change::{
+        Acceptance, IDEMPOTENCY_KEPT, Idempotency, NewMessage, NewRequest, RequestAcceptance,
     },
-    path::Item,
-    s3_event::ObjectChange,
-    sns_message::Token,
-    topic::TopicArn,
+    store::intake::{NewChange, NewRows, kind, only_at},
 };
-
-/// An entry for the journal.
-pub(super) enum Intake {
-    Message(NewMessage),
-    Request(NewRequest),
-}
-
-/// What became of an entry.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Accepted {
-    Message(Acceptance),
-    Request(RequestAcceptance),
-}
-
-impl From<Acceptance> for Accepted {
-    fn from(acceptance: Acceptance) -> Self {
-        Self::Message(acceptance)
-    }
-}
 
 /// Adds all `intakes`, and returns what became of each.
 pub(super) async fn accept(
@@ -72,7 +49,7 @@ pub(super) async fn accept(
             },
         });
     }
-    new.insert(connection).await?;
+    insert_rows(connection, &new).await?;
     Ok(accepted)
 }
 
@@ -122,14 +99,6 @@ async fn insert_messages(
         }
     }
     Ok(seqs)
-}
-
-fn kind(content: &Content) -> &'static str {
-    match content {
-        Content::Notification { .. } => "notification",
-        Content::SubscriptionConfirmation(_) => "subscription_confirmation",
-        Content::UnsubscribeConfirmation => "unsubscribe_confirmation",
-    }
 }
 
 /// What became of a request.
@@ -195,13 +164,7 @@ async fn insert_request(
     connection: &mut SqliteConnection,
     request: &NewRequest,
 ) -> sqlx::Result<i64> {
-    let distributions = match &request.asked {
-        Asked::Keys {
-            distributions: Some(ids),
-            ..
-        } => Some(serde_json::to_string(ids).map_err(decode)?),
-        Asked::Keys { .. } | Asked::Items { .. } => None,
-    };
+    let distributions = only_at(request).map_err(decode)?;
     let idempotency = request.idempotency.as_ref();
     let insert = "INSERT INTO requests \
                   (id, token, reason, accepted_at, distributions, idempotency_key, body) \
@@ -218,91 +181,41 @@ async fn insert_request(
         .await
 }
 
-/// The rows that follow from new messages and requests.
-#[derive(Default)]
-struct NewRows<'a> {
-    changes: Vec<NewChange<'a>>,
-    dead: Vec<(i64, &'a NewMessage, &'a DeadContent)>,
-    confirmations: Vec<(&'a NewMessage, &'a Token)>,
-    ends: Vec<&'a NewMessage>,
-    /// When the newest notification of each topic was published.
-    newest: HashMap<&'a TopicArn, Timestamp>,
-}
-
-enum NewChange<'a> {
-    Event(i64, &'a NewMessage, &'a ObjectChange),
-    Item(i64, &'a NewRequest, &'a str, &'a Item),
-    Key(i64, &'a NewRequest, &'a str, &'a str),
-}
-
-impl<'a> NewRows<'a> {
-    fn add_message(&mut self, seq: i64, message: &'a NewMessage) {
-        match &message.content {
-            Content::Notification { changes, dead } => {
-                let event = |change| NewChange::Event(seq, message, change);
-                self.changes.extend(changes.iter().map(event));
-                self.dead.extend(dead.iter().map(|one| (seq, message, one)));
-                let newest = self.newest.entry(&message.topic);
-                let newest = newest.or_insert(message.signed_at);
-                *newest = message.signed_at.max(*newest);
-            }
-            Content::SubscriptionConfirmation(token) => self.confirmations.push((message, token)),
-            Content::UnsubscribeConfirmation => self.ends.push(message),
-        }
+async fn insert_rows(connection: &mut SqliteConnection, new: &NewRows<'_>) -> sqlx::Result<()> {
+    for chunk in new.changes.chunks(ROWS) {
+        insert_changes(connection, chunk).await?;
     }
-
-    fn add_request(&mut self, seq: i64, request: &'a NewRequest) {
-        match &request.asked {
-            Asked::Items {
-                distribution_id,
-                items,
-            } => {
-                let change = |item| NewChange::Item(seq, request, distribution_id, item);
-                self.changes.extend(items.iter().map(change));
-            }
-            Asked::Keys { bucket, keys, .. } => {
-                let change = |key: &'a String| NewChange::Key(seq, request, bucket, key);
-                self.changes.extend(keys.iter().map(change));
-            }
-        }
-    }
-
-    async fn insert(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
-        for chunk in self.changes.chunks(ROWS) {
-            insert_changes(connection, chunk).await?;
-        }
-        for (message_seq, message, dead) in &self.dead {
-            let insert = "INSERT INTO dead_letters (kind, why, content, message, created_at) \
+    for (message_seq, message, dead) in &new.dead {
+        let insert = "INSERT INTO dead_letters (kind, why, content, message, created_at) \
                           VALUES ('record', ?, ?, ?, ?)";
-            let inserted = sqlx::query(insert)
-                .bind(&dead.why)
-                .bind(&dead.content)
-                .bind(message_seq)
-                .bind(micros(message.accepted_at))
-                .execute(&mut *connection)
-                .await?;
-            let letter = inserted.last_insert_rowid();
-            notices::of_dead_letters(connection, &[letter], message.accepted_at).await?;
-        }
-        for (message, token) in &self.confirmations {
-            let insert = "INSERT INTO confirmations (topic, token, signed_at, due_at) \
-                          VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
-            sqlx::query(insert)
-                .bind(message.topic.as_str())
-                .bind(token.expose())
-                .bind(micros(message.signed_at))
-                .bind(micros(message.accepted_at))
-                .execute(&mut *connection)
-                .await?;
-        }
-        for message in &self.ends {
-            confirmations::end(connection, message).await?;
-        }
-        for (topic, signed_at) in &self.newest {
-            confirmations::continues(connection, topic, *signed_at).await?;
-        }
-        Ok(())
+        let inserted = sqlx::query(insert)
+            .bind(&dead.why)
+            .bind(&dead.content)
+            .bind(message_seq)
+            .bind(micros(message.accepted_at))
+            .execute(&mut *connection)
+            .await?;
+        let letter = inserted.last_insert_rowid();
+        notices::of_dead_letters(connection, &[letter], message.accepted_at).await?;
     }
+    for (message, token) in &new.confirmations {
+        let insert = "INSERT INTO confirmations (topic, token, signed_at, due_at) \
+                          VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+        sqlx::query(insert)
+            .bind(message.topic.as_str())
+            .bind(token.expose())
+            .bind(micros(message.signed_at))
+            .bind(micros(message.accepted_at))
+            .execute(&mut *connection)
+            .await?;
+    }
+    for message in &new.ends {
+        confirmations::end(connection, message).await?;
+    }
+    for (topic, signed_at) in &new.newest {
+        confirmations::continues(connection, topic, *signed_at).await?;
+    }
+    Ok(())
 }
 
 async fn insert_changes(
@@ -315,45 +228,18 @@ async fn insert_changes(
     );
     let first = take_numbers(connection, changes.len()).await?;
     insert.push_values((first..).zip(changes), |mut row, (seq, change)| {
-        row.push_bind(seq);
-        match change {
-            NewChange::Event(seq, message, change) => row
-                .push_bind(*seq)
-                .push_bind(None::<i64>)
-                .push_bind(change.bucket.as_str())
-                .push_bind(change.key.as_str())
-                .push_bind(change.event.as_str())
-                .push_bind(change.time.map(micros))
-                .push_bind(None::<&str>)
-                .push_bind(None::<&str>)
-                .push_bind(micros(message.accepted_at))
-                .push_bind(change.sequencer.as_deref())
-                .push_bind(Some(object_hash(&change.bucket, &change.key))),
-            NewChange::Key(seq, request, bucket, key) => row
-                .push_bind(None::<i64>)
-                .push_bind(*seq)
-                .push_bind(*bucket)
-                .push_bind(*key)
-                .push_bind(None::<&str>)
-                .push_bind(None::<i64>)
-                .push_bind(None::<&str>)
-                .push_bind(None::<&str>)
-                .push_bind(micros(request.accepted_at))
-                .push_bind(None::<&str>)
-                .push_bind(Some(object_hash(bucket, key))),
-            NewChange::Item(seq, request, distribution_id, item) => row
-                .push_bind(None::<i64>)
-                .push_bind(*seq)
-                .push_bind(None::<&str>)
-                .push_bind(None::<&str>)
-                .push_bind(None::<&str>)
-                .push_bind(None::<i64>)
-                .push_bind(*distribution_id)
-                .push_bind(item.as_str())
-                .push_bind(micros(request.accepted_at))
-                .push_bind(None::<&str>)
-                .push_bind(None::<i64>),
-        };
+        row.push_bind(seq)
+            .push_bind(change.message)
+            .push_bind(change.request)
+            .push_bind(change.bucket)
+            .push_bind(change.key)
+            .push_bind(change.event)
+            .push_bind(change.event_time.map(micros))
+            .push_bind(change.distribution_id)
+            .push_bind(change.path)
+            .push_bind(micros(change.accepted_at))
+            .push_bind(change.sequencer)
+            .push_bind(change.object_hash());
     });
     insert.build().execute(connection).await?;
     Ok(())

@@ -40,14 +40,13 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-pub use self::{backup::backup, check::check, coverage::Coverage};
+pub(super) use self::{backup::backup, check::check, coverage::Coverage, inspect::StoreInspector};
 use self::{
     file_lock::{FileLock, open_private},
     hot::HotReaders,
     writer::{Connections, Writer},
 };
 
-pub use self::inspect::StoreInspector;
 use super::OpenError;
 use crate::{ports::Clock, shutdown::Tasks, telemetry::Health};
 
@@ -82,7 +81,7 @@ pub async fn open(
 ) -> Result<SqliteStore, OpenError> {
     let lock = FileLock::take(path)?;
     let failed = |source| OpenError::Failed {
-        path: path.to_owned(),
+        store: path.display().to_string(),
         source,
     };
     open_private(path).map_err(|error| failed(error.into()))?;
@@ -93,7 +92,7 @@ pub async fn open(
                 MigrateError::VersionMissing(_)
                 | MigrateError::VersionMismatch(_)
                 | MigrateError::VersionTooNew(..),
-            ) => OpenError::OtherVersion(path.to_owned()),
+            ) => OpenError::OtherVersion(path.display().to_string()),
             _ => failed(error),
         })?,
         tasks,

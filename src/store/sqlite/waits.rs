@@ -6,37 +6,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::columns::{ROWS, decode, json};
 use crate::domain::{change::MappedChange, wait::Wait};
-
-/// The columns `kind`, `distribution_id` and `name`.
-pub(super) fn columns(wait: &Wait) -> (&'static str, &str, &str) {
-    match wait {
-        Wait::Bucket(bucket) => ("bucket", "", bucket),
-        Wait::Details(id) => ("details", id, ""),
-        Wait::Policy {
-            distribution_id,
-            policy_id,
-        } => ("policy", distribution_id, policy_id),
-        Wait::Again(id) => ("again", id, ""),
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("unknown wait {0:?}")]
-pub(super) struct UnknownWait(String);
-
-/// The wait of these columns.
-pub(super) fn of(kind: &str, distribution_id: String, name: String) -> Result<Wait, UnknownWait> {
-    Ok(match kind {
-        "bucket" => Wait::Bucket(name),
-        "details" => Wait::Details(distribution_id),
-        "policy" => Wait::Policy {
-            distribution_id,
-            policy_id: name,
-        },
-        "again" => Wait::Again(distribution_id),
-        other => return Err(UnknownWait(other.to_owned())),
-    })
-}
+pub(super) use crate::store::wait_columns::{columns, of};
 
 pub(super) fn wait(row: &SqliteRow) -> sqlx::Result<Wait> {
     let (distribution_id, name) = (row.try_get("distribution_id")?, row.try_get("name")?);

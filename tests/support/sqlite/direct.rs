@@ -32,7 +32,9 @@ impl DirectStore {
         let now = clock.now();
         let path = home.path().join("purgefront.db");
         let (health, tasks) = (Health::default(), Tasks::default());
-        let store = store::open(&path, clock, health, tasks).await.unwrap();
+        let store = store::open_sqlite(&path, clock, health, tasks)
+            .await
+            .unwrap();
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .foreign_keys(false);

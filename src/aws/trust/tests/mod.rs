@@ -39,6 +39,10 @@ impl HandClock {
 
 #[async_trait]
 impl Clock for HandClock {
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn now(&self) -> Timestamp {
         *self.0.borrow()
     }

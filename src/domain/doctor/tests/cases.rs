@@ -259,6 +259,16 @@ fn failing_here() -> Vec<Case> {
         warns(Check::StoreDisk, left(1 << 29)),
         fails(Check::StoreFileSystem, on("nfs4")),
         fails(Check::StoreFileSystem, on("fuse.mountpoint-s3")),
+        fails(
+            Check::StoreOpens,
+            of_server(|server| server.seen = Err("refused".to_owned())),
+        ),
+        fails(
+            Check::StoreVersion,
+            with_facts(|facts| facts.version = Some(StoreVersion::Other)),
+        ),
+        fails(Check::StoreServer, with_facts(|facts| facts.major = 12)),
+        fails(Check::StoreServer, with_facts(|facts| facts.syncs = false)),
     ]
 }
 

@@ -13,7 +13,7 @@ use super::{
     credentials::{self, Comparison, Identity},
     endpoint::{self, Answer, Reached},
     permission::{self, Permission, Probe},
-    store::{self, SeenFile, SeenStore, StoreVersion},
+    store::{self, SeenFile, SeenLocal, SeenServer, SeenStore, ServerFacts, StoreVersion},
     subscription, topic,
 };
 use crate::domain::{
@@ -162,8 +162,8 @@ fn of_endpoint(endpoint: &str, reached: &Reached, status: u16) -> Vec<Finding> {
     ]
 }
 
-fn of_store(change: impl FnOnce(&mut SeenStore)) -> Vec<Finding> {
-    let mut seen = SeenStore {
+fn of_store(change: impl FnOnce(&mut SeenLocal)) -> Vec<Finding> {
+    let mut seen = SeenLocal {
         path: "purgefront.db".to_owned(),
         file: SeenFile::Read {
             version: StoreVersion::Current,
@@ -174,7 +174,27 @@ fn of_store(change: impl FnOnce(&mut SeenStore)) -> Vec<Finding> {
         file_system: Some("ext4".to_owned()),
     };
     change(&mut seen);
-    store::findings(&seen)
+    store::findings(&SeenStore::Local(seen))
+}
+
+fn of_server(change: impl FnOnce(&mut SeenServer)) -> Vec<Finding> {
+    let mut seen = SeenServer {
+        name: "postgres://app@db/purgefront".to_owned(),
+        seen: Ok(ServerFacts {
+            server: "15.4".to_owned(),
+            major: 15,
+            syncs: true,
+            version: Some(StoreVersion::Current),
+            leader: Some(("host-a 17".to_owned(), Timestamp::UNIX_EPOCH)),
+            catalogue: None,
+        }),
+    };
+    change(&mut seen);
+    store::findings(&SeenStore::Server(seen))
+}
+
+fn with_facts(change: impl FnOnce(&mut ServerFacts)) -> Vec<Finding> {
+    of_server(|server| change(server.seen.as_mut().unwrap()))
 }
 
 fn of_permission(permission: Permission, probe: Probe) -> Vec<Finding> {
@@ -240,6 +260,7 @@ fn healthy() -> Vec<Finding> {
     findings.extend(of_account(&MappingPolicy::default(), &catalogue, &["site"]));
     findings.extend(of_endpoint(ENDPOINT, &Reached::Answered(200), 400));
     findings.extend(of_store(|_| ()));
+    findings.extend(of_server(|_| ()));
     findings
 }
 

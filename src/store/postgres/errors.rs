@@ -1,0 +1,94 @@
+//! Classifies PostgreSQL's errors.
+
+use std::time::Duration;
+
+use crate::ports::StoreError;
+
+/// Why a write failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error(transparent)]
+    Sqlx(#[from] sqlx::Error),
+    #[error("the epoch of this leader is over")]
+    NotLeading,
+    #[error("the database has not answered for {} s", .0.as_secs())]
+    TimedOut(Duration),
+    #[error("the database is not there")]
+    Away,
+    /// The connection was lost during the commit.
+    #[error("it is not known whether the write was committed: {0}")]
+    Unknown(Box<WriteError>),
+}
+
+impl WriteError {
+    /// Whether the connection, or the database as a whole, is at fault, not a statement. Then the connection
+    /// is not used again.
+    pub(super) fn is_of_the_connection(&self) -> bool {
+        match self {
+            Self::Sqlx(sqlx::Error::Database(error)) => {
+                error.code().is_none_or(|code| is_of_the_database(&code))
+            }
+            Self::Sqlx(
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::BeginFailed
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::WorkerCrashed,
+            )
+            | Self::TimedOut(_)
+            | Self::Away
+            | Self::Unknown(_) => true,
+            // Anything else is a statement's or a row's fault, and the next statement may be right.
+            Self::Sqlx(_) | Self::NotLeading => false,
+        }
+    }
+}
+
+impl From<WriteError> for StoreError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Sqlx(error) => error.into(),
+            WriteError::NotLeading => Self::LeadsNoMore,
+            WriteError::Unknown(_) => Self::unknown(error),
+            other => Self::unavailable(other),
+        }
+    }
+}
+
+/// Whether an SQLSTATE is one of: connection exceptions, insufficient resources (a full disk), operator
+/// intervention (a shutdown, but not a cancelled statement), system and internal errors, a session that was ended
+/// while it was idle, a database that only permits reads, which is what a former primary says.
+fn is_of_the_database(code: &str) -> bool {
+    let class = code.get(..2).unwrap_or(code);
+    code != "57014"
+        && (matches!(class, "08" | "53" | "57" | "58" | "XX") || matches!(code, "25P03" | "25006"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_faulty_statement_is_no_fault_of_the_connection() {
+        let is_of_the_connection = |error| WriteError::Sqlx(error).is_of_the_connection();
+        assert!(!is_of_the_connection(sqlx::Error::RowNotFound));
+        let missing = sqlx::Error::ColumnNotFound("x".to_owned());
+        assert!(!is_of_the_connection(missing));
+        let gone = std::io::Error::other("gone");
+        assert!(is_of_the_connection(sqlx::Error::Io(gone)));
+        assert!(!WriteError::NotLeading.is_of_the_connection());
+    }
+
+    #[test]
+    fn states_tell_whether_the_database_is_there() {
+        for gone in ["08006", "53100", "57P01", "58030", "25P03", "25006"] {
+            assert!(is_of_the_database(gone), "{gone}");
+        }
+        // A unique violation, a deadlock, a lock that was not given, a statement that took too long.
+        for faulty in ["23505", "40P01", "55P03", "57014"] {
+            assert!(!is_of_the_database(faulty), "{faulty}");
+        }
+    }
+}

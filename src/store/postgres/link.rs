@@ -1,0 +1,193 @@
+//! A connection for writes, which is opened anew when it has failed.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use tokio::time::{sleep, timeout};
+
+use super::errors::WriteError;
+use crate::{store::HEALTH, telemetry::Health};
+
+/// How long opening a connection may take.
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
+/// The first and the longest pause before a connection is opened anew.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Reports whether the connections for writes work. Clones share it.
+#[derive(Clone)]
+pub(super) struct Availability {
+    health: Health,
+    /// The connections that fail, and why.
+    failing: Arc<Mutex<BTreeMap<&'static str, String>>>,
+}
+
+impl Availability {
+    pub(super) fn new(health: Health) -> Self {
+        health.ok(HEALTH);
+        Self {
+            health,
+            failing: Arc::default(),
+        }
+    }
+
+    fn report(&self, link: &'static str, reason: Option<String>) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Some(reason) => drop(failing.insert(link, reason)),
+            None => drop(failing.remove(link)),
+        }
+        match failing.first_key_value() {
+            Some((_, reason)) => self.health.fail(
+                HEALTH,
+                format!("the database is not available: {reason}; no restart is needed"),
+            ),
+            None => self.health.ok(HEALTH),
+        }
+    }
+}
+
+/// What a transaction does between its beginning and its end.
+pub(super) type Work<'a, T> = Box<
+    dyn for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, WriteError>> + Send + 'a,
+>;
+
+pub(super) struct Link {
+    name: &'static str,
+    options: PgConnectOptions,
+    /// `None` while it is not there.
+    connection: Option<PgConnection>,
+    availability: Availability,
+}
+
+impl Link {
+    pub(super) async fn open(
+        name: &'static str,
+        options: PgConnectOptions,
+        availability: Availability,
+    ) -> Result<Self, WriteError> {
+        let connection = Some(connect(&options).await?);
+        Ok(Self {
+            name,
+            options,
+            connection,
+            availability,
+        })
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Begins a transaction, does the work and commits, all within a time limit.
+    pub(super) async fn transact<T>(
+        &mut self,
+        begin: &'static str,
+        limit: Duration,
+        work: Work<'_, T>,
+    ) -> Result<T, WriteError> {
+        // Taken, so that a connection whose use was broken off is never used again.
+        let mut connection = self.connection.take().ok_or(WriteError::Away)?;
+        let commits = AtomicBool::new(false);
+        let written = timeout(limit, run(&mut connection, begin, work, &commits)).await;
+        let mut written = written.unwrap_or(Err(WriteError::TimedOut(limit)));
+        if let Err(error) = written {
+            let is_lost = commits.into_inner() && error.is_of_the_connection();
+            written = Err(if is_lost {
+                WriteError::Unknown(Box::new(error))
+            } else {
+                error
+            });
+        }
+        match &written {
+            Err(error) if error.is_of_the_connection() => {
+                tracing::error!(%error, connection = self.name, "a write failed, and its connection with it");
+                self.availability.report(self.name, Some(error.to_string()));
+            }
+            Err(WriteError::NotLeading) => self.connection = Some(connection),
+            Err(error) => {
+                tracing::error!(%error, "a write failed");
+                self.connection = Some(connection);
+            }
+            Ok(_) => self.connection = Some(connection),
+        }
+        written
+    }
+
+    /// Returns once there is a connection again.
+    pub(super) async fn reopen(&mut self) {
+        let mut pause = FIRST_PAUSE;
+        while self.connection.is_none() {
+            sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            match connect(&self.options).await {
+                Ok(connection) => {
+                    self.connection = Some(connection);
+                    self.availability.report(self.name, None);
+                    tracing::info!(connection = self.name, "the database is available again");
+                }
+                Err(error) => {
+                    tracing::debug!(%error, connection = self.name, "the database is still away");
+                    self.availability.report(self.name, Some(error.to_string()));
+                }
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    pub(super) async fn close(self) {
+        if let Some(connection) = self.connection
+            && let Ok(Err(error)) = timeout(CONNECT, connection.close()).await
+        {
+            tracing::debug!(%error, "a connection did not close cleanly");
+        }
+    }
+}
+
+/// Opens a connection to a database that permits writes.
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, WriteError> {
+    let open = async {
+        let mut connection = options.connect().await?;
+        let reads_only = "SELECT current_setting('transaction_read_only') = 'on'";
+        let reads_only: bool = sqlx::query_scalar(reads_only)
+            .fetch_one(&mut connection)
+            .await?;
+        if reads_only {
+            let why = std::io::Error::other("it only permits reads, as a standby does");
+            return Err(sqlx::Error::Io(why).into());
+        }
+        Ok(connection)
+    };
+    let opened = timeout(CONNECT, open).await;
+    opened.unwrap_or(Err(WriteError::TimedOut(CONNECT)))
+}
+
+async fn run<T>(
+    connection: &mut PgConnection,
+    begin: &'static str,
+    work: Work<'_, T>,
+    commits: &AtomicBool,
+) -> Result<T, WriteError> {
+    let mut transaction = connection.begin_with(begin).await?;
+    match work(&mut transaction).await {
+        Ok(done) => {
+            commits.store(true, Ordering::Relaxed);
+            transaction.commit().await?;
+            Ok(done)
+        }
+        Err(error) => {
+            // At once: until then it holds its locks.
+            if !error.is_of_the_connection() {
+                transaction.rollback().await?;
+            }
+            Err(error)
+        }
+    }
+}
