@@ -74,6 +74,7 @@ mod probing;
 mod recipes;
 mod redrive;
 mod refused;
+mod replicas;
 mod request_ids;
 mod resync;
 mod resync_moto;

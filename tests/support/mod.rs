@@ -24,6 +24,7 @@ pub mod nature;
 pub mod permissions;
 pub mod postgres;
 pub mod proxy;
+pub mod replicas;
 pub mod service;
 pub mod shell;
 pub mod signer;
@@ -36,6 +37,7 @@ pub mod tapped;
 pub mod terminator;
 pub mod turns;
 pub mod verdict;
+pub mod wire;
 pub mod world;
 
 use std::{

@@ -1,13 +1,18 @@
 //! PostgreSQL, where it is installed: one server for all tests of the process, with a database for each.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
 };
 
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
-use tokio::sync::OnceCell;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    sync::OnceCell,
+};
 use uuid::Uuid;
 
 use super::{not_tested, quick_directory, until};
@@ -203,6 +208,53 @@ impl Database {
                     VALUES ('dispatch', 1, 'a test', 0, 9e18::bigint) \
                     ON CONFLICT (name) DO UPDATE SET epoch = lease.epoch + 1";
         execute(&mut self.connect().await, next.to_owned()).await;
+    }
+}
+
+impl Database {
+    /// Where the server listens.
+    pub fn address(&self) -> Address {
+        match self.options.get_socket() {
+            Some(home) => Address::Socket(home.join(format!(".s.PGSQL.{}", self.options.get_port()))),
+            None => Address::Host(self.options.get_host().to_owned(), self.options.get_port()),
+        }
+    }
+
+    /// The database as it is found at another port of this machine.
+    pub fn url_at(&self, port: u16) -> String {
+        let mut url = reqwest::Url::parse(&self.url).unwrap();
+        url.set_query(None);
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(port)).unwrap();
+        url.into()
+    }
+
+    /// What a query counts.
+    pub async fn count(&self, query: &'static str) -> i64 {
+        let mut connection = self.connect().await;
+        let counted = sqlx::query_scalar(query).fetch_one(&mut connection);
+        counted.await.unwrap()
+    }
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone)]
+pub enum Address {
+    Socket(PathBuf),
+    Host(String, u16),
+}
+
+/// A connection that is only passed on.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+impl Address {
+    pub async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Socket(path) => Box::new(UnixStream::connect(path).await?),
+            Self::Host(host, port) => Box::new(TcpStream::connect((host.as_str(), *port)).await?),
+        })
     }
 }
 
