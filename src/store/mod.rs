@@ -11,6 +11,7 @@ mod object_hash;
 mod opened;
 mod postgres;
 mod sqlite;
+mod story_pages;
 mod wait_columns;
 
 pub use self::{

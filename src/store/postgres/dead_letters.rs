@@ -5,7 +5,9 @@ use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
 use super::{
     backlogs::{self, Counts},
-    columns::{decode, micros, object_hash, read_all, signed, time, unsigned},
+    columns::{
+        Text, micros, object_hash, optional, optional_text, read_all, signed, text, time, unsigned,
+    },
     numbers::take_numbers,
     waits,
 };
@@ -15,9 +17,17 @@ use crate::{
 };
 
 pub(super) async fn count(readers: &PgPool, most: usize) -> sqlx::Result<u64> {
-    let count = "SELECT count(*) FROM (SELECT 1 FROM dead_letters LIMIT ?)";
+    let count = "SELECT count(*) FROM (SELECT 1 FROM dead_letters LIMIT $1) AS found";
     let count = sqlx::query_scalar(count).bind(signed(most));
     Ok(unsigned(count.fetch_one(readers).await?))
+}
+
+/// Dead letters, each with the object of its change.
+macro_rules! letters {
+    () => {
+        "SELECT dead_letters.*, changes.bucket, changes.object_key FROM dead_letters \
+         LEFT JOIN changes ON changes.seq = dead_letters.change "
+    };
 }
 
 pub(super) async fn list(
@@ -25,18 +35,21 @@ pub(super) async fn list(
     before: i64,
     limit: usize,
 ) -> Result<Vec<DeadLetter>, StoreError> {
-    let select = "SELECT dead_letters.*, changes.bucket, changes.object_key FROM dead_letters \
-                  LEFT JOIN changes ON changes.seq = dead_letters.change \
-                  WHERE dead_letters.seq < ? ORDER BY dead_letters.seq DESC LIMIT ?";
+    let select = concat!(
+        letters!(),
+        "WHERE dead_letters.seq < $1 ORDER BY dead_letters.seq DESC LIMIT $2"
+    );
     let rows = sqlx::query(select).bind(before).bind(signed(limit));
     let rows = rows.fetch_all(readers).await?;
     read_all("dead_letters", "seq", &rows, dead_letter)
 }
 
-pub(super) const BECAUSE: &str = "SELECT dead_letters.*, changes.bucket, changes.object_key FROM dead_letters \
-                       LEFT JOIN changes ON changes.seq = dead_letters.change \
-                       WHERE dead_letters.why = ? AND dead_letters.seq < ? \
-                       ORDER BY dead_letters.seq DESC LIMIT ?";
+/// Those with exactly the reason $1 and a number below $2.
+macro_rules! because {
+    () => {
+        "left(why, 256) = left($1, 256) AND why = $1 AND dead_letters.seq < $2"
+    };
+}
 
 /// A page of those with exactly this reason.
 pub(super) async fn because(
@@ -45,13 +58,16 @@ pub(super) async fn because(
     before: i64,
     limit: usize,
 ) -> Result<Vec<DeadLetter>, StoreError> {
-    let rows = sqlx::query(BECAUSE).bind(why).bind(before);
+    let select = concat!(
+        letters!(),
+        "WHERE ",
+        because!(),
+        " ORDER BY dead_letters.seq DESC LIMIT $3"
+    );
+    let rows = sqlx::query(select).bind(Text::new(why)).bind(before);
     let rows = rows.bind(signed(limit)).fetch_all(readers).await?;
     read_all("dead_letters", "seq", &rows, dead_letter)
 }
-
-pub(super) const COUNT_BECAUSE: &str = "SELECT count(*) FROM \
-    (SELECT 1 FROM dead_letters WHERE why = ? AND seq < ? LIMIT ?)";
 
 pub(super) async fn count_because(
     readers: &PgPool,
@@ -59,7 +75,12 @@ pub(super) async fn count_because(
     before: i64,
     most: usize,
 ) -> sqlx::Result<u64> {
-    let count = sqlx::query_scalar(COUNT_BECAUSE).bind(why).bind(before);
+    let count = concat!(
+        "SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE ",
+        because!(),
+        " LIMIT $3) AS found"
+    );
+    let count = sqlx::query_scalar(count).bind(Text::new(why)).bind(before);
     Ok(unsigned(count.bind(signed(most)).fetch_one(readers).await?))
 }
 
@@ -68,12 +89,12 @@ pub(super) async fn with_numbers(
     connection: &mut PgConnection,
     numbers: &[i64],
 ) -> sqlx::Result<Vec<DeadLetter>> {
-    let select = "SELECT dead_letters.*, changes.bucket, changes.object_key FROM dead_letters \
-                  LEFT JOIN changes ON changes.seq = dead_letters.change \
-                  WHERE dead_letters.seq IN (SELECT value FROM json_each(?)) \
-                  ORDER BY dead_letters.seq";
+    let select = concat!(
+        letters!(),
+        "WHERE dead_letters.seq = ANY($1) ORDER BY dead_letters.seq"
+    );
     let rows = sqlx::query(select)
-        .bind(serde_json::to_string(numbers).map_err(decode)?)
+        .bind(numbers)
         .fetch_all(connection)
         .await?;
     rows.iter().map(dead_letter).collect()
@@ -88,11 +109,11 @@ fn dead_letter(row: &PgRow) -> sqlx::Result<DeadLetter> {
     Ok(DeadLetter {
         id: row.try_get("seq")?,
         kind: row.try_get("kind")?,
-        why: row.try_get("why")?,
-        content: row.try_get("content")?,
-        distribution_id: row.try_get("distribution_id")?,
-        bucket: row.try_get("bucket")?,
-        key: row.try_get("object_key")?,
+        why: text(row, "why")?,
+        content: optional_text(row, "content")?,
+        distribution_id: optional_text(row, "distribution_id")?,
+        bucket: optional_text(row, "bucket")?,
+        key: optional_text(row, "object_key")?,
         created_at: time(row.try_get("created_at")?)?,
     })
 }
@@ -101,7 +122,7 @@ fn dead_letter(row: &PgRow) -> sqlx::Result<DeadLetter> {
 /// an item, the change is mapped again.
 pub(super) async fn replay_item(connection: &mut PgConnection, id: i64) -> sqlx::Result<bool> {
     let select = "SELECT content, change, distribution_id, batch FROM dead_letters \
-                  WHERE seq = ? AND kind = 'item'";
+                  WHERE seq = $1 AND kind = 'item'";
     let Some(letter) = sqlx::query(select)
         .bind(id)
         .fetch_optional(&mut *connection)
@@ -111,31 +132,31 @@ pub(super) async fn replay_item(connection: &mut PgConnection, id: i64) -> sqlx:
     };
     match (letter.try_get("batch")?, letter.try_get("change")?) {
         (Some(batch), _) => {
-            let item = letter.try_get("content")?;
-            wait_again(connection, id, batch, item).await
+            let item = optional_text(&letter, "content")?;
+            wait_again(connection, id, batch, item.as_deref()).await
         }
         (None, Some(change)) => {
-            let distribution_id = letter.try_get("distribution_id")?;
+            let distribution_id = optional_text(&letter, "distribution_id")?;
             map_again(connection, id, change, distribution_id).await
         }
         (None, None) => Ok(false),
     }
 }
 
-pub(super) const WAIT_AGAIN: &str = "UPDATE targets SET batch = NULL, position = NULL WHERE batch = ?1 \
+const WAIT_AGAIN: &str = "UPDATE targets SET batch = NULL, position = NULL WHERE batch = $1 \
                           AND position IN (SELECT position FROM batch_items \
-                          WHERE batch_items.batch = ?1 AND item = ?2) \
+                          WHERE batch_items.batch = $1 AND item = $2) \
                           RETURNING distribution_id, wildcard, manual";
 
 async fn wait_again(
     connection: &mut PgConnection,
     id: i64,
     batch: i64,
-    item: Option<String>,
+    item: Option<&str>,
 ) -> sqlx::Result<bool> {
     let waiting = sqlx::query(WAIT_AGAIN)
         .bind(batch)
-        .bind(item)
+        .bind(optional(item))
         .fetch_all(&mut *connection)
         .await?;
     if waiting.is_empty() {
@@ -143,7 +164,7 @@ async fn wait_again(
     }
     let mut counts = Counts::default();
     for row in &waiting {
-        let id: String = row.try_get("distribution_id")?;
+        let id = text(row, "distribution_id")?;
         counts.count(&id, row.try_get("wildcard")?, row.try_get("manual")?);
     }
     backlogs::add(connection, &counts).await?;
@@ -160,7 +181,7 @@ async fn map_again(
 ) -> sqlx::Result<bool> {
     let select = "SELECT request IS NULL, \
                   EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
-                  FROM changes WHERE seq = ?";
+                  FROM changes WHERE seq = $1";
     let found = sqlx::query_as(select)
         .bind(change)
         .fetch_optional(&mut *connection)
@@ -170,9 +191,9 @@ async fn map_again(
             // If nothing has changed, mapping creates dead letters, skips and waits again.
             waits::delete(connection, &[change], None).await?;
             for statement in [
-                "DELETE FROM dead_letters WHERE change = ?",
-                "DELETE FROM skips WHERE change = ?",
-                "UPDATE changes SET state = 0 WHERE seq = ?",
+                "DELETE FROM dead_letters WHERE change = $1",
+                "DELETE FROM skips WHERE change = $1",
+                "UPDATE changes SET state = 0 WHERE seq = $1",
             ] {
                 sqlx::query(statement)
                     .bind(change)
@@ -198,17 +219,17 @@ pub(super) async fn replay_record(
     let seq = take_numbers(connection, 1).await?;
     let insert = "INSERT INTO changes \
                   (seq, message, bucket, object_key, event, event_time, accepted_at, sequencer, \
-                  object_hash) SELECT ?, message, ?, ?, ?, ?, ?, ?, ? FROM dead_letters \
-                  WHERE seq = ? AND kind = 'record'";
+                  object_hash) SELECT $1, message, $2, $3, $4, $5, $6, $7, $8 FROM dead_letters \
+                  WHERE seq = $9 AND kind = 'record'";
     let hash = object_hash(&change.bucket, &change.key);
     let inserted = sqlx::query(insert)
         .bind(seq)
-        .bind(change.bucket)
-        .bind(change.key)
-        .bind(change.event)
+        .bind(Text::from(change.bucket))
+        .bind(Text::from(change.key))
+        .bind(Text::from(change.event))
         .bind(change.time.map(micros))
         .bind(micros(now))
-        .bind(change.sequencer)
+        .bind(change.sequencer.map(Text::from))
         .bind(hash)
         .bind(id)
         .execute(&mut *connection)
@@ -222,23 +243,21 @@ pub(super) async fn replay_record(
 
 /// Deletes a dead letter that was replayed.
 async fn forget(connection: &mut PgConnection, id: i64) -> sqlx::Result<bool> {
-    let delete = sqlx::query("DELETE FROM dead_letters WHERE seq = ?").bind(id);
+    let delete = sqlx::query("DELETE FROM dead_letters WHERE seq = $1").bind(id);
     Ok(delete.execute(connection).await?.rows_affected() > 0)
 }
 
 /// Deletes dead letters for good, by their numbers. That mapping failed stays known with the change: for
 /// an item, its batch tells.
 pub(super) async fn drop_all(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<u64> {
-    let ids = serde_json::to_string(ids).map_err(decode)?;
     let keep = "INSERT INTO skips (change, distribution_id, why, failed) \
-                SELECT change, distribution_id, why, 1 FROM dead_letters \
-                WHERE seq IN (SELECT value FROM json_each(?)) \
-                AND change IS NOT NULL AND batch IS NULL ORDER BY seq";
+                SELECT change, distribution_id, why, true FROM dead_letters \
+                WHERE seq = ANY($1) AND change IS NOT NULL AND batch IS NULL ORDER BY seq";
     sqlx::query(keep)
-        .bind(&ids)
+        .bind(ids)
         .execute(&mut *connection)
         .await?;
-    let delete = "DELETE FROM dead_letters WHERE seq IN (SELECT value FROM json_each(?))";
+    let delete = "DELETE FROM dead_letters WHERE seq = ANY($1)";
     let deleted = sqlx::query(delete).bind(ids).execute(connection).await?;
     Ok(deleted.rows_affected())
 }

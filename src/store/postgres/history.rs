@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::{
     columns::{
-        decode, optional_time, parsed, read_all, read_one, signed, text, time, unsigned, uuid,
+        Text, optional_from_json, optional_text, optional_time, parsed, read_all, read_one, signed,
+        text, texts, time, unsigned,
     },
-    waits,
+    snapshot, waits,
 };
 use crate::{
     domain::batch::BatchStatus,
@@ -22,41 +23,39 @@ use crate::{
     ports::StoreError,
 };
 
-pub(super) const NEWEST_MESSAGE: &str =
-    "SELECT accepted_at FROM messages WHERE seq = (SELECT max(seq) FROM messages)";
-
 /// Of the last 10,000 messages, as for whether a topic is subscribed to.
 pub(super) async fn last_notifications(readers: &PgPool) -> sqlx::Result<Vec<(String, Timestamp)>> {
-    let select = "SELECT topic, max(accepted_at) FROM (SELECT topic, kind, accepted_at \
-                  FROM messages ORDER BY seq DESC LIMIT 10000) \
+    let select = "SELECT topic, max(accepted_at) AS at FROM (SELECT topic, kind, accepted_at \
+                  FROM messages ORDER BY seq DESC LIMIT 10000) AS newest \
                   WHERE kind = 'notification' GROUP BY topic ORDER BY topic";
-    let rows: Vec<(String, i64)> = sqlx::query_as(select).fetch_all(readers).await?;
-    let rows = rows.into_iter();
-    rows.map(|(topic, at)| Ok((topic, time(at)?))).collect()
+    let rows = sqlx::query(select).fetch_all(readers).await?;
+    let notified = |row: &PgRow| Ok((text(row, "topic")?, time(row.try_get("at")?)?));
+    rows.iter().map(notified).collect()
 }
 
+/// When the newest message came, or since when there could have been one.
 pub(super) async fn silent_since(readers: &PgPool) -> sqlx::Result<Timestamp> {
-    let newest = sqlx::query_scalar(NEWEST_MESSAGE);
-    if let Some(accepted_at) = newest.fetch_optional(readers).await? {
-        return time(accepted_at);
-    }
-    let made = "SELECT unixepoch(installed_on) * 1000000 FROM _sqlx_migrations WHERE version = 1";
-    time(sqlx::query_scalar(made).fetch_one(readers).await?)
+    let select = "SELECT coalesce((SELECT accepted_at FROM messages ORDER BY seq DESC LIMIT 1), made_at) \
+                  FROM journal";
+    time(sqlx::query_scalar(select).fetch_one(readers).await?)
 }
 
 pub(super) async fn request(readers: &PgPool, id: Uuid) -> Result<Option<RequestView>, StoreError> {
     // One snapshot, because a batch may be requeued between two statements.
-    let mut snapshot = readers.begin().await?;
+    let mut snapshot = snapshot(readers).await?;
     let Some(row) =
-        sqlx::query("SELECT seq, accepted_at, distributions FROM requests WHERE id = ?")
-            .bind(id.to_string())
+        sqlx::query("SELECT seq, accepted_at, distributions FROM requests WHERE id = $1")
+            .bind(id)
             .fetch_optional(&mut *snapshot)
             .await?
     else {
         return Ok(None);
     };
     let seq: i64 = row.try_get("seq")?;
-    let distributions = concerned(&mut snapshot, seq, row.try_get("distributions")?).await?;
+    let distributions = match optional_from_json(&row, "distributions")? {
+        Some(only_at) => Some(only_at),
+        None => concerned(&mut snapshot, seq).await?,
+    };
     let invalidations = invalidations_of_request(&mut snapshot, seq).await?;
     let skipped = skips_of_request(&mut snapshot, seq).await?;
     let errors = errors_of_request(&mut snapshot, seq).await?;
@@ -80,21 +79,21 @@ pub(super) async fn request(readers: &PgPool, id: Uuid) -> Result<Option<Request
 }
 
 /// A request is settled if none of its changes is open: unmapped, waiting, or in an open batch.
-pub(super) const IS_SETTLED: &str = "SELECT NOT EXISTS (SELECT 1 FROM requests \
+const IS_SETTLED: &str = "SELECT NOT EXISTS (SELECT 1 FROM requests \
     JOIN changes ON changes.request = requests.seq \
     LEFT JOIN targets ON targets.change = changes.seq \
     LEFT JOIN batches ON batches.seq = targets.batch \
-    WHERE requests.id = ? AND (changes.state < 2 OR (targets.seq IS NOT NULL \
+    WHERE requests.id = $1 AND (changes.state < 2 OR (targets.seq IS NOT NULL \
     AND (targets.batch IS NULL OR batches.status IN ('pending', 'in_progress')))))";
 
 pub(super) async fn is_settled(readers: &PgPool, id: Uuid) -> sqlx::Result<bool> {
-    let settled = sqlx::query_scalar(IS_SETTLED).bind(id.to_string());
+    let settled = sqlx::query_scalar(IS_SETTLED).bind(id);
     settled.fetch_one(readers).await
 }
 
 /// The work of a request that is not in a batch.
 async fn open_work(snapshot: &mut PgConnection, request: i64) -> Result<OpenWork, StoreError> {
-    let unseen = "SELECT EXISTS (SELECT 1 FROM changes WHERE request = ? AND state = 0)";
+    let unseen = "SELECT EXISTS (SELECT 1 FROM changes WHERE request = $1 AND state = 0)";
     let unseen = sqlx::query_scalar(unseen)
         .bind(request)
         .fetch_one(&mut *snapshot)
@@ -102,39 +101,36 @@ async fn open_work(snapshot: &mut PgConnection, request: i64) -> Result<OpenWork
     let waits = "SELECT DISTINCT waits.* FROM changes \
                  JOIN change_waits ON change_waits.change = changes.seq \
                  JOIN waits ON waits.seq = change_waits.wait \
-                 WHERE changes.request = ? AND changes.state = 1 ORDER BY waits.seq";
+                 WHERE changes.request = $1 AND changes.state = 1 ORDER BY waits.seq";
     let waits = sqlx::query(waits)
         .bind(request)
         .fetch_all(&mut *snapshot)
         .await?;
     let distributions = "SELECT DISTINCT targets.distribution_id FROM changes \
                          JOIN targets ON targets.change = changes.seq \
-                         WHERE changes.request = ? AND targets.batch IS NULL";
-    let distributions: Vec<String> = sqlx::query_scalar(distributions)
+                         WHERE changes.request = $1 AND targets.batch IS NULL";
+    let distributions = sqlx::query(distributions)
         .bind(request)
         .fetch_all(snapshot)
         .await?;
+    let distributions = distributions.iter().map(|row| text(row, "distribution_id"));
     Ok(OpenWork {
         unseen,
         waits: read_all("waits", "seq", &waits, waits::wait)?,
-        distributions: distributions.into_iter().collect(),
+        distributions: distributions.collect::<sqlx::Result<_>>()?,
     })
 }
 
-/// The distributions that a request may reach; `None` means all.
-async fn concerned(
-    snapshot: &mut PgConnection,
-    request: i64,
-    only_at: Option<String>,
-) -> sqlx::Result<Option<Vec<String>>> {
-    if let Some(only_at) = only_at {
-        return serde_json::from_str(&only_at).map_err(decode);
-    }
-    let select = "SELECT DISTINCT distribution_id FROM changes WHERE request = ?";
-    let ids: Vec<Option<String>> = sqlx::query_scalar(select)
+/// The distributions that a request for paths may reach; `None` means all.
+async fn concerned(snapshot: &mut PgConnection, request: i64) -> sqlx::Result<Option<Vec<String>>> {
+    let select = "SELECT DISTINCT distribution_id FROM changes WHERE request = $1 \
+                  ORDER BY distribution_id";
+    let rows = sqlx::query(select)
         .bind(request)
         .fetch_all(snapshot)
         .await?;
+    let ids = rows.iter().map(|row| optional_text(row, "distribution_id"));
+    let ids = ids.collect::<sqlx::Result<Vec<_>>>()?;
     // A key has none, and a request may outlive its changes.
     let known = Some(ids).filter(|ids| !ids.is_empty());
     Ok(known.and_then(|ids| ids.into_iter().collect()))
@@ -148,16 +144,16 @@ async fn invalidations_of_request(
                   batches.cloudfront_id, batches.status \
                   FROM changes JOIN targets ON targets.change = changes.seq \
                   JOIN batches ON batches.seq = targets.batch \
-                  WHERE changes.request = ? ORDER BY batches.seq";
+                  WHERE changes.request = $1 ORDER BY batches.seq";
     let rows = sqlx::query(select)
         .bind(request)
         .fetch_all(snapshot)
         .await?;
     read_all("batches", "seq", &rows, |row| {
         Ok(RequestInvalidation {
-            id: uuid(row.try_get("id")?)?,
-            distribution_id: row.try_get("distribution_id")?,
-            cloudfront_id: row.try_get("cloudfront_id")?,
+            id: row.try_get("id")?,
+            distribution_id: text(row, "distribution_id")?,
+            cloudfront_id: optional_text(row, "cloudfront_id")?,
             status: parsed(row.try_get("status")?)?,
         })
     })
@@ -165,57 +161,61 @@ async fn invalidations_of_request(
 
 async fn skips_of_request(snapshot: &mut PgConnection, request: i64) -> sqlx::Result<Vec<Skipped>> {
     let select = "SELECT DISTINCT skips.distribution_id, skips.why \
-                  FROM changes JOIN skips ON skips.change = changes.seq WHERE changes.request = ? \
-                  AND failed = 0";
+                  FROM changes JOIN skips ON skips.change = changes.seq WHERE changes.request = $1 \
+                  AND NOT failed";
     let rows = sqlx::query(select)
         .bind(request)
         .fetch_all(snapshot)
         .await?;
     let skipped = |row: &PgRow| {
         Ok(Skipped {
-            distribution_id: row.try_get("distribution_id")?,
-            why: row.try_get("why")?,
+            distribution_id: optional_text(row, "distribution_id")?,
+            why: text(row, "why")?,
         })
     };
     rows.iter().map(skipped).collect()
 }
 
+/// The first examples of each error of the request $1, those of an error one after the other.
+const ERRORS: &str = "SELECT why, item, items FROM (SELECT why, item, \
+    count(*) OVER (PARTITION BY why) AS items, min(seq) OVER (PARTITION BY why) AS first, \
+    row_number() OVER (PARTITION BY why ORDER BY seq) AS nth FROM ( \
+    SELECT dead_letters.seq, why, coalesce(content, path, object_key) AS item \
+    FROM changes JOIN dead_letters ON dead_letters.change = changes.seq \
+    WHERE changes.request = $1 \
+    UNION SELECT dead_letters.seq, why, content FROM changes \
+    JOIN targets ON targets.change = changes.seq \
+    JOIN batch_items ON batch_items.batch = targets.batch \
+    AND batch_items.position = targets.position \
+    JOIN dead_letters ON dead_letters.batch = targets.batch \
+    AND left(dead_letters.content, 256) = left(batch_items.item, 256) \
+    AND dead_letters.content = batch_items.item WHERE changes.request = $1 \
+    UNION SELECT skips.seq, why || $4, coalesce(path, object_key) FROM changes \
+    JOIN skips ON skips.change = changes.seq \
+    WHERE changes.request = $1 AND failed) AS failures) AS numbered \
+    WHERE nth <= $3 ORDER BY first, why, nth LIMIT $2 * $3";
+
 /// Why parts of a request can never be done, according to mapping or CloudFront.
 async fn errors_of_request(snapshot: &mut PgConnection, request: i64) -> sqlx::Result<Vec<String>> {
-    let select = "SELECT why, count(*) AS items, \
-                  json_group_array(item) FILTER (WHERE nth <= ?3) AS examples \
-                  FROM (SELECT seq, why, item, \
-                  row_number() OVER (PARTITION BY why ORDER BY seq) AS nth FROM ( \
-                  SELECT dead_letters.seq, why, coalesce(content, path, object_key) AS item \
-                  FROM changes JOIN dead_letters ON dead_letters.change = changes.seq \
-                  WHERE changes.request = ?1 \
-                  UNION SELECT dead_letters.seq, why, content FROM changes \
-                  JOIN targets ON targets.change = changes.seq \
-                  JOIN batch_items ON batch_items.batch = targets.batch \
-                  AND batch_items.position = targets.position \
-                  JOIN dead_letters ON dead_letters.batch = targets.batch \
-                  AND dead_letters.content = batch_items.item WHERE changes.request = ?1 \
-                  UNION SELECT skips.seq, why || ?4, coalesce(path, object_key) FROM changes \
-                  JOIN skips ON skips.change = changes.seq \
-                  WHERE changes.request = ?1 AND failed)) \
-                  GROUP BY why ORDER BY min(seq) LIMIT ?2";
-    let rows = sqlx::query(select)
+    let rows = sqlx::query(ERRORS)
         .bind(request)
         .bind(signed(MAX_ERRORS + 1))
         .bind(signed(MAX_EXAMPLES))
         .bind(DROPPED)
         .fetch_all(snapshot)
         .await?;
-    let error = |row: &PgRow| {
-        let examples: Vec<String> =
-            serde_json::from_str(row.try_get("examples")?).map_err(decode)?;
-        Ok(RequestError {
-            why: row.try_get("why")?,
-            items: unsigned(row.try_get("items")?),
-            examples,
-        })
-    };
-    let errors = rows.iter().map(error).collect::<sqlx::Result<Vec<_>>>()?;
+    let mut errors: Vec<RequestError> = Vec::new();
+    for row in &rows {
+        let (why, example) = (text(row, "why")?, text(row, "item")?);
+        match errors.last_mut() {
+            Some(last) if last.why == why => last.examples.push(example),
+            _ => errors.push(RequestError {
+                why,
+                items: unsigned(row.try_get("items")?),
+                examples: vec![example],
+            }),
+        }
+    }
     Ok(RequestError::list(&errors))
 }
 
@@ -231,23 +231,42 @@ pub(super) async fn invalidations(
 }
 
 /// Batches, each with those that took its place.
-const SELECT_BATCHES: &str = "SELECT *, iif(status = 'replaced', \
-    (SELECT json_group_array(children.id) FROM batches AS children \
-    WHERE children.parent = batches.seq), '[]') AS replaced_by FROM batches WHERE true";
+macro_rules! batches {
+    () => {
+        "SELECT batches.*, CASE WHEN status = 'replaced' THEN \
+         ARRAY(SELECT children.id FROM batches AS children \
+         WHERE children.parent = batches.seq ORDER BY children.seq) ELSE '{}' END AS replaced_by "
+    };
+}
 
-/// Has only the conditions that apply, so that SQLite can use the right index.
-pub(super) fn select_invalidations(query: &InvalidationQuery) -> QueryBuilder<Postgres> {
-    let mut select = QueryBuilder::<Postgres>::new(SELECT_BATCHES);
-    if let Some(distributions) = &query.distributions {
-        // With a status, the rows are found by it: the plus rules out the other index.
-        let plus = if query.status.is_some() { "+" } else { "" };
-        let condition = format_args!(" AND {plus}distribution_id IN (");
-        let mut list = select.push(condition).separated(", ");
-        for id in distributions {
-            list.push_bind(id);
+/// Has only the conditions that apply, so that the right index is used.
+fn select_invalidations(query: &InvalidationQuery) -> QueryBuilder<Postgres> {
+    let mut select = QueryBuilder::new(concat!(batches!(), "FROM "));
+    match (&query.distributions, query.status) {
+        (Some(distributions), None) => {
+            // The newest of each are found by the index.
+            select
+                .push("(SELECT DISTINCT unnest(")
+                .push_bind(texts(distributions))
+                .push(") AS id) AS given CROSS JOIN LATERAL (SELECT * FROM batches WHERE distribution_id = given.id");
+            newest(&mut select, query);
+            select.push(") AS batches WHERE true");
         }
-        select.push(")");
+        (Some(distributions), Some(_)) => {
+            select
+                .push("batches WHERE distribution_id = ANY(")
+                .push_bind(texts(distributions))
+                .push(")");
+        }
+        (None, _) => {
+            select.push("batches WHERE true");
+        }
     }
+    newest(&mut select, query);
+    select
+}
+
+fn newest(select: &mut QueryBuilder<Postgres>, query: &InvalidationQuery) {
     if let Some(status) = query.status {
         select.push(" AND status = ").push_bind(status.as_str());
     }
@@ -257,29 +276,30 @@ pub(super) fn select_invalidations(query: &InvalidationQuery) -> QueryBuilder<Po
     select
         .push(" ORDER BY seq DESC LIMIT ")
         .push_bind(signed(query.limit));
-    select
 }
 
 pub(super) async fn invalidation(
     readers: &PgPool,
     id: &str,
 ) -> Result<Option<InvalidationDetail>, StoreError> {
-    let mut snapshot = readers.begin().await?;
-    let mut select = QueryBuilder::<Postgres>::new(SELECT_BATCHES);
-    select
-        .push(" AND (id = ")
-        .push_bind(id.to_owned())
-        .push(" OR cloudfront_id = ")
-        .push_bind(id.to_owned())
-        .push(") LIMIT 1");
-    let Some(row) = select.build().fetch_optional(&mut *snapshot).await? else {
+    let mut snapshot = snapshot(readers).await?;
+    let select = concat!(
+        batches!(),
+        "FROM batches WHERE id = $1 OR cloudfront_id = $2 LIMIT 1"
+    );
+    let Some(row) = sqlx::query(select)
+        .bind(id.parse::<Uuid>().ok())
+        .bind(Text::new(id))
+        .fetch_optional(&mut *snapshot)
+        .await?
+    else {
         return Ok(None);
     };
     let summary = read_one("batches", "seq", &row, summary)?;
     let items = "SELECT position, item, (SELECT count(*) FROM targets \
                  WHERE targets.batch = batch_items.batch \
                  AND targets.position = batch_items.position) AS total \
-                 FROM batch_items WHERE batch = ? ORDER BY position";
+                 FROM batch_items WHERE batch = $1 ORDER BY position";
     let items = sqlx::query(items)
         .bind(summary.seq)
         .fetch_all(&mut *snapshot)
@@ -289,7 +309,7 @@ pub(super) async fn invalidation(
         .iter()
         .map(|row| {
             Ok(ItemDetail {
-                item: row.try_get("item")?,
+                item: text(row, "item")?,
                 why: whys.remove(&row.try_get("position")?).unwrap_or_default(),
                 why_total: unsigned(row.try_get("total")?),
             })
@@ -303,24 +323,24 @@ pub(super) async fn batch(
     connection: &mut PgConnection,
     seq: i64,
 ) -> sqlx::Result<InvalidationSummary> {
-    let mut select = QueryBuilder::<Postgres>::new(SELECT_BATCHES);
-    select.push(" AND seq = ").push_bind(seq);
-    summary(&select.build().fetch_one(connection).await?)
+    let select = concat!(batches!(), "FROM batches WHERE seq = $1");
+    let row = sqlx::query(select).bind(seq).fetch_one(connection).await?;
+    summary(&row)
 }
 
 fn summary(row: &PgRow) -> sqlx::Result<InvalidationSummary> {
     Ok(InvalidationSummary {
         seq: row.try_get("seq")?,
-        id: uuid(row.try_get("id")?)?,
-        distribution_id: row.try_get("distribution_id")?,
-        cloudfront_id: row.try_get("cloudfront_id")?,
+        id: row.try_get("id")?,
+        distribution_id: text(row, "distribution_id")?,
+        cloudfront_id: optional_text(row, "cloudfront_id")?,
         status: parsed(row.try_get("status")?)?,
         item_count: unsigned(row.try_get("item_count")?),
         change_count: unsigned(row.try_get("change_count")?),
         created_at: time(row.try_get("created_at")?)?,
         submitted_at: optional_time(row.try_get("submitted_at")?)?,
         completed_at: optional_time(row.try_get("completed_at")?)?,
-        replaced_by: serde_json::from_str(row.try_get("replaced_by")?).map_err(decode)?,
+        replaced_by: row.try_get("replaced_by")?,
     })
 }
 
@@ -335,13 +355,13 @@ async fn whys(
                   messages.message_id, requests.id AS request_id, requests.token, requests.reason \
                   FROM (SELECT seq, batch, position, item, because, change, \
                         row_number() OVER (PARTITION BY position ORDER BY seq) AS nth \
-                        FROM targets WHERE batch = ?) AS first \
+                        FROM targets WHERE batch = $1) AS first \
                   JOIN changes ON changes.seq = first.change \
                   JOIN batch_items ON batch_items.batch = first.batch \
                   AND batch_items.position = first.position \
                   LEFT JOIN messages ON messages.seq = changes.message \
                   LEFT JOIN requests ON requests.seq = changes.request \
-                  WHERE first.nth <= ? ORDER BY first.seq";
+                  WHERE first.nth <= $2 ORDER BY first.seq";
     let rows = sqlx::query(select)
         .bind(batch)
         .bind(signed(MAX_WHYS))
@@ -358,15 +378,15 @@ async fn whys(
 
 fn why(row: &PgRow) -> sqlx::Result<Why> {
     let accepted_at = time(row.try_get("accepted_at")?)?;
-    let because = row.try_get("because")?;
-    let asked = row.try_get("asked")?;
-    Ok(match row.try_get::<Option<String>, _>("request_id")? {
+    let because = text(row, "because")?;
+    let asked = optional_text(row, "asked")?;
+    Ok(match row.try_get("request_id")? {
         Some(request_id) => Why::Manual {
-            request_id: uuid(&request_id)?,
-            token: row.try_get("token")?,
-            reason: row.try_get("reason")?,
-            bucket: row.try_get("bucket")?,
-            key: row.try_get("object_key")?,
+            request_id,
+            token: text(row, "token")?,
+            reason: optional_text(row, "reason")?,
+            bucket: optional_text(row, "bucket")?,
+            key: optional_text(row, "object_key")?,
             time: accepted_at,
             because,
             asked,
@@ -375,8 +395,8 @@ fn why(row: &PgRow) -> sqlx::Result<Why> {
             bucket: text(row, "bucket")?,
             key: text(row, "object_key")?,
             event: text(row, "event")?,
-            message_id: Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?,
-            sequencer: row.try_get("sequencer")?,
+            message_id: row.try_get("message_id")?,
+            sequencer: optional_text(row, "sequencer")?,
             time: optional_time(row.try_get("event_time")?)?.unwrap_or(accepted_at),
             accepted_at,
             because,

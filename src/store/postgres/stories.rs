@@ -1,19 +1,14 @@
 //! SQL for what became of an object's changes.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
-};
-
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _, postgres::PgRow};
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
     columns::{
-        decode, json, object_hash, optional_time, parsed, read_all, read_one, signed, text, time,
-        uuid,
+        Text, object_hash, optional_from_json, optional_text, optional_time, parsed, read_all,
+        read_one, signed, text, time,
     },
-    waits,
+    snapshot, waits,
 };
 use crate::{
     domain::{
@@ -21,220 +16,48 @@ use crate::{
         story::{ChangeQuery, ChangeSource, ChangeStory, Covering, DeadEnd, StoryPage, TargetEnd},
     },
     ports::StoreError,
+    store::story_pages::{self, ObjectChanges, Stories},
 };
-
-/// The index on the hashes is by blocks of 2^10 changes, as migration 12 has it.
-const BLOCK_BITS: u32 = 10;
-/// The changes that one statement looks at, in blocks: bounds what it reads, also for an object that
-/// changes all the time.
-const STRIDE: i64 = 128;
-
-/// A page ends after this many changes, seen or not, and before this many parts (targets, skips, dead
-/// letters and waits) but for those of one change: a request must not occupy a reader, nor memory, for
-/// long.
-const MOST_CHANGES: usize = 1_000;
-const MOST_PARTS: usize = 5_000;
-/// How many changes are read at once for a caller who may not see all.
-const CHUNK: usize = 100;
-/// How much of the journal is searched for one page: 130 million changes that have hashes, or 2.6 million
-/// that have none.
-const WORK: usize = 1_000;
-const UNHASHED_WORK: usize = 50;
 
 pub(super) async fn changes(
     readers: &PgPool,
     query: &ChangeQuery,
 ) -> Result<StoryPage, StoreError> {
-    let mut snapshot = readers.begin().await?;
-    let mut search = Search::begin(&mut snapshot, query).await?;
-    let mut page = StoryPage::default();
-    let (mut looked_at, mut parts) = (0, 0);
-    while page.changes.len() < query.limit {
-        // One more tells whether there is another page.
-        let missing = query.limit - page.changes.len();
-        let most = match query.viewer {
-            Some(_) => CHUNK.max(missing + 1),
-            None => missing + 1,
-        };
-        let numbers = search.numbers(&mut snapshot, query, most).await?;
-        let mut affordable = affordable(&mut snapshot, &numbers, &mut parts).await?;
-        if query.viewer.is_none() {
-            affordable = affordable.min(missing);
-        }
-        let mut read = 0;
-        for story in read_all_of(&mut snapshot, &numbers[..affordable]).await? {
-            read += 1;
-            page.next = Some(story.id);
-            page.changes.extend(match &query.viewer {
-                Some(viewer) => story.seen_by(viewer),
-                None => Some(story),
-            });
-            if page.changes.len() == query.limit {
-                break;
-            }
-        }
-        if read < numbers.len() {
-            return Ok(page);
-        }
-        looked_at += read;
-        page.next = search.rest();
-        if numbers.len() < most || looked_at >= MOST_CHANGES {
-            break;
-        }
-    }
-    Ok(page)
+    let mut snapshot = snapshot(readers).await?;
+    let mut search = Search {
+        snapshot: &mut snapshot,
+        before: Some(query.before.unwrap_or(i64::MAX)),
+    };
+    story_pages::page(&mut search, query).await
 }
 
 /// Where in the journal the search for an object's changes is.
-struct Search {
-    first: i64,
-    unhashed: i64,
-    /// What is left to search comes before this.
-    before: i64,
-    work: usize,
+struct Search<'c> {
+    snapshot: &'c mut PgConnection,
+    /// What is left to search comes before this, if anything is left.
+    before: Option<i64>,
 }
 
-impl Search {
-    async fn begin(snapshot: &mut PgConnection, query: &ChangeQuery) -> sqlx::Result<Self> {
-        let range = "SELECT coalesce((SELECT min(seq) FROM changes), 0), \
-                     coalesce((SELECT max(seq) FROM changes), -1), unhashed FROM journal";
-        let (first, last, unhashed): (i64, i64, i64) =
-            sqlx::query_as(range).fetch_one(snapshot).await?;
-        Ok(Self {
-            first,
-            unhashed,
-            before: query.before.unwrap_or(i64::MAX).min(last.saturating_add(1)),
-            work: WORK,
-        })
-    }
-
-    /// The next changes: fewer than `most` at the end of the journal or of the work for a page.
-    async fn numbers(
-        &mut self,
-        snapshot: &mut PgConnection,
-        query: &ChangeQuery,
-        most: usize,
-    ) -> sqlx::Result<Vec<i64>> {
-        let mut numbers = Vec::new();
-        while self.before > self.first && numbers.len() < most && self.work > 0 {
-            let before = self.before;
-            let (after, work) = if before - 1 > self.unhashed {
-                // Down to a block's first change, or to the first with a hash.
-                let block = ((before - 1) >> BLOCK_BITS) - STRIDE + 1;
-                let after = (block << BLOCK_BITS).saturating_sub(1);
-                (after.max(self.unhashed), 1)
-            } else {
-                (before - 1 - (STRIDE << BLOCK_BITS), UNHASHED_WORK)
-            };
-            self.work = self.work.saturating_sub(work);
-            let missing = most - numbers.len();
-            let from = after.max(self.first - 1);
-            let mut select = select_changes(query, from, before, self.unhashed, missing);
-            let found: Vec<i64> = select
-                .build_query_scalar()
-                .fetch_all(&mut *snapshot)
-                .await?;
-            self.before = match found.last() {
-                // There may be more before the last.
-                Some(last) if found.len() == missing => *last,
-                _ => after + 1,
-            };
-            numbers.extend(found);
-        }
-        Ok(numbers)
-    }
-
-    /// Where the search goes on; `None` at the end of the journal.
-    fn rest(&self) -> Option<i64> {
-        (self.before > self.first).then_some(self.before)
-    }
-}
-
-/// How many of these changes, which follow `parts` of others, can be read for a page: the very first one
-/// in any case.
-async fn affordable(
-    snapshot: &mut PgConnection,
-    numbers: &[i64],
-    parts: &mut usize,
-) -> sqlx::Result<usize> {
-    let counts: Vec<(i64, i64)> = sqlx::query_as(COUNTS)
-        .bind(json(numbers.iter().copied())?)
-        .fetch_all(snapshot)
-        .await?;
-    let counts: HashMap<i64, i64> = counts.into_iter().collect();
-    for (at, number) in numbers.iter().enumerate() {
-        let count = counts.get(number).copied().unwrap_or(0);
-        let sum = *parts + usize::try_from(count).unwrap_or(0);
-        if sum > MOST_PARTS && (at > 0 || *parts > 0) {
-            return Ok(at);
-        }
-        *parts = sum;
-    }
-    Ok(numbers.len())
-}
-
-/// Selects the numbers of an object's changes between two others, newest first. Those up to `unhashed`
-/// are read one by one.
-pub(super) fn select_changes(
-    query: &ChangeQuery,
-    after: i64,
-    before: i64,
-    unhashed: i64,
-    limit: usize,
-) -> QueryBuilder<Postgres> {
-    let is_hashed = after >= unhashed;
-    let mut select = QueryBuilder::new("");
-    if is_hashed {
-        select
-            .push("WITH RECURSIVE blocks (block) AS (SELECT ")
-            .push_bind((before - 1) >> BLOCK_BITS)
-            .push(" UNION ALL SELECT block - 1 FROM blocks WHERE block > ")
-            .push_bind((after + 1) >> BLOCK_BITS)
-            .push(
-                ") SELECT seq FROM blocks CROSS JOIN changes \
-                 WHERE seq >> 10 = block AND object_hash = ",
-            )
-            .push_bind(object_hash(&query.bucket, &query.key))
-            .push(" AND ");
-    } else {
-        select.push("SELECT seq FROM changes WHERE ");
-    }
-    // The plus rules out the primary key.
-    let plus = if is_hashed { "+" } else { "" };
-    select
-        .push(format_args!("{plus}seq > "))
-        .push_bind(after)
-        .push(format_args!(" AND {plus}seq < "))
-        .push_bind(before)
-        .push(" AND object_key = ")
-        .push_bind(query.key.clone())
-        .push(" AND bucket = ")
-        .push_bind(query.bucket.clone())
-        .push(" ORDER BY seq DESC LIMIT ")
-        .push_bind(signed(limit));
-    select
-}
-
-/// What is read of changes, whose numbers are a JSON list.
-#[cfg(test)]
-pub(super) const PARTS: [&str; 6] = [COUNTS, CHANGES, TARGETS, LETTERS, SKIPS, WAITS];
+/// The numbers of changes of the object $2, $3, whose hash is $1, before $4, newest first.
+const NUMBERS: &str = "SELECT seq FROM changes WHERE object_hash = $1 AND bucket = $2 AND object_key = $3 \
+    AND seq < $4 ORDER BY seq DESC LIMIT $5";
 
 /// The number of parts of each change that has some.
-const COUNTS: &str = "SELECT change, sum(parts) FROM ( \
+const COUNTS: &str = "SELECT change, sum(parts)::bigint FROM ( \
     SELECT change, count(*) AS parts FROM targets \
-    WHERE change IN (SELECT value FROM json_each(?1)) GROUP BY change \
+    WHERE change = ANY($1) GROUP BY change \
     UNION ALL SELECT change, count(*) FROM skips \
-    WHERE change IN (SELECT value FROM json_each(?1)) GROUP BY change \
+    WHERE change = ANY($1) GROUP BY change \
     UNION ALL SELECT change, count(*) FROM dead_letters \
-    WHERE change IN (SELECT value FROM json_each(?1)) GROUP BY change \
+    WHERE change = ANY($1) GROUP BY change \
     UNION ALL SELECT change, count(*) FROM change_waits \
-    WHERE change IN (SELECT value FROM json_each(?1)) GROUP BY change) GROUP BY change";
+    WHERE change = ANY($1) GROUP BY change) AS parts GROUP BY change";
 
 const CHANGES: &str = "SELECT changes.*, messages.message_id, requests.id AS request_id, \
     requests.token, requests.reason, requests.distributions FROM changes \
     LEFT JOIN messages ON messages.seq = changes.message \
     LEFT JOIN requests ON requests.seq = changes.request \
-    WHERE changes.seq IN (SELECT value FROM json_each(?))";
+    WHERE changes.seq = ANY($1)";
 
 /// An account has some hundred distributions, and each needs a few items for a change.
 const TARGETS: &str = "SELECT targets.*, batches.id AS batch_id, batches.status, \
@@ -244,105 +67,109 @@ const TARGETS: &str = "SELECT targets.*, batches.id AS batch_id, batches.status,
     LEFT JOIN batch_items ON batch_items.batch = targets.batch \
     AND batch_items.position = targets.position AND batches.status = 'failed' \
     LEFT JOIN dead_letters ON dead_letters.batch = targets.batch \
+    AND left(dead_letters.content, 256) = left(batch_items.item, 256) \
     AND dead_letters.content = batch_items.item \
-    WHERE targets.change IN (SELECT value FROM json_each(?)) ORDER BY targets.seq";
+    WHERE targets.change = ANY($1) ORDER BY targets.seq";
 
 const LETTERS: &str = "SELECT seq, change, distribution_id, content, why FROM dead_letters \
-    WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
+    WHERE change = ANY($1) ORDER BY seq";
 
 const SKIPS: &str = "SELECT change, distribution_id, why, failed FROM skips \
-    WHERE change IN (SELECT value FROM json_each(?)) ORDER BY seq";
+    WHERE change = ANY($1) ORDER BY seq";
 
 const WAITS: &str = "SELECT change, kind, distribution_id, name FROM change_waits \
     JOIN waits ON waits.seq = change_waits.wait \
-    WHERE change IN (SELECT value FROM json_each(?)) ORDER BY waits.seq";
+    WHERE change = ANY($1) ORDER BY waits.seq";
 
-/// Reads changes with all that became of them, in the order of their numbers, the highest first.
-async fn read_all_of(
-    snapshot: &mut PgConnection,
-    numbers: &[i64],
-) -> Result<Vec<ChangeStory>, StoreError> {
-    if numbers.is_empty() {
-        return Ok(Vec::new());
+impl ObjectChanges for Search<'_> {
+    async fn numbers(&mut self, query: &ChangeQuery, most: usize) -> sqlx::Result<Vec<i64>> {
+        let Some(before) = self.before else {
+            return Ok(Vec::new());
+        };
+        let numbers: Vec<i64> = sqlx::query_scalar(NUMBERS)
+            .bind(object_hash(&query.bucket, &query.key))
+            .bind(Text::new(&query.bucket))
+            .bind(Text::new(&query.key))
+            .bind(before)
+            .bind(signed(most))
+            .fetch_all(&mut *self.snapshot)
+            .await?;
+        // There may be more before the last.
+        self.before = numbers.last().copied().filter(|_| numbers.len() == most);
+        Ok(numbers)
     }
-    let numbers = json(numbers.iter().copied())?;
-    let rows = rows(snapshot, CHANGES, &numbers).await?;
-    let stories = read_all("changes", "seq", &rows, story)?;
-    let mut stories: BTreeMap<_, _> = stories
-        .into_iter()
-        .map(|story| (Reverse(story.id), story))
-        .collect();
-    for row in &self::rows(snapshot, TARGETS, &numbers).await? {
-        let end = read_one("targets", "seq", row, target)?;
-        add(&mut stories, row, |story| story.ends.push(end))?;
+
+    fn rest(&self) -> Option<i64> {
+        self.before
     }
-    for row in &self::rows(snapshot, LETTERS, &numbers).await? {
-        let end = read_one("dead_letters", "seq", row, letter)?;
-        add(&mut stories, row, |story| story.ends.push(end))?;
+
+    async fn parts(&mut self, numbers: &[i64]) -> sqlx::Result<Vec<(i64, i64)>> {
+        sqlx::query_as(COUNTS)
+            .bind(numbers)
+            .fetch_all(&mut *self.snapshot)
+            .await
     }
-    for row in &self::rows(snapshot, SKIPS, &numbers).await? {
-        if row.try_get("failed")? {
-            let end = failure(row)?;
-            add(&mut stories, row, |story| story.ends.push(end))?;
-        } else {
-            let skip = Skipped {
-                distribution_id: row.try_get("distribution_id")?,
-                why: row.try_get("why")?,
-            };
-            add(&mut stories, row, |story| story.skipped.push(skip))?;
+
+    async fn stories(&mut self, numbers: &[i64]) -> Result<Stories, StoreError> {
+        let rows = self.rows(CHANGES, numbers).await?;
+        let mut stories = Stories::of(read_all("changes", "seq", &rows, story)?);
+        for row in &self.rows(TARGETS, numbers).await? {
+            let end = read_one("targets", "seq", row, target)?;
+            stories.end(row.try_get("change")?, end);
         }
+        for row in &self.rows(LETTERS, numbers).await? {
+            let end = read_one("dead_letters", "seq", row, letter)?;
+            stories.end(row.try_get("change")?, end);
+        }
+        for row in &self.rows(SKIPS, numbers).await? {
+            let change = row.try_get("change")?;
+            if row.try_get("failed")? {
+                stories.end(change, failure(row)?);
+            } else {
+                let skip = Skipped {
+                    distribution_id: optional_text(row, "distribution_id")?,
+                    why: text(row, "why")?,
+                };
+                stories.skip(change, skip);
+            }
+        }
+        for row in &self.rows(WAITS, numbers).await? {
+            let wait = read_one("waits", "change", row, waits::wait)?;
+            stories.wait(row.try_get("change")?, wait);
+        }
+        Ok(stories)
     }
-    for row in &self::rows(snapshot, WAITS, &numbers).await? {
-        let wait = read_one("waits", "change", row, waits::wait)?;
-        add(&mut stories, row, |story| story.waits.push(wait))?;
-    }
-    Ok(stories.into_values().collect())
 }
 
-async fn rows(
-    snapshot: &mut PgConnection,
-    select: &'static str,
-    numbers: &str,
-) -> sqlx::Result<Vec<PgRow>> {
-    sqlx::query(select).bind(numbers).fetch_all(snapshot).await
-}
-
-/// Adds what a row says to its change.
-fn add(
-    stories: &mut BTreeMap<Reverse<i64>, ChangeStory>,
-    row: &PgRow,
-    add: impl FnOnce(&mut ChangeStory),
-) -> sqlx::Result<()> {
-    if let Some(story) = stories.get_mut(&Reverse(row.try_get("change")?)) {
-        add(story);
+impl Search<'_> {
+    async fn rows(&mut self, select: &'static str, numbers: &[i64]) -> sqlx::Result<Vec<PgRow>> {
+        let rows = sqlx::query(select).bind(numbers);
+        rows.fetch_all(&mut *self.snapshot).await
     }
-    Ok(())
 }
 
 fn story(row: &PgRow) -> sqlx::Result<ChangeStory> {
-    let source = match row.try_get::<Option<String>, _>("request_id")? {
+    let source = match row.try_get("request_id")? {
         Some(request_id) => ChangeSource::Manual {
-            request_id: uuid(&request_id)?,
-            token: row.try_get("token")?,
-            reason: row.try_get("reason")?,
+            request_id,
+            token: text(row, "token")?,
+            reason: optional_text(row, "reason")?,
         },
         None => ChangeSource::Event {
             event: text(row, "event")?,
-            message_id: Uuid::from_slice(row.try_get("message_id")?).map_err(decode)?,
-            sequencer: row.try_get("sequencer")?,
+            message_id: row.try_get("message_id")?,
+            sequencer: optional_text(row, "sequencer")?,
             time: optional_time(row.try_get("event_time")?)?,
         },
     };
-    let only_at = row.try_get::<Option<String>, _>("distributions")?;
-    let only_at = only_at.map(|ids| serde_json::from_str(&ids).map_err(decode));
     Ok(ChangeStory {
         id: row.try_get("seq")?,
         source,
         bucket: text(row, "bucket")?,
         key: text(row, "object_key")?,
         accepted_at: time(row.try_get("accepted_at")?)?,
-        only_at: only_at.transpose()?,
-        unseen: row.try_get::<i64, _>("state")? == 0,
+        only_at: optional_from_json(row, "distributions")?,
+        unseen: row.try_get::<i16, _>("state")? == 0,
         waits: Vec::new(),
         ends: Vec::new(),
         skipped: Vec::new(),
@@ -350,11 +177,11 @@ fn story(row: &PgRow) -> sqlx::Result<ChangeStory> {
 }
 
 fn target(row: &PgRow) -> sqlx::Result<TargetEnd> {
-    let invalidation = match row.try_get::<Option<String>, _>("batch_id")? {
+    let invalidation = match row.try_get::<Option<Uuid>, _>("batch_id")? {
         Some(id) => Some(Covering {
-            id: uuid(&id)?,
+            id,
             status: parsed(row.try_get("status")?)?,
-            cloudfront_id: row.try_get("cloudfront_id")?,
+            cloudfront_id: optional_text(row, "cloudfront_id")?,
             submitted_at: optional_time(row.try_get("submitted_at")?)?,
             completed_at: optional_time(row.try_get("completed_at")?)?,
         }),
@@ -363,14 +190,14 @@ fn target(row: &PgRow) -> sqlx::Result<TargetEnd> {
     let dead_letter = match row.try_get("letter")? {
         Some(id) => Some(DeadEnd {
             id,
-            why: row.try_get("letter_why")?,
+            why: text(row, "letter_why")?,
         }),
         None => None,
     };
     Ok(TargetEnd {
-        distribution_id: row.try_get("distribution_id")?,
-        item: row.try_get("item")?,
-        because: row.try_get("because")?,
+        distribution_id: optional_text(row, "distribution_id")?,
+        item: optional_text(row, "item")?,
+        because: optional_text(row, "because")?,
         invalidation,
         dead_letter,
         failure: None,
@@ -379,13 +206,13 @@ fn target(row: &PgRow) -> sqlx::Result<TargetEnd> {
 
 fn letter(row: &PgRow) -> sqlx::Result<TargetEnd> {
     Ok(TargetEnd {
-        distribution_id: row.try_get("distribution_id")?,
-        item: row.try_get("content")?,
+        distribution_id: optional_text(row, "distribution_id")?,
+        item: optional_text(row, "content")?,
         because: None,
         invalidation: None,
         dead_letter: Some(DeadEnd {
             id: row.try_get("seq")?,
-            why: row.try_get("why")?,
+            why: text(row, "why")?,
         }),
         failure: None,
     })
@@ -394,11 +221,11 @@ fn letter(row: &PgRow) -> sqlx::Result<TargetEnd> {
 /// What a dead letter left behind.
 fn failure(row: &PgRow) -> sqlx::Result<TargetEnd> {
     Ok(TargetEnd {
-        distribution_id: row.try_get("distribution_id")?,
+        distribution_id: optional_text(row, "distribution_id")?,
         item: None,
         because: None,
         invalidation: None,
         dead_letter: None,
-        failure: Some(row.try_get("why")?),
+        failure: Some(text(row, "why")?),
     })
 }

@@ -1,10 +1,5 @@
 //! SQL for what became of an object's changes.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
-};
-
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -21,6 +16,7 @@ use crate::{
         story::{ChangeQuery, ChangeSource, ChangeStory, Covering, DeadEnd, StoryPage, TargetEnd},
     },
     ports::StoreError,
+    store::story_pages::{self, ObjectChanges, Stories},
 };
 
 /// The index on the hashes is by blocks of 2^10 changes, as migration 12 has it.
@@ -29,13 +25,6 @@ const BLOCK_BITS: u32 = 10;
 /// changes all the time.
 const STRIDE: i64 = 128;
 
-/// A page ends after this many changes, seen or not, and before this many parts (targets, skips, dead
-/// letters and waits) but for those of one change: a request must not occupy a reader, nor memory, for
-/// long.
-const MOST_CHANGES: usize = 1_000;
-const MOST_PARTS: usize = 5_000;
-/// How many changes are read at once for a caller who may not see all.
-const CHUNK: usize = 100;
 /// How much of the journal is searched for one page: 130 million changes that have hashes, or 2.6 million
 /// that have none.
 const WORK: usize = 1_000;
@@ -47,46 +36,12 @@ pub(super) async fn changes(
 ) -> Result<StoryPage, StoreError> {
     let mut snapshot = readers.begin().await?;
     let mut search = Search::begin(&mut snapshot, query).await?;
-    let mut page = StoryPage::default();
-    let (mut looked_at, mut parts) = (0, 0);
-    while page.changes.len() < query.limit {
-        // One more tells whether there is another page.
-        let missing = query.limit - page.changes.len();
-        let most = match query.viewer {
-            Some(_) => CHUNK.max(missing + 1),
-            None => missing + 1,
-        };
-        let numbers = search.numbers(&mut snapshot, query, most).await?;
-        let mut affordable = affordable(&mut snapshot, &numbers, &mut parts).await?;
-        if query.viewer.is_none() {
-            affordable = affordable.min(missing);
-        }
-        let mut read = 0;
-        for story in read_all_of(&mut snapshot, &numbers[..affordable]).await? {
-            read += 1;
-            page.next = Some(story.id);
-            page.changes.extend(match &query.viewer {
-                Some(viewer) => story.seen_by(viewer),
-                None => Some(story),
-            });
-            if page.changes.len() == query.limit {
-                break;
-            }
-        }
-        if read < numbers.len() {
-            return Ok(page);
-        }
-        looked_at += read;
-        page.next = search.rest();
-        if numbers.len() < most || looked_at >= MOST_CHANGES {
-            break;
-        }
-    }
-    Ok(page)
+    story_pages::page(&mut search, query).await
 }
 
 /// Where in the journal the search for an object's changes is.
-struct Search {
+struct Search<'c> {
+    snapshot: &'c mut SqliteConnection,
     first: i64,
     unhashed: i64,
     /// What is left to search comes before this.
@@ -94,27 +49,24 @@ struct Search {
     work: usize,
 }
 
-impl Search {
-    async fn begin(snapshot: &mut SqliteConnection, query: &ChangeQuery) -> sqlx::Result<Self> {
+impl<'c> Search<'c> {
+    async fn begin(snapshot: &'c mut SqliteConnection, query: &ChangeQuery) -> sqlx::Result<Self> {
         let range = "SELECT coalesce((SELECT min(seq) FROM changes), 0), \
                      coalesce((SELECT max(seq) FROM changes), -1), unhashed FROM journal";
         let (first, last, unhashed): (i64, i64, i64) =
-            sqlx::query_as(range).fetch_one(snapshot).await?;
+            sqlx::query_as(range).fetch_one(&mut *snapshot).await?;
         Ok(Self {
+            snapshot,
             first,
             unhashed,
             before: query.before.unwrap_or(i64::MAX).min(last.saturating_add(1)),
             work: WORK,
         })
     }
+}
 
-    /// The next changes: fewer than `most` at the end of the journal or of the work for a page.
-    async fn numbers(
-        &mut self,
-        snapshot: &mut SqliteConnection,
-        query: &ChangeQuery,
-        most: usize,
-    ) -> sqlx::Result<Vec<i64>> {
+impl ObjectChanges for Search<'_> {
+    async fn numbers(&mut self, query: &ChangeQuery, most: usize) -> sqlx::Result<Vec<i64>> {
         let mut numbers = Vec::new();
         while self.before > self.first && numbers.len() < most && self.work > 0 {
             let before = self.before;
@@ -132,7 +84,7 @@ impl Search {
             let mut select = select_changes(query, from, before, self.unhashed, missing);
             let found: Vec<i64> = select
                 .build_query_scalar()
-                .fetch_all(&mut *snapshot)
+                .fetch_all(&mut *self.snapshot)
                 .await?;
             self.before = match found.last() {
                 // There may be more before the last.
@@ -144,33 +96,54 @@ impl Search {
         Ok(numbers)
     }
 
-    /// Where the search goes on; `None` at the end of the journal.
     fn rest(&self) -> Option<i64> {
         (self.before > self.first).then_some(self.before)
     }
+
+    async fn parts(&mut self, numbers: &[i64]) -> sqlx::Result<Vec<(i64, i64)>> {
+        sqlx::query_as(COUNTS)
+            .bind(json(numbers.iter().copied())?)
+            .fetch_all(&mut *self.snapshot)
+            .await
+    }
+
+    async fn stories(&mut self, numbers: &[i64]) -> Result<Stories, StoreError> {
+        let numbers = json(numbers.iter().copied())?;
+        let rows = self.rows(CHANGES, &numbers).await?;
+        let mut stories = Stories::of(read_all("changes", "seq", &rows, story)?);
+        for row in &self.rows(TARGETS, &numbers).await? {
+            let end = read_one("targets", "seq", row, target)?;
+            stories.end(row.try_get("change")?, end);
+        }
+        for row in &self.rows(LETTERS, &numbers).await? {
+            let end = read_one("dead_letters", "seq", row, letter)?;
+            stories.end(row.try_get("change")?, end);
+        }
+        for row in &self.rows(SKIPS, &numbers).await? {
+            let change = row.try_get("change")?;
+            if row.try_get("failed")? {
+                stories.end(change, failure(row)?);
+            } else {
+                let skip = Skipped {
+                    distribution_id: row.try_get("distribution_id")?,
+                    why: row.try_get("why")?,
+                };
+                stories.skip(change, skip);
+            }
+        }
+        for row in &self.rows(WAITS, &numbers).await? {
+            let wait = read_one("waits", "change", row, waits::wait)?;
+            stories.wait(row.try_get("change")?, wait);
+        }
+        Ok(stories)
+    }
 }
 
-/// How many of these changes, which follow `parts` of others, can be read for a page: the very first one
-/// in any case.
-async fn affordable(
-    snapshot: &mut SqliteConnection,
-    numbers: &[i64],
-    parts: &mut usize,
-) -> sqlx::Result<usize> {
-    let counts: Vec<(i64, i64)> = sqlx::query_as(COUNTS)
-        .bind(json(numbers.iter().copied())?)
-        .fetch_all(snapshot)
-        .await?;
-    let counts: HashMap<i64, i64> = counts.into_iter().collect();
-    for (at, number) in numbers.iter().enumerate() {
-        let count = counts.get(number).copied().unwrap_or(0);
-        let sum = *parts + usize::try_from(count).unwrap_or(0);
-        if sum > MOST_PARTS && (at > 0 || *parts > 0) {
-            return Ok(at);
-        }
-        *parts = sum;
+impl Search<'_> {
+    async fn rows(&mut self, select: &'static str, numbers: &str) -> sqlx::Result<Vec<SqliteRow>> {
+        let rows = sqlx::query(select).bind(numbers);
+        rows.fetch_all(&mut *self.snapshot).await
     }
-    Ok(numbers.len())
 }
 
 /// Selects the numbers of an object's changes between two others, newest first. Those up to `unhashed`
@@ -256,68 +229,6 @@ const SKIPS: &str = "SELECT change, distribution_id, why, failed FROM skips \
 const WAITS: &str = "SELECT change, kind, distribution_id, name FROM change_waits \
     JOIN waits ON waits.seq = change_waits.wait \
     WHERE change IN (SELECT value FROM json_each(?)) ORDER BY waits.seq";
-
-/// Reads changes with all that became of them, in the order of their numbers, the highest first.
-async fn read_all_of(
-    snapshot: &mut SqliteConnection,
-    numbers: &[i64],
-) -> Result<Vec<ChangeStory>, StoreError> {
-    if numbers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let numbers = json(numbers.iter().copied())?;
-    let rows = rows(snapshot, CHANGES, &numbers).await?;
-    let stories = read_all("changes", "seq", &rows, story)?;
-    let mut stories: BTreeMap<_, _> = stories
-        .into_iter()
-        .map(|story| (Reverse(story.id), story))
-        .collect();
-    for row in &self::rows(snapshot, TARGETS, &numbers).await? {
-        let end = read_one("targets", "seq", row, target)?;
-        add(&mut stories, row, |story| story.ends.push(end))?;
-    }
-    for row in &self::rows(snapshot, LETTERS, &numbers).await? {
-        let end = read_one("dead_letters", "seq", row, letter)?;
-        add(&mut stories, row, |story| story.ends.push(end))?;
-    }
-    for row in &self::rows(snapshot, SKIPS, &numbers).await? {
-        if row.try_get("failed")? {
-            let end = failure(row)?;
-            add(&mut stories, row, |story| story.ends.push(end))?;
-        } else {
-            let skip = Skipped {
-                distribution_id: row.try_get("distribution_id")?,
-                why: row.try_get("why")?,
-            };
-            add(&mut stories, row, |story| story.skipped.push(skip))?;
-        }
-    }
-    for row in &self::rows(snapshot, WAITS, &numbers).await? {
-        let wait = read_one("waits", "change", row, waits::wait)?;
-        add(&mut stories, row, |story| story.waits.push(wait))?;
-    }
-    Ok(stories.into_values().collect())
-}
-
-async fn rows(
-    snapshot: &mut SqliteConnection,
-    select: &'static str,
-    numbers: &str,
-) -> sqlx::Result<Vec<SqliteRow>> {
-    sqlx::query(select).bind(numbers).fetch_all(snapshot).await
-}
-
-/// Adds what a row says to its change.
-fn add(
-    stories: &mut BTreeMap<Reverse<i64>, ChangeStory>,
-    row: &SqliteRow,
-    add: impl FnOnce(&mut ChangeStory),
-) -> sqlx::Result<()> {
-    if let Some(story) = stories.get_mut(&Reverse(row.try_get("change")?)) {
-        add(story);
-    }
-    Ok(())
-}
 
 fn story(row: &SqliteRow) -> sqlx::Result<ChangeStory> {
     let source = match row.try_get::<Option<String>, _>("request_id")? {

@@ -42,8 +42,6 @@ INSERT INTO turn DEFAULT VALUES;
 CREATE TABLE journal (
     only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row),
     last BIGINT NOT NULL,
-    -- Changes up to this number have no object_hash: they were copied from an old store.
-    unhashed BIGINT NOT NULL DEFAULT 0,
     made_at BIGINT NOT NULL
 );
 INSERT INTO journal (last, made_at)
