@@ -5,8 +5,10 @@ mod errors;
 mod intake;
 mod local_wakeups;
 mod object_hash;
+mod outbox;
 mod postgres;
 mod sqlite;
+mod sweep;
 mod wait_columns;
 
 use std::path::PathBuf;
