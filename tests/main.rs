@@ -81,6 +81,7 @@ mod retries;
 mod schemathesis;
 mod secrets;
 mod set_back;
+mod shared_store;
 mod simulation;
 mod sizes;
 mod soak;

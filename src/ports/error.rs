@@ -11,6 +11,15 @@ pub enum StoreError {
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
+    /// The connection was lost during a write: it may have been committed, or not.
+    #[error("the store was lost during a write, which may have been kept or not")]
+    Unknown {
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
+    },
+    /// A write, or a read, of a leader that leads no more: nothing was written.
+    #[error("this process does not lead any more")]
+    LeadsNoMore,
     /// A row cannot be read. Waiting does not help; an operator has to repair it.
     #[error("the store has an unreadable row: table {table}, {key}")]
     Corrupt {
@@ -20,14 +29,17 @@ pub enum StoreError {
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// Nothing was written: another process leads, or none does.
-    #[error("this process no longer leads")]
-    NotLeading,
 }
 
 impl StoreError {
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable {
+            source: source.into().into(),
+        }
+    }
+
+    pub fn unknown(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unknown {
             source: source.into().into(),
         }
     }

@@ -1,8 +1,8 @@
 //! Wake-ups: hints to workers that there may be work.
 //!
 //! They carry no data, and losing one only causes a delay, because workers also poll the store.
-//! Within one process they are in-memory notifications; replicas will send them through their
-//! database.
+//! Within one process they are in-memory notifications; replicas send them through their database,
+//! because the worker that waits may be another process's, and the leader's work is done in one.
 
 use async_trait::async_trait;
 
@@ -25,10 +25,12 @@ pub enum Wakeup {
     CatalogueKept,
     /// There may be notices to deliver.
     NoticesWaiting,
+    /// Nobody leads any more.
+    LeaseReleased,
 }
 
 impl Wakeup {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ChangesAccepted,
         Self::SubscriptionAccepted,
         Self::ItemsWaiting,
@@ -37,6 +39,7 @@ impl Wakeup {
         Self::CatalogueWanted,
         Self::CatalogueKept,
         Self::NoticesWaiting,
+        Self::LeaseReleased,
     ];
 }
 

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub use self::{
     local_wakeups::LocalWakeups,
-    postgres::{PostgresStore, PostgresWakeups, open as open_postgres},
+    postgres::{PostgresLeases, PostgresStore, PostgresWakeups, open as open_postgres},
     sqlite::{Coverage, SqliteStore, StoreInspector, backup, check, open},
 };
 

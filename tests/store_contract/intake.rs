@@ -23,6 +23,7 @@ stories!(
     each_item_of_a_request_becomes_a_change,
     requests_are_never_duplicates,
     what_was_accepted_is_there_after_a_restart,
+    text_is_kept_whatever_characters_it_has,
 );
 
 async fn accept(store: &Store, message: &NewMessage) -> Acceptance {
@@ -186,4 +187,41 @@ async fn what_was_accepted_is_there_after_a_restart(store: Store) {
     let store = store.reopened().await;
     assert_eq!(store.unseen().await, before);
     assert!(store.ports.request(request).await.unwrap().is_some());
+}
+
+/// One that cannot be kept would fail all that share its commit.
+async fn text_is_kept_whatever_characters_it_has(store: Store) {
+    let odd = [
+        "a\0b",
+        "\u{10FFFF}0",
+        "\u{10FFFF}\0\u{10FFFF}",
+        "\u{1}\u{FFFD}\u{FEFF}'\"\\ \u{202E}",
+    ];
+    let mut dead = Vec::new();
+    for text in odd {
+        dead.push(DeadContent {
+            why: text.to_owned(),
+            content: text.to_owned(),
+        });
+    }
+    let message = store.message(Content::Notification {
+        changes: odd.iter().map(|key| object_change(key)).collect(),
+        dead,
+    });
+    assert_eq!(accept(&store, &message).await, Acceptance::New);
+    let mut request = store.new_request("E\0", &["/b"]);
+    request.reason = Some("\0".to_owned());
+    store.ports.accept_request(request).await.unwrap();
+    let unseen = store.unseen().await;
+    assert_eq!(keys(&unseen[1..]), odd);
+    let Subject::Item {
+        distribution_id, ..
+    } = &unseen[0].subject
+    else {
+        panic!("a request's item comes first");
+    };
+    assert_eq!(distribution_id, "E\0");
+    let letters = store.ports.dead_letters(None, ALL).await.unwrap();
+    let contents = letters.iter().rev().map(|one| one.content.as_deref());
+    assert_eq!(contents.collect::<Vec<_>>(), odd.map(Some));
 }

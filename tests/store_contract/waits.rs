@@ -25,6 +25,7 @@ stories!(
     a_change_gets_no_item_twice,
     why_a_change_needed_nothing_is_replaced,
     thousands_of_changes_wait_for_many_things,
+    a_name_may_be_of_any_length,
 );
 
 fn details(id: &str) -> Wait {
@@ -343,4 +344,21 @@ async fn thousands_of_changes_wait_for_many_things(store: Store) {
     store.record_all(mapped.collect()).await;
     assert_eq!(open(&store).await.len(), 299);
     assert_eq!(unmapped(&store).await.changes, 4_485);
+}
+
+/// Whoever may publish to a topic names the bucket.
+async fn a_name_may_be_of_any_length(store: Store) {
+    store.events(&["a", "b"]).await;
+    let names = ["b", "c"].map(|end| Wait::Bucket("bucket".repeat(20_000) + end));
+    for (change, name) in store.unseen().await.iter().zip(&names) {
+        park(
+            &store,
+            std::slice::from_ref(change),
+            std::slice::from_ref(name),
+        )
+        .await;
+    }
+    assert_eq!(open(&store).await.len(), 2);
+    assert_eq!(keys(&waiting(&store, &names[0]).await), ["a"]);
+    assert_eq!(keys(&waiting(&store, &names[1]).await), ["b"]);
 }

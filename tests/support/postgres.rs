@@ -174,6 +174,29 @@ impl Database {
         connect(&self.options).await
     }
 
+    /// Ends all connections to it.
+    pub async fn cut(&self) {
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ";
+        self.administer(format!("{cut}'{}'", self.name)).await;
+    }
+
+    /// Permits or refuses connections, and ends those that there are.
+    pub async fn permit(&self, connections: bool) {
+        let permit = format!(
+            "ALTER DATABASE {} ALLOW_CONNECTIONS {connections}",
+            self.name
+        );
+        self.administer(permit).await;
+        if !connections {
+            self.cut().await;
+        }
+    }
+
+    async fn administer(&self, statement: String) {
+        let server = server().await.unwrap();
+        execute(&mut connect(&server.options).await, statement).await;
+    }
+
     /// Begins the next epoch, whose leader is whoever asks the store for its handle. The first is 1.
     pub async fn lead(&self) {
         let next = "INSERT INTO leases AS lease (name, epoch, holder, acquired_at, expires_at) \

@@ -15,11 +15,14 @@ pub(super) enum WriteError {
     TimedOut(Duration),
     #[error("the database is not there")]
     Away,
+    /// The connection was lost during the commit.
+    #[error("it is not known whether the write was committed: {0}")]
+    Unknown(Box<WriteError>),
 }
 
 impl WriteError {
     /// Whether the connection, or the database as a whole, is at fault, not a statement. Then the connection
-    /// is not used again, and whether the write was committed is not known.
+    /// is not used again.
     pub(super) fn is_of_the_connection(&self) -> bool {
         match self {
             Self::Sqlx(sqlx::Error::Database(error)) => {
@@ -35,7 +38,8 @@ impl WriteError {
                 | sqlx::Error::WorkerCrashed,
             )
             | Self::TimedOut(_)
-            | Self::Away => true,
+            | Self::Away
+            | Self::Unknown(_) => true,
             // Anything else is a statement's or a row's fault, and the next statement may be right.
             Self::Sqlx(_) | Self::NotLeading => false,
         }
@@ -46,7 +50,8 @@ impl From<WriteError> for StoreError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Sqlx(error) => error.into(),
-            WriteError::NotLeading => Self::NotLeading,
+            WriteError::NotLeading => Self::LeadsNoMore,
+            WriteError::Unknown(_) => Self::unknown(error),
             other => Self::unavailable(other),
         }
     }

@@ -2,11 +2,21 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use sqlx::{PgConnection, Row as _};
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sqlx::{PgConnection, Row as _, postgres::PgConnectOptions};
+use tokio::{sync::Mutex, time::timeout};
 
-use super::columns::{Text, optional_text, time};
-use crate::ports::dispatch::Epoch;
+use super::{
+    columns::{Text, optional_text, time, unsigned},
+    errors::WriteError,
+    link, wakeups,
+};
+use crate::ports::{
+    StoreError, Wakeup,
+    dispatch::Epoch,
+    leadership::{Acquisition, HeldLease, LEASE, Leases},
+};
 
 /// There is one lease.
 const NAME: &str = "dispatch";
@@ -18,19 +28,97 @@ macro_rules! now {
     };
 }
 
-/// Who leads, as the database has it.
-pub(super) struct Lease {
-    pub(super) epoch: Epoch,
-    /// `None` if it was released.
-    pub(super) holder: Option<String>,
-    pub(super) since: Timestamp,
-    /// By the database's clock.
-    pub(super) is_over: bool,
+/// How long an exchange with the database may take: a renewal that takes longer has failed, and taking over may wait
+/// for a transaction of the former leader.
+const RENEWAL: Duration = Duration::from_secs(2);
+const TAKE_OVER: Duration = Duration::from_secs(10);
+
+/// The lease, by a connection of its own, which is opened when it is needed.
+pub struct PostgresLeases {
+    options: PgConnectOptions,
+    connection: Mutex<Option<PgConnection>>,
+}
+
+impl PostgresLeases {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self {
+            options,
+            connection: Mutex::new(None),
+        }
+    }
+
+    async fn with<T>(
+        &self,
+        limit: Duration,
+        work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>>,
+    ) -> Result<T, StoreError> {
+        let mut place = self.connection.lock().await;
+        // Not put back if it fails, or if nobody waits any more.
+        let taken = place.take();
+        let exchange = async {
+            let mut connection = match taken {
+                Some(connection) => connection,
+                None => link::connect(&self.options).await?,
+            };
+            let done = work(&mut connection).await?;
+            Ok((connection, done))
+        };
+        let done = timeout(limit, exchange).await;
+        match done.unwrap_or(Err(WriteError::TimedOut(limit))) {
+            Ok((connection, done)) => {
+                *place = Some(connection);
+                Ok(done)
+            }
+            // Whatever became of it: another attempt finds out.
+            Err(error) => Err(StoreError::unavailable(error)),
+        }
+    }
+}
+
+#[async_trait]
+impl Leases for PostgresLeases {
+    async fn acquire(&self, holder: &str) -> Result<Acquisition, StoreError> {
+        let holder = holder.to_owned();
+        self.with(TAKE_OVER, |connection| {
+            Box::pin(async move {
+                loop {
+                    if let Some(epoch) = acquire(connection, &holder, LEASE).await? {
+                        return Ok(Acquisition::Taken(epoch));
+                    }
+                    // It may have been released meanwhile.
+                    if let Some(lease) = held(connection).await? {
+                        return Ok(Acquisition::Held(lease));
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    async fn renew(&self, epoch: Epoch) -> Result<bool, StoreError> {
+        self.with(RENEWAL, |connection| {
+            Box::pin(renew(connection, epoch, LEASE))
+        })
+        .await
+    }
+
+    async fn release(&self, epoch: Epoch) -> Result<(), StoreError> {
+        self.with(RENEWAL, |connection| {
+            Box::pin(async move {
+                if release(connection, epoch).await? {
+                    // Not "all but this process": it does not hurt there.
+                    wakeups::notify(connection, "", [Wakeup::LeaseReleased]).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
 }
 
 /// Takes the lease for so long if nobody has it, with a new epoch. Waits for the running transaction of the
 /// former leader.
-pub(super) async fn acquire(
+async fn acquire(
     connection: &mut PgConnection,
     holder: &str,
     length: Duration,
@@ -41,15 +129,18 @@ pub(super) async fn acquire(
         ", ",
         now!(),
         " + $3) ON CONFLICT (name) DO UPDATE SET epoch = lease.epoch + 1, holder = excluded.holder, \
-         acquired_at = excluded.acquired_at, expires_at = excluded.expires_at \
-         WHERE lease.expires_at <= ",
+         acquired_at = ",
+        now!(),
+        ", expires_at = ",
+        now!(),
+        " + $3 WHERE lease.expires_at <= ",
         now!(),
         " RETURNING epoch"
     );
     let epoch: Option<i64> = sqlx::query_scalar(acquire)
         .bind(NAME)
         .bind(Text::new(holder))
-        .bind(length_in_micros(length))
+        .bind(micros(length))
         .fetch_optional(connection)
         .await?;
     Ok(epoch.map(Epoch))
@@ -57,7 +148,7 @@ pub(super) async fn acquire(
 
 /// Prolongs the lease. Returns false if it is over or somebody else has it. Does not wait for the leader's own
 /// transactions.
-pub(super) async fn renew(
+async fn renew(
     connection: &mut PgConnection,
     epoch: Epoch,
     length: Duration,
@@ -71,42 +162,41 @@ pub(super) async fn renew(
     let renewed = sqlx::query(renew)
         .bind(NAME)
         .bind(epoch.0)
-        .bind(length_in_micros(length))
+        .bind(micros(length))
         .execute(connection)
         .await?;
     Ok(renewed.rows_affected() > 0)
 }
 
-/// Ends the lease at once. From then on writes of its epoch fail.
-pub(super) async fn release(connection: &mut PgConnection, epoch: Epoch) -> sqlx::Result<()> {
-    // The epoch is used up, so that nothing which was left behind can write.
+/// Ends the lease at once, and returns whether it was this epoch's. From then on writes of its epoch fail: the epoch is used up, so that nothing which was
+/// left behind can write.
+async fn release(connection: &mut PgConnection, epoch: Epoch) -> sqlx::Result<bool> {
     let release = "UPDATE leases SET epoch = epoch + 1, holder = NULL, expires_at = 0 \
                    WHERE name = $1 AND epoch = $2";
-    sqlx::query(release)
+    let released = sqlx::query(release)
         .bind(NAME)
         .bind(epoch.0)
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(released.rows_affected() > 0)
 }
 
-/// Who leads now, or led last.
-pub(super) async fn leader(connection: &mut PgConnection) -> sqlx::Result<Option<Lease>> {
+/// Who holds the lease, if anybody does.
+async fn held(connection: &mut PgConnection) -> sqlx::Result<Option<HeldLease>> {
     let select = concat!(
-        "SELECT epoch, holder, acquired_at, expires_at <= ",
+        "SELECT holder, acquired_at, expires_at - now AS microseconds FROM leases, (SELECT ",
         now!(),
-        " AS is_over FROM leases WHERE name = $1"
+        " AS now) AS clock WHERE name = $1 AND expires_at > now"
     );
     let row = sqlx::query(select)
         .bind(NAME)
         .fetch_optional(connection)
         .await?;
     let lease = row.map(|row| {
-        Ok(Lease {
-            epoch: Epoch(row.try_get("epoch")?),
-            holder: optional_text(&row, "holder")?,
+        Ok(HeldLease {
+            holder: optional_text(&row, "holder")?.unwrap_or_default(),
             since: time(row.try_get("acquired_at")?)?,
-            is_over: row.try_get("is_over")?,
+            left: Duration::from_micros(unsigned(row.try_get("microseconds")?)),
         })
     });
     lease.transpose()
@@ -123,6 +213,6 @@ pub(super) async fn guard(connection: &mut PgConnection, epoch: Epoch) -> sqlx::
     Ok(found.is_some())
 }
 
-fn length_in_micros(length: Duration) -> i64 {
+fn micros(length: Duration) -> i64 {
     length.as_micros().try_into().unwrap_or(i64::MAX)
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -93,8 +96,17 @@ impl Link {
     ) -> Result<T, WriteError> {
         // Taken, so that a connection whose use was broken off is never used again.
         let mut connection = self.connection.take().ok_or(WriteError::Away)?;
-        let written = timeout(limit, run(&mut connection, begin, work)).await;
-        let written = written.unwrap_or(Err(WriteError::TimedOut(limit)));
+        let commits = AtomicBool::new(false);
+        let written = timeout(limit, run(&mut connection, begin, work, &commits)).await;
+        let mut written = written.unwrap_or(Err(WriteError::TimedOut(limit)));
+        if let Err(error) = written {
+            let is_lost = commits.into_inner() && error.is_of_the_connection();
+            written = Err(if is_lost {
+                WriteError::Unknown(Box::new(error))
+            } else {
+                error
+            });
+        }
         match &written {
             Err(error) if error.is_of_the_connection() => {
                 tracing::error!(%error, connection = self.name, "a write failed, and its connection with it");
@@ -161,10 +173,12 @@ async fn run<T>(
     connection: &mut PgConnection,
     begin: &'static str,
     work: Work<'_, T>,
+    commits: &AtomicBool,
 ) -> Result<T, WriteError> {
     let mut transaction = connection.begin_with(begin).await?;
     match work(&mut transaction).await {
         Ok(done) => {
+            commits.store(true, Ordering::Relaxed);
             transaction.commit().await?;
             Ok(done)
         }

@@ -36,13 +36,17 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-pub use self::wakeups::PostgresWakeups;
+pub use self::{leases::PostgresLeases, wakeups::PostgresWakeups};
 use self::{
     link::{Availability, Link},
     writer::Writer,
 };
 use super::OpenError;
-use crate::{ports::Clock, shutdown::Tasks, telemetry::Health};
+use crate::{
+    ports::{Clock, leadership::Leading},
+    shutdown::Tasks,
+    telemetry::Health,
+};
 
 /// Plans are made side by side, and so are the answers to callers.
 const READERS: u32 = 8;
@@ -151,14 +155,20 @@ async fn snapshot(readers: &PgPool) -> sqlx::Result<Transaction<'static, Postgre
 }
 
 impl PostgresStore {
-    /// Starts the exchange of wake-ups with other processes, which ends with the store.
-    pub fn wakeups(&self) -> Arc<PostgresWakeups> {
+    /// The lease of the leader, by a connection of its own.
+    pub fn leases(&self) -> Arc<PostgresLeases> {
+        Arc::new(PostgresLeases::new(self.options.clone()))
+    }
+
+    /// Starts the exchange of wake-ups with other processes, which ends with the store. `leading` says whether this
+    /// one leads.
+    pub fn wakeups(&self, leading: Leading) -> Arc<PostgresWakeups> {
         // One connection listens, one sends.
         let pool = PgPoolOptions::new()
             .max_connections(2)
             .acquire_timeout(ACQUIRE)
             .connect_lazy_with(self.options.clone());
-        PostgresWakeups::start(pool, &self.tasks)
+        PostgresWakeups::start(pool, leading, &self.tasks)
     }
 
     /// Commits everything that the writers have accepted, and closes the connections. Every later call fails.

@@ -6,13 +6,13 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::{PgExecutor, PgPool, postgres::PgListener};
 use tokio::{
     sync::Notify,
     time::{error::Elapsed, sleep, timeout},
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    ports::{Wakeup, Wakeups},
+    ports::{Wakeup, Wakeups, leadership::Leading},
     shutdown::Tasks,
     store::LocalWakeups,
 };
@@ -44,18 +44,18 @@ pub struct PostgresWakeups {
     /// A bit for each kind that is to be sent.
     outbox: AtomicU32,
     filled: Notify,
-    leads: AtomicBool,
+    leading: Leading,
 }
 
 impl PostgresWakeups {
     /// Starts sending and listening in `tasks`, by connections of this pool.
-    pub(super) fn start(pool: PgPool, tasks: &Tasks) -> Arc<Self> {
+    pub(super) fn start(pool: PgPool, leading: Leading, tasks: &Tasks) -> Arc<Self> {
         let wakeups = Arc::new(Self {
             local: LocalWakeups::default(),
             sender: Uuid::new_v4().simple().to_string(),
             outbox: AtomicU32::new(0),
             filled: Notify::new(),
-            leads: AtomicBool::new(false),
+            leading,
         });
         let stop = tasks.stop().clone();
         let sending = Arc::clone(&wakeups).send_all(pool.clone());
@@ -63,11 +63,6 @@ impl PostgresWakeups {
         let hearing = Arc::clone(&wakeups).hear_all(pool);
         tasks.spawn("store wake-ups of others", until_stopped(stop, hearing));
         wakeups
-    }
-
-    /// Whether this process leads, and so does what it wakes.
-    pub fn set_leading(&self, leads: bool) {
-        self.leads.store(leads, Ordering::Relaxed);
     }
 
     async fn send_all(self: Arc<Self>, pool: PgPool) {
@@ -86,17 +81,8 @@ impl PostgresWakeups {
     }
 
     async fn send(&self, pool: &PgPool, kinds: u32) -> sqlx::Result<()> {
-        let mut payload = self.sender.clone();
-        for kind in Wakeup::ALL.into_iter().filter(|one| kinds & bit(*one) != 0) {
-            payload.push(' ');
-            payload.push_str(name(kind));
-        }
-        sqlx::query("SELECT pg_notify($1, $2)")
-            .bind(CHANNEL)
-            .bind(payload)
-            .execute(pool)
-            .await
-            .map(drop)
+        let kinds = Wakeup::ALL.into_iter().filter(|one| kinds & bit(*one) != 0);
+        notify(pool, &self.sender, kinds).await
     }
 
     /// Puts back what was not sent.
@@ -159,7 +145,7 @@ impl PostgresWakeups {
 impl Wakeups for PostgresWakeups {
     fn wake(&self, wakeup: Wakeup) {
         self.local.wake(wakeup);
-        if wakeup == Wakeup::CatalogueKept || !self.leads.load(Ordering::Relaxed) {
+        if wakeup == Wakeup::CatalogueKept || !self.leading.get() {
             self.outbox.fetch_or(bit(wakeup), Ordering::Relaxed);
             self.filled.notify_one();
         }
@@ -168,6 +154,25 @@ impl Wakeups for PostgresWakeups {
     async fn woken(&self, wakeup: Wakeup) {
         self.local.woken(wakeup).await;
     }
+}
+
+/// Sends wake-ups to all processes but the sender.
+pub(super) async fn notify(
+    connection: impl PgExecutor<'_>,
+    sender: &str,
+    kinds: impl IntoIterator<Item = Wakeup>,
+) -> sqlx::Result<()> {
+    let mut payload = sender.to_owned();
+    for kind in kinds {
+        payload.push(' ');
+        payload.push_str(name(kind));
+    }
+    sqlx::query("SELECT pg_notify($1, $2)")
+        .bind(CHANNEL)
+        .bind(payload)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 async fn listen(pool: &PgPool) -> sqlx::Result<PgListener> {
@@ -195,5 +200,6 @@ fn name(wakeup: Wakeup) -> &'static str {
         Wakeup::CatalogueWanted => "catalogue_wanted",
         Wakeup::CatalogueKept => "catalogue_kept",
         Wakeup::NoticesWaiting => "notices_waiting",
+        Wakeup::LeaseReleased => "lease_released",
     }
 }

@@ -24,6 +24,13 @@ CREATE TABLE leases (
     UNIQUE (name, epoch)
 );
 
+-- What a dry run lacked of the catalogue, until the leader reads it.
+CREATE TABLE wanted (
+    kind TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (kind, id)
+);
+
 -- Its row is locked by each write that is no intake: there is one at a time.
 CREATE TABLE turn (
     only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row)
