@@ -9,6 +9,8 @@ const TEMPLATE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/deploy/cloudformation/fargate.yaml"
 );
+const URL: &str =
+    "https://aps-workspaces.us-east-1.amazonaws.com/workspaces/ws-1/api/v1/remote_write";
 
 /// Creates the stack; a parameter that is true is taken from what the account has. None without moto.
 fn created(parameters: &Value) -> Option<Value> {
@@ -68,6 +70,7 @@ fn a_whole_stack_has_replicas_in_two_zones_and_a_database_that_only_they_reach()
         url.starts_with("postgres://purgefront@purge-database-"),
         "{url}"
     );
+    assert!(containers[3].is_null(), "nobody wants its metrics");
     let tokens = &given(&containers[1], "Environment")["TOKENS"];
     let expected = format!(
         "[[api.tokens]]\nname = \"stack\"\nsha256 = \"{}\"",
@@ -99,7 +102,7 @@ fn a_whole_stack_has_replicas_in_two_zones_and_a_database_that_only_they_reach()
 fn replicas_take_a_topic_a_network_and_settings_that_are_there() {
     let Some(stack) = created(&json!({"TopicArn": true, "BucketNames": "", "VpcId": true,
         "PublicSubnetIds": true, "TaskSubnetIds": true, "DatabaseSubnetIds": true,
-        "Settings": "/purgefront/settings", "Replicas": "3",
+        "Settings": "/purgefront/settings", "Replicas": "3", "MetricsUrl": URL,
         "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms"}))
     else {
         return;
@@ -132,7 +135,12 @@ fn replicas_take_a_topic_a_network_and_settings_that_are_there() {
     assert_eq!(wanted["Service"]["DesiredCount"], 3);
 
     let files = &wanted["Task"]["ContainerDefinitions"][1];
-    assert!(given(files, "Environment").is_empty(), "there is no token");
+    let environment = given(files, "Environment");
+    assert!(!environment.contains_key("TOKENS"), "there is no token");
+    assert_eq!(environment["METRICS_URL"], URL);
+    let agent = &wanted["Task"]["ContainerDefinitions"][3];
+    assert_eq!(agent["Name"], "prometheus");
+    assert_eq!(of_kind(&stack, "AWS::IAM::Policy"), ["MetricsPolicy"]);
     let parameter = "arn:aws:ssm:us-east-1:123456789012:parameter/purgefront";
     let secrets = given(files, "Secrets");
     assert_eq!(secrets["SETTINGS"], format!("{parameter}/settings"));

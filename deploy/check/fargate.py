@@ -3,13 +3,17 @@ with the template of one instance."""
 
 import json
 import re
+import shutil
 import subprocess
 import tempfile
 import textwrap
 import tomllib
 from pathlib import Path
 
-from agree import PORT, ROOT, RULE_FUNCTIONS, alarms, dockerfile, expect, functions, objects, postgres, same, settings
+import yaml
+
+from agree import (ADMIN_PORT, PORT, ROOT, RULE_FUNCTIONS, alarms, dockerfile, expect, functions, objects, postgres,
+                   same, settings)
 
 DATABASE_PORT = 5432
 # Made alike by both templates.
@@ -83,10 +87,11 @@ def database(resource, parameters):
 
 
 def containers(all, stop_time):
-    purgefront, files, operator = all
-    same([one["Name"] for one in all], ["purgefront", "files", "operator"], "the containers")
-    same([one["Essential"] for one in all], [True, False, False], "which of them the task lives with")
-    same([one["ReadonlyRootFilesystem"] for one in all], [True, True, False], "read-only root file systems")
+    all = [one["Fn::If"][1] if "Fn::If" in one else one for one in all]
+    purgefront, files, operator, prometheus = all
+    same([one["Name"] for one in all], ["purgefront", "files", "operator", "prometheus"], "the containers")
+    same([one["Essential"] for one in all], [True, False, False, False], "which of them the task lives with")
+    same([one["ReadonlyRootFilesystem"] for one in all], [True, True, False, True], "read-only root file systems")
     same(purgefront["User"], "{}:{}".format(*dockerfile()), "the user")
     same([one["ContainerPort"] for one in purgefront["PortMappings"]], [PORT], "the ports")
     expect(purgefront["StopTimeout"] > stop_time, f"StopTimeout is {purgefront['StopTimeout']}")
@@ -105,34 +110,53 @@ def containers(all, stop_time):
     same(purgefront["Command"], ["serve", "--config", f"{directory}/purgefront.toml"], "the arguments")
     same(purgefront["DependsOn"], [{"ContainerName": "files", "Condition": "SUCCESS"}], "what is there before")
     given = {**named(files["Environment"]), **named(files["Secrets"])}
-    same(set(given), {"DATABASE_CA", "SETTINGS", "TOKENS"}, "what the files are made of")
+    same(set(given), {"DATABASE_CA", "SETTINGS", "TOKENS", "METRICS_URL", "METRICS_REGION"}, "what the files are made of")
+    expect(f"--config.file={directory}/prometheus.yml" in prometheus["Command"], "the agent's configuration")
+    expect(f"--web.listen-address=127.0.0.1:{ADMIN_PORT}" not in prometheus["Command"], "two listen on one port")
     written(files, given["TOKENS"]["Fn::Sub"])
 
 
 def written(files, tokens):
     """The files that the container writes, without what need not be given and with it."""
     tokens = tokens.replace("${ApiTokenSha256}", "1" * 64)
-    for given in ({}, {"SETTINGS": '[[ignore]]\nbucket = "site"\nmatch = "a\\\\b"\n', "TOKENS": tokens}):
+    whole = {"SETTINGS": '[[ignore]]\nbucket = "site"\nmatch = "a\\\\b"\n', "TOKENS": tokens,
+             "METRICS_URL": "https://aps-workspaces.us-east-1.amazonaws.com/workspaces/ws-1/api/v1/remote_write",
+             "METRICS_REGION": "us-east-1", "ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/task-1"}
+    for given, names in (({"METRICS_URL": ""}, set()), (whole, {"prometheus.yml"})):
         with tempfile.TemporaryDirectory() as directory:
             run = subprocess.run([*files["EntryPoint"], *files["Command"]], cwd=directory, text=True,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                  env={"DATABASE_CA": "-----BEGIN\\n\n%s", **given})
             same((run.returncode, run.stdout), (0, ""), "the container `files`")
-            same({file.name for file in Path(directory).iterdir()}, {"database-ca.pem", "purgefront.toml"}, "the files")
-            same((Path(directory) / "database-ca.pem").read_text(), "-----BEGIN\\n\n%s\n", "the authorities")
-            config = Path(directory) / "purgefront.toml"
-            same(set(tomllib.loads(config.read_text())), {"ignore", "api"} if given else set(), "the settings")
+            found = {file.name: file for file in Path(directory).iterdir()}
+            same(set(found), {"database-ca.pem", "purgefront.toml"} | names, "the files")
+            same(found["database-ca.pem"].read_text(), "-----BEGIN\\n\n%s\n", "the authorities")
+            settings = tomllib.loads(found["purgefront.toml"].read_text())
+            same(set(settings), {"ignore", "api"} if names else set(), "the settings")
             run = subprocess.run(
-                [ROOT / "target" / "debug" / "purgefront", "check", "--config", config], text=True, capture_output=True,
-                env={"AWS_REGION": "us-east-1",
-                     "PURGEFRONT_SNS__TOPICS": '["arn:aws:sns:us-east-1:123456789012:site-changes"]'})
+                [ROOT / "target" / "debug" / "purgefront", "check", "--config", found["purgefront.toml"]], text=True,
+                capture_output=True, env={"AWS_REGION": "us-east-1", "PURGEFRONT_SNS__TOPICS":
+                                          '["arn:aws:sns:us-east-1:123456789012:site-changes"]'})
             same(run.returncode, 0, f"purgefront.toml: {run.stderr}")
+            if names:
+                agent(found["prometheus.yml"])
+
+
+def agent(file):
+    (scrape,) = yaml.safe_load(file.read_text())["scrape_configs"]
+    same(scrape["job_name"], "purgefront", "the job")
+    same(scrape["static_configs"], [{"targets": [f"127.0.0.1:{ADMIN_PORT}"], "labels": {"instance": "task-1"}}],
+         "what is scraped")
+    if shutil.which("promtool"):
+        run = subprocess.run(["promtool", "check", "config", "--agent", file], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        same(run.returncode, 0, run.stdout)
 
 
 def module(text, loaded):
     """The Terraform module's, as text without comments, beside the template."""
     properties = {name: one.get("Properties", {}) for name, one in loaded["Resources"].items()}
-    purgefront, files, _ = properties["Task"]["ContainerDefinitions"]
+    purgefront, files, _, prometheus = properties["Task"]["ContainerDefinitions"]
     target, found = properties["TargetGroup"], settings(text, "aws_lb_target_group", "this")
     for name, wanted in (("port", "Port"), ("interval", "HealthCheckIntervalSeconds"),
                          ("unhealthy_threshold", "UnhealthyThresholdCount"), ("healthy_threshold", "HealthyThresholdCount")):
@@ -153,6 +177,8 @@ def module(text, loaded):
     same(task["stopTimeout"], str(purgefront["StopTimeout"]), "stopTimeout")
     for words in (purgefront["Command"], purgefront["HealthCheck"]["Command"], files["EntryPoint"]):
         expect(json.dumps(words) in text, f"the module has no {words}")
+    for word in prometheus["Fn::If"][1]["Command"]:
+        expect(f'"{word}",' in text, f"the module has no {word}")
     url = named(purgefront["Environment"])["PURGEFRONT_STORE__URL"]["Fn::Sub"]
     url = url.replace("${Database.Endpoint.Address}", "${aws_db_instance.this.address}")
     expect(f'"{url}"' in text, f"the module has no {url}")
@@ -169,7 +195,8 @@ def module(text, loaded):
     same(store["backup_retention_period"], str(properties["Database"]["BackupRetentionPeriod"]), "backups")
     same(settings(text, "aws_db_parameter_group", "this")["name"], '"rds.force_ssl"', "the parameters")
     for name, parameter in (("database_version", "DatabaseVersion"), ("database_class", "DatabaseClass"),
-                            ("helper_image", "HelperImage"), ("replicas", "Replicas"), ("architecture", "Architecture"),
+                            ("helper_image", "HelperImage"), ("prometheus_image", "PrometheusImage"),
+                            ("replicas", "Replicas"), ("architecture", "Architecture"),
                             ("database_storage", "DatabaseStorage"), ("database_max_storage", "DatabaseMaxStorage")):
         default = re.search(rf'^variable "{name}" {{.*?^  default\s*= (.*?)$', text, re.M | re.S)[1].strip('"')
         same(default, str(loaded["Parameters"][parameter]["Default"]), f"var.{name}")

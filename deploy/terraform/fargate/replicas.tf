@@ -10,6 +10,26 @@ locals {
       awslogs-stream-prefix = "purgefront"
     }
   }
+  # Scrapes the admin listener, which it reaches on the task's loopback address, too.
+  agent = {
+    name  = "prometheus"
+    image = var.prometheus_image
+    # Not on 9090, which is purgefront's.
+    command = [
+      "--agent",
+      "--config.file=/etc/purgefront/prometheus.yml",
+      "--storage.agent.path=/prometheus",
+      "--web.listen-address=127.0.0.1:9091",
+    ]
+    readonlyRootFilesystem = true
+    essential              = false
+    dependsOn              = [{ containerName = "files", condition = "SUCCESS" }]
+    mountPoints = [
+      { sourceVolume = "files", containerPath = "/etc/purgefront", readOnly = true },
+      { sourceVolume = "metrics", containerPath = "/prometheus", readOnly = false },
+    ]
+    logConfiguration = local.logs
+  }
   tasks_assume = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -57,6 +77,21 @@ resource "aws_iam_role_policy" "tunnel" {
         "ssmmessages:OpenDataChannel",
       ]
       Resource = "*"
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "metrics" {
+  count = var.metrics_url == "" ? 0 : 1
+  name  = "metrics"
+  role  = aws_iam_role.this.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid      = "WriteMetrics"
+      Effect   = "Allow"
+      Action   = "aps:RemoteWrite"
+      Resource = "arn:${local.partition}:aps:${local.region}:${local.account}:workspace/*"
     }]
   })
 }
@@ -115,7 +150,10 @@ resource "aws_ecs_task_definition" "this" {
   volume {
     name = "files"
   }
-  container_definitions = jsonencode([
+  volume {
+    name = "metrics"
+  }
+  container_definitions = jsonencode(concat([
     {
       name                   = "purgefront"
       image                  = var.image
@@ -154,6 +192,7 @@ resource "aws_ecs_task_definition" "this" {
       logConfiguration = local.logs
     },
     # Writes what purgefront reads as files, and ends. purgefront's image has no shell, and not RDS's authorities.
+    # In what Prometheus reads, each task is an instance: the address is the same in all of them.
     {
       name       = "files"
       image      = var.helper_image
@@ -161,6 +200,17 @@ resource "aws_ecs_task_definition" "this" {
       command = [<<-EOT
         printf '%s\n' "$DATABASE_CA" >database-ca.pem
         printf '%s\n' "$${SETTINGS:-}" "$${TOKENS:-}" >purgefront.toml
+        if [ -n "$${METRICS_URL:-}" ]; then
+        cat >prometheus.yml <<END
+        global: {scrape_interval: 30s}
+        scrape_configs:
+          - job_name: purgefront
+            static_configs:
+              - {targets: ["127.0.0.1:9090"], labels: {instance: "$${ECS_CONTAINER_METADATA_URI_V4##*/}"}}
+        remote_write:
+          - {url: "$METRICS_URL", sigv4: {region: "$METRICS_REGION"}}
+        END
+        fi
       EOT
       ]
       workingDirectory       = "/etc/purgefront"
@@ -170,6 +220,8 @@ resource "aws_ecs_task_definition" "this" {
         { name = "DATABASE_CA", value = var.database_ca },
         { name = "SETTINGS", value = var.settings },
         { name = "TOKENS", value = local.tokens },
+        { name = "METRICS_URL", value = var.metrics_url },
+        { name = "METRICS_REGION", value = local.region },
       ]
       mountPoints      = [{ sourceVolume = "files", containerPath = "/etc/purgefront", readOnly = false }]
       logConfiguration = local.logs
@@ -186,7 +238,7 @@ resource "aws_ecs_task_definition" "this" {
       essential              = false
       logConfiguration       = local.logs
     },
-  ])
+  ], var.metrics_url == "" ? [] : [local.agent]))
 }
 
 resource "aws_ecs_service" "this" {

@@ -133,3 +133,15 @@ variable "alarm_topic_arn" {
   type        = string
   default     = null
 }
+
+variable "metrics_url" {
+  description = "Where an agent beside each replica writes its metrics, the remote write URL of a workspace of Amazon Managed Service for Prometheus in this region."
+  type        = string
+  default     = ""
+}
+
+variable "prometheus_image" {
+  description = "The image of that agent."
+  type        = string
+  default     = "quay.io/prometheus/prometheus:v3.5.0"
+}

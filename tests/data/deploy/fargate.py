@@ -10,6 +10,7 @@ from moto import mock_aws
 from moto.cloudformation.models import cloudformation_backends
 from moto.cloudformation.parsing import clean_json
 from moto.cloudformation.utils import yaml_tag_constructor
+from moto.ecs.models import TaskDefinition
 from moto.elbv2.models import FakeLoadBalancer, FakeTargetGroup
 from moto.rds.models import DBInstance
 
@@ -23,6 +24,17 @@ FakeLoadBalancer.has_cfn_attr = classmethod(lambda *_: True)
 # moto looks for Endpoint only.
 DBInstance.get_cfn_attribute = lambda database, _: database.address
 DBInstance.has_cfn_attr = classmethod(lambda *_: True)
+# moto leaves a null where a template has no value, and then stumbles over it.
+registered = TaskDefinition.create_from_cloudformation_json
+
+
+def without_nulls(name, found, *more, **others):
+    properties = found["Properties"]
+    containers = [one for one in properties["ContainerDefinitions"] if one is not None]
+    return registered(name, {**found, "Properties": {**properties, "ContainerDefinitions": containers}}, *more, **others)
+
+
+TaskDefinition.create_from_cloudformation_json = without_nulls
 text, parameters = open(sys.argv[1]).read(), json.loads(sys.argv[2])
 yaml.add_multi_constructor("", yaml_tag_constructor, yaml.SafeLoader)
 template = yaml.safe_load(text)
