@@ -232,6 +232,17 @@ def postgres(url, authorities):
     same(parts.scheme, "postgres", "the store")
     same((parts.username, parts.password, parts.path), ("purgefront", None, "/purgefront"), url)
     same(dict(urllib.parse.parse_qsl(parts.query)), {"sslmode": "verify-full", "sslrootcert": authorities}, url)
+    accepted(url)
+
+
+def accepted(url):
+    """By purgefront, as `store.url`."""
+    environment = {"AWS_REGION": "us-east-1", "PURGEFRONT_STORE__URL": url,
+                   "PURGEFRONT_SNS__TOPICS": '["arn:aws:sns:us-east-1:123456789012:site-changes"]'}
+    with tempfile.TemporaryDirectory() as directory:
+        run = subprocess.run([ROOT / "target" / "debug" / "purgefront", "check"], cwd=directory, env=environment,
+                             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    same(run.returncode, 0, f"{url}: {run.stdout}")
 
 
 def metrics(monitor, policy, labels, ports, environment):
@@ -296,6 +307,7 @@ def compose_replicas(file, one):
     several, database = services["purgefront"], services["database"]["environment"]
     expect(several["deploy"]["replicas"] >= 2 and "ports" not in several, "two replicas cannot have one port")
     environment = dict(several["environment"])
+    accepted(environment["PURGEFRONT_STORE__URL"])
     url = urllib.parse.urlsplit(environment.pop("PURGEFRONT_STORE__URL"))
     same((url.scheme, url.username, url.hostname, url.path),
          ("postgres", database["POSTGRES_USER"], "database", f"/{database['POSTGRES_USER']}"), "the store")
