@@ -45,7 +45,7 @@ fn parsed(text: &Value) -> Value {
 }
 
 /// deploy/iam/service.json with the stack's topic.
-fn service_policy(topic: &str) -> Value {
+pub fn service_policy(topic: &str) -> Value {
     let text = read("deploy/iam/service.json");
     let example = "arn:aws:sns:us-east-1:123456789012:site-changes";
     serde_json::from_str(&text.replace(example, topic)).unwrap()

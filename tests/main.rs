@@ -44,6 +44,7 @@ mod drain;
 mod dry_run;
 mod emulator;
 mod fairness;
+mod fargate;
 mod follow;
 mod forged;
 mod hold_times;

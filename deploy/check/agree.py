@@ -5,6 +5,7 @@ import re
 import subprocess
 import tempfile
 import tomllib
+import urllib.parse
 from pathlib import Path
 
 import yaml
@@ -19,6 +20,7 @@ DIMENSIONS = {
     "AWS/SNS": ["TopicName"],
     "AWS/ApplicationELB": ["LoadBalancer", "TargetGroup"],
     "AWS/EC2": ["AutoScalingGroupName"],
+    "AWS/RDS": ["DBInstanceIdentifier"],
 }
 # What CloudFormation documents for Rules.
 RULE_FUNCTIONS = {
@@ -75,6 +77,10 @@ def template(loaded):
     same(resources[signalled]["Type"], "AWS::AutoScaling::AutoScalingGroup", signalled)
     same(resources["Volume"]["Properties"]["AvailabilityZone"]["Fn::If"][1],
          {"Fn::GetAtt": ["SubnetA", "AvailabilityZone"]}, "the volume's zone")
+    alarms(resources)
+
+
+def alarms(resources):
     for name, resource in resources.items():
         if resource["Type"] == "AWS::CloudWatch::Alarm":
             alarm = resource["Properties"]
@@ -82,12 +88,23 @@ def template(loaded):
             same(found, DIMENSIONS[alarm["Namespace"]], name)
 
 
+def settings(text, kind, name):
+    """The arguments of a resource of Terraform's; those of its blocks, too."""
+    found = re.search(rf'^resource "{kind}" "{name}" {{\n(.*?)^}}', text, re.M | re.S)
+    expect(found, f"there is no {kind}.{name}")
+    return dict(re.findall(r"^\s*(\w+)\s*= (.*)$", found[1], re.M))
+
+
+def objects(text, *names):
+    for name in names:
+        found = re.search(rf'^variable "{name}" {{.*?^  type\s*= (\w+)', text, re.M | re.S)
+        same(found and found[1], "object", f"var.{name}, which may be made in the same configuration")
+
+
 def module(text):
     """The Terraform module's, as text without comments."""
     def block(kind, name):
-        found = re.search(rf'^resource "{kind}" "{name}" {{\n(.*?)^}}', text, re.M | re.S)
-        expect(found, f"there is no {kind}.{name}")
-        return dict(re.findall(r"^\s*(\w+)\s*= (.*)$", found[1], re.M))
+        return settings(text, kind, name)
 
     for kind, name in (("ingress", "instance"), ("egress", "balancer")):
         rule = block(f"aws_vpc_security_group_{kind}_rule", name)
@@ -100,9 +117,7 @@ def module(text):
     group = block("aws_autoscaling_group", "this")
     same([group[name] for name in ("min_size", "max_size", "health_check_grace_period", "min_healthy_percentage")],
          ["1", "1", "900", "0"], "the group")
-    for name in ("topic", "zone", "certificate", "network", "listener"):
-        found = re.search(rf'^variable "{name}" {{.*?^  type\s*= (\w+)', text, re.M | re.S)
-        same(found and found[1], "object", f"var.{name}, which may be made in the same configuration")
+    objects(text, "topic", "zone", "certificate", "network", "listener")
 
 
 def first_boot():
@@ -139,42 +154,95 @@ def dockerfile():
 
 
 def manifests(documents, image):
+    """Of one pod with a volume, or of several with PostgreSQL."""
     def of(kind):
         return [one for one in documents if one["kind"] == kind]
 
-    stateful, accounts = of("StatefulSet")[0]["spec"], of("ServiceAccount")
+    accounts, (controller,) = of("ServiceAccount"), of("StatefulSet") + of("Deployment")
+    spec = controller["spec"]
     services = {one["metadata"]["name"]: one["spec"] for one in of("Service")}
-    pod = stateful["template"]["spec"]
-    labels = stateful["template"]["metadata"]["labels"]
+    maps = {one["metadata"]["name"]: one["data"] for one in of("ConfigMap")}
+    pod = spec["template"]["spec"]
+    labels = spec["template"]["metadata"]["labels"]
     container = pod["containers"][0]
-    same(stateful["selector"]["matchLabels"], labels, "the stateful set's selector")
+    same(spec["selector"]["matchLabels"], labels, "the selector")
     same(container["image"], image, "the image")
     same(pod["serviceAccountName"], accounts[0]["metadata"]["name"], "the service account")
-    user, group = dockerfile()
     security = pod["securityContext"]
-    same((security["runAsUser"], security["runAsGroup"], security["fsGroup"]), (user, group, group), "the user")
+    same((security["runAsUser"], security["runAsGroup"]), dockerfile(), "the user")
     ports = {one["name"]: one["containerPort"] for one in container["ports"]}
     same(ports["http"], PORT, "the container's port")
     for name, service in services.items():
         same(service["selector"], labels, f"the selector of service {name}")
         for port in service["ports"]:
             expect(port["targetPort"] in ports, f"service {name} leads to port {port['targetPort']}")
-    same(services.get(stateful["serviceName"], {}).get("clusterIP"), "None", "the stateful set's service")
     for probe, path in (("startup", "/healthz"), ("liveness", "/healthz"), ("readiness", "/readyz")):
         same(container[f"{probe}Probe"]["httpGet"], {"path": path, "port": "http"}, probe)
     mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
-    claim = stateful["volumeClaimTemplates"][0]
-    same(mounts[claim["metadata"]["name"]], STORE, "the store's volume")
-    same(claim["spec"]["accessModes"], ["ReadWriteOnce"], "the store's volume")
-    maps = {one["metadata"]["name"]: one["data"] for one in of("ConfigMap")}
-    config = next(one for one in pod["volumes"] if "configMap" in one)
-    files = [f"{mounts[config['name']]}/{file}" for file in maps[config["configMap"]["name"]]]
+    if controller["kind"] == "StatefulSet":
+        files = one_pod(spec, services, mounts, maps)
+    else:
+        files = several_pods(spec, of("PodDisruptionBudget"), maps, labels)
     same(container["args"], ["serve", "--config", *files], "the arguments")
     for backend in of("HTTPRoute")[0]["spec"]["rules"][0]["backendRefs"]:
         served = [port["port"] for port in services[backend["name"]]["ports"]]
         expect(backend["port"] in served, f"the route leads to port {backend['port']}")
     for monitor in of("PodMonitor"):
         metrics(monitor["spec"], of("NetworkPolicy")[0]["spec"], labels, ports, container["env"])
+
+
+def one_pod(spec, services, mounts, maps):
+    same(spec["replicas"], 1, "SQLite has one service")
+    same(services.get(spec["serviceName"], {}).get("clusterIP"), "None", "the stateful set's service")
+    pod = spec["template"]["spec"]
+    same(pod["securityContext"]["fsGroup"], dockerfile()[1], "who may write to the volume")
+    claim = spec["volumeClaimTemplates"][0]
+    same(mounts[claim["metadata"]["name"]], STORE, "the store's volume")
+    same(claim["spec"]["accessModes"], ["ReadWriteOnce"], "the store's volume")
+    config = next(one for one in pod["volumes"] if "configMap" in one)
+    return [f"{mounts[config['name']]}/{file}" for file in maps[config["configMap"]["name"]]]
+
+
+def several_pods(spec, budgets, maps, labels):
+    expect(spec["replicas"] >= 2, "one replica is an outage at each failure")
+    same(spec["strategy"]["rollingUpdate"], {"maxUnavailable": 0, "maxSurge": 1}, "an update")
+    same([one["spec"]["selector"]["matchLabels"] for one in budgets], [labels], "the budget's selector")
+    same(budgets[0]["spec"]["maxUnavailable"], 1, "the budget")
+    pod = spec["template"]["spec"]
+    spread = {one["topologyKey"]: one for one in pod["topologySpreadConstraints"]}
+    same(set(spread), {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}, "what pods are spread over")
+    for one in spread.values():
+        same(one["labelSelector"]["matchLabels"], labels, "which pods are spread")
+    container = pod["containers"][0]
+    same([one["name"] for one in container["volumeMounts"]], ["config"], "volumes: the store is not on one")
+    (config,) = pod["volumes"]
+    sources = [one["configMap"]["name"] for one in config["projected"]["sources"]]
+    urls = [maps[one["configMapRef"]["name"]] for one in container["envFrom"] if "configMapRef" in one]
+    (url,) = [one["PURGEFRONT_STORE__URL"] for one in urls if "PURGEFRONT_STORE__URL" in one]
+    directory = container["volumeMounts"][0]["mountPath"]
+    postgres(url, f"{directory}/database-ca.pem")
+    secret = next(one["valueFrom"] for one in container["env"] if one["name"] == "PGPASSWORD")
+    same(secret["secretKeyRef"]["name"], "purgefront-database", "the password's secret")
+    return [f"{directory}/{file}" for file in maps[sources[0]]]
+
+
+def postgres(url, authorities):
+    """That a database is reached by TLS with its name verified, and that no password is in the URL."""
+    parts = urllib.parse.urlsplit(url)
+    same(parts.scheme, "postgres", "the store")
+    same((parts.username, parts.password, parts.path), ("purgefront", None, "/purgefront"), url)
+    same(dict(urllib.parse.parse_qsl(parts.query)), {"sslmode": "verify-full", "sslrootcert": authorities}, url)
+    accepted(url)
+
+
+def accepted(url):
+    """By purgefront, as `store.url`."""
+    environment = {"AWS_REGION": "us-east-1", "PURGEFRONT_STORE__URL": url,
+                   "PURGEFRONT_SNS__TOPICS": '["arn:aws:sns:us-east-1:123456789012:site-changes"]'}
+    with tempfile.TemporaryDirectory() as directory:
+        run = subprocess.run([ROOT / "target" / "debug" / "purgefront", "check"], cwd=directory, env=environment,
+                             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    same(run.returncode, 0, f"{url}: {run.stdout}")
 
 
 def metrics(monitor, policy, labels, ports, environment):
@@ -233,6 +301,22 @@ def compose(service):
     expect(service["ports"] == [f"127.0.0.1:{PORT}:{PORT}"], "another port")
 
 
+def compose_replicas(file, one):
+    """The file of several replicas; `one` is purgefront of the other file."""
+    services = file["services"]
+    several, database = services["purgefront"], services["database"]["environment"]
+    expect(several["deploy"]["replicas"] >= 2 and "ports" not in several, "two replicas cannot have one port")
+    environment = dict(several["environment"])
+    accepted(environment["PURGEFRONT_STORE__URL"])
+    url = urllib.parse.urlsplit(environment.pop("PURGEFRONT_STORE__URL"))
+    same((url.scheme, url.username, url.hostname, url.path),
+         ("postgres", database["POSTGRES_USER"], "database", f"/{database['POSTGRES_USER']}"), "the store")
+    same(environment.pop("PGPASSWORD"), database["POSTGRES_PASSWORD"], "the password")
+    same(environment, one["environment"], "the other settings")
+    same(services["proxy"]["ports"], [f"127.0.0.1:{PORT}:{PORT}"], "the proxy")
+    expect(f"dynamic a purgefront {PORT} " in file["configs"]["proxy"]["content"], "the proxy leads elsewhere")
+
+
 def purge():
     """A purge takes the store and the secrets, also where the store is a mount point."""
     with tempfile.TemporaryDirectory() as directory:
@@ -253,8 +337,8 @@ def purge():
         same([*store.iterdir(), *etc.iterdir()], [], "left after a purge")
 
 
-def overlay(directory):
+def overlay(directory, base):
     """Writes an overlay of the manifests with their component."""
-    base = os.path.relpath(DEPLOY / "kubernetes", os.path.realpath(directory))
+    folder = os.path.relpath(DEPLOY / "kubernetes", os.path.realpath(directory))
     (Path(directory) / "kustomization.yaml").write_text(
-        yaml.safe_dump({"resources": [base], "components": [f"{base}/metrics"]}))
+        yaml.safe_dump({"resources": [f"{folder}/{base}"], "components": [f"{folder}/metrics"]}))

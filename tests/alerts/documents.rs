@@ -18,7 +18,7 @@ const TESTS: &str = include_str!("../../deploy/monitoring/rules_test.yml");
 const OUTAGES: &str = include_str!("outages.rs");
 
 /// Alerts about a process that a test cannot have, or a fault that it cannot cause.
-const NOT_PLAYED: [&str; 6] = [
+const NOT_PLAYED: [&str; 7] = [
     "Down",
     "Absent",
     "Restarting",
@@ -26,6 +26,7 @@ const NOT_PLAYED: [&str; 6] = [
     "DiskFills",
     // It takes several processes.
     "NoLeader",
+    "SeveralLead",
 ];
 
 /// Checks that an alert sees by another metric.

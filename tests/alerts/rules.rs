@@ -83,6 +83,8 @@ pub enum Expression {
     Now(Selector, Comparison),
     /// `increase(metric{...}[5m]) > 1`
     Increase(Selector, Comparison),
+    /// `sum without(label, other) (metric) > 1`; of one service, whatever the labels.
+    Sum(Selector, Comparison),
     /// `changes(metric[30m]) > 1`
     Changes(Selector),
     /// `absent(metric{...})`
@@ -127,6 +129,11 @@ impl Expression {
             };
         }
         let (left, comparison) = Comparison::split(text);
+        if let Some(rest) = left.strip_prefix("sum without(") {
+            let (_, metric) = rest.split_once(") (").unwrap();
+            let metric = metric.strip_suffix(')').unwrap();
+            return Self::Sum(Selector::parse(metric), comparison);
+        }
         let ranged = |rest: &str| {
             let (selector, range) = rest.rsplit_once('[').unwrap();
             assert!(range.ends_with("m])") || range.ends_with("h])"), "{text}");
@@ -143,6 +150,7 @@ impl Expression {
     pub fn selector(&self) -> &Selector {
         match self {
             Self::Now(selector, _)
+            | Self::Sum(selector, _)
             | Self::Increase(selector, _)
             | Self::Changes(selector)
             | Self::Absent(selector)
@@ -158,6 +166,11 @@ impl Expression {
             Self::Now(selector, comparison) => {
                 let mut values = now.0.iter().filter(|(series, _)| selector.takes(series));
                 values.any(|(_, value)| comparison.holds(*value))
+            }
+            Self::Sum(selector, comparison) => {
+                let all = now.0.iter().filter(|(series, _)| selector.takes(series));
+                let values: Vec<_> = all.map(|(_, value)| value).collect();
+                !values.is_empty() && comparison.holds(values.into_iter().sum())
             }
             // What had no series before has not increased, as far as Prometheus can see.
             Self::Increase(selector, comparison) => now.0.iter().any(|(series, value)| {
