@@ -71,7 +71,7 @@ const FRAMEWORKS: &[(&str, &[&str])] = &[
     ("maud", &["http"]),
     ("sqlx", &["store"]),
     ("rusqlite", &["store"]),
-    ("rustix", &["store"]),
+    ("rustix", &["app", "store"]),
     ("aws_config", &["app", "aws"]),
     ("aws_sdk_cloudfront", &["aws"]),
     ("aws_sdk_s3", &["aws"]),

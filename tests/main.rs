@@ -51,6 +51,7 @@ mod holds;
 mod hostile;
 mod iam;
 mod idempotency;
+mod leadership;
 mod letters;
 mod load;
 mod lost_writes;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     aws::{AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates},
     config::{Config, ServerConfig},
-    dispatch::{self, Dispatch, Settings},
+    dispatch::{self, Dispatch, Leadership, Settings},
     domain::{batch::Usage, mapping::MappingPolicy, notice::NoticeTarget, s3_event::EventFilter},
     http::{self, ApiToken, AppState, Capacity, Connections, Parts, SnsRules, Tokens},
     ports::{
@@ -223,9 +223,7 @@ impl App {
         } = self;
         let origins = Arc::clone(&dispatch.settings.origins);
         dispatch::follow_catalogue(&dispatch.context, origins, catalogue, &tasks);
-        // Nobody else can lead.
-        leading.set(true);
-        let _running = dispatch.start(&tasks, Epoch(1)).await?;
+        lead(dispatch, &store, leading, &stopping, &tasks).await?;
         let connections = Connections {
             most: config.server.max_connections,
             idle: config.server.idle_timeout,
@@ -258,6 +256,40 @@ impl App {
             None => Ok(()),
         }
     }
+}
+
+/// Leads, if no other process can; otherwise tries to until the service stops.
+async fn lead(
+    dispatch: Dispatch,
+    store: &OpenStore,
+    leading: Leading,
+    stopping: &CancellationToken,
+    tasks: &Tasks,
+) -> Result<(), StoreError> {
+    let Some(leases) = &store.leases else {
+        leading.set(true);
+        dispatch.start(tasks, Epoch(1)).await?;
+        return Ok(());
+    };
+    let leadership = Leadership {
+        dispatch,
+        leases: Arc::clone(leases),
+        holder: holder(),
+        leading,
+        stopping: stopping.clone(),
+    };
+    leadership.start(tasks);
+    Ok(())
+}
+
+/// How this process is called as the leader. The name of a pod or a container is its host's name.
+fn holder() -> String {
+    let host = rustix::system::uname();
+    format!(
+        "{}:{}",
+        host.nodename().to_string_lossy(),
+        std::process::id()
+    )
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, BuildError> {
@@ -387,6 +419,7 @@ fn state(
         wakeups: Arc::clone(&context.wakeups),
         catalogue: context.catalogue.clone(),
         mapping,
+        day_limit: config.limits.paths_per_day,
         status: context.status.subscribe(),
         health: health.clone(),
         metrics: context.metrics.clone(),

@@ -85,13 +85,19 @@ fn show(one: &Value) {
         Some(time) => format!(" since {time}"),
         None => String::new(),
     };
-    say(format_args!(
-        "{}{aliases}: waiting {}{since}, batches without an answer {}, in progress {}",
-        text(one, "id"),
-        sum("waiting", &waiting),
-        sum("unresolved", &["batches"]),
-        sum("in_progress", &["paths", "wildcards"])
-    ));
+    let id = text(one, "id");
+    if one["waiting"].is_null() {
+        say(format_args!(
+            "{id}{aliases}: another replica leads, and knows what waits and what is in progress"
+        ));
+    } else {
+        say(format_args!(
+            "{id}{aliases}: waiting {}{since}, batches without an answer {}, in progress {}",
+            sum("waiting", &waiting),
+            sum("unresolved", &["batches"]),
+            sum("in_progress", &["paths", "wildcards"])
+        ));
+    }
     if let Some(why) = one["not_invalidated"].as_str() {
         say(format_args!("  nothing is invalidated: {why}"));
     }

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         catalogue::{Catalogue, Revision},
         origin::OriginOverride,
+        status::FOLLOWER,
     },
     ports::{
         StoreError, Wakeup, Wakeups,
@@ -29,7 +30,7 @@ pub(super) struct CatalogueFollower {
 #[async_trait]
 impl Worker for CatalogueFollower {
     fn name(&self) -> &'static str {
-        "catalogue follower"
+        FOLLOWER
     }
 
     async fn tick(&mut self) -> Result<Option<Timestamp>, StoreError> {

@@ -11,8 +11,10 @@ mod blind_spots;
 mod catalogue;
 mod confirmer;
 mod conflict;
+mod fence;
 mod follower;
 mod holds;
+mod leadership;
 mod mapper;
 mod mapper_step;
 mod notifier;
@@ -25,19 +27,26 @@ mod retention;
 mod runner;
 mod status_board;
 mod submitter;
+mod term;
 mod tracker;
 mod unknown_buckets;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-pub use self::account::{AccountReader, AccountReading, CommandAccount, ReadScope};
+pub use self::{
+    account::{AccountReader, AccountReading, CommandAccount, ReadScope},
+    leadership::Leadership,
+    term::Term,
+};
 use self::{
     announcer::Announcer,
     catalogue::CatalogueRefresher,
     confirmer::Confirmer,
     conflict::ConflictSearch,
+    fence::fenced,
     follower::CatalogueFollower,
     mapper::Mapper,
     notifier::Notifier,
@@ -58,7 +67,7 @@ use crate::{
     ports::{
         Cdn, Clock, NoticeSender, SnsTrust, StoreError, Wakeups,
         catalogue::{CatalogueHandle, CataloguePublisher, CatalogueStore, CatalogueWants},
-        dispatch::{DispatchStore, Epoch, LeaderStore},
+        dispatch::{DispatchStore, LeaderStore},
     },
     shutdown::Tasks,
     telemetry::Metrics,
@@ -159,6 +168,7 @@ pub fn follow_catalogue(
         tasks: tasks.clone(),
         clock: Arc::clone(&context.clock),
         board: board.clone(),
+        over: CancellationToken::new(),
     };
     runner.start(CatalogueFollower {
         store: Arc::clone(&context.catalogue_store),
@@ -172,10 +182,15 @@ pub fn follow_catalogue(
 
 impl Dispatch {
     /// Restores the queues from the store and starts all workers, as a group within `tasks` that can
-    /// be stopped separately.
-    pub async fn start(&self, tasks: &Tasks, epoch: Epoch) -> Result<RunningDispatch, StoreError> {
+    /// be stopped separately, for a term.
+    pub async fn start(
+        &self,
+        tasks: &Tasks,
+        term: impl Into<Term>,
+    ) -> Result<RunningDispatch, StoreError> {
         let Self { context, settings } = self;
-        let store = context.leader_store.lead(epoch);
+        let term = term.into();
+        let store = fenced(context.leader_store.lead(term.epoch()), &term);
         let dropped = store.set_notice_targets(&settings.notify).await?;
         if dropped > 0 {
             tracing::warn!(
@@ -207,6 +222,7 @@ impl Dispatch {
             tasks: group.clone(),
             clock: Arc::clone(&context.clock),
             board: board.clone(),
+            over: term.over().clone(),
         };
         runner.start(Mapper::new(
             context,

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::status_board::StatusBoard;
@@ -36,7 +37,7 @@ pub(super) trait Worker: Send + 'static {
     /// Returns when there may be work. Cancel-safe.
     async fn woken(&mut self);
 
-    /// Finishes work that is still running after the last tick.
+    /// Finishes work that is still running after the last tick. The future may be dropped at any await.
     async fn finish(&mut self) {}
 }
 
@@ -46,6 +47,8 @@ pub(super) struct Runner {
     pub(super) tasks: Tasks,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) board: StatusBoard,
+    /// Cancelled when what still runs is of no use any more.
+    pub(super) over: CancellationToken,
 }
 
 impl Runner {
@@ -63,6 +66,7 @@ async fn run(mut worker: impl Worker, runner: Runner) {
         tasks,
         clock,
         board,
+        over,
     } = runner;
     let stop = tasks.stop();
     while let Some(ticked) = stop.run_until_cancelled(worker.tick()).await {
@@ -81,7 +85,7 @@ async fn run(mut worker: impl Worker, runner: Runner) {
             () = clock.sleep_until(latest_at) => {}
         }
     }
-    worker.finish().await;
+    let _ = over.run_until_cancelled(worker.finish()).await;
 }
 
 /// Reports a store error and returns how long the worker pauses.

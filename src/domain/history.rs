@@ -28,8 +28,8 @@ pub struct RequestView {
     pub skipped: Vec<Skipped>,
     /// Why parts of it can never be done.
     pub errors: Vec<String>,
-    /// Why it does not move, if it does not.
-    pub held_by: Vec<HeldBy>,
+    /// Why it does not move, if it does not; `None` (null) if only another replica knows.
+    pub held_by: Option<Vec<HeldBy>>,
     /// What is still to be done for it.
     #[serde(skip)]
     pub open: OpenWork,
@@ -50,19 +50,21 @@ impl RequestView {
     /// Adds what holds its open work now.
     #[must_use]
     pub fn with_holds(mut self, status: &Status, audience: Audience, now: Timestamp) -> Self {
-        let OpenWork {
-            unseen,
-            waits,
-            distributions,
-        } = &self.open;
-        if *unseen || !waits.is_empty() {
-            self.held_by = status.held_unmapped(waits, audience);
-        }
-        let held = distributions
-            .iter()
-            .flat_map(|id| status.held_at(id, audience, now));
-        self.held_by.extend(held);
+        self.held_by = self.open.held_by(status, audience, now);
         self
+    }
+}
+
+impl OpenWork {
+    fn held_by(&self, status: &Status, audience: Audience, now: Timestamp) -> Option<Vec<HeldBy>> {
+        let mut held = Vec::new();
+        if self.unseen || !self.waits.is_empty() {
+            held.extend(status.held_unmapped(&self.waits, audience)?);
+        }
+        for id in &self.distributions {
+            held.extend(status.held_at(id, audience, now)?);
+        }
+        Some(held)
     }
 }
 

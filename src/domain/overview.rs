@@ -30,13 +30,14 @@ pub struct DistributionView {
     pub origins: Vec<BucketOrigin>,
     /// In order of precedence; the last one is the default behaviour.
     pub behaviours: Vec<BehaviourView>,
-    pub waiting: WaitingView,
+    /// `None` (null) if only another replica knows, as for the following.
+    pub waiting: Option<WaitingView>,
     /// Batches that CloudFront has not accepted.
-    pub unresolved: UnresolvedView,
+    pub unresolved: Option<UnresolvedView>,
     /// Our items, frozen or in progress at CloudFront.
-    pub in_progress: UsageView,
+    pub in_progress: Option<UsageView>,
     /// What holds its work.
-    pub held_by: Vec<HeldBy>,
+    pub held_by: Option<Vec<HeldBy>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -107,6 +108,7 @@ impl DistributionView {
     ) -> Self {
         let idle = DistributionStatus::default();
         let work = status.distributions.get(&distribution.id).unwrap_or(&idle);
+        let work = status.leadership.leads().then_some(work);
         let behaviours = distribution.behaviours.iter();
         Self {
             id: distribution.id.clone(),
@@ -122,15 +124,15 @@ impl DistributionView {
             },
             origins: origins(distribution, catalogue),
             behaviours: behaviours.map(|one| behaviour(one, catalogue)).collect(),
-            waiting: waiting(&work.waiting),
-            unresolved: UnresolvedView {
+            waiting: work.map(|work| waiting(&work.waiting)),
+            unresolved: work.map(|work| UnresolvedView {
                 batches: work.unresolved.batches,
                 since: work.unresolved.since,
-            },
-            in_progress: UsageView {
+            }),
+            in_progress: work.map(|work| UsageView {
                 paths: work.in_progress.paths,
                 wildcards: work.in_progress.wildcards,
-            },
+            }),
             held_by: status.held_at(&distribution.id, audience, now),
         }
     }

@@ -249,7 +249,7 @@ impl ChangeStory {
         let state = self.state();
         let held_by = match state {
             ChangeState::Accepted => status.held_unmapped(&self.waits, audience),
-            _ => Vec::new(),
+            _ => Some(Vec::new()),
         };
         let ends = self.ends.into_iter();
         ChangeView {
@@ -271,7 +271,7 @@ impl TargetEnd {
         let state = self.state();
         let held_by = match (&self.distribution_id, state) {
             (Some(id), EndState::Waiting | EndState::Pending) => status.held_at(id, audience, now),
-            _ => Vec::new(),
+            _ => Some(Vec::new()),
         };
         let failure = (state == EndState::Failed).then(|| {
             let why = self.failure.as_deref().unwrap_or(REJECTED);
@@ -306,8 +306,8 @@ pub struct ChangeView {
     /// When it was accepted.
     pub accepted_at: Timestamp,
     pub state: ChangeState,
-    /// Why it has not been mapped, if it has not.
-    pub held_by: Vec<HeldBy>,
+    /// Why it has not been mapped, if it has not; `None` (null) if only another replica knows.
+    pub held_by: Option<Vec<HeldBy>>,
     /// What became of it at each distribution that needs something.
     pub targets: Vec<TargetView>,
     /// Distributions that need nothing, and why.
@@ -322,8 +322,8 @@ pub struct TargetView {
     /// How the key led to the item.
     pub because: Option<String>,
     pub state: EndState,
-    /// Why it does not move, where it waits or has not been accepted.
-    pub held_by: Vec<HeldBy>,
+    /// Why it does not move, where it waits or has not been accepted; likewise.
+    pub held_by: Option<Vec<HeldBy>>,
     /// Our id of the invalidation.
     pub invalidation_id: Option<Uuid>,
     /// CloudFront's.

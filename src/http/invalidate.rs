@@ -85,7 +85,7 @@ pub(super) async fn create(
         invalidations: Vec::new(),
         skipped: Vec::new(),
         errors: Vec::new(),
-        held_by: Vec::new(),
+        held_by: Some(Vec::new()),
         open: OpenWork {
             unseen: true,
             distributions,

@@ -107,6 +107,8 @@ pub struct Parts {
     pub catalogue: CatalogueHandle,
     /// What dry runs map with.
     pub mapping: Arc<MappingPolicy>,
+    /// Items a day that automatic work may submit; 0 means no limit.
+    pub day_limit: u64,
     /// The status of the background work.
     pub status: watch::Receiver<Status>,
     /// The health of the process itself.
@@ -166,7 +168,7 @@ impl FromRef<AppState> for operate::Operator {
             wakeups: Arc::clone(&state.wakeups),
             clock: Arc::clone(&state.clock),
             catalogue: state.catalogue.clone(),
-            status: state.status.clone(),
+            limited: state.day_limit > 0,
         }
     }
 }

@@ -10,17 +10,13 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use super::{
     ADMIN_BODY,
     problem::{Problem, RequestFault},
 };
 use crate::{
-    domain::{
-        operations::{Controls, day_of},
-        status::Status,
-    },
+    domain::operations::{Controls, day_of},
     ports::{Clock, Wakeup, Wakeups, catalogue::CatalogueHandle, operations::OperationsStore},
 };
 
@@ -49,7 +45,8 @@ pub(super) struct Operator {
     pub(super) wakeups: Arc<dyn Wakeups>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) catalogue: CatalogueHandle,
-    pub(super) status: watch::Receiver<Status>,
+    /// Whether there is a daily limit.
+    pub(super) limited: bool,
 }
 
 impl PauseScope {
@@ -142,7 +139,7 @@ impl Operator {
         Ok(Json(Sending {
             paused_for_all: pauses.all,
             paused: pauses.distributions,
-            daily_limit_lifted: spending.lifted && self.status.borrow().day.is_some(),
+            daily_limit_lifted: spending.lifted && self.limited,
         }))
     }
 }

@@ -23,6 +23,7 @@ pub(super) type Seconds = Gauge<f64, AtomicU64>;
 /// Distributions have series from when they first have work: an id that somebody merely typed has none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StatusGauges {
+    leader: Gauge,
     waiting: Family<DistributionLabel, Gauge>,
     oldest_age: Family<DistributionLabel, Seconds>,
     unresolved: Family<DistributionLabel, Gauge>,
@@ -80,10 +81,12 @@ struct ErrorLabel {
 }
 
 impl StatusGauges {
-    pub(super) fn registered(registry: &mut Registry) -> Self {
+    /// Registers what every process knows in `registry`, and what only the leader knows in `work`.
+    pub(super) fn registered(registry: &mut Registry, work: &mut Registry) -> Self {
         let new = Self::default();
+        new.register_common(registry);
         let mut add = |name: &str, help: &str, gauge: &Gauge| {
-            registry.register(name, help, gauge.clone());
+            work.register(name, help, gauge.clone());
         };
         add(
             "unmapped_changes",
@@ -102,11 +105,6 @@ impl StatusGauges {
             &new.paused_distributions,
         );
         add(
-            "shadow_mode",
-            "1 if nothing is sent, because of dispatch.mode",
-            &new.shadow,
-        );
-        add(
             "daily_limit_items",
             "The daily limit of items; 0 if there is none",
             &new.day_limit,
@@ -121,31 +119,52 @@ impl StatusGauges {
             "1 if the daily limit was lifted for today",
             &new.day_lifted,
         );
-        add(
-            "catalogue_known",
-            "1 if the account's distributions have ever been read",
-            &new.catalogue_known,
-        );
-        new.register_families(registry);
+        new.register_families(work);
         new
     }
 
-    fn register_families(&self, registry: &mut Registry) {
+    fn register_common(&self, registry: &mut Registry) {
+        let mut add = |name: &str, help: &str, gauge: &Gauge| {
+            registry.register(name, help, gauge.clone());
+        };
+        add(
+            "leader",
+            "1 if this process leads: it plans, sends and follows invalidations",
+            &self.leader,
+        );
+        add(
+            "shadow_mode",
+            "1 if nothing is sent, because of dispatch.mode",
+            &self.shadow,
+        );
+        add(
+            "catalogue_known",
+            "1 if the account's distributions have ever been read",
+            &self.catalogue_known,
+        );
         registry.register(
             "check",
             "The checks of readiness: 0 ok, 1 warn, 2 fail",
             self.checks.clone(),
         );
         registry.register(
+            "catalogue_age_seconds",
+            "Time since the reading of the account began that changes are mapped with",
+            self.catalogue_age.clone(),
+        );
+        registry.register(
+            "store_free_bytes",
+            "Free space of the file system that the store is on",
+            self.free.clone(),
+        );
+    }
+
+    fn register_families(&self, registry: &mut Registry) {
+        registry.register(
             "failing",
             "What work waits for because its last call to CloudFront failed, by error: distributions, \
              and readings of the account",
             self.failing.clone(),
-        );
-        registry.register(
-            "catalogue_age_seconds",
-            "Time since the reading of the account began that changes are mapped with",
-            self.catalogue_age.clone(),
         );
         registry.register(
             "oldest_in_progress_age_seconds",
@@ -198,11 +217,6 @@ impl StatusGauges {
             "1 for what holds a distribution's items, by distribution and hold",
             self.held.clone(),
         );
-        registry.register(
-            "store_free_bytes",
-            "Free space of the file system that the store is on",
-            self.free.clone(),
-        );
     }
 
     pub(super) fn set_free_bytes(&self, bytes: Option<u64>) {
@@ -223,6 +237,11 @@ impl StatusGauges {
         checks: &BTreeMap<&'static str, Check>,
         status: &Status,
     ) {
+        let leads = status.leadership.leads();
+        self.leader.set(leads.into());
+        if !leads {
+            self.forget_work();
+        }
         for (check, found) in checks {
             let state = match found.state {
                 CheckState::Ok => 0,
@@ -268,6 +287,16 @@ impl StatusGauges {
         self.day_items.set(items.try_into().unwrap_or(i64::MAX));
         self.day_share.set(day.share());
         self.day_lifted.set(day.spending.lifted.into());
+    }
+
+    /// Forgets what only the leader knows, which is not shown before this process leads again.
+    fn forget_work(&self) {
+        self.checks.clear();
+        self.waiting.clear();
+        self.oldest_age.clear();
+        self.unresolved.clear();
+        self.in_progress.clear();
+        self.held.clear();
     }
 
     fn set_distribution(&self, now: Timestamp, id: &str, status: &DistributionStatus) {

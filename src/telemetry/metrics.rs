@@ -172,7 +172,11 @@ impl Metrics {
         let last_message = Timestamp::from_second(last_message).ok();
         self.0.last_message_age.set(age(now, last_message));
         let mut encoded = String::new();
-        text::encode(&mut encoded, &self.0.registry)?;
+        text::encode_registry(&mut encoded, &self.0.registry)?;
+        if status.leadership.leads() {
+            text::encode_registry(&mut encoded, &self.0.work)?;
+        }
+        text::encode_eof(&mut encoded)?;
         Ok(encoded)
     }
 }

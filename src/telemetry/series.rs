@@ -11,10 +11,12 @@ use prometheus_client::{
 use super::gauges::{Seconds, StatusGauges};
 use crate::domain::cdn::CdnError;
 
-/// The series, and the registry that has them all.
+/// The series, and the registries that have them all.
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) registry: Registry,
+    /// What only the leader knows.
+    pub(super) work: Registry,
     pub(super) started: Gauge,
     pub(super) messages: Family<OutcomeLabel, Counter>,
     /// When the last message was accepted, or the store was made, in seconds.
@@ -281,7 +283,8 @@ impl Default for Series {
             "notices",
             "Attempts to deliver notices, and dropped ones",
         );
-        let status = StatusGauges::registered(registry);
+        let mut work = Registry::with_prefix("purgefront");
+        let status = StatusGauges::registered(registry, &mut work);
         let (skipped, dead_letters, failures) = ends(registry);
         let limiter_waits = register(
             registry,
@@ -292,6 +295,7 @@ impl Default for Series {
         let durations = Durations::registered(registry);
         let series = Self {
             registry: whole,
+            work,
             started,
             messages,
             last_message: AtomicI64::default(),

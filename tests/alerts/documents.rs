@@ -18,7 +18,15 @@ const TESTS: &str = include_str!("../../deploy/monitoring/rules_test.yml");
 const OUTAGES: &str = include_str!("outages.rs");
 
 /// Alerts about a process that a test cannot have, or a fault that it cannot cause.
-const NOT_PLAYED: [&str; 5] = ["Down", "Absent", "Restarting", "WorkersFail", "DiskFills"];
+const NOT_PLAYED: [&str; 6] = [
+    "Down",
+    "Absent",
+    "Restarting",
+    "WorkersFail",
+    "DiskFills",
+    // It takes several processes.
+    "NoLeader",
+];
 
 /// Checks that an alert sees by another metric.
 const OTHERWISE: [&str; 7] = [

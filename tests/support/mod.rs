@@ -17,6 +17,7 @@ pub mod cloudfront;
 pub mod connecting;
 pub mod distribution;
 pub mod inside;
+pub mod leases;
 pub mod model;
 pub mod moto;
 pub mod nature;

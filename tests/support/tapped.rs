@@ -124,7 +124,7 @@ impl Tap {
         let mut lost = self.lost.lock().unwrap();
         let is_lost = |lost: &mut LostReplies| lost.random.f64() < lost.share;
         if writes.contains(&verb) && lost.as_mut().is_some_and(is_lost) {
-            return Err(StoreError::unavailable("the reply is lost"));
+            return Err(StoreError::unknown("the reply is lost"));
         }
         answer
     }

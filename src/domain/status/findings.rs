@@ -7,8 +7,23 @@ use crate::domain::{change::Unmapped, operations::DayBudget, tracking::TAKEN_AS_
 const MOST_QUESTIONS: usize = 5;
 
 impl Status {
-    /// All checks of the background work, for readiness.
+    /// All checks of the background work that this process can make, for readiness.
     pub fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<_> = self.leadership.finding().into_iter().collect();
+        if self.leadership.leads() {
+            findings.extend(self.findings_of_work());
+        } else {
+            findings.extend([
+                Finding::of("catalogue", self.catalogue_warning()),
+                Finding::of("shadow", self.shadow_warning()),
+                Finding::of("workers", self.waiting_workers()),
+                self.unreadable_rows(),
+            ]);
+        }
+        findings
+    }
+
+    fn findings_of_work(&self) -> Vec<Finding> {
         let catalogue = &self.catalogue;
         let mut findings = vec![
             Finding::of("catalogue", self.catalogue_warning()),

@@ -29,8 +29,12 @@ pub enum Audience {
 }
 
 impl Status {
-    /// What holds the waiting items and the unresolved batches of a distribution.
-    pub fn held_at(&self, id: &str, audience: Audience, now: Timestamp) -> Vec<HeldBy> {
+    /// What holds the waiting items and the unresolved batches of a distribution; `None` if only
+    /// another process knows.
+    pub fn held_at(&self, id: &str, audience: Audience, now: Timestamp) -> Option<Vec<HeldBy>> {
+        if !self.leadership.leads() {
+            return None;
+        }
         let known = self.distributions.get(id);
         let holds = known.map_or(&[][..], |one| one.holds.as_slice());
         let mut held: Vec<_> = holds
@@ -44,11 +48,15 @@ impl Status {
             let detail = "nothing is sent: dispatch.mode is \"shadow\"".to_owned();
             held.push(HeldBy::new(Some(id), "shadow", detail));
         }
-        held
+        Some(held)
     }
 
-    /// What holds a change that has not been mapped, or not to all its distributions.
-    pub fn held_unmapped(&self, waits: &[Wait], audience: Audience) -> Vec<HeldBy> {
+    /// What holds a change that has not been mapped, or not to all its distributions; `None` if only
+    /// another process knows.
+    pub fn held_unmapped(&self, waits: &[Wait], audience: Audience) -> Option<Vec<HeldBy>> {
+        if !self.leadership.leads() {
+            return None;
+        }
         let mut held = Vec::new();
         if let Some(failure) = self.workers.get("mapper") {
             let detail = match audience {
@@ -64,13 +72,13 @@ impl Status {
         if self.catalogue.read_since.is_none() {
             let detail = format!("the account's distributions have not been read yet{failure}");
             held.push(HeldBy::new(None, "catalogue", detail));
-            return held;
+            return Some(held);
         }
         held.extend(waits.iter().map(|wait| {
             let detail = format!("{}{failure}", in_words(wait));
             HeldBy::new(wait.distribution_id(), "catalogue", detail)
         }));
-        held
+        Some(held)
     }
 
     /// The conversion of each hold: a new one needs an arm here.
@@ -200,7 +208,7 @@ mod tests {
             retry_at: now(),
         });
         let status = status(vec![Hold::Paused, refused, Hold::DayLimit, Hold::PoolFull]);
-        let held = status.held_at("E1", Audience::Everything, now());
+        let held = status.held_at("E1", Audience::Everything, now()).unwrap();
         assert_eq!(
             names(&held),
             ["paused", "refused", "daily_limit", "pool_full"]
@@ -214,8 +222,9 @@ mod tests {
         assert_eq!(held[1].retry_at, Some(now()));
         let midnight = "2026-11-24T00:00:00Z".parse().unwrap();
         assert_eq!(held[2].retry_at, Some(midnight));
-        assert!(status.held_at("E2", Audience::Everything, now()).is_empty());
-        let limited = status.held_at("E1", Audience::Limited, now());
+        let idle = status.held_at("E2", Audience::Everything, now());
+        assert_eq!(idle, Some(Vec::new()));
+        let limited = status.held_at("E1", Audience::Limited, now()).unwrap();
         assert_eq!(names(&limited), names(&held));
         assert!(!limited[1].detail.contains("arn"), "{:?}", limited[1]);
     }
@@ -228,7 +237,7 @@ mod tests {
             ..status(vec![Hold::Paused])
         };
         for id in ["E1", "E9"] {
-            let held = status.held_at(id, Audience::Limited, now());
+            let held = status.held_at(id, Audience::Limited, now()).unwrap();
             assert_eq!(names(&held), ["paused", "shadow"], "{id}");
             assert!(held[0].detail.contains("all distributions"));
         }
@@ -246,15 +255,19 @@ mod tests {
             Wait::Bucket("site".to_owned()),
             Wait::Details("E1".to_owned()),
         ];
-        let held = status.held_unmapped(&waits, Audience::Everything);
+        let held = status.held_unmapped(&waits, Audience::Everything).unwrap();
         assert_eq!(names(&held), ["catalogue"]);
         assert!(held[0].detail.contains("not been read yet (denied"));
         status.catalogue.read_since = Some(now());
-        let held = status.held_unmapped(&waits, Audience::Limited);
+        let held = status.held_unmapped(&waits, Audience::Limited).unwrap();
         assert_eq!(names(&held), ["catalogue", "catalogue"]);
         assert_eq!(held[0].distribution_id, None);
         assert_eq!(held[1].distribution_id.as_deref(), Some("E1"));
         assert!(held.iter().all(|one| !one.detail.contains("arn")));
-        assert!(status.held_unmapped(&[], Audience::Limited).is_empty());
+        let nothing = status.held_unmapped(&[], Audience::Limited);
+        assert_eq!(nothing, Some(Vec::new()));
+        status.follow(None);
+        assert_eq!(status.held_unmapped(&waits, Audience::Everything), None);
+        assert_eq!(status.held_at("E1", Audience::Everything, now()), None);
     }
 }

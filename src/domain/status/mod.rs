@@ -2,6 +2,7 @@
 
 mod findings;
 mod held;
+mod leadership;
 #[cfg(test)]
 mod tests;
 
@@ -19,9 +20,12 @@ use super::{
 };
 
 pub use held::{Audience, HeldBy};
+pub use leadership::{FOLLOWER, Leader, Leadership};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Status {
+    /// Where another process leads, most of the rest is its to know, and is empty here.
+    pub leadership: Leadership,
     pub catalogue: CatalogueStatus,
     /// Changes that are unseen or wait for the catalogue.
     pub unmapped: Unmapped,

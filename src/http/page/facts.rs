@@ -18,6 +18,8 @@ pub(super) struct Sending {
     /// `None` if the store cannot be read.
     pauses: Option<Pauses>,
     catalogue_read: Option<Timestamp>,
+    /// Who leads, if there is a choice.
+    leader: Option<String>,
 }
 
 /// What comes in.
@@ -25,7 +27,8 @@ pub(super) struct Sending {
 pub(super) struct Intake {
     /// When the newest message was accepted or, before the first, when the store was made.
     silent_since: Option<Timestamp>,
-    unmapped: Unmapped,
+    /// `None` if only another process knows.
+    unmapped: Option<Unmapped>,
     topics: usize,
     confirmations: usize,
     /// Whether readiness warns of a subscription.
@@ -48,6 +51,7 @@ impl Sending {
             shadow: status.shadow,
             pauses,
             catalogue_read: status.catalogue.read_since,
+            leader: status.leadership.in_words(),
         }
     }
 
@@ -79,6 +83,9 @@ impl Sending {
                         None => "not yet",
                     }
                 } }
+                @if let Some(leader) = &self.leader {
+                    div { dt { "Leader" } dd { (words::foreign(leader)) } }
+                }
                 div { dt { "Version" } dd { (env!("CARGO_PKG_VERSION")) } }
             }
         }
@@ -94,7 +101,7 @@ impl Intake {
     ) -> Self {
         Self {
             silent_since,
-            unmapped: status.unmapped,
+            unmapped: status.leadership.leads().then_some(status.unmapped),
             topics,
             confirmations: status.confirmations,
             warned,
@@ -102,7 +109,6 @@ impl Intake {
     }
 
     fn render(&self, now: Timestamp) -> Markup {
-        let Unmapped { changes, oldest } = self.unmapped;
         html! {
             dl {
                 div { dt { "No message since" } dd {
@@ -112,9 +118,14 @@ impl Intake {
                     }
                 } }
                 div { dt { "Unmapped changes" } dd {
-                    (words::number(changes))
-                    @if let Some(oldest) = oldest.filter(|_| changes > 0) {
-                        ", the oldest since " (words::moment_ago(now, oldest))
+                    @match self.unmapped {
+                        Some(Unmapped { changes, oldest }) => {
+                            (words::number(changes))
+                            @if let Some(oldest) = oldest.filter(|_| changes > 0) {
+                                ", the oldest since " (words::moment_ago(now, oldest))
+                            }
+                        }
+                        None => "known to the leader",
                     }
                 } }
                 div { dt { "Topics" } dd {
@@ -123,7 +134,7 @@ impl Intake {
                         ", " (words::counted(self.confirmations as u64, "unconfirmed subscription"))
                     } @else if self.warned {
                         " " span.tag.warn { "not all subscribed" }
-                    } @else if self.topics > 0 {
+                    } @else if self.topics > 0 && self.unmapped.is_some() {
                         ", all subscribed"
                     }
                 } }

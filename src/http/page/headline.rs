@@ -12,6 +12,8 @@ use crate::telemetry::{Check, CheckState};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Headline {
     standing: Standing,
+    /// Whether this process leads, and so knows how the work stands.
+    leads: bool,
     warnings: Vec<Warning>,
 }
 
@@ -35,7 +37,11 @@ struct Warning {
 
 impl Headline {
     /// What the checks of readiness come to.
-    pub(super) fn of(ready: StatusCode, checks: &BTreeMap<&'static str, Check>) -> Self {
+    pub(super) fn of(
+        ready: StatusCode,
+        checks: &BTreeMap<&'static str, Check>,
+        leads: bool,
+    ) -> Self {
         let bad = checks.iter().filter_map(|(check, found)| {
             let failed = match found.state {
                 CheckState::Ok => return None,
@@ -56,13 +62,18 @@ impl Headline {
             Some(_) => Standing::Warned,
             None => Standing::Well,
         };
-        Self { standing, warnings }
+        Self {
+            standing,
+            leads,
+            warnings,
+        }
     }
 
     /// The state in a few words.
     pub(super) fn title(&self) -> String {
         let warnings = self.warnings.len() as u64;
         match self.standing {
+            Standing::Well if !self.leads => "Accepts messages".to_owned(),
             Standing::Well => "All is well".to_owned(),
             Standing::Warned => words::counted(warnings, "warning"),
             Standing::Stuck => {
@@ -76,6 +87,9 @@ impl Headline {
 
     fn explanation(&self) -> &'static str {
         match self.standing {
+            Standing::Well if !self.leads => {
+                "Messages are accepted. How sending stands, the replica that leads knows: see its page."
+            }
             Standing::Well => "Messages are accepted, and nothing needs attention.",
             Standing::Warned => "Messages are accepted; what was accepted is safe.",
             Standing::Stuck => "Messages are accepted, but some work waits for an operator.",
@@ -134,7 +148,7 @@ mod tests {
             let state = *state;
             (*name, Check { state, detail })
         });
-        Headline::of(ready, &checks.collect())
+        Headline::of(ready, &checks.collect(), true)
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(super) fn routes() -> Router<AppState> {
 async fn show(State(state): State<AppState>) -> Response {
     let now = state.clock.now();
     let (ready, checks, letters_total) = probes::checks(&state, usize::MAX).await;
-    let headline = Headline::of(ready, &checks);
+    let headline = Headline::of(ready, &checks, state.status.borrow().leadership.leads());
     let today = day_of(now);
     let newest = InvalidationQuery {
         limit: INVALIDATIONS_READ,
@@ -92,7 +92,7 @@ async fn show(State(state): State<AppState>) -> Response {
     let figures = figures(&state, &rows[..distributions::told(&rows)], now).await;
     let facts = {
         let status = state.status.borrow();
-        let limit = status.day.map_or(0, |day| day.limit);
+        let limit = state.day_limit;
         let warned = [probes::SUBSCRIPTIONS, probes::UNSUBSCRIBED]
             .iter()
             .any(|check| checks.get(check).is_some_and(|found| *found != Check::ok()));

@@ -77,7 +77,7 @@ fn render_change(change: &ChangeView, now: Timestamp) -> Markup {
             p { (change_state(change.state)) " " (source(&change.source, now)) }
             ol.steps {
                 li { "Accepted " (words::moment_ago(now, change.accepted_at)) }
-                @for held in &change.held_by { (render_held(held, now)) }
+                @for held in change.held_by.iter().flatten() { (render_held(held, now)) }
                 @for target in change.targets.iter().take(ENDS) { (render_target(target, now)) }
                 @if more > 0 { li.muted { "and " (words::count(more)) " more items" } }
                 @for skip in change.skipped.iter().take(ENDS) {
@@ -139,8 +139,12 @@ fn render_target(target: &TargetView, now: Timestamp) -> Markup {
                 p { (words::foreign(&dead.why)) span.muted { " (dead letter " (dead.id) ")" } }
             }
             @if let Some(failure) = &target.failure { p { (words::foreign(failure)) } }
-            @if !target.held_by.is_empty() {
-                ul { @for held in &target.held_by { (render_held(held, now)) } }
+            @match &target.held_by {
+                Some(held) if !held.is_empty() => ul {
+                    @for held in held { (render_held(held, now)) }
+                },
+                Some(_) => {}
+                None => p.muted { "Only the replica that leads knows what holds it." },
             }
         }
     }
@@ -204,7 +208,7 @@ mod tests {
             key: "a".to_owned(),
             accepted_at: Timestamp::UNIX_EPOCH,
             state,
-            held_by: Vec::new(),
+            held_by: Some(Vec::new()),
             targets: Vec::new(),
             skipped: Vec::new(),
         }
@@ -216,7 +220,7 @@ mod tests {
             item: Some("/<a>".to_owned()),
             because: None,
             state,
-            held_by: Vec::new(),
+            held_by: Some(Vec::new()),
             invalidation_id: None,
             cloudfront_id: None,
             submitted_at: None,

@@ -79,7 +79,7 @@ pub(super) async fn request(
         invalidations,
         skipped,
         errors,
-        held_by: Vec::new(),
+        held_by: Some(Vec::new()),
         open,
     }))
 }

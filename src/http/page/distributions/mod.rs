@@ -38,6 +38,8 @@ pub(super) struct Row {
     /// Items that CloudFront has accepted and not completed.
     in_progress: usize,
     held: Vec<Held>,
+    /// Whether this process knows how its work stands, and not only the one that leads.
+    work_known: bool,
 }
 
 /// Why a distribution's items wait.
@@ -118,7 +120,8 @@ pub(super) fn rows(
     let row = |id: &str| {
         let of_it = status.distributions.get(id).unwrap_or(&idle);
         let found = catalogue.and_then(|catalogue| catalogue.get(id));
-        let holds = status.held_at(id, Audience::Everything, now).into_iter();
+        let holds = status.held_at(id, Audience::Everything, now);
+        let holds = holds.into_iter().flatten();
         // What holds all of them is told above.
         let holds = holds.filter(|held| held.hold != "shadow");
         let mut held: Vec<Held> = holds.map(Held::from).collect();
@@ -146,6 +149,7 @@ pub(super) fn rows(
             oldest: of_it.waits_since(),
             in_progress: items(of_it.accepted()),
             held,
+            work_known: status.leadership.leads(),
         }
     };
     let mut rows: Vec<_> = ids.into_iter().map(row).collect();
@@ -178,7 +182,8 @@ impl Row {
                 (held.render(now))
             }
             @if self.held.is_empty() {
-                @if self.oldest.is_some() { span.tag { "sending" } }
+                @if !self.work_known { span.muted { "known to the leader" } }
+                @else if self.oldest.is_some() { span.tag { "sending" } }
                 @else if self.in_progress > 0 { span.tag { "in progress" } }
                 @else { span.tag.ok { "idle" } }
             }
@@ -226,7 +231,13 @@ pub(super) fn overview(rows: &[Row], figures: Option<&Figures>, now: Timestamp) 
         }
         @if !idle.is_empty() {
             details #idle {
-                summary #idle-summary { (words::counted(idle.len() as u64, "idle distribution")) }
+                summary #idle-summary {
+                    (words::counted(idle.len() as u64, if idle.iter().all(|row| row.work_known) {
+                        "idle distribution"
+                    } else {
+                        "other distribution"
+                    }))
+                }
                 ul.idle {
                     @for row in idle.iter().take(SHOWN) { li { (row.name()) } }
                 }
@@ -249,6 +260,8 @@ fn complaints(rows: &[Row], figures: Option<&Figures>) -> Markup {
             p.muted { "No distributions are known: the account has none, or has not been read yet." }
         } @else if figures.is_none() {
             p.bad { "The store cannot be read now: what was completed is not known." }
+        } @else if !rows.iter().all(|row| row.work_known) {
+            p.muted { "What waits and what is in progress, the replica that leads knows: see its page." }
         }
     }
 }
@@ -309,7 +322,7 @@ fn render_row(row: &Row, figures: Option<&Figures>, now: Timestamp) -> Markup {
             th role="rowheader" scope="row" { (row.name()) }
             td role="cell" data-label="State" { (row.state(now)) }
             td.n role="cell" data-label="Waiting" {
-                (words::count(row.waiting + row.unanswered))
+                @if row.work_known { (words::count(row.waiting + row.unanswered)) } @else { (unknown()) }
                 @if row.unanswered > 0 {
                     span.muted.line { (words::count(row.unanswered)) " unanswered" }
                 }
@@ -317,10 +330,13 @@ fn render_row(row: &Row, figures: Option<&Figures>, now: Timestamp) -> Markup {
             td.n role="cell" data-label="Oldest" {
                 @match row.oldest {
                     Some(oldest) => (words::span(now.duration_since(oldest))),
-                    None => span.muted { "none" },
+                    None if row.work_known => span.muted { "none" },
+                    None => (unknown()),
                 }
             }
-            td.n role="cell" data-label="In progress" { (words::count(row.in_progress)) }
+            td.n role="cell" data-label="In progress" {
+                @if row.work_known { (words::count(row.in_progress)) } @else { (unknown()) }
+            }
             td.n role="cell" data-label="Last completed" {
                 @match completed {
                     Some(completed) => (words::ago(now, *completed)),
@@ -341,6 +357,10 @@ fn render_row(row: &Row, figures: Option<&Figures>, now: Timestamp) -> Markup {
             }
         }
     }
+}
+
+fn unknown() -> Markup {
+    html! { span.muted { "unknown" } }
 }
 
 #[cfg(test)]
