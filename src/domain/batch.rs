@@ -8,6 +8,9 @@ use uuid::Uuid;
 
 use super::path::{self, Item};
 
+/// How many invalidations of a distribution, the most recent ones, tell what CloudFront has taken before.
+pub const RECENT: usize = 100;
+
 /// The content of one `CreateInvalidation` call. It is frozen and durable before the first attempt.
 /// Every attempt sends exactly this list, in this order, under this reference, so that CloudFront
 /// answers a resend with the existing invalidation.

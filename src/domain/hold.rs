@@ -22,6 +22,9 @@ pub const MOST_OPEN: usize = 100;
 /// How long the store keeps a hold that has ended, to know when batching began anew.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(1);
 
+/// The most holds that the store keeps although they have ended.
+pub const MOST_ENDED: usize = 1_000;
+
 /// What a hold holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {

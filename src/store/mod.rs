@@ -10,9 +10,11 @@ mod local_wakeups;
 mod local_wants;
 mod object_hash;
 mod opened;
+mod outbox;
 mod postgres;
 mod sqlite;
 mod story_pages;
+mod sweep;
 mod wait_columns;
 
 pub use self::{

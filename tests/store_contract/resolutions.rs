@@ -33,7 +33,7 @@ stories!(
 );
 
 fn throttled() -> CdnError {
-    CdnError::Throttled("slow down".to_owned())
+    CdnError::Throttled("slow down \0".to_owned())
 }
 
 fn missing() -> CdnError {

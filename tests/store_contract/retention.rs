@@ -30,6 +30,7 @@ stories!(
     what_dead_letters_are_about_stays_with_them,
     the_halves_of_a_taken_batch_stay,
     much_history_is_taken_in_steps,
+    a_batch_with_more_than_a_step_is_taken_in_several,
     what_stays_does_not_keep_what_came_after_it,
     what_is_to_be_mapped_again_stays_until_then,
     a_number_of_a_change_is_never_given_again,
@@ -294,6 +295,26 @@ async fn much_history_is_taken_in_steps(store: Store) {
     assert!(store.invalidations(None).await.is_empty());
     assert!(!is_kept(&store, &sent).await);
     assert!(!is_kept(&store, &skipped).await);
+}
+
+async fn a_batch_with_more_than_a_step_is_taken_in_several(store: Store) {
+    let names: Vec<_> = (0..1_200).map(|at| format!("k{at}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let sent = accepted(&store, &names).await;
+    store.map_all(&["E1"]).await;
+    let large = store.freeze_all("E1").await;
+    store.created(large.id, "I1", true).await;
+    let small = store.frozen("E1", &["a"]).await;
+    store.created(small.id, "I2", true).await;
+    accepted(&store, &[]).await;
+    store.pass(1);
+    let letters = store.prune(store.now(), Sweep::default()).await;
+    let next = store.prune(store.now(), letters.unwrap()).await;
+    assert_eq!(store.status(large.id).await, BatchStatus::Completed);
+    assert_eq!(store.status(small.id).await, BatchStatus::Completed);
+    store.sweep(store.now(), next.expect("there is more")).await;
+    assert!(store.invalidations(None).await.is_empty());
+    assert!(!is_kept(&store, &sent).await);
 }
 
 async fn what_stays_does_not_keep_what_came_after_it(store: Store) {

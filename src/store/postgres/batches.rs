@@ -1,21 +1,21 @@
 //! SQL for frozen batches, attempts, and invalidations in progress.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _, postgres::PgRow};
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
     backlogs,
     columns::{
-        count, decode, micros, number, optional_time, read_all, read_one, signed, time, uuid,
+        Text, count, decode, micros, number, optional_time, read_all, signed, text, texts, time,
     },
-    controls, notices,
+    controls, notices, snapshot,
 };
 use crate::{
     domain::{
-        batch::{Batch, Covered, DistributionUsage, Usage},
+        batch::{Batch, Covered, DistributionUsage, RECENT, Usage},
         notice::NoticeKind,
         operations::day_of,
         path::Item,
@@ -25,32 +25,29 @@ use crate::{
     ports::StoreError,
 };
 
-/// The most recent invalidations of a distribution whose items count as taken before.
-const RECENT: i64 = 100;
+/// Each of the lists is read once, and they are compared by hashes.
+const TAKEN_BEFORE: &str = "WITH this AS (SELECT seq, distribution_id FROM batches WHERE id = $1), \
+    recent AS MATERIALIZED (SELECT item FROM batch_items WHERE batch IN (SELECT seq FROM batches \
+    WHERE distribution_id = (SELECT distribution_id FROM this) AND cloudfront_id IS NOT NULL \
+    ORDER BY seq DESC LIMIT $2)) \
+    SELECT batch, item FROM batch_items WHERE batch = (SELECT seq FROM this) \
+    AND item IN (SELECT item FROM recent)";
 
 pub(super) async fn taken_before(
     readers: &PgPool,
     batch: Uuid,
 ) -> Result<HashSet<Item>, StoreError> {
-    let select = "SELECT items.batch, items.item FROM batches AS this \
-                  JOIN batch_items AS items ON items.batch = this.seq WHERE this.id = ?1 \
-                  AND items.item IN (SELECT item FROM batch_items WHERE batch IN \
-                  (SELECT seq FROM batches AS recent \
-                  WHERE recent.distribution_id = this.distribution_id \
-                  AND cloudfront_id IS NOT NULL ORDER BY seq DESC LIMIT ?2))";
-    let rows = sqlx::query(select)
-        .bind(batch.to_string())
-        .bind(RECENT)
+    let rows = sqlx::query(TAKEN_BEFORE)
+        .bind(batch)
+        .bind(signed(RECENT))
         .fetch_all(readers)
         .await?;
-    let items = read_all("batch_items", "batch", &rows, |row| {
-        item(row.try_get("item")?)
-    })?;
+    let items = read_all("batch_items", "batch", &rows, item)?;
     Ok(items.into_iter().collect())
 }
 
-fn item(text: String) -> sqlx::Result<Item> {
-    Item::try_from(text).map_err(decode)
+fn item(row: &PgRow) -> sqlx::Result<Item> {
+    Item::try_from(text(row, "item")?).map_err(decode)
 }
 
 pub(super) async fn freeze(
@@ -62,15 +59,18 @@ pub(super) async fn freeze(
 ) -> sqlx::Result<()> {
     let status = if shadow { "shadowed" } else { "pending" };
     let seq = insert(connection, &batch, status, None, now).await?;
-    let pairs = covered.iter().map(|one| (one.target, one.position));
-    let pairs: Vec<_> = pairs.collect();
-    // For each element of the list, the target is found by its primary key.
-    let cover = "UPDATE targets SET batch = ?, position = covering.position \
-                 FROM (SELECT value ->> 0 AS seq, value ->> 1 AS position FROM json_each(?)) \
-                 AS covering WHERE targets.seq = covering.seq";
+    let (targets, positions): (Vec<_>, Vec<_>) = covered
+        .iter()
+        .map(|one| (one.target, signed(one.position)))
+        .unzip();
+    // For each element of the lists, the target is found by its primary key.
+    let cover = "UPDATE targets SET batch = $1, position = covering.position \
+                 FROM unnest($2::bigint[], $3::bigint[]) AS covering (seq, position) \
+                 WHERE targets.seq = covering.seq";
     sqlx::query(cover)
         .bind(seq)
-        .bind(serde_json::to_string(&pairs).map_err(decode)?)
+        .bind(targets)
+        .bind(positions)
         .execute(&mut *connection)
         .await?;
     backlogs::take(connection, seq).await?;
@@ -91,10 +91,10 @@ pub(super) async fn insert(
 ) -> sqlx::Result<i64> {
     let insert = "INSERT INTO batches (id, distribution_id, caller_reference, status, parent, \
                   item_count, wildcard_count, manual_count, change_count, created_at, due_at) \
-                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?) RETURNING seq";
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $9) RETURNING seq";
     let seq: i64 = sqlx::query_scalar(insert)
-        .bind(batch.id.to_string())
-        .bind(&batch.distribution_id)
+        .bind(batch.id)
+        .bind(Text::new(&batch.distribution_id))
         .bind(&batch.caller_reference)
         .bind(status)
         .bind(parent)
@@ -102,78 +102,84 @@ pub(super) async fn insert(
         .bind(signed(batch.usage().wildcards))
         .bind(signed(batch.manual_items))
         .bind(micros(now))
-        .bind(micros(now))
         .fetch_one(&mut *connection)
         .await?;
-    let positioned: Vec<_> = batch.items.iter().enumerate().collect();
-    for chunk in positioned.chunks(5_000) {
-        let mut insert =
-            QueryBuilder::<Postgres>::new("INSERT INTO batch_items (batch, position, item) ");
-        insert.push_values(chunk, |mut row, (position, item)| {
-            row.push_bind(seq)
-                .push_bind(signed(*position))
-                .push_bind(item.as_str());
-        });
-        insert.build().execute(&mut *connection).await?;
-    }
+    let insert = "INSERT INTO batch_items (batch, position, item) SELECT $1, nth - 1, item \
+                  FROM unnest($2::text[]) WITH ORDINALITY AS items (item, nth)";
+    sqlx::query(insert)
+        .bind(seq)
+        .bind(texts(batch.items.iter().map(Item::as_str)))
+        .execute(connection)
+        .await?;
     Ok(seq)
 }
 
 /// Counts the changes that a batch covers.
 pub(super) async fn count_changes(connection: &mut PgConnection, seq: i64) -> sqlx::Result<()> {
     let count = "UPDATE batches SET change_count = \
-                 (SELECT count(DISTINCT change) FROM targets WHERE batch = batches.seq) \
-                 WHERE seq = ?";
+                 (SELECT count(DISTINCT change) FROM targets WHERE batch = $1) WHERE seq = $1";
     sqlx::query(count).bind(seq).execute(connection).await?;
     Ok(())
 }
 
+const UNRESOLVED: &str = "SELECT seq, id, distribution_id, caller_reference, failures, created_at, due_at, \
+    has_new_reference, manual_count, parent IS NOT NULL AS is_part, \
+    EXISTS (SELECT 1 FROM attempts WHERE attempts.batch = batches.seq \
+    AND (outcome IS NULL OR outcome = 'unknown')) AS in_doubt \
+    FROM batches WHERE status = 'pending' ORDER BY seq";
+
+const ITEMS_OF: &str =
+    "SELECT batch, item FROM batch_items WHERE batch = ANY($1) ORDER BY batch, position";
+
 pub(super) async fn unresolved(readers: &PgPool) -> Result<Vec<Unresolved>, StoreError> {
-    let select = "SELECT seq, id, distribution_id, caller_reference, failures, created_at, due_at, \
-                  has_new_reference, manual_count, parent IS NOT NULL AS is_part, EXISTS (SELECT 1 FROM attempts \
-                  WHERE attempts.batch = batches.seq \
-                  AND (outcome IS NULL OR outcome = 'unknown')) AS in_doubt FROM batches \
-                  WHERE status = 'pending' AND status IN ('pending', 'in_progress') ORDER BY seq";
-    let mut unresolved = Vec::new();
-    for row in sqlx::query(select).fetch_all(readers).await? {
-        let items = "SELECT batch, item FROM batch_items WHERE batch = ? ORDER BY position";
-        let items = sqlx::query(items)
-            .bind(row.try_get::<i64, _>("seq")?)
-            .fetch_all(readers)
-            .await?;
-        let items = read_all("batch_items", "batch", &items, |row| {
-            item(row.try_get("item")?)
-        })?;
-        unresolved.push(read_one("batches", "seq", &row, |row| {
-            Ok(Unresolved {
-                batch: Batch {
-                    id: uuid(row.try_get("id")?)?,
-                    distribution_id: row.try_get("distribution_id")?,
-                    caller_reference: row.try_get("caller_reference")?,
-                    items: items.clone(),
-                    manual_items: count(row, "manual_count")?,
-                },
-                frozen_at: time(row.try_get("created_at")?)?,
-                failures: number(row, "failures")?,
-                in_doubt: row.try_get("in_doubt")?,
-                is_part: row.try_get("is_part")?,
-                has_new_reference: row.try_get("has_new_reference")?,
-                missing_since: None,
-                due_at: time(row.try_get("due_at")?)?,
-            })
-        })?);
+    let mut snapshot = snapshot(readers).await?;
+    let batches = sqlx::query(UNRESOLVED).fetch_all(&mut *snapshot).await?;
+    let numbers = read_all("batches", "seq", &batches, |row| {
+        row.try_get::<i64, _>("seq")
+    })?;
+    let rows = sqlx::query(ITEMS_OF)
+        .bind(numbers)
+        .fetch_all(&mut *snapshot)
+        .await?;
+    let mut items: HashMap<i64, Vec<Item>> = HashMap::new();
+    for (batch, item) in read_all("batch_items", "batch", &rows, |row| {
+        Ok((row.try_get("batch")?, item(row)?))
+    })? {
+        items.entry(batch).or_default().push(item);
     }
-    Ok(unresolved)
+    read_all("batches", "seq", &batches, |row| {
+        let items = items.get(&row.try_get("seq")?);
+        unresolved_batch(row, items.cloned().unwrap_or_default())
+    })
+}
+
+fn unresolved_batch(row: &PgRow, items: Vec<Item>) -> sqlx::Result<Unresolved> {
+    Ok(Unresolved {
+        batch: Batch {
+            id: row.try_get("id")?,
+            distribution_id: text(row, "distribution_id")?,
+            caller_reference: text(row, "caller_reference")?,
+            items,
+            manual_items: count(row, "manual_count")?,
+        },
+        frozen_at: time(row.try_get("created_at")?)?,
+        failures: number(row, "failures")?,
+        in_doubt: row.try_get("in_doubt")?,
+        is_part: row.try_get("is_part")?,
+        has_new_reference: row.try_get("has_new_reference")?,
+        missing_since: None,
+        due_at: time(row.try_get("due_at")?)?,
+    })
 }
 
 pub(super) async fn usages(readers: &PgPool) -> Result<Vec<DistributionUsage>, StoreError> {
-    let select = "SELECT distribution_id, sum(item_count - wildcard_count) AS paths, \
-                  sum(wildcard_count) AS wildcards FROM batches \
+    let select = "SELECT distribution_id, sum(item_count - wildcard_count)::bigint AS paths, \
+                  sum(wildcard_count)::bigint AS wildcards FROM batches \
                   WHERE status IN ('pending', 'in_progress') GROUP BY distribution_id";
     let rows = sqlx::query(select).fetch_all(readers).await?;
     read_all("batches", "distribution_id", &rows, |row| {
         Ok(DistributionUsage {
-            distribution_id: row.try_get("distribution_id")?,
+            distribution_id: text(row, "distribution_id")?,
             usage: usage(row)?,
         })
     })
@@ -191,40 +197,39 @@ pub(super) async fn record_attempt(
     batch: Uuid,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let count = "UPDATE batches SET counted_on = ? WHERE id = ? AND counted_on IS NULL \
+    let count = "UPDATE batches SET counted_on = $1 WHERE id = $2 AND counted_on IS NULL \
                  RETURNING item_count";
     let counted: Option<i64> = sqlx::query_scalar(count)
         .bind(day_of(now).to_string())
-        .bind(batch.to_string())
+        .bind(batch)
         .fetch_optional(&mut *connection)
         .await?;
     if let Some(items) = counted {
         controls::spend(connection, day_of(now), items).await?;
     }
-    let insert = "INSERT INTO attempts (batch, started_at) \
-                  SELECT seq, ? FROM batches WHERE id = ?";
+    let insert =
+        "INSERT INTO attempts (batch, started_at) SELECT seq, $1 FROM batches WHERE id = $2";
     sqlx::query(insert)
         .bind(micros(now))
-        .bind(batch.to_string())
+        .bind(batch)
         .execute(connection)
         .await?;
     Ok(())
 }
 
 pub(super) async fn in_progress(readers: &PgPool) -> Result<Vec<Tracked>, StoreError> {
-    // The second condition repeats that of the partial index.
     let select = "SELECT id, distribution_id, cloudfront_id, submitted_at, due_at, \
                   item_count - wildcard_count AS paths, wildcard_count AS wildcards FROM batches \
-                  WHERE status = 'in_progress' AND status IN ('pending', 'in_progress')";
+                  WHERE status = 'in_progress'";
     let rows = sqlx::query(select).fetch_all(readers).await?;
     read_all("batches", "id", &rows, tracked)
 }
 
 fn tracked(row: &PgRow) -> sqlx::Result<Tracked> {
     Ok(Tracked {
-        batch: uuid(row.try_get("id")?)?,
-        distribution_id: row.try_get("distribution_id")?,
-        cloudfront_id: row.try_get("cloudfront_id")?,
+        batch: row.try_get("id")?,
+        distribution_id: text(row, "distribution_id")?,
+        cloudfront_id: text(row, "cloudfront_id")?,
         submitted_at: time(row.try_get("submitted_at")?)?,
         due_at: time(row.try_get("due_at")?)?,
         usage: usage(row)?,
@@ -236,14 +241,14 @@ pub(super) async fn oldest_change(
     batch: Uuid,
 ) -> Result<Option<Timestamp>, StoreError> {
     let select = "SELECT min(accepted_at) FROM targets \
-                  WHERE batch = (SELECT seq FROM batches WHERE id = ?)";
-    let oldest = sqlx::query_scalar(select).bind(batch.to_string());
+                  WHERE batch = (SELECT seq FROM batches WHERE id = $1)";
+    let oldest = sqlx::query_scalar(select).bind(batch);
     Ok(optional_time(oldest.fetch_one(readers).await?)?)
 }
 
 pub(super) async fn is_ours(readers: &PgPool, cloudfront_id: &str) -> sqlx::Result<bool> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM batches WHERE cloudfront_id = ?)")
-        .bind(cloudfront_id)
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM batches WHERE cloudfront_id = $1)")
+        .bind(Text::new(cloudfront_id))
         .fetch_one(readers)
         .await
 }
@@ -257,11 +262,11 @@ pub(super) async fn record_poll(
     match poll {
         StatusPoll::Completed => {
             // If an earlier write had an unknown outcome, it may be completed already.
-            let update = "UPDATE batches SET status = 'completed', completed_at = ? \
-                          WHERE id = ? AND status <> 'completed' RETURNING seq";
+            let update = "UPDATE batches SET status = 'completed', completed_at = $1 \
+                          WHERE id = $2 AND status <> 'completed' RETURNING seq";
             let completed: Option<i64> = sqlx::query_scalar(update)
                 .bind(micros(now))
-                .bind(batch.to_string())
+                .bind(batch)
                 .fetch_optional(&mut *connection)
                 .await?;
             if let Some(seq) = completed {
@@ -269,9 +274,9 @@ pub(super) async fn record_poll(
             }
         }
         StatusPoll::Again(at) => {
-            sqlx::query("UPDATE batches SET due_at = ? WHERE id = ?")
+            sqlx::query("UPDATE batches SET due_at = $1 WHERE id = $2")
                 .bind(micros(at))
-                .bind(batch.to_string())
+                .bind(batch)
                 .execute(connection)
                 .await?;
         }

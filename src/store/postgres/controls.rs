@@ -4,7 +4,7 @@ use jiff::{Timestamp, civil::Date};
 use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
 use super::{
-    columns::{micros, number, read_all, time, unsigned},
+    columns::{Text, micros, number, optional, optional_text, read_all, text, time, unsigned},
     holds,
 };
 use crate::{
@@ -20,18 +20,19 @@ use crate::{
 const ALL: &str = "";
 
 pub(super) async fn read(readers: &PgPool, day: Date) -> Result<Controls, StoreError> {
-    let ids: Vec<String> = sqlx::query_scalar("SELECT distribution_id FROM paused")
+    let paused = sqlx::query("SELECT distribution_id FROM paused")
         .fetch_all(readers)
         .await?;
     let mut pauses = Pauses::default();
-    for id in ids {
+    for row in &paused {
+        let id = text(row, "distribution_id")?;
         if id == ALL {
             pauses.all = true;
         } else {
             pauses.distributions.insert(id);
         }
     }
-    let spending = sqlx::query("SELECT day, items, lifted FROM day_spending WHERE day = ?")
+    let spending = sqlx::query("SELECT day, items, lifted FROM day_spending WHERE day = $1")
         .bind(day.to_string())
         .fetch_all(readers)
         .await?;
@@ -54,12 +55,12 @@ pub(super) async fn set_paused(
     paused: bool,
 ) -> sqlx::Result<()> {
     let set = if paused {
-        "INSERT INTO paused (distribution_id) VALUES (?) ON CONFLICT DO NOTHING"
+        "INSERT INTO paused (distribution_id) VALUES ($1) ON CONFLICT DO NOTHING"
     } else {
-        "DELETE FROM paused WHERE distribution_id = ?"
+        "DELETE FROM paused WHERE distribution_id = $1"
     };
     sqlx::query(set)
-        .bind(distribution_id.unwrap_or_else(|| ALL.to_owned()))
+        .bind(Text::new(distribution_id.as_deref().unwrap_or(ALL)))
         .execute(connection)
         .await?;
     Ok(())
@@ -71,8 +72,8 @@ pub(super) async fn spend(
     day: Date,
     items: i64,
 ) -> sqlx::Result<()> {
-    let upsert = "INSERT INTO day_spending (day, items) VALUES (?, ?) \
-                  ON CONFLICT DO UPDATE SET items = items + excluded.items";
+    let upsert = "INSERT INTO day_spending AS known (day, items) VALUES ($1, $2) \
+                  ON CONFLICT (day) DO UPDATE SET items = known.items + excluded.items";
     sqlx::query(upsert)
         .bind(day.to_string())
         .bind(items)
@@ -83,13 +84,13 @@ pub(super) async fn spend(
 
 /// Takes back what was counted for a batch from which CloudFront has created nothing.
 pub(super) async fn take_back(connection: &mut PgConnection, batch: i64) -> sqlx::Result<()> {
-    let subtract = "UPDATE day_spending SET items = max(0, items - batches.item_count) FROM batches \
-                    WHERE batches.seq = ? AND day = batches.counted_on";
+    let subtract = "UPDATE day_spending SET items = greatest(0, items - batches.item_count) \
+                    FROM batches WHERE batches.seq = $1 AND day = batches.counted_on";
     sqlx::query(subtract)
         .bind(batch)
         .execute(&mut *connection)
         .await?;
-    sqlx::query("UPDATE batches SET counted_on = NULL WHERE seq = ?")
+    sqlx::query("UPDATE batches SET counted_on = NULL WHERE seq = $1")
         .bind(batch)
         .execute(connection)
         .await?;
@@ -97,8 +98,8 @@ pub(super) async fn take_back(connection: &mut PgConnection, batch: i64) -> sqlx
 }
 
 pub(super) async fn lift_limit(connection: &mut PgConnection, day: Date) -> sqlx::Result<()> {
-    let lift = "INSERT INTO day_spending (day, lifted) VALUES (?, 1) \
-                ON CONFLICT DO UPDATE SET lifted = 1";
+    let lift = "INSERT INTO day_spending (day, lifted) VALUES ($1, true) \
+                ON CONFLICT (day) DO UPDATE SET lifted = true";
     sqlx::query(lift)
         .bind(day.to_string())
         .execute(connection)
@@ -110,11 +111,9 @@ pub(super) async fn backoffs(readers: &PgPool) -> Result<Vec<Backoff>, StoreErro
     let select = "SELECT distribution_id, failures, not_before, error, detail, ended FROM backoffs";
     let rows = sqlx::query(select).fetch_all(readers).await?;
     read_all("backoffs", "distribution_id", &rows, |row: &PgRow| {
-        let label: Option<String> = row.try_get("error")?;
-        let text: Option<String> = row.try_get("detail")?;
-        let error = label.zip(text);
+        let error = optional_text(row, "error")?.zip(optional_text(row, "detail")?);
         Ok(Backoff {
-            distribution_id: row.try_get("distribution_id")?,
+            distribution_id: text(row, "distribution_id")?,
             failures: number(row, "failures")?,
             not_before: time(row.try_get("not_before")?)?,
             error: error.and_then(|(label, text)| CdnError::labelled(&label, text)),
@@ -129,15 +128,16 @@ pub(super) async fn back_off(
     distribution_id: &str,
     failure: &Failure,
 ) -> sqlx::Result<()> {
-    let upsert = "INSERT OR REPLACE INTO backoffs \
-                  (distribution_id, failures, not_before, error, detail, ended) \
-                  VALUES (?, ?, ?, ?, ?, 0)";
+    let upsert = "INSERT INTO backoffs (distribution_id, failures, not_before, error, detail) \
+                  VALUES ($1, $2, $3, $4, $5) ON CONFLICT (distribution_id) DO UPDATE \
+                  SET failures = excluded.failures, not_before = excluded.not_before, \
+                  error = excluded.error, detail = excluded.detail, ended = false";
     sqlx::query(upsert)
-        .bind(distribution_id)
+        .bind(Text::new(distribution_id))
         .bind(i64::from(failure.failures))
         .bind(micros(failure.not_before))
         .bind(failure.error.label())
-        .bind(Backoff::kept_text(&failure.error))
+        .bind(Text::new(Backoff::kept_text(&failure.error)))
         .execute(connection)
         .await?;
     Ok(())
@@ -148,8 +148,8 @@ pub(super) async fn forget_backoff(
     connection: &mut PgConnection,
     distribution_id: &str,
 ) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM backoffs WHERE distribution_id = ?")
-        .bind(distribution_id)
+    sqlx::query("DELETE FROM backoffs WHERE distribution_id = $1")
+        .bind(Text::new(distribution_id))
         .execute(connection)
         .await?;
     Ok(())
@@ -161,16 +161,15 @@ pub(super) async fn end_backoffs(
     distribution_id: Option<String>,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    sqlx::query("UPDATE backoffs SET ended = 1 WHERE ?1 IS NULL OR distribution_id = ?1")
-        .bind(&distribution_id)
+    let end = "UPDATE backoffs SET ended = true WHERE $1 IS NULL OR distribution_id = $1";
+    sqlx::query(end)
+        .bind(optional(distribution_id.as_deref()))
         .execute(&mut *connection)
         .await?;
-    // The second condition repeats that of the partial index.
-    let end = "UPDATE batches SET due_at = ?2 WHERE status = 'pending' \
-               AND status IN ('pending', 'in_progress') AND due_at > ?2 \
-               AND (?1 IS NULL OR distribution_id = ?1)";
+    let end = "UPDATE batches SET due_at = $2 WHERE status = 'pending' AND due_at > $2 \
+               AND ($1 IS NULL OR distribution_id = $1)";
     sqlx::query(end)
-        .bind(distribution_id)
+        .bind(optional(distribution_id.as_deref()))
         .bind(micros(now))
         .execute(connection)
         .await?;

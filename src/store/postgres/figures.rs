@@ -5,22 +5,22 @@ use std::collections::HashMap;
 use jiff::{Timestamp, civil::Date};
 use sqlx::{PgPool, Row as _};
 
-use super::columns::{decode, micros, read_all, signed, time, unsigned};
+use super::columns::{micros, read_all, signed, text, texts, time, unsigned};
 use crate::{domain::propagation::Completion, ports::StoreError};
 
 /// Reads so many of each distribution's newest completed batches.
-pub(super) const COMPLETIONS: &str = "SELECT batches.seq, batches.distribution_id, submitted_at, completed_at \
-     FROM json_each(?1) AS ids JOIN batches ON batches.seq IN (SELECT seq FROM batches AS newest \
-     WHERE newest.distribution_id = ids.value AND newest.status = 'completed' \
-     AND newest.completed_at >= ?2 ORDER BY newest.completed_at DESC LIMIT ?3) \
-     WHERE submitted_at IS NOT NULL";
+const COMPLETIONS: &str = "SELECT newest.* FROM unnest($1::text[]) AS ids (id), LATERAL \
+    (SELECT seq, distribution_id, submitted_at, completed_at FROM batches \
+    WHERE distribution_id = ids.id AND status = 'completed' AND completed_at >= $2 \
+    ORDER BY completed_at DESC LIMIT $3) AS newest WHERE submitted_at IS NOT NULL";
 
-pub(super) const LAST_COMPLETED: &str = "SELECT ids.value AS id, \
-     (SELECT max(completed_at) FROM batches WHERE distribution_id = ids.value AND status = 'completed') \
-     AS completed_at FROM json_each(?) AS ids";
+const LAST_COMPLETED: &str = "SELECT ids.id, newest.completed_at FROM unnest($1::text[]) AS ids (id), LATERAL \
+    (SELECT max(completed_at) AS completed_at FROM batches \
+    WHERE distribution_id = ids.id AND status = 'completed') AS newest \
+    WHERE newest.completed_at IS NOT NULL";
 
-pub(super) const SPENT: &str =
-    "SELECT coalesce(sum(items), 0) FROM day_spending WHERE day BETWEEN ? AND ?";
+const SPENT: &str =
+    "SELECT coalesce(sum(items), 0)::bigint FROM day_spending WHERE day BETWEEN $1 AND $2";
 
 pub(super) async fn completions(
     readers: &PgPool,
@@ -28,16 +28,15 @@ pub(super) async fn completions(
     since: Timestamp,
     most: usize,
 ) -> Result<Vec<Completion>, StoreError> {
-    let ids = serde_json::to_string(distributions).map_err(decode)?;
     let rows = sqlx::query(COMPLETIONS)
-        .bind(ids)
+        .bind(texts(distributions))
         .bind(micros(since))
         .bind(signed(most))
         .fetch_all(readers)
         .await?;
     read_all("batches", "seq", &rows, |row| {
         Ok(Completion {
-            distribution_id: row.try_get("distribution_id")?,
+            distribution_id: text(row, "distribution_id")?,
             submitted_at: time(row.try_get("submitted_at")?)?,
             completed_at: time(row.try_get("completed_at")?)?,
         })
@@ -48,17 +47,14 @@ pub(super) async fn last_completed(
     readers: &PgPool,
     distributions: &[String],
 ) -> Result<HashMap<String, Timestamp>, StoreError> {
-    let ids = serde_json::to_string(distributions).map_err(decode)?;
     let rows = sqlx::query(LAST_COMPLETED)
-        .bind(ids)
+        .bind(texts(distributions))
         .fetch_all(readers)
         .await?;
     let known = read_all("batches", "id", &rows, |row| {
-        let at: Option<i64> = row.try_get("completed_at")?;
-        Ok((row.try_get("id")?, at.map(time).transpose()?))
+        Ok((text(row, "id")?, time(row.try_get("completed_at")?)?))
     })?;
-    let known = known.into_iter();
-    Ok(known.filter_map(|(id, at)| Some((id, at?))).collect())
+    Ok(known.into_iter().collect())
 }
 
 pub(super) async fn spent(readers: &PgPool, first: Date, last: Date) -> sqlx::Result<u64> {

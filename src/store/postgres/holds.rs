@@ -4,17 +4,17 @@ use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
-use super::columns::{decode, micros, optional_time, read_all, signed, text, time, uuid};
+use super::columns::{
+    Text, micros, optional, optional_from_json, optional_text, optional_time, read_all, signed,
+    text, time, to_json,
+};
 use crate::{
     domain::{
         change::Idempotency,
-        hold::{DeployHold, HoldAcceptance, KEPT, MOST_OPEN, Place},
+        hold::{DeployHold, HoldAcceptance, KEPT, MOST_ENDED, MOST_OPEN, Place},
     },
     ports::StoreError,
 };
-
-/// The most holds that are kept although they have ended.
-const MOST_ENDED: usize = 1_000;
 
 /// All holds, also those that ended a short while ago.
 pub(super) async fn read(readers: &PgPool) -> Result<Vec<DeployHold>, StoreError> {
@@ -24,22 +24,19 @@ pub(super) async fn read(readers: &PgPool) -> Result<Vec<DeployHold>, StoreError
 }
 
 fn hold(row: &PgRow) -> sqlx::Result<DeployHold> {
-    let distribution_id: Option<String> = row.try_get("distribution_id")?;
-    let place = if let Some(id) = distribution_id {
+    let place = if let Some(id) = optional_text(row, "distribution_id")? {
         Place::Distribution(id)
     } else {
-        let only: Option<String> = row.try_get("distributions")?;
-        let only = only.map(|only| serde_json::from_str(&only).map_err(decode));
         Place::Bucket {
             bucket: text(row, "bucket")?,
-            only: only.transpose()?,
+            only: optional_from_json(row, "distributions")?,
         }
     };
     Ok(DeployHold {
-        id: uuid(&text(row, "id")?)?,
+        id: row.try_get("id")?,
         place,
         token: text(row, "token")?,
-        reason: row.try_get("reason")?,
+        reason: optional_text(row, "reason")?,
         created_at: time(row.try_get("created_at")?)?,
         expires_at: time(row.try_get("expires_at")?)?,
         ended_at: optional_time(row.try_get("ended_at")?)?,
@@ -60,34 +57,33 @@ pub(super) async fn create(
         return Ok(known);
     }
     let count =
-        "SELECT count(*) FROM holds WHERE token = ? AND ended_at IS NULL AND expires_at > ?";
+        "SELECT count(*) FROM holds WHERE token = $1 AND ended_at IS NULL AND expires_at > $2";
     let open: i64 = sqlx::query_scalar(count)
-        .bind(&hold.token)
+        .bind(Text::new(&hold.token))
         .bind(now)
         .fetch_one(&mut *connection)
         .await?;
     if open >= signed(MOST_OPEN) {
         return Ok(HoldAcceptance::TooMany);
     }
-    let (distribution_id, bucket, only) = match hold.place {
-        Place::Distribution(id) => (Some(id), None, None),
-        Place::Bucket { bucket, only } => (None, Some(bucket), only),
+    let (distribution_id, bucket, only) = match &hold.place {
+        Place::Distribution(id) => (Some(id.as_str()), None, None),
+        Place::Bucket { bucket, only } => (None, Some(bucket.as_str()), only.as_ref()),
     };
-    let only = only.map(|only| serde_json::to_string(&only).map_err(decode));
     let insert = "INSERT INTO holds (id, distribution_id, bucket, distributions, token, reason, \
                   created_at, expires_at, ended_at, idempotency_key, body) \
-                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     sqlx::query(insert)
-        .bind(hold.id.to_string())
-        .bind(distribution_id)
-        .bind(bucket)
-        .bind(only.transpose()?)
-        .bind(hold.token)
-        .bind(hold.reason)
+        .bind(hold.id)
+        .bind(optional(distribution_id))
+        .bind(optional(bucket))
+        .bind(only.map(to_json).transpose()?)
+        .bind(Text::new(&hold.token))
+        .bind(optional(hold.reason.as_deref()))
         .bind(now)
         .bind(micros(hold.expires_at))
         .bind(hold.ended_at.map(micros))
-        .bind(idempotency.as_ref().map(|one| one.key.as_str()))
+        .bind(optional(idempotency.as_ref().map(|one| one.key.as_str())))
         .bind(idempotency.as_ref().map(|one| one.body.as_slice()))
         .execute(connection)
         .await?;
@@ -101,10 +97,10 @@ async fn earlier(
     idempotency: &Idempotency,
 ) -> sqlx::Result<Option<HoldAcceptance>> {
     let select =
-        "SELECT * FROM holds WHERE token = ? AND idempotency_key = ? ORDER BY seq DESC LIMIT 1";
+        "SELECT * FROM holds WHERE token = $1 AND idempotency_key = $2 ORDER BY seq DESC LIMIT 1";
     let row = sqlx::query(select)
-        .bind(token)
-        .bind(&idempotency.key)
+        .bind(Text::new(token))
+        .bind(Text::new(&idempotency.key))
         .fetch_optional(connection)
         .await?;
     let Some(row) = row else {
@@ -122,12 +118,12 @@ async fn earlier(
 async fn forget(connection: &mut PgConnection, now: Timestamp) -> sqlx::Result<()> {
     // Where the difference is no timestamp, nothing is older.
     let long_ago = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
-    sqlx::query("DELETE FROM holds WHERE coalesce(ended_at, expires_at) < ?")
+    sqlx::query("DELETE FROM holds WHERE coalesce(ended_at, expires_at) < $1")
         .bind(micros(long_ago))
         .execute(&mut *connection)
         .await?;
     let surplus = "DELETE FROM holds WHERE seq IN (SELECT seq FROM holds \
-                   WHERE ended_at IS NOT NULL OR expires_at <= ? ORDER BY seq DESC LIMIT -1 OFFSET ?)";
+                   WHERE ended_at IS NOT NULL OR expires_at <= $1 ORDER BY seq DESC OFFSET $2)";
     sqlx::query(surplus)
         .bind(micros(now))
         .bind(signed(MOST_ENDED))
@@ -142,10 +138,10 @@ pub(super) async fn end(
     id: Uuid,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
-    let end = "UPDATE holds SET ended_at = ?2 \
-               WHERE id = ?1 AND ended_at IS NULL AND expires_at > ?2";
+    let end = "UPDATE holds SET ended_at = $2 \
+               WHERE id = $1 AND ended_at IS NULL AND expires_at > $2";
     let ended = sqlx::query(end)
-        .bind(id.to_string())
+        .bind(id)
         .bind(micros(now))
         .execute(connection)
         .await?;

@@ -1,33 +1,22 @@
 //! SQL for the outbox of notices. Those who complete or fail a batch, or write dead letters, add to it in
 //! their own transactions.
 
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _, postgres::PgRow};
+use jiff::Timestamp;
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
     columns::{
-        decode, micros, number, optional_time, read_all, signed, text, time, unsigned, uuid,
+        Text, decode, from_json, micros, number, optional_from_json, optional_time, read_all,
+        signed, text, texts, time, to_json, unsigned,
     },
     dead_letters, history,
 };
 use crate::{
-    domain::notice::{
-        self, KEPT, LONGEST_PUT_OFF, MOST_WAITING, Notice, NoticeKind, NoticeTarget, Undelivered,
-        WaitingNotices,
-    },
+    domain::notice::{MOST_WAITING, Notice, NoticeKind, NoticeTarget, Undelivered, WaitingNotices},
     ports::StoreError,
+    store::outbox::{self, NewNotice, ROWS},
 };
-
-/// How many rows one statement inserts.
-const ROWS: usize = 500;
-
-/// A notice that is not in the outbox yet.
-struct NewNotice<'a> {
-    target: &'a str,
-    body: String,
-}
 
 pub(super) async fn set_targets(
     connection: &mut PgConnection,
@@ -38,11 +27,10 @@ pub(super) async fn set_targets(
         .await?;
     for target in targets {
         let kinds: Vec<_> = target.kinds.iter().map(|kind| kind.as_str()).collect();
-        let only = target.distributions.map(|ids| serde_json::to_string(&ids));
-        sqlx::query("INSERT INTO notice_targets (key, kinds, distributions) VALUES (?, ?, ?)")
-            .bind(target.key)
-            .bind(serde_json::to_string(&kinds).map_err(decode)?)
-            .bind(only.transpose().map_err(decode)?)
+        sqlx::query("INSERT INTO notice_targets (key, kinds, distributions) VALUES ($1, $2, $3)")
+            .bind(Text::from(target.key))
+            .bind(to_json(&kinds)?)
+            .bind(target.distributions.as_ref().map(to_json).transpose()?)
             .execute(&mut *connection)
             .await?;
     }
@@ -56,16 +44,14 @@ async fn targets(connection: &mut PgConnection) -> sqlx::Result<Vec<NoticeTarget
         .fetch_all(connection)
         .await?;
     let read = |row: &PgRow| {
-        let kinds: Vec<String> = serde_json::from_str(row.try_get("kinds")?).map_err(decode)?;
+        let kinds: Vec<String> = from_json(row, "kinds")?;
         let kinds = kinds.iter().map(|kind| kind.parse().map_err(decode));
-        let only: Option<String> = row.try_get("distributions")?;
-        let only = only.map(|only| serde_json::from_str(&only).map_err(decode));
         Ok(NoticeTarget {
             key: text(row, "key")?,
             // Of no interest here.
             origin: String::new(),
             kinds: kinds.collect::<sqlx::Result<_>>()?,
-            distributions: only.transpose()?,
+            distributions: optional_from_json(row, "distributions")?,
         })
     };
     rows.iter().map(read).collect()
@@ -84,8 +70,7 @@ pub(super) async fn of_batch(
     }
     let summary = history::batch(connection, batch).await?;
     let id = Some(summary.distribution_id.as_str());
-    let mut new = Vec::new();
-    add(&mut new, &targets, kind, id, &summary, now)?;
+    let new = outbox::notices(&targets, kind, id, &summary, now).map_err(decode)?;
     insert(connection, &new, now).await
 }
 
@@ -106,31 +91,18 @@ pub(super) async fn of_dead_letters(
         let mut new = Vec::new();
         for letter in dead_letters::with_numbers(connection, chunk).await? {
             let id = letter.distribution_id.as_deref();
-            add(&mut new, &targets, NoticeKind::DeadLetter, id, &letter, now)?;
+            let told = outbox::notices(&targets, NoticeKind::DeadLetter, id, &letter, now);
+            new.extend(told.map_err(decode)?);
         }
         insert(connection, &new, now).await?;
     }
     Ok(())
 }
 
-fn add<'a>(
-    new: &mut Vec<NewNotice<'a>>,
-    targets: &'a [NoticeTarget],
-    kind: NoticeKind,
-    distribution_id: Option<&str>,
-    data: &impl Serialize,
-    now: Timestamp,
-) -> sqlx::Result<()> {
-    for target in targets {
-        if target.wants(kind, distribution_id) {
-            new.push(NewNotice {
-                target: &target.key,
-                body: notice::body(kind, now, data).map_err(decode)?,
-            });
-        }
-    }
-    Ok(())
-}
+/// Their numbers are in their order.
+const INSERT: &str = "INSERT INTO notices (id, target, body, created_at, due_at) \
+    SELECT id, target, body, $4, $4 FROM unnest($1::uuid[], $2::text[], $3::text[]) \
+    WITH ORDINALITY AS new (id, target, body, nth) ORDER BY nth";
 
 async fn insert(
     connection: &mut PgConnection,
@@ -138,25 +110,24 @@ async fn insert(
     now: Timestamp,
 ) -> sqlx::Result<()> {
     for chunk in new.chunks(ROWS) {
-        let mut insert = QueryBuilder::<Postgres>::new(
-            "INSERT INTO notices (id, target, body, created_at, due_at) ",
-        );
-        insert.push_values(chunk, |mut row, notice| {
-            row.push_bind(Uuid::now_v7().to_string())
-                .push_bind(notice.target)
-                .push_bind(notice.body.as_str())
-                .push_bind(micros(now))
-                .push_bind(micros(now));
-        });
-        insert.build().execute(&mut *connection).await?;
+        let ids: Vec<_> = chunk.iter().map(|_| Uuid::now_v7()).collect();
+        sqlx::query(INSERT)
+            .bind(ids)
+            .bind(texts(chunk.iter().map(|notice| notice.target)))
+            .bind(texts(chunk.iter().map(|notice| &notice.body)))
+            .bind(micros(now))
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }
 
-/// The last condition is for a clock that was set back.
-pub(super) const DUE: &str = "SELECT seq, id, target, body, failures, due_at FROM notices \
-                              WHERE target = ?1 AND (due_at <= ?2 OR due_at > ?3) \
-                              ORDER BY due_at, seq LIMIT ?4";
+/// The second part is for a clock that was set back. Each reads no more of the index than it returns.
+const DUE: &str = "(SELECT seq, id, target, body, failures, due_at FROM notices \
+    WHERE target = $1 AND due_at <= $2 ORDER BY due_at, seq LIMIT $4) \
+    UNION ALL (SELECT seq, id, target, body, failures, due_at FROM notices \
+    WHERE target = $1 AND due_at > $3 ORDER BY due_at, seq LIMIT $4) \
+    ORDER BY due_at, seq LIMIT $4";
 
 pub(super) async fn due(
     readers: &PgPool,
@@ -165,16 +136,16 @@ pub(super) async fn due(
     limit: usize,
 ) -> Result<Vec<Notice>, StoreError> {
     let rows = sqlx::query(DUE)
-        .bind(target)
+        .bind(Text::new(target))
         .bind(micros(now))
-        .bind(micros(furthest(now)))
+        .bind(micros(outbox::furthest(now)))
         .bind(signed(limit))
         .fetch_all(readers)
         .await?;
     read_all("notices", "seq", &rows, |row| {
         Ok(Notice {
             seq: row.try_get("seq")?,
-            id: uuid(&text(row, "id")?)?,
+            id: row.try_get("id")?,
             target: text(row, "target")?,
             body: text(row, "body")?,
             failures: number(row, "failures")?,
@@ -183,24 +154,21 @@ pub(super) async fn due(
     })
 }
 
-fn furthest(now: Timestamp) -> Timestamp {
-    let longest = SignedDuration::try_from(LONGEST_PUT_OFF).unwrap_or(SignedDuration::MAX);
-    now.checked_add(longest).unwrap_or(Timestamp::MAX)
-}
-
-pub(super) const NEXT: &str = "SELECT min(due_at) FROM notices WHERE target = ? AND due_at > ?";
+const NEXT: &str = "SELECT min(due_at) FROM notices WHERE target = $1 AND due_at > $2";
 
 pub(super) async fn next(
     readers: &PgPool,
     target: &str,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let next = sqlx::query_scalar(NEXT).bind(target).bind(micros(now));
+    let next = sqlx::query_scalar(NEXT)
+        .bind(Text::new(target))
+        .bind(micros(now));
     Ok(optional_time(next.fetch_one(readers).await?)?)
 }
 
 pub(super) async fn delivered(connection: &mut PgConnection, seq: i64) -> sqlx::Result<()> {
-    let delete = sqlx::query("DELETE FROM notices WHERE seq = ?").bind(seq);
+    let delete = sqlx::query("DELETE FROM notices WHERE seq = $1").bind(seq);
     delete.execute(connection).await.map(drop)
 }
 
@@ -209,7 +177,7 @@ pub(super) async fn failed(
     seq: i64,
     due_at: Timestamp,
 ) -> sqlx::Result<()> {
-    sqlx::query("UPDATE notices SET failures = failures + 1, due_at = ? WHERE seq = ?")
+    sqlx::query("UPDATE notices SET failures = failures + 1, due_at = $1 WHERE seq = $2")
         .bind(micros(due_at))
         .bind(seq)
         .execute(connection)
@@ -226,34 +194,25 @@ pub(super) async fn waiting(readers: &PgPool) -> Result<WaitingNotices, StoreErr
     })
 }
 
-pub(super) const SURPLUS: &str = "DELETE FROM notices WHERE seq IN \
-                                  (SELECT seq FROM notices WHERE target = ? \
-                                  ORDER BY seq DESC LIMIT -1 OFFSET ?)";
+/// Finds the newest of those that are too many for each target.
+const SURPLUS: &str = "DELETE FROM notices USING (SELECT key, (SELECT seq FROM notices \
+    WHERE target = key ORDER BY seq DESC LIMIT 1 OFFSET $1) AS newest FROM notice_targets) AS surplus \
+    WHERE target = surplus.key AND seq <= surplus.newest";
 
 pub(super) async fn drop_undelivered(
     connection: &mut PgConnection,
     now: Timestamp,
 ) -> sqlx::Result<Undelivered> {
-    // Where the difference is no timestamp, nothing is older.
-    let too_old = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
-    let given_up = sqlx::query("DELETE FROM notices WHERE created_at < ?")
-        .bind(micros(too_old))
+    let given_up = sqlx::query("DELETE FROM notices WHERE created_at < $1")
+        .bind(micros(outbox::too_old(now)))
         .execute(&mut *connection)
         .await?;
-    let keys: Vec<String> = sqlx::query_scalar("SELECT key FROM notice_targets")
-        .fetch_all(&mut *connection)
+    let surplus = sqlx::query(SURPLUS)
+        .bind(signed(MOST_WAITING))
+        .execute(connection)
         .await?;
-    let mut surplus = 0;
-    for key in keys {
-        let deleted = sqlx::query(SURPLUS)
-            .bind(key)
-            .bind(signed(MOST_WAITING))
-            .execute(&mut *connection)
-            .await?;
-        surplus += deleted.rows_affected();
-    }
     Ok(Undelivered {
         given_up: given_up.rows_affected(),
-        surplus,
+        surplus: surplus.rows_affected(),
     })
 }

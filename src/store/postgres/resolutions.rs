@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     backlogs, batches,
-    columns::{decode, micros},
+    columns::{Text, micros, signed, text},
     controls, notices,
 };
 use crate::domain::{
@@ -24,13 +24,12 @@ pub(super) async fn record(
     resolution: Resolution,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let select = "SELECT seq, distribution_id FROM batches WHERE id = ?";
+    let select = "SELECT seq, distribution_id FROM batches WHERE id = $1";
     let row = sqlx::query(select)
-        .bind(batch.to_string())
+        .bind(batch)
         .fetch_one(&mut *connection)
         .await?;
-    let (seq, distribution_id): (i64, String) =
-        (row.try_get("seq")?, row.try_get("distribution_id")?);
+    let (seq, distribution_id): (i64, _) = (row.try_get("seq")?, text(&row, "distribution_id")?);
     match resolution {
         Resolution::Created {
             invalidation,
@@ -64,12 +63,12 @@ async fn end_attempt(
     detail: &str,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let update = "UPDATE attempts SET finished_at = ?, outcome = ?, detail = ? \
-                  WHERE seq = (SELECT max(seq) FROM attempts WHERE batch = ?)";
+    let update = "UPDATE attempts SET finished_at = $1, outcome = $2, detail = $3 \
+                  WHERE seq = (SELECT max(seq) FROM attempts WHERE batch = $4)";
     sqlx::query(update)
         .bind(micros(now))
         .bind(outcome)
-        .bind(detail)
+        .bind(Text::new(detail))
         .bind(batch)
         .execute(connection)
         .await?;
@@ -83,12 +82,12 @@ async fn created(
     poll_at: Timestamp,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let update = "UPDATE batches SET status = ?, cloudfront_id = ?, submitted_at = ?, \
-                  completed_at = ?, due_at = ? WHERE seq = ?";
+    let update = "UPDATE batches SET status = $1, cloudfront_id = $2, submitted_at = $3, \
+                  completed_at = $4, due_at = $5 WHERE seq = $6";
     let done = invalidation.completed;
     sqlx::query(update)
         .bind(if done { "completed" } else { "in_progress" })
-        .bind(&invalidation.cloudfront_id)
+        .bind(Text::new(&invalidation.cloudfront_id))
         .bind(micros(now))
         .bind(done.then(|| micros(now)))
         .bind(micros(poll_at))
@@ -114,7 +113,7 @@ async fn take_step(
         }
         NextStep::Requeue => {
             backlogs::give_back(connection, batch).await?;
-            sqlx::query("UPDATE targets SET batch = NULL, position = NULL WHERE batch = ?")
+            sqlx::query("UPDATE targets SET batch = NULL, position = NULL WHERE batch = $1")
                 .bind(batch)
                 .execute(&mut *connection)
                 .await?;
@@ -127,11 +126,11 @@ async fn take_step(
         NextStep::DeadLetter => {
             let insert = "INSERT INTO dead_letters \
                           (kind, why, content, distribution_id, batch, created_at) \
-                          SELECT 'item', ?, item, distribution_id, batches.seq, ? FROM batches \
+                          SELECT 'item', $1, item, distribution_id, batches.seq, $2 FROM batches \
                           JOIN batch_items ON batch_items.batch = batches.seq \
-                          WHERE batches.seq = ? ORDER BY position RETURNING seq";
+                          WHERE batches.seq = $3 ORDER BY position RETURNING seq";
             let letters: Vec<i64> = sqlx::query_scalar(insert)
-                .bind(error.to_string())
+                .bind(Text::from(error.to_string()))
                 .bind(micros(now))
                 .bind(batch)
                 .fetch_all(&mut *connection)
@@ -148,8 +147,8 @@ async fn send_again(
     batch: i64,
     again: &Unresolved,
 ) -> sqlx::Result<()> {
-    let update = "UPDATE batches SET caller_reference = ?, has_new_reference = ?, failures = ?, \
-                  due_at = ? WHERE seq = ?";
+    let update = "UPDATE batches SET caller_reference = $1, has_new_reference = $2, failures = $3, \
+                  due_at = $4 WHERE seq = $5";
     sqlx::query(update)
         .bind(&again.batch.caller_reference)
         .bind(again.has_new_reference)
@@ -171,15 +170,16 @@ async fn split(
     for part in parts {
         let seq = batches::insert(connection, &part, "pending", Some(parent), now).await?;
         let items = part.items.iter().enumerate();
-        let moves = items.filter_map(|(to, item)| Some((positions.get(item.as_str())?, to)));
-        let moves: Vec<_> = moves.collect();
-        let hand_over = "UPDATE targets SET batch = ?, position = move.after \
-                         FROM (SELECT value ->> 0 AS before, value ->> 1 AS after \
-                         FROM json_each(?)) AS move \
-                         WHERE targets.batch = ? AND targets.position = move.before";
+        let moves =
+            items.filter_map(|(to, item)| Some((*positions.get(item.as_str())?, signed(to))));
+        let (before, after): (Vec<_>, Vec<_>) = moves.unzip();
+        let hand_over = "UPDATE targets SET batch = $1, position = move.after \
+                         FROM unnest($2::bigint[], $3::bigint[]) AS move (before, after) \
+                         WHERE targets.batch = $4 AND targets.position = move.before";
         sqlx::query(hand_over)
             .bind(seq)
-            .bind(serde_json::to_string(&moves).map_err(decode)?)
+            .bind(before)
+            .bind(after)
             .bind(parent)
             .execute(&mut *connection)
             .await?;
@@ -193,17 +193,19 @@ async fn positions(
     connection: &mut PgConnection,
     batch: i64,
 ) -> sqlx::Result<HashMap<String, i64>> {
-    let items: Vec<(String, i64)> =
-        sqlx::query_as("SELECT item, position FROM batch_items WHERE batch = ?")
-            .bind(batch)
-            .fetch_all(connection)
-            .await?;
-    Ok(items.into_iter().collect())
+    let items = sqlx::query("SELECT item, position FROM batch_items WHERE batch = $1")
+        .bind(batch)
+        .fetch_all(connection)
+        .await?;
+    let items = items.iter();
+    items
+        .map(|row| Ok((text(row, "item")?, row.try_get("position")?)))
+        .collect()
 }
 
 /// Ends a batch whose items are kept by those that take its place.
 async fn replaced(connection: &mut PgConnection, batch: i64) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM batch_items WHERE batch = ?")
+    sqlx::query("DELETE FROM batch_items WHERE batch = $1")
         .bind(batch)
         .execute(&mut *connection)
         .await?;
@@ -215,7 +217,7 @@ async fn set_status(
     batch: i64,
     status: &'static str,
 ) -> sqlx::Result<()> {
-    sqlx::query("UPDATE batches SET status = ? WHERE seq = ?")
+    sqlx::query("UPDATE batches SET status = $1 WHERE seq = $2")
         .bind(status)
         .bind(batch)
         .execute(connection)

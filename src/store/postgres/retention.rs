@@ -1,32 +1,21 @@
-//! SQL for retention: deletes old history in small steps, but never unfinished work.
+//! SQL for retention: what a sweep through old history reads and deletes.
 //!
-//! What may go is found through the readers. The writer gets the numbers of the rows and checks them
-//! again, so a step is short however much there is, and rows that stay hold up no others.
+//! Other processes accept messages and requests meanwhile. They add nothing to what is old: a message or a request
+//! comes with its changes in one transaction, and all else is written in turn with this.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool};
 
-use super::{
-    columns::{decode, micros},
-    dead_letters,
-    writer::Leading,
-};
+use super::{columns::signed, dead_letters, writer::Leading};
 use crate::{
     domain::story::REJECTED,
     ports::{StoreError, dispatch::Sweep},
+    store::sweep::{self, History, MOST_LETTERS, PROBED, STEP, Table},
 };
 
-/// About how many rows are deleted in one step: a step must not delay intake.
-const STEP: usize = 1_000;
-/// How many pages of rows a step reads at most while it finds none that may go.
-const PAGES: usize = 10;
-/// How many places are probed to find out whether there are old rows in a range, and how many rows
-/// at each: a few rows with a wrong time must not hide the others.
-const PLACES: i64 = 9;
-const ROWS: i64 = 5;
-
-/// A table with history.
-struct Table {
+/// The statements for a table with history.
+struct Statements {
     /// The range of its numbers.
     range: &'static str,
     /// The earliest of the times of a few rows, starting at a number.
@@ -38,90 +27,88 @@ struct Table {
     delete: &'static str,
 }
 
-macro_rules! table {
+/// Conditions are joins of a whole page with the other tables. For a condition of each row alone, the planner may
+/// choose to read a table up to the first match, although there is none.
+macro_rules! statements {
     ($name:literal, $time:literal, $may_go:literal) => {
-        Table {
+        Statements {
             range: concat!(
-                "SELECT coalesce((SELECT min(seq) FROM ",
-                $name,
-                "), 0), \
-                 coalesce((SELECT max(seq) FROM ",
-                $name,
-                "), 0)"
+                "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM ",
+                $name
             ),
             earliest: concat!(
                 "SELECT min(time) FROM (SELECT ",
                 $time,
                 " AS time FROM ",
                 $name,
-                " WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3)"
+                " WHERE seq >= $1 AND seq < $2 ORDER BY seq LIMIT $3) AS few"
             ),
             page: concat!(
-                "SELECT seq, (",
-                $time,
-                " < ?1 AND ",
-                $may_go,
-                ") AS may_go FROM ",
+                "WITH page AS (SELECT * FROM ",
                 $name,
-                " WHERE seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4"
+                " WHERE seq > $2 AND seq < $3 ORDER BY seq LIMIT $4), old AS (SELECT seq FROM page AS ",
+                $name,
+                " WHERE ",
+                $time,
+                " < $1 AND ",
+                $may_go,
+                ") SELECT seq, old.seq IS NOT NULL AS may_go FROM page LEFT JOIN old USING (seq) \
+                 ORDER BY seq"
             ),
             still: concat!(
                 "SELECT seq FROM ",
                 $name,
-                " WHERE seq IN (SELECT value FROM json_each(?1)) AND ",
+                " WHERE seq = ANY($1) AND ",
                 $time,
-                " < ?2 AND ",
+                " < $2 AND ",
                 $may_go,
                 " ORDER BY seq"
             ),
-            delete: concat!(
-                "DELETE FROM ",
-                $name,
-                " WHERE seq IN (SELECT value FROM json_each(?))"
-            ),
+            delete: concat!("DELETE FROM ", $name, " WHERE seq = ANY($1)"),
         }
     };
 }
 
-/// The most dead letters that are kept, whatever their age.
-const MOST_LETTERS: i64 = 100_000;
+const DEAD_LETTERS: Statements = statements!("dead_letters", "created_at", "true");
+const BATCHES: Statements = statements!(
+    "batches",
+    "created_at",
+    "status NOT IN ('pending', 'in_progress') \
+     AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.batch = batches.seq)"
+);
+const CHANGES: Statements = statements!(
+    "changes",
+    "accepted_at",
+    "state = 2 \
+     AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
+     AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq) \
+     AND NOT EXISTS (SELECT 1 FROM late_distributions AS late WHERE changes.seq > late.after \
+     AND changes.mapped_revision < late.revision)"
+);
+const MESSAGES: Statements = statements!(
+    "messages",
+    "accepted_at",
+    // The newest one tells for how long SNS has been silent.
+    "seq < (SELECT max(newest.seq) FROM messages AS newest) \
+     AND NOT EXISTS (SELECT 1 FROM changes WHERE changes.message = messages.seq) \
+     AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.message = messages.seq)"
+);
+const REQUESTS: Statements = statements!(
+    "requests",
+    // An idempotency key is good for a day (IDEMPOTENCY_KEPT), however short history is.
+    "accepted_at + CASE WHEN idempotency_key IS NULL THEN 0 ELSE 86400000000 END",
+    "NOT EXISTS (SELECT 1 FROM changes WHERE changes.request = requests.seq)"
+);
 
-/// Rows are deleted before those that they refer to.
-const TABLES: [Table; 5] = [
-    table!("dead_letters", "created_at", "1"),
-    table!(
-        "batches",
-        "created_at",
-        "status NOT IN ('pending', 'in_progress') \
-         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.batch = batches.seq)"
-    ),
-    table!(
-        "changes",
-        "accepted_at",
-        "state = 2 \
-         AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
-         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq) \
-         AND NOT EXISTS (SELECT 1 FROM late_distributions AS late WHERE changes.seq > late.after \
-         AND changes.mapped_revision < late.revision)"
-    ),
-    table!(
-        "messages",
-        "accepted_at",
-        // The newest one tells for how long SNS has been silent.
-        "seq < (SELECT max(seq) FROM messages) \
-         AND NOT EXISTS (SELECT 1 FROM changes WHERE changes.message = messages.seq) \
-         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.message = messages.seq)"
-    ),
-    table!(
-        "requests",
-        // An idempotency key is good for a day (IDEMPOTENCY_KEPT), however short history is.
-        "accepted_at + (idempotency_key IS NOT NULL) * 86400000000",
-        "NOT EXISTS (SELECT 1 FROM changes WHERE changes.request = requests.seq)"
-    ),
-];
-const LETTERS: usize = 0;
-const BATCHES: usize = 1;
-const CHANGES: usize = 2;
+fn statements(table: Table) -> &'static Statements {
+    match table {
+        Table::DeadLetters => &DEAD_LETTERS,
+        Table::Batches => &BATCHES,
+        Table::Changes => &CHANGES,
+        Table::Messages => &MESSAGES,
+        Table::Requests => &REQUESTS,
+    }
+}
 
 /// Deletes the next old rows of a sweep, and returns where it continues.
 pub(super) async fn prune(
@@ -130,201 +117,143 @@ pub(super) async fn prune(
     cutoff: Timestamp,
     sweep: Sweep,
 ) -> Result<Option<Sweep>, StoreError> {
-    let Some(table) = TABLES.get(sweep.table) else {
-        return Ok(None);
-    };
-    if sweep == Sweep::default() && drop_surplus(readers, leading).await? {
-        return Ok(Some(sweep));
-    }
-    let before = match sweep.before {
-        Some(before) => before,
-        None => first_new(readers, table, cutoff).await?,
-    };
-    let found = find(readers, table, cutoff, sweep.after, before).await?;
-    let mut next = if found.at_end {
-        Sweep {
-            table: sweep.table + 1,
-            ..Sweep::default()
-        }
-    } else {
-        Sweep {
-            after: found.through,
-            before: Some(before),
-            ..sweep
-        }
-    };
-    if !found.rows.is_empty() {
-        let (cutoff, rows, number) = (micros(cutoff), found.rows, sweep.table);
-        if number == LETTERS {
-            tracing::warn!(
-                count = rows.len(),
-                "dead letters are deleted: they are older than store.keep"
-            );
-        }
-        let delete = leading.transact(move |connection| {
-            Box::pin(async move { delete(connection, number, cutoff, &rows).await })
-        });
-        if let Some(through) = delete.await? {
-            next = Sweep {
-                after: through,
-                before: Some(before),
-                ..sweep
-            };
-        }
-    }
-    Ok(Some(next).filter(|next| next.table < TABLES.len()))
+    sweep::prune(&Swept { readers, leading }, cutoff, sweep).await
 }
 
-/// Deletes some of the oldest dead letters if there are too many, and returns whether it did.
-async fn drop_surplus(readers: &PgPool, leading: &Leading) -> Result<bool, StoreError> {
-    let last: Option<i64> =
-        sqlx::query_scalar("SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET ?")
-            .bind(MOST_LETTERS)
-            .fetch_optional(readers)
-            .await?;
-    let Some(last) = last else {
-        return Ok(false);
-    };
-    let deleted = leading.transact(move |connection| {
-        Box::pin(async move {
-            let oldest = "SELECT seq FROM dead_letters WHERE seq <= ? ORDER BY seq LIMIT ?";
-            let oldest: Vec<i64> = sqlx::query_scalar(oldest)
-                .bind(last)
-                .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-                .fetch_all(&mut *connection)
-                .await?;
-            dead_letters::drop_all(connection, &oldest).await
-        })
-    });
-    let count = deleted.await?;
-    tracing::warn!(
-        count,
-        most = MOST_LETTERS,
-        "the oldest dead letters are deleted: there are too many"
-    );
-    Ok(count > 0)
+struct Swept<'a> {
+    readers: &'a PgPool,
+    leading: &'a Leading,
 }
 
-/// The number of about the first row that is new enough to stay, by binary search: numbers grow with
-/// time, except for a few rows.
-async fn first_new(readers: &PgPool, table: &Table, cutoff: Timestamp) -> sqlx::Result<i64> {
-    let (mut low, last): (i64, i64) = sqlx::query_as(table.range).fetch_one(readers).await?;
-    let mut high = last.saturating_add(1);
-    let step = i64::try_from(STEP).unwrap_or(i64::MAX);
-    while high - low > step {
-        let middle = low + (high - low) / 2;
-        match old_place(readers, table, cutoff, middle, high).await? {
-            Some(place) => low = place,
-            None => high = middle,
-        }
+#[async_trait]
+impl History for Swept<'_> {
+    async fn range(&self, table: Table) -> Result<(i64, i64), StoreError> {
+        let range = sqlx::query_as(statements(table).range);
+        Ok(range.fetch_one(self.readers).await?)
     }
-    Ok(high)
-}
 
-/// A place in a range, as far to the left as possible, with an old row.
-async fn old_place(
-    readers: &PgPool,
-    table: &Table,
-    cutoff: Timestamp,
-    from: i64,
-    to: i64,
-) -> sqlx::Result<Option<i64>> {
-    for nth in 0..PLACES {
-        let place = from + (to - from) / PLACES * nth;
-        let earliest: Option<i64> = sqlx::query_scalar(table.earliest)
-            .bind(place)
+    async fn earliest(&self, table: Table, from: i64, to: i64) -> Result<Option<i64>, StoreError> {
+        let earliest = sqlx::query_scalar(statements(table).earliest)
+            .bind(from)
             .bind(to)
-            .bind(ROWS)
-            .fetch_one(readers)
-            .await?;
-        if earliest.is_some_and(|earliest| earliest < micros(cutoff)) {
-            return Ok(Some(place));
-        }
+            .bind(PROBED);
+        Ok(earliest.fetch_one(self.readers).await?)
     }
-    Ok(None)
-}
 
-/// Rows that may go.
-#[derive(Default)]
-struct Found {
-    rows: Vec<i64>,
-    /// The last row that was looked at.
-    through: i64,
-    at_end: bool,
-}
-
-async fn find(
-    readers: &PgPool,
-    table: &Table,
-    cutoff: Timestamp,
-    after: i64,
-    before: i64,
-) -> sqlx::Result<Found> {
-    let mut found = Found {
-        through: after,
-        ..Found::default()
-    };
-    for _ in 0..PAGES {
-        let page = sqlx::query(table.page)
-            .bind(micros(cutoff))
-            .bind(found.through)
+    async fn page(
+        &self,
+        table: Table,
+        cutoff: i64,
+        after: i64,
+        before: i64,
+    ) -> Result<Vec<(i64, bool)>, StoreError> {
+        let page = sqlx::query_as(statements(table).page)
+            .bind(cutoff)
+            .bind(after)
             .bind(before)
-            .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-            .fetch_all(readers)
-            .await?;
-        found.at_end = page.len() < STEP;
-        for row in &page {
-            let seq = row.try_get("seq")?;
-            if found.rows.len() == STEP {
-                found.at_end = false;
-                return Ok(found);
-            }
-            if row.try_get("may_go")? {
-                found.rows.push(seq);
-            }
-            found.through = seq;
-        }
-        if found.at_end || found.rows.len() == STEP {
-            break;
-        }
+            .bind(signed(STEP));
+        Ok(page.fetch_all(self.readers).await?)
     }
-    Ok(found)
+
+    async fn delete(
+        &self,
+        table: Table,
+        cutoff: i64,
+        rows: Vec<i64>,
+    ) -> Result<Option<i64>, StoreError> {
+        let delete = self.leading.transact(move |connection| {
+            Box::pin(async move { delete(connection, table, cutoff, &rows).await })
+        });
+        delete.await
+    }
+
+    async fn drop_surplus(&self) -> Result<u64, StoreError> {
+        let last = "SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET $1";
+        let last: Option<i64> = sqlx::query_scalar(last)
+            .bind(MOST_LETTERS)
+            .fetch_optional(self.readers)
+            .await?;
+        let Some(last) = last else {
+            return Ok(0);
+        };
+        let dropped = self.leading.transact(move |connection| {
+            Box::pin(async move {
+                let oldest = "SELECT seq FROM dead_letters WHERE seq <= $1 ORDER BY seq LIMIT $2";
+                let oldest: Vec<i64> = sqlx::query_scalar(oldest)
+                    .bind(last)
+                    .bind(signed(STEP))
+                    .fetch_all(&mut *connection)
+                    .await?;
+                dead_letters::drop_all(connection, &oldest).await
+            })
+        });
+        dropped.await
+    }
 }
 
 /// Deletes rows with what belongs to them, unless something has begun to need them. Returns the last
 /// batch that is finished with, if not all are.
 async fn delete(
     connection: &mut PgConnection,
-    table: usize,
+    table: Table,
     cutoff: i64,
     rows: &[i64],
 ) -> sqlx::Result<Option<i64>> {
-    let rows: Vec<i64> = sqlx::query_scalar(TABLES[table].still)
-        .bind(serde_json::to_string(rows).map_err(decode)?)
+    let rows: Vec<i64> = sqlx::query_scalar(statements(table).still)
+        .bind(rows)
         .bind(cutoff)
         .fetch_all(&mut *connection)
         .await?;
     match table {
-        BATCHES => return delete_batches(connection, &rows).await,
-        LETTERS => {
+        Table::Batches => return delete_batches(connection, &rows).await,
+        Table::DeadLetters => {
             dead_letters::drop_all(connection, &rows).await?;
             return Ok(None);
         }
-        _ => {}
+        Table::Changes => {
+            sqlx::query("DELETE FROM skips WHERE change = ANY($1)")
+                .bind(&rows)
+                .execute(&mut *connection)
+                .await?;
+        }
+        Table::Messages | Table::Requests => {}
     }
-    let rows = serde_json::to_string(&rows).map_err(decode)?;
-    if table == CHANGES {
-        sqlx::query("DELETE FROM skips WHERE change IN (SELECT value FROM json_each(?))")
-            .bind(&rows)
-            .execute(&mut *connection)
-            .await?;
-    }
-    sqlx::query(TABLES[table].delete)
+    sqlx::query(statements(table).delete)
         .bind(&rows)
         .execute(connection)
         .await?;
     Ok(None)
 }
+
+/// The first batches of a list that have a step's rows together, by what they counted: at least one.
+const FIRST: &str = "SELECT seq FROM (SELECT seq, row_number() OVER list AS nth, \
+    sum(1 + item_count + change_count) OVER list AS belonging FROM batches WHERE seq = ANY($1) \
+    WINDOW list AS (ORDER BY seq)) AS counted WHERE nth = 1 OR belonging <= $2 ORDER BY seq";
+
+/// Deletes so many rows of a table where they are found: no plan looks for them once more.
+macro_rules! delete_some {
+    ($name:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $name,
+            " WHERE ctid = ANY(ARRAY(SELECT ctid FROM ",
+            $name,
+            " WHERE batch = ANY($1) LIMIT $2))"
+        )
+    };
+}
+const DELETE_ITEMS: &str = delete_some!("batch_items");
+const DELETE_ATTEMPTS: &str = delete_some!("attempts");
+/// That CloudFront rejected an item stays known with the change, other parts of which may stay for longer.
+const DELETE_TARGETS: &str = concat!(
+    "WITH deleted AS (",
+    delete_some!("targets"),
+    " RETURNING change, distribution_id, batch), kept AS \
+     (INSERT INTO skips (change, distribution_id, why, failed) \
+     SELECT change, deleted.distribution_id, $3, true FROM deleted \
+     JOIN batches ON batches.seq = deleted.batch WHERE status = 'failed') \
+     SELECT count(*) FROM deleted"
+);
 
 /// Deletes batches with all that belongs to them. Returns the last one that is finished with, if not
 /// all are: one batch can have more rows than a step.
@@ -332,47 +261,44 @@ async fn delete_batches(
     connection: &mut PgConnection,
     batches: &[i64],
 ) -> sqlx::Result<Option<i64>> {
-    let mut left = STEP;
-    for batch in batches {
-        let before = Some(batch - 1);
-        if left == 0 {
-            return Ok(before);
+    let first: Vec<i64> = sqlx::query_scalar(FIRST)
+        .bind(batches)
+        .bind(signed(STEP))
+        .fetch_all(&mut *connection)
+        .await?;
+    let (Some(begin), Some(end)) = (first.first(), first.last()) else {
+        return Ok(None);
+    };
+    let unfinished = Some(begin - 1);
+    let deleted: i64 = sqlx::query_scalar(DELETE_TARGETS)
+        .bind(&first)
+        .bind(signed(STEP))
+        .bind(REJECTED)
+        .fetch_one(&mut *connection)
+        .await?;
+    let mut left = signed(STEP) - deleted;
+    for delete in [DELETE_ITEMS, DELETE_ATTEMPTS] {
+        if left <= 0 {
+            return Ok(unfinished);
         }
-        let limit = i64::try_from(left).unwrap_or(i64::MAX);
-        // Other parts of the changes may stay for longer.
-        let failures = "INSERT INTO skips (change, distribution_id, why, failed) \
-                        SELECT change, distribution_id, ?3, 1 FROM targets WHERE seq IN \
-                        (SELECT seq FROM targets WHERE batch = ?1 LIMIT ?2) \
-                        AND (SELECT status FROM batches WHERE seq = ?1) = 'failed'";
-        sqlx::query(failures)
-            .bind(batch)
-            .bind(limit)
-            .bind(REJECTED)
+        let deleted = sqlx::query(delete)
+            .bind(&first)
+            .bind(left)
             .execute(&mut *connection)
             .await?;
-        let targets = "DELETE FROM targets WHERE seq IN \
-                       (SELECT seq FROM targets WHERE batch = ? LIMIT ?)";
-        let deleted = sqlx::query(targets)
-            .bind(batch)
-            .bind(limit)
-            .execute(&mut *connection)
-            .await?;
-        left = left.saturating_sub(usize::try_from(deleted.rows_affected()).unwrap_or(STEP));
-        if left == 0 {
-            return Ok(before);
-        }
-        for delete in [
-            "DELETE FROM batch_items WHERE batch = ?",
-            "DELETE FROM attempts WHERE batch = ?",
-            "UPDATE batches SET parent = NULL WHERE parent = ?",
-            "DELETE FROM batches WHERE seq = ?",
-        ] {
-            let changed = sqlx::query(delete)
-                .bind(batch)
-                .execute(&mut *connection)
-                .await?;
-            left = left.saturating_sub(usize::try_from(changed.rows_affected()).unwrap_or(STEP));
-        }
+        left -= i64::try_from(deleted.rows_affected()).unwrap_or(left);
     }
-    Ok(None)
+    if left <= 0 {
+        return Ok(unfinished);
+    }
+    for write in [
+        "UPDATE batches SET parent = NULL WHERE parent = ANY($1)",
+        BATCHES.delete,
+    ] {
+        sqlx::query(write)
+            .bind(&first)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(Some(*end).filter(|_| first.len() < batches.len()))
 }

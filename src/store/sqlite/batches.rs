@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
-        batch::{Batch, Covered, DistributionUsage, Usage},
+        batch::{Batch, Covered, DistributionUsage, RECENT, Usage},
         notice::NoticeKind,
         operations::day_of,
         path::Item,
@@ -22,9 +22,6 @@ use crate::{
     },
     ports::StoreError,
 };
-
-/// The most recent invalidations of a distribution whose items count as taken before.
-const RECENT: i64 = 100;
 
 pub(super) async fn taken_before(
     readers: &SqlitePool,
@@ -38,7 +35,7 @@ pub(super) async fn taken_before(
                   AND cloudfront_id IS NOT NULL ORDER BY seq DESC LIMIT ?2))";
     let rows = sqlx::query(select)
         .bind(batch.to_string())
-        .bind(RECENT)
+        .bind(signed(RECENT))
         .fetch_all(readers)
         .await?;
     let items = read_all("batch_items", "batch", &rows, |row| {

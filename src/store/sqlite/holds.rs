@@ -8,13 +8,10 @@ use super::columns::{decode, micros, optional_time, read_all, signed, text, time
 use crate::{
     domain::{
         change::Idempotency,
-        hold::{DeployHold, HoldAcceptance, KEPT, MOST_OPEN, Place},
+        hold::{DeployHold, HoldAcceptance, KEPT, MOST_ENDED, MOST_OPEN, Place},
     },
     ports::StoreError,
 };
-
-/// The most holds that are kept although they have ended.
-const MOST_ENDED: usize = 1_000;
 
 /// All holds, also those that ended a short while ago.
 pub(super) async fn read(readers: &SqlitePool) -> Result<Vec<DeployHold>, StoreError> {

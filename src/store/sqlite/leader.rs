@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Database, backlogs, batches, catalogue, confirmations, controls, holds, hot, mapping, notices,
-    numbers, resolutions, retention,
+    numbers, resolutions,
 };
 use crate::{
     domain::{
@@ -28,6 +28,7 @@ use crate::{
         NoticeStore, StoreError,
         dispatch::{BatchStore, Epoch, MappingStore, Sweep, TrackingStore, UpkeepStore, Window},
     },
+    store::sweep,
 };
 
 pub(super) struct SqliteLeader {
@@ -264,7 +265,7 @@ impl UpkeepStore for SqliteLeader {
     }
 
     async fn prune(&self, cutoff: Timestamp, sweep: Sweep) -> Result<Option<Sweep>, StoreError> {
-        retention::prune(&self.database, cutoff, sweep).await
+        sweep::prune(&self.database, cutoff, sweep).await
     }
 }
 

@@ -1,8 +1,7 @@
 //! SQL for the outbox of notices. Those who complete or fail a batch, or write dead letters, add to it in
 //! their own transactions.
 
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -11,21 +10,10 @@ use super::{
     dead_letters, history,
 };
 use crate::{
-    domain::notice::{
-        self, KEPT, LONGEST_PUT_OFF, MOST_WAITING, Notice, NoticeKind, NoticeTarget, Undelivered,
-        WaitingNotices,
-    },
+    domain::notice::{MOST_WAITING, Notice, NoticeKind, NoticeTarget, Undelivered, WaitingNotices},
     ports::StoreError,
+    store::outbox::{self, NewNotice, ROWS},
 };
-
-/// How many rows one statement inserts.
-const ROWS: usize = 500;
-
-/// A notice that is not in the outbox yet.
-struct NewNotice<'a> {
-    target: &'a str,
-    body: String,
-}
 
 pub(super) async fn set_targets(
     connection: &mut SqliteConnection,
@@ -82,8 +70,7 @@ pub(super) async fn of_batch(
     }
     let summary = history::batch(connection, batch).await?;
     let id = Some(summary.distribution_id.as_str());
-    let mut new = Vec::new();
-    add(&mut new, &targets, kind, id, &summary, now)?;
+    let new = outbox::notices(&targets, kind, id, &summary, now).map_err(decode)?;
     insert(connection, &new, now).await
 }
 
@@ -104,28 +91,10 @@ pub(super) async fn of_dead_letters(
         let mut new = Vec::new();
         for letter in dead_letters::with_numbers(connection, chunk).await? {
             let id = letter.distribution_id.as_deref();
-            add(&mut new, &targets, NoticeKind::DeadLetter, id, &letter, now)?;
+            let told = outbox::notices(&targets, NoticeKind::DeadLetter, id, &letter, now);
+            new.extend(told.map_err(decode)?);
         }
         insert(connection, &new, now).await?;
-    }
-    Ok(())
-}
-
-fn add<'a>(
-    new: &mut Vec<NewNotice<'a>>,
-    targets: &'a [NoticeTarget],
-    kind: NoticeKind,
-    distribution_id: Option<&str>,
-    data: &impl Serialize,
-    now: Timestamp,
-) -> sqlx::Result<()> {
-    for target in targets {
-        if target.wants(kind, distribution_id) {
-            new.push(NewNotice {
-                target: &target.key,
-                body: notice::body(kind, now, data).map_err(decode)?,
-            });
-        }
     }
     Ok(())
 }
@@ -165,7 +134,7 @@ pub(super) async fn due(
     let rows = sqlx::query(DUE)
         .bind(target)
         .bind(micros(now))
-        .bind(micros(furthest(now)))
+        .bind(micros(outbox::furthest(now)))
         .bind(signed(limit))
         .fetch_all(readers)
         .await?;
@@ -179,11 +148,6 @@ pub(super) async fn due(
             due_at: time(row.try_get("due_at")?)?,
         })
     })
-}
-
-fn furthest(now: Timestamp) -> Timestamp {
-    let longest = SignedDuration::try_from(LONGEST_PUT_OFF).unwrap_or(SignedDuration::MAX);
-    now.checked_add(longest).unwrap_or(Timestamp::MAX)
 }
 
 pub(super) const NEXT: &str = "SELECT min(due_at) FROM notices WHERE target = ? AND due_at > ?";
@@ -232,10 +196,8 @@ pub(super) async fn drop_undelivered(
     connection: &mut SqliteConnection,
     now: Timestamp,
 ) -> sqlx::Result<Undelivered> {
-    // Where the difference is no timestamp, nothing is older.
-    let too_old = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
     let given_up = sqlx::query("DELETE FROM notices WHERE created_at < ?")
-        .bind(micros(too_old))
+        .bind(micros(outbox::too_old(now)))
         .execute(&mut *connection)
         .await?;
     let keys: Vec<String> = sqlx::query_scalar("SELECT key FROM notice_targets")

@@ -1,32 +1,21 @@
-//! SQL for retention: deletes old history in small steps, but never unfinished work.
-//!
-//! What may go is found through the readers. The writer gets the numbers of the rows and checks them
-//! again, so a step is short however much there is, and rows that stay hold up no others.
+//! SQL for retention: what a sweep through old history reads and deletes.
 
-use jiff::Timestamp;
-use sqlx::{Row as _, SqliteConnection, SqlitePool};
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
 
 use super::{
     Database,
-    columns::{decode, micros},
+    columns::{decode, signed},
     dead_letters,
 };
 use crate::{
     domain::story::REJECTED,
-    ports::{StoreError, dispatch::Sweep},
+    ports::StoreError,
+    store::sweep::{History, MOST_LETTERS, PROBED, STEP, Table},
 };
 
-/// About how many rows are deleted in one step: a step must not delay intake.
-const STEP: usize = 1_000;
-/// How many pages of rows a step reads at most while it finds none that may go.
-const PAGES: usize = 10;
-/// How many places are probed to find out whether there are old rows in a range, and how many rows
-/// at each: a few rows with a wrong time must not hide the others.
-const PLACES: i64 = 9;
-const ROWS: i64 = 5;
-
-/// A table with history.
-struct Table {
+/// The statements for a table with history.
+struct Statements {
     /// The range of its numbers.
     range: &'static str,
     /// The earliest of the times of a few rows, starting at a number.
@@ -38,9 +27,9 @@ struct Table {
     delete: &'static str,
 }
 
-macro_rules! table {
+macro_rules! statements {
     ($name:literal, $time:literal, $may_go:literal) => {
-        Table {
+        Statements {
             range: concat!(
                 "SELECT coalesce((SELECT min(seq) FROM ",
                 $name,
@@ -83,243 +72,142 @@ macro_rules! table {
     };
 }
 
-/// The most dead letters that are kept, whatever their age.
-const MOST_LETTERS: i64 = 100_000;
+const DEAD_LETTERS: Statements = statements!("dead_letters", "created_at", "1");
+const BATCHES: Statements = statements!(
+    "batches",
+    "created_at",
+    "status NOT IN ('pending', 'in_progress') \
+     AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.batch = batches.seq)"
+);
+const CHANGES: Statements = statements!(
+    "changes",
+    "accepted_at",
+    "state = 2 \
+     AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
+     AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq) \
+     AND NOT EXISTS (SELECT 1 FROM late_distributions AS late WHERE changes.seq > late.after \
+     AND changes.mapped_revision < late.revision)"
+);
+const MESSAGES: Statements = statements!(
+    "messages",
+    "accepted_at",
+    // The newest one tells for how long SNS has been silent.
+    "seq < (SELECT max(seq) FROM messages) \
+     AND NOT EXISTS (SELECT 1 FROM changes WHERE changes.message = messages.seq) \
+     AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.message = messages.seq)"
+);
+const REQUESTS: Statements = statements!(
+    "requests",
+    // An idempotency key is good for a day (IDEMPOTENCY_KEPT), however short history is.
+    "accepted_at + (idempotency_key IS NOT NULL) * 86400000000",
+    "NOT EXISTS (SELECT 1 FROM changes WHERE changes.request = requests.seq)"
+);
 
-/// Rows are deleted before those that they refer to.
-const TABLES: [Table; 5] = [
-    table!("dead_letters", "created_at", "1"),
-    table!(
-        "batches",
-        "created_at",
-        "status NOT IN ('pending', 'in_progress') \
-         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.batch = batches.seq)"
-    ),
-    table!(
-        "changes",
-        "accepted_at",
-        "state = 2 \
-         AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.change = changes.seq) \
-         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.change = changes.seq) \
-         AND NOT EXISTS (SELECT 1 FROM late_distributions AS late WHERE changes.seq > late.after \
-         AND changes.mapped_revision < late.revision)"
-    ),
-    table!(
-        "messages",
-        "accepted_at",
-        // The newest one tells for how long SNS has been silent.
-        "seq < (SELECT max(seq) FROM messages) \
-         AND NOT EXISTS (SELECT 1 FROM changes WHERE changes.message = messages.seq) \
-         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.message = messages.seq)"
-    ),
-    table!(
-        "requests",
-        // An idempotency key is good for a day (IDEMPOTENCY_KEPT), however short history is.
-        "accepted_at + (idempotency_key IS NOT NULL) * 86400000000",
-        "NOT EXISTS (SELECT 1 FROM changes WHERE changes.request = requests.seq)"
-    ),
-];
-const LETTERS: usize = 0;
-const BATCHES: usize = 1;
-const CHANGES: usize = 2;
-
-/// Deletes the next old rows of a sweep, and returns where it continues.
-pub(super) async fn prune(
-    database: &Database,
-    cutoff: Timestamp,
-    sweep: Sweep,
-) -> Result<Option<Sweep>, StoreError> {
-    let Some(table) = TABLES.get(sweep.table) else {
-        return Ok(None);
-    };
-    let readers = &database.readers;
-    if sweep == Sweep::default() && drop_surplus(database).await? {
-        return Ok(Some(sweep));
+fn statements(table: Table) -> &'static Statements {
+    match table {
+        Table::DeadLetters => &DEAD_LETTERS,
+        Table::Batches => &BATCHES,
+        Table::Changes => &CHANGES,
+        Table::Messages => &MESSAGES,
+        Table::Requests => &REQUESTS,
     }
-    let before = match sweep.before {
-        Some(before) => before,
-        None => first_new(readers, table, cutoff).await?,
-    };
-    let found = find(readers, table, cutoff, sweep.after, before).await?;
-    let mut next = if found.at_end {
-        Sweep {
-            table: sweep.table + 1,
-            ..Sweep::default()
-        }
-    } else {
-        Sweep {
-            after: found.through,
-            before: Some(before),
-            ..sweep
-        }
-    };
-    if !found.rows.is_empty() {
-        let (cutoff, rows, number) = (micros(cutoff), found.rows, sweep.table);
-        if number == LETTERS {
-            tracing::warn!(
-                count = rows.len(),
-                "dead letters are deleted: they are older than store.keep"
-            );
-        }
-        let delete = database.writer.transact(move |connection| {
-            Box::pin(async move { delete(connection, number, cutoff, &rows).await })
-        });
-        if let Some(through) = delete.await? {
-            next = Sweep {
-                after: through,
-                before: Some(before),
-                ..sweep
-            };
-        }
-    }
-    Ok(Some(next).filter(|next| next.table < TABLES.len()))
 }
 
-/// Deletes some of the oldest dead letters if there are too many, and returns whether it did.
-async fn drop_surplus(database: &Database) -> Result<bool, StoreError> {
-    let last: Option<i64> =
-        sqlx::query_scalar("SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET ?")
-            .bind(MOST_LETTERS)
-            .fetch_optional(&database.readers)
-            .await?;
-    let Some(last) = last else {
-        return Ok(false);
-    };
-    let deleted = database.writer.transact(move |connection| {
-        Box::pin(async move {
-            let oldest = "SELECT seq FROM dead_letters WHERE seq <= ? ORDER BY seq LIMIT ?";
-            let oldest: Vec<i64> = sqlx::query_scalar(oldest)
-                .bind(last)
-                .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-                .fetch_all(&mut *connection)
-                .await?;
-            dead_letters::drop_all(connection, &oldest).await
-        })
-    });
-    let count = deleted.await?;
-    tracing::warn!(
-        count,
-        most = MOST_LETTERS,
-        "the oldest dead letters are deleted: there are too many"
-    );
-    Ok(count > 0)
-}
-
-/// The number of about the first row that is new enough to stay, by binary search: numbers grow with
-/// time, except for a few rows.
-async fn first_new(readers: &SqlitePool, table: &Table, cutoff: Timestamp) -> sqlx::Result<i64> {
-    let (mut low, last): (i64, i64) = sqlx::query_as(table.range).fetch_one(readers).await?;
-    let mut high = last.saturating_add(1);
-    let step = i64::try_from(STEP).unwrap_or(i64::MAX);
-    while high - low > step {
-        let middle = low + (high - low) / 2;
-        match old_place(readers, table, cutoff, middle, high).await? {
-            Some(place) => low = place,
-            None => high = middle,
-        }
+#[async_trait]
+impl History for Database {
+    async fn range(&self, table: Table) -> Result<(i64, i64), StoreError> {
+        let range = sqlx::query_as(statements(table).range);
+        Ok(range.fetch_one(&self.readers).await?)
     }
-    Ok(high)
-}
 
-/// A place in a range, as far to the left as possible, with an old row.
-async fn old_place(
-    readers: &SqlitePool,
-    table: &Table,
-    cutoff: Timestamp,
-    from: i64,
-    to: i64,
-) -> sqlx::Result<Option<i64>> {
-    for nth in 0..PLACES {
-        let place = from + (to - from) / PLACES * nth;
-        let earliest: Option<i64> = sqlx::query_scalar(table.earliest)
-            .bind(place)
+    async fn earliest(&self, table: Table, from: i64, to: i64) -> Result<Option<i64>, StoreError> {
+        let earliest = sqlx::query_scalar(statements(table).earliest)
+            .bind(from)
             .bind(to)
-            .bind(ROWS)
-            .fetch_one(readers)
-            .await?;
-        if earliest.is_some_and(|earliest| earliest < micros(cutoff)) {
-            return Ok(Some(place));
-        }
+            .bind(PROBED);
+        Ok(earliest.fetch_one(&self.readers).await?)
     }
-    Ok(None)
-}
 
-/// Rows that may go.
-#[derive(Default)]
-struct Found {
-    rows: Vec<i64>,
-    /// The last row that was looked at.
-    through: i64,
-    at_end: bool,
-}
-
-async fn find(
-    readers: &SqlitePool,
-    table: &Table,
-    cutoff: Timestamp,
-    after: i64,
-    before: i64,
-) -> sqlx::Result<Found> {
-    let mut found = Found {
-        through: after,
-        ..Found::default()
-    };
-    for _ in 0..PAGES {
-        let page = sqlx::query(table.page)
-            .bind(micros(cutoff))
-            .bind(found.through)
+    async fn page(
+        &self,
+        table: Table,
+        cutoff: i64,
+        after: i64,
+        before: i64,
+    ) -> Result<Vec<(i64, bool)>, StoreError> {
+        let page = sqlx::query_as(statements(table).page)
+            .bind(cutoff)
+            .bind(after)
             .bind(before)
-            .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-            .fetch_all(readers)
-            .await?;
-        found.at_end = page.len() < STEP;
-        for row in &page {
-            let seq = row.try_get("seq")?;
-            if found.rows.len() == STEP {
-                found.at_end = false;
-                return Ok(found);
-            }
-            if row.try_get("may_go")? {
-                found.rows.push(seq);
-            }
-            found.through = seq;
-        }
-        if found.at_end || found.rows.len() == STEP {
-            break;
-        }
+            .bind(signed(STEP));
+        Ok(page.fetch_all(&self.readers).await?)
     }
-    Ok(found)
+
+    async fn delete(
+        &self,
+        table: Table,
+        cutoff: i64,
+        rows: Vec<i64>,
+    ) -> Result<Option<i64>, StoreError> {
+        let delete = self.writer.transact(move |connection| {
+            Box::pin(async move { delete(connection, table, cutoff, &rows).await })
+        });
+        delete.await
+    }
+
+    async fn drop_surplus(&self) -> Result<u64, StoreError> {
+        let last = "SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET ?";
+        let last: Option<i64> = sqlx::query_scalar(last)
+            .bind(MOST_LETTERS)
+            .fetch_optional(&self.readers)
+            .await?;
+        let Some(last) = last else {
+            return Ok(0);
+        };
+        let dropped = self.writer.transact(move |connection| {
+            Box::pin(async move {
+                let oldest = "SELECT seq FROM dead_letters WHERE seq <= ? ORDER BY seq LIMIT ?";
+                let oldest: Vec<i64> = sqlx::query_scalar(oldest)
+                    .bind(last)
+                    .bind(signed(STEP))
+                    .fetch_all(&mut *connection)
+                    .await?;
+                dead_letters::drop_all(connection, &oldest).await
+            })
+        });
+        dropped.await
+    }
 }
 
 /// Deletes rows with what belongs to them, unless something has begun to need them. Returns the last
 /// batch that is finished with, if not all are.
 async fn delete(
     connection: &mut SqliteConnection,
-    table: usize,
+    table: Table,
     cutoff: i64,
     rows: &[i64],
 ) -> sqlx::Result<Option<i64>> {
-    let rows: Vec<i64> = sqlx::query_scalar(TABLES[table].still)
+    let rows: Vec<i64> = sqlx::query_scalar(statements(table).still)
         .bind(serde_json::to_string(rows).map_err(decode)?)
         .bind(cutoff)
         .fetch_all(&mut *connection)
         .await?;
     match table {
-        BATCHES => return delete_batches(connection, &rows).await,
-        LETTERS => {
+        Table::Batches => return delete_batches(connection, &rows).await,
+        Table::DeadLetters => {
             dead_letters::drop_all(connection, &rows).await?;
             return Ok(None);
         }
-        _ => {}
+        Table::Changes | Table::Messages | Table::Requests => {}
     }
     let rows = serde_json::to_string(&rows).map_err(decode)?;
-    if table == CHANGES {
+    if table == Table::Changes {
         sqlx::query("DELETE FROM skips WHERE change IN (SELECT value FROM json_each(?))")
             .bind(&rows)
             .execute(&mut *connection)
             .await?;
     }
-    sqlx::query(TABLES[table].delete)
+    sqlx::query(statements(table).delete)
         .bind(&rows)
         .execute(connection)
         .await?;
@@ -338,7 +226,7 @@ async fn delete_batches(
         if left == 0 {
             return Ok(before);
         }
-        let limit = i64::try_from(left).unwrap_or(i64::MAX);
+        let limit = signed(left);
         // Other parts of the changes may stay for longer.
         let failures = "INSERT INTO skips (change, distribution_id, why, failed) \
                         SELECT change, distribution_id, ?3, 1 FROM targets WHERE seq IN \
