@@ -73,7 +73,7 @@ pub(super) async fn request(readers: &PgPool, id: Uuid) -> Result<Option<Request
         invalidations,
         skipped,
         errors,
-        held_by: Vec::new(),
+        held_by: Some(Vec::new()),
         open,
     }))
 }
