@@ -1,4 +1,4 @@
-//! `purgefront store`: a backup of the store while it is in use, and a check of it.
+//! `purgefront store`: a backup of the store while it is in use, a check of it, and a copy to another store.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say};
 use crate::{
     app,
     domain::{store_check::StoreCheck, store_location::StoreLocation},
-    store::{self, LookError, OpenError},
+    store::{self, Copied, CopyError, LookError, OpenError},
 };
 
-/// Back up the store, and check it.
+/// Back up the store, check it, and copy it to another store.
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
     /// Copy the store to a new file while the service runs. A copy of the file alone would lack what
@@ -32,6 +32,17 @@ pub(super) enum Action {
         #[command(flatten)]
         common: Common,
     },
+    /// Copy everything to an empty store, such as from a file to PostgreSQL. No service may use either.
+    Copy {
+        /// The store to copy, as in `store.url`: sqlite://PATH or postgres://USER@HOST/DATABASE. A password
+        /// in PGPASSWORD is seen by nobody else.
+        from: String,
+        /// A new file or an empty database.
+        to: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -44,9 +55,23 @@ pub(super) struct Common {
 }
 
 pub(super) fn run(action: &Action) -> u8 {
-    let common = match action {
-        Action::Backup { common, .. } | Action::Check { common, .. } => common,
-    };
+    match action {
+        Action::Backup { file, common } => with_store(common, async |store| {
+            backup(&store, file, common.json).await
+        }),
+        Action::Check { file, common } => with_store(common, async |store| {
+            let file = file.clone().map(StoreLocation::File);
+            check(file.as_ref().unwrap_or(&store), common.json).await
+        }),
+        Action::Copy { from, to, json } => copy(from, to, *json),
+    }
+}
+
+/// Does something with the configuration's store.
+fn with_store(
+    common: &Common,
+    work: impl AsyncFnOnce(StoreLocation) -> Result<u8, LookError>,
+) -> u8 {
     let store = match common.config.load_for_mapping() {
         Ok(config) => config.store.location,
         Err(faults) => {
@@ -54,31 +79,94 @@ pub(super) fn run(action: &Action) -> u8 {
             return USAGE;
         }
     };
-    let done = match action {
-        Action::Backup { file, .. } => app::block_on(backup(&store, file, common.json)),
-        Action::Check { file, .. } => {
-            let file = file.clone().map(StoreLocation::File);
-            app::block_on(check(file.as_ref().unwrap_or(&store), common.json))
+    match app::block_on(work(store)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => failed(&error, exit_code(&error), common.json),
+        Err(error) => {
+            complain(error);
+            FAILED
+        }
+    }
+}
+
+fn failed(error: &dyn std::error::Error, code: u8, json: bool) -> u8 {
+    if json {
+        say(json!({"outcome": "failed", "error": error.to_string()}));
+    }
+    complain(error);
+    code
+}
+
+fn exit_code(error: &LookError) -> u8 {
+    match error {
+        LookError::Open(OpenError::OtherVersion(_))
+        | LookError::Missing(_)
+        | LookError::NoFile { .. } => USAGE,
+        _ => FAILED,
+    }
+}
+
+fn copy(from: &str, to: &str, json: bool) -> u8 {
+    let location = |what, url| {
+        StoreLocation::parse(url).map_err(|why| format!("{what} is no URL of a store: {why}"))
+    };
+    let (from, to) = match (location("FROM", from), location("TO", to)) {
+        (Ok(from), Ok(to)) => (from, to),
+        (Err(fault), _) | (_, Err(fault)) => {
+            complain(fault);
+            return USAGE;
         }
     };
-    match done {
-        Ok(Ok(code)) => code,
+    let begun = app::now();
+    match app::block_on(store::copy(&from, &to)) {
+        Ok(Ok(copied)) => {
+            let seconds = app::now().duration_since(begun).as_secs_f64();
+            show_copied(&from, &to, &copied, seconds, json);
+            DONE
+        }
         Ok(Err(error)) => {
-            if common.json {
-                say(json!({"outcome": "failed", "error": error.to_string()}));
-            }
-            complain(&error);
-            match error {
-                LookError::Open(OpenError::OtherVersion(_))
-                | LookError::Missing(_)
-                | LookError::NoFile { .. } => USAGE,
+            let code = match &error {
+                CopyError::Look(error) => exit_code(error),
+                CopyError::Same(_) | CopyError::Older(_) | CopyError::NotEmpty { .. } => USAGE,
                 _ => FAILED,
-            }
+            };
+            failed(&error, code, json)
         }
         Err(error) => {
             complain(error);
             FAILED
         }
+    }
+}
+
+fn show_copied(
+    from: &StoreLocation,
+    to: &StoreLocation,
+    copied: &Copied,
+    seconds: f64,
+    json: bool,
+) {
+    let rows: u64 = copied.rows.iter().map(|(_, rows)| rows).sum();
+    if json {
+        let tables = copied.rows.iter();
+        let tables: serde_json::Map<_, _> = tables
+            .map(|(table, rows)| ((*table).to_owned(), Value::from(*rows)))
+            .collect();
+        say(json!({
+            "outcome": "done",
+            "from": from.to_string(),
+            "to": to.to_string(),
+            "rows": rows,
+            "tables": tables,
+            "seconds": seconds,
+        }));
+    } else {
+        for (table, rows) in copied.rows.iter().filter(|(_, rows)| *rows > 0) {
+            say(format_args!("{rows:>10}  {table}"));
+        }
+        say(format_args!(
+            "{to}: {rows} rows of {from}, copied and counted in {seconds:.1} s"
+        ));
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this module knows which of them it is: see [`OpenStore`].
 
+mod copy;
 mod counts;
 mod errors;
 mod intake;
@@ -17,6 +18,7 @@ mod sweep;
 mod wait_columns;
 
 pub use self::{
+    copy::{Copied, CopyError, copy},
     local_wakeups::LocalWakeups,
     local_wants::LocalWants,
     opened::{OpenStore, backup, check, coverage, inspector, open},

@@ -218,18 +218,6 @@ pub(super) fn decode(error: impl std::error::Error + Send + Sync + 'static) -> s
     sqlx::Error::Decode(Box::new(error))
 }
 
-// For SQL that is still SQLite's.
-pub(super) const ROWS: usize = 2_000;
-
-pub(super) fn uuid(text: &str) -> sqlx::Result<Uuid> {
-    text.parse().map_err(decode)
-}
-
-pub(super) fn json(numbers: impl IntoIterator<Item = i64>) -> sqlx::Result<String> {
-    let numbers: std::collections::BTreeSet<_> = numbers.into_iter().collect();
-    serde_json::to_string(&numbers).map_err(decode)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

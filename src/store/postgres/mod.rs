@@ -8,6 +8,7 @@ mod certificates;
 mod columns;
 mod confirmations;
 mod controls;
+pub(in crate::store) mod copying;
 mod coverage;
 mod dead_letters;
 mod errors;

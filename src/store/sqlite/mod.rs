@@ -9,6 +9,7 @@ mod check;
 mod columns;
 mod confirmations;
 mod controls;
+pub(in crate::store) mod copying;
 mod coverage;
 mod dead_letters;
 mod errors;
