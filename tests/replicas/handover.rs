@@ -5,7 +5,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Scene, bucket};
-use crate::support::{replicas::all_done, service::Service, signer::s3_records};
+use crate::support::{
+    postgres::Database,
+    replicas::all_done,
+    service::{Service, Setup},
+    signer::s3_records,
+    wire::Wire,
+};
 
 #[tokio::test]
 async fn exactly_one_leads_and_every_replica_says_who() {
@@ -17,7 +23,7 @@ async fn exactly_one_leads_and_every_replica_says_who() {
     let follows = scene.replicas.service(follower);
     assert_eq!(follows.metric("purgefront_leader").await, 0);
     eventually!(follows.ready().await.0 == 200);
-    let name = |ready: Value| ready["checks"]["leadership"].clone();
+    let name = |ready: Value| ready["checks"]["leader"].clone();
     let said = name(scene.replicas.service(leader).ready().await.1);
     assert_eq!(said["state"], "ok", "{said}");
     let said = name(follows.ready().await.1);
@@ -64,8 +70,8 @@ async fn a_leader_that_is_stopped_hands_over_at_once() {
     let leader = scene.replicas.leader().await;
     scene.replicas.terminate(leader).await;
     // Nobody waits until it expires by itself: its last renewal was less than three seconds ago.
-    let valid = "SELECT count(*) FROM leases WHERE expires_at > clock_timestamp() \
-                 AND holder = (SELECT holder FROM leases ORDER BY epoch LIMIT 1) AND epoch = 1";
+    let valid = "SELECT count(*) FROM leases WHERE epoch = 1 \
+                 AND expires_at > extract(epoch FROM clock_timestamp()) * 1000000";
     assert_eq!(scene.database.count(valid).await, 0);
     assert_eq!(scene.replicas.leader().await, 1 - leader);
     scene.holds(0, 0).await;
@@ -103,4 +109,32 @@ async fn accepts(scene: &Scene, service: &Service, key: &str) {
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "the services run in real time")]
     Instant::now()
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_yet_is_waited_for() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let wire = Wire::to(database.address()).await;
+    wire.cut();
+    let mut setup = Setup::alone();
+    setup.set_store_url(database.url_at(wire.port));
+    let service = setup.spawn();
+    eventually!(service.log_text().contains("it is waited for"));
+    wire.mend();
+    eventually!(service.log_text().contains("server.admin_listen"));
+    assert!(service.terminate().await.success());
+}
+
+#[tokio::test]
+async fn a_password_that_is_wrong_is_not_waited_for() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let mut setup = Setup::alone();
+    setup.set_store_url(database.url().replace("purgefront@", "nobody-known:hidden@"));
+    let (status, said) = setup.spawn().ended().await;
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(!said.contains("hidden"), "{said}");
 }

@@ -46,6 +46,13 @@ impl WriteError {
     }
 }
 
+impl WriteError {
+    /// Whether a connection that could not be opened may be later, without anybody doing anything here.
+    pub(super) fn may_pass(&self) -> bool {
+        self.is_of_the_connection() && !matches!(self, Self::Sqlx(sqlx::Error::Tls(_)))
+    }
+}
+
 impl From<WriteError> for StoreError {
     fn from(error: WriteError) -> Self {
         match error {

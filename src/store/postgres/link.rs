@@ -151,6 +151,25 @@ impl Link {
     }
 }
 
+/// The same for the first connection of a process: waits for a database that is not there yet, as it is where all
+/// is started together. Fails at once if waiting does not help.
+pub(super) async fn connect_patiently(
+    options: &PgConnectOptions,
+    name: &str,
+) -> Result<PgConnection, WriteError> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match connect(options).await {
+            Err(error) if error.may_pass() => {
+                tracing::warn!(%error, store = name, "the database is not there: it is waited for");
+            }
+            ended => return ended,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
 /// Opens a connection to a database that permits writes.
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, WriteError> {
     let open = async {

@@ -134,7 +134,9 @@ async fn connect(
         store: name.into(),
         source: error.into(),
     };
-    let mut migrating = link::connect(&options).await.map_err(failed)?;
+    let mut migrating = link::connect_patiently(&options, name)
+        .await
+        .map_err(failed)?;
     schema::migrate(&mut migrating, name).await?;
     drop(migrating);
     let availability = Availability::new(health);
