@@ -200,8 +200,8 @@ mod tests {
         let leader = encode("paused", true);
         let follower = encode("store", false);
         for (part, told) in [
-            ("purgefront_leader 1", (true, false)),
-            ("purgefront_leader 0", (false, true)),
+            ("\npurgefront_leader 1\n", (true, false)),
+            ("\npurgefront_leader 0\n", (false, true)),
             ("purgefront_unmapped_changes 0", (true, false)),
             ("purgefront_check{check=\"paused\"} 0", (true, false)),
             ("purgefront_check{check=\"store\"} 0", (false, true)),
