@@ -245,7 +245,7 @@ const ROWS: &str = "
 const MANY: &str = "
     WITH RECURSIVE numbers (n) AS (SELECT 100 UNION ALL SELECT n + 1 FROM numbers WHERE n < 5100)
     INSERT INTO changes (seq, message, bucket, object_key, event, accepted_at, object_hash)
-        SELECT n, 3, 'site', 'a', 'ObjectCreated:Put', n, 4146982117 FROM numbers;
+        SELECT n, 3, 'site', 'a', 'ObjectCreated:Put', n, 4147031269 FROM numbers;
     UPDATE journal SET last = 5100;";
 
 /// Every row of every table, as types and bytes.
@@ -300,7 +300,8 @@ async fn there_and_back_every_row_is_the_same() {
     );
     old.clone_from(&copy["changes"][0]);
     for (table, rows) in &hashed {
-        assert_eq!(&copy[table], rows, "{table}");
+        let other = copy[table].iter().zip(rows).find(|(copy, row)| copy != row);
+        assert_eq!((other, copy[table].len()), (None, rows.len()), "{table}");
     }
     assert_eq!(copy.len(), hashed.len());
 }
