@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::support::{
     leases::{SharedLease, Trouble},
+    nature::Nature,
     simulation::{World, nature},
 };
 
@@ -48,12 +49,17 @@ struct Process {
 
 impl Cluster {
     async fn new() -> Self {
-        let world = World::start(nature(&["E1"]), 7).await;
-        // Only the processes of the cluster work.
-        world.inside.settle().await;
-        world.inside.running.stop().await;
+        Self::with(nature(&["E1"])).await
+    }
+
+    async fn with(nature: Nature) -> Self {
+        let world = World::start(nature, 7).await;
         let lease = SharedLease::new(&world.clock);
-        Self { world, lease }
+        let cluster = Self { world, lease };
+        // The account is read, and then only the processes of the cluster work.
+        cluster.pass(5 * SECOND).await;
+        cluster.world.inside.running.stop().await;
+        cluster
     }
 
     async fn process(&self, holder: &str) -> Process {
@@ -221,11 +227,7 @@ async fn a_stop_waits_a_moment_for_calls_under_way_and_no_longer() {
     for (answered, latency) in [(true, SECOND / 2), (false, 30 * SECOND)] {
         let mut nature = nature(&["E1"]);
         nature.latency = latency;
-        let world = World::start(nature, 7).await;
-        world.inside.settle().await;
-        world.inside.running.stop().await;
-        let lease = SharedLease::new(&world.clock);
-        let cluster = Cluster { world, lease };
+        let cluster = Cluster::with(nature).await;
         let a = cluster.process("a").await;
         cluster.ask("/x", &a).await;
         while cluster.attempts() == 0 {
@@ -328,11 +330,11 @@ async fn a_write_with_an_unknown_outcome_ends_the_term() {
     cluster.pass(10 * SECOND).await;
     cluster.world.inside.store.tap.lose_replies(1.0, 7);
     cluster.ask("/x", &a).await;
-    while cluster.world.inside.store.tap.calls("freeze") == 0 {
-        cluster.settle().await;
-        cluster.world.clock.advance_to_next();
-    }
     cluster.settle().await;
+    while cluster.world.inside.store.tap.calls("freeze") == 0 {
+        cluster.world.clock.advance_to_next();
+        cluster.settle().await;
+    }
     assert!(!a.leads());
     assert_eq!(cluster.attempts(), 0, "no call follows a write in doubt");
     cluster.world.inside.store.tap.lose_replies(0.0, 7);

@@ -49,12 +49,14 @@ enum Ended {
 impl Leadership {
     /// Starts trying to lead, until `tasks` are told to stop. Until then this process follows.
     pub fn start(self, tasks: &Tasks) {
+        let shadow = self.dispatch.settings.shadow;
         let running = Running {
             clock: Arc::clone(&self.dispatch.context.clock),
             board: StatusBoard::new(Arc::clone(&self.dispatch.context.status)),
             tasks: tasks.clone(),
             own: self,
         };
+        running.board.update(|status| status.shadow = shadow);
         running.follow(None);
         tasks.spawn("leadership", running.run());
     }
@@ -94,7 +96,11 @@ impl Running {
         let mut told_away = false;
         while !self.is_stopping() {
             let begun = self.clock.monotonic();
-            let pause = match self.own.leases.acquire(&self.own.holder).await {
+            let pause = match self.acquire().await? {
+                Ok(Acquisition::Taken(epoch)) if self.is_stopping() => {
+                    self.release(epoch).await;
+                    return None;
+                }
                 Ok(Acquisition::Taken(epoch)) => {
                     return Some(Term::leased(epoch, Arc::clone(&self.clock), begun));
                 }
@@ -123,6 +129,18 @@ impl Running {
             }
         }
         None
+    }
+
+    /// Tries once. A stop waits a moment for the answer, since the lease may have been taken.
+    async fn acquire(&self) -> Option<Result<Acquisition, StoreError>> {
+        let mut acquiring = self.own.leases.acquire(&self.own.holder);
+        tokio::select! {
+            answer = &mut acquiring => Some(answer),
+            () = self.stopped() => tokio::select! {
+                answer = acquiring => Some(answer),
+                () = self.pause(A_MOMENT) => None,
+            }
+        }
     }
 
     /// Works for a term, and ends everything that belongs to it.
@@ -195,19 +213,24 @@ impl Running {
             if term.over().is_cancelled() {
                 return "a write was refused, or it is not known whether it was kept".to_owned();
             }
-            let Some(left) = term.left() else {
-                return late.to_owned();
-            };
             tokio::select! {
+                biased;
+                () = term.over().cancelled() => {}
+                () = self.distrusted(term) => return late.to_owned(),
                 renewed = self.own.leases.renew(term.epoch()) => match renewed {
                     Ok(true) if term.renewed(begun) => {}
                     Ok(true) => return late.to_owned(),
                     Ok(false) => return "the lease has expired, or another process has it".to_owned(),
                     Err(error) => return error_chain(&error),
                 },
-                () = self.pause(left) => return late.to_owned(),
-                () = term.over().cancelled() => {}
             }
+        }
+    }
+
+    /// Returns when this process cannot trust any more that it leads.
+    async fn distrusted(&self, term: &Term) {
+        while let Some(left) = term.left() {
+            self.pause(left).await;
         }
     }
 

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ports::{Clock, StoreError, dispatch::Epoch, leadership::LEASE};
 
-/// How much sooner than its lease the holder stops to trust it: its clock and the store's may run
+/// How long the holder trusts a lease: less than it lasts, because its clock and the store's may run
 /// differently, and what it has begun has to end.
-const MARGIN: Duration = Duration::from_secs(1);
+const TRUST: Duration = LEASE.saturating_sub(Duration::from_secs(1));
 
 /// Clones share it.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ impl Term {
     pub(super) fn leased(epoch: Epoch, clock: Arc<dyn Clock>, begun: Duration) -> Self {
         let lease = Lease {
             clock,
-            trusted_until: Mutex::new(begun + LEASE - MARGIN),
+            trusted_until: Mutex::new(begun + TRUST),
         };
         Self {
             lease: Some(Arc::new(lease)),
@@ -64,7 +64,7 @@ impl Term {
     /// The lease was renewed; that began at `begun`. Returns false if the term was over before that.
     pub(super) fn renewed(&self, begun: Duration) -> bool {
         if let Some(lease) = &self.lease {
-            *lease.trusted_until() = begun + LEASE - MARGIN;
+            *lease.trusted_until() = begun + TRUST;
         }
         self.left().is_some()
     }

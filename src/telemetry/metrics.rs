@@ -180,3 +180,40 @@ impl Metrics {
         Ok(encoded)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_follower_has_no_series_of_what_only_the_leader_knows() {
+        let metrics = Metrics::default();
+        let now = Timestamp::UNIX_EPOCH;
+        let mut status = Status::default();
+        let mut encode = |check, leads: bool| {
+            if !leads {
+                status.follow(None);
+            }
+            let checks = [(check, Check::ok())].into();
+            metrics.encode(now, &checks, &status).unwrap()
+        };
+        let leader = encode("paused", true);
+        let follower = encode("store", false);
+        for (part, told) in [
+            ("\npurgefront_leader 1\n", (true, false)),
+            ("\npurgefront_leader 0\n", (false, true)),
+            ("purgefront_unmapped_changes 0", (true, false)),
+            ("purgefront_check{check=\"paused\"} 0", (true, false)),
+            ("purgefront_check{check=\"store\"} 0", (false, true)),
+            ("purgefront_catalogue_known 0", (true, true)),
+            ("purgefront_records_total", (true, true)),
+        ] {
+            let found = (leader.contains(part), follower.contains(part));
+            assert_eq!(found, told, "{part}");
+        }
+        for text in [leader, follower] {
+            assert!(text.ends_with("# EOF\n"));
+            assert_eq!(text.matches("# EOF").count(), 1);
+        }
+    }
+}

@@ -103,7 +103,7 @@ impl Leases for SharedLease {
             }));
         }
         state.epoch += 1;
-        state.holder = holder.to_owned();
+        holder.clone_into(&mut state.holder);
         state.since = self.clock.now();
         state.until = now + LEASE;
         let line = format!("{holder} takes {}", state.epoch);

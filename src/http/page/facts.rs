@@ -278,6 +278,24 @@ mod tests {
         assert!(topics(2, false).contains("2, all subscribed"));
         assert!(topics(2, true).contains("not all subscribed"));
         assert!(!topics(0, false).contains("subscribed"));
+        assert!(!mode(&live).contains("Leader"));
+    }
+
+    #[test]
+    fn a_follower_tells_who_leads_and_claims_nothing_more() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut status = Status::default();
+        status.follow(Some(crate::domain::status::Leader {
+            holder: "host-a:1".to_owned(),
+            since: now,
+        }));
+        let sending = Sending::of(&status, None).render(now).into_string();
+        assert!(sending.contains("host-a:1"), "{sending}");
+        let intake = Intake::of(&status, None, 2, false)
+            .render(now)
+            .into_string();
+        assert!(intake.contains("known to the leader"), "{intake}");
+        assert!(!intake.contains("subscribed"), "{intake}");
     }
 
     #[test]

@@ -166,6 +166,9 @@ mod tests {
         assert_eq!(title(ok, &stuck), "1 failure: something stands still");
         let unready = StatusCode::SERVICE_UNAVAILABLE;
         assert_eq!(title(unready, &[("store", Fail)]), "Not ready");
+        // A follower does not know whether all is well.
+        let follower = Headline::of(ok, &BTreeMap::new(), false);
+        assert_eq!(follower.title(), "Accepts messages");
     }
 
     #[test]

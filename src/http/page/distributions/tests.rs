@@ -171,3 +171,29 @@ fn a_call_that_is_due_is_tried_again_now() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_follower_shows_what_is_paused_and_claims_no_figures() {
+    let mut status = status(&[("E1", &[])]);
+    status.follow(None);
+    let ids: Vec<_> = (0..30).map(|n| format!("E{n}")).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let pauses = Pauses {
+        distributions: ["E2".to_owned()].into(),
+        ..Pauses::default()
+    };
+    let rows = rows(&status, &pauses, Some(&catalogue(&ids)), now());
+    let shown = overview(&rows, Some(&Figures::default()), now()).into_string();
+    for part in [
+        "E2",
+        "paused",
+        "unknown",
+        "29 other distributions",
+        "see its page",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("idle distribution"));
+    let all = render(&rows, 0, Some(&Figures::default()), now()).into_string();
+    assert!(all.contains("known to the leader") && !all.contains(">idle<"));
+}
