@@ -194,10 +194,10 @@ pub(super) async fn waiting(readers: &PgPool) -> Result<WaitingNotices, StoreErr
     })
 }
 
-/// Finds the newest of those that are too many for each target.
-const SURPLUS: &str = "DELETE FROM notices USING (SELECT key, (SELECT seq FROM notices \
-    WHERE target = key ORDER BY seq DESC LIMIT 1 OFFSET $1) AS newest FROM notice_targets) AS surplus \
-    WHERE target = surplus.key AND seq <= surplus.newest";
+/// Finds the newest of those that are too many, once for each target.
+const SURPLUS: &str = "WITH surplus AS MATERIALIZED (SELECT key, (SELECT seq FROM notices \
+    WHERE target = key ORDER BY seq DESC LIMIT 1 OFFSET $1) AS newest FROM notice_targets) \
+    DELETE FROM notices USING surplus WHERE target = key AND seq <= newest";
 
 pub(super) async fn drop_undelivered(
     connection: &mut PgConnection,
