@@ -91,6 +91,7 @@ mod soak;
 mod sqlite_upgrade;
 mod stop;
 mod store_contract;
+mod store_copy;
 mod supervision;
 mod tls;
 mod tokens;

@@ -358,3 +358,28 @@ async fn a_newer_schema_is_used_as_long_as_it_permits_that() {
         Some(store::OpenError::OtherVersion(_))
     ));
 }
+
+/// Here a constraint takes the place of what nobody has thought of.
+#[tokio::test]
+async fn what_the_database_does_not_take_fails_no_others() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let process = Process::start(&database).await;
+    let constraint = "ALTER TABLE changes ADD CHECK (object_key <> 'bad')";
+    let mut connection = database.connect().await;
+    sqlx::raw_sql(constraint)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let keys = ["a", "bad", "b", "c"].into_iter().cycle().take(200);
+    let accepted = join_all(keys.clone().map(|key| process.accept(message(&[key])))).await;
+    for (key, accepted) in keys.zip(accepted) {
+        assert_eq!(accepted.is_ok(), key != "bad", "{key}");
+    }
+    assert_eq!(
+        process.leader(1).unseen_changes(ALL).await.unwrap().len(),
+        150
+    );
+    assert!(process.is_ready());
+}

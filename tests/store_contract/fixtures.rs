@@ -354,7 +354,7 @@ impl Store {
 
     /// Records that CloudFront rejects every item of a batch.
     pub(super) async fn rejected(&self, batch: Uuid) {
-        let error = CdnError::Invalid("a bad path: \0".to_owned());
+        let error = CdnError::Invalid("a bad path".to_owned());
         self.failed(batch, error, NextStep::DeadLetter).await;
     }
 

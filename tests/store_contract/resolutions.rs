@@ -309,7 +309,8 @@ async fn halves_are_split_again(store: Store) {
 async fn a_rejected_batch_becomes_dead_letters(store: Store) {
     let batch = store.frozen("E1", &["a", "b"]).await;
     store.pass(7);
-    store.rejected(batch.id).await;
+    let error = CdnError::Invalid("a bad path: \0".to_owned());
+    store.failed(batch.id, error, NextStep::DeadLetter).await;
     let store = store.reopened().await;
     assert!(store.unresolved().await.is_empty());
     assert!(is_free(&store, "E1").await);
@@ -323,7 +324,7 @@ async fn a_rejected_batch_becomes_dead_letters(store: Store) {
     assert_eq!(contents.collect::<Vec<_>>(), [Some("/a"), Some("/b")]);
     for letter in letters {
         assert_eq!(letter.kind, "item");
-        assert!(letter.why.contains("a bad path"));
+        assert!(letter.why.contains("a bad path: \0"));
         assert_eq!(letter.distribution_id.as_deref(), Some("E1"));
         assert_eq!(letter.created_at, store.now());
     }

@@ -44,6 +44,17 @@ impl WriteError {
             Self::Sqlx(_) | Self::NotLeading => false,
         }
     }
+
+    /// Whether the values of a statement are at fault: they are not permitted, break a constraint, or are too long.
+    pub(super) fn is_of_the_data(&self) -> bool {
+        match self {
+            Self::Sqlx(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| matches!(code.get(..2), Some("22" | "23" | "54"))),
+            Self::Sqlx(sqlx::Error::Encode(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 impl WriteError {

@@ -10,7 +10,7 @@ use super::{
         Text, decode, from_json, micros, number, optional_from_json, optional_time, read_all,
         signed, text, texts, time, to_json, unsigned,
     },
-    dead_letters, history,
+    dead_letters, history, numbers,
 };
 use crate::{
     domain::notice::{MOST_WAITING, Notice, NoticeKind, NoticeTarget, Undelivered, WaitingNotices},
@@ -22,6 +22,8 @@ pub(super) async fn set_targets(
     connection: &mut PgConnection,
     targets: Vec<NoticeTarget>,
 ) -> sqlx::Result<u64> {
+    // Intake tells of what cannot be read: it must not tell a target that is gone by then.
+    numbers::lock(connection).await?;
     sqlx::query("DELETE FROM notice_targets")
         .execute(&mut *connection)
         .await?;
@@ -194,10 +196,10 @@ pub(super) async fn waiting(readers: &PgPool) -> Result<WaitingNotices, StoreErr
     })
 }
 
-/// Finds the newest of those that are too many for each target.
-const SURPLUS: &str = "DELETE FROM notices USING (SELECT key, (SELECT seq FROM notices \
-    WHERE target = key ORDER BY seq DESC LIMIT 1 OFFSET $1) AS newest FROM notice_targets) AS surplus \
-    WHERE target = surplus.key AND seq <= surplus.newest";
+/// Finds the newest of those that are too many, once for each target.
+const SURPLUS: &str = "WITH surplus AS MATERIALIZED (SELECT key, (SELECT seq FROM notices \
+    WHERE target = key ORDER BY seq DESC LIMIT 1 OFFSET $1) AS newest FROM notice_targets) \
+    DELETE FROM notices USING surplus WHERE target = key AND seq <= newest";
 
 pub(super) async fn drop_undelivered(
     connection: &mut PgConnection,

@@ -1,7 +1,7 @@
 //! The writers: one task adds to the journal, and groups what arrives during a commit; another one does all other
 //! writes, one at a time in the whole cluster.
 
-use std::{pin::pin, time::Duration};
+use std::{ops::Range, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
@@ -173,19 +173,41 @@ impl Job for NewIntake {
             intakes.push(intake);
             replies.push(reply);
         }
-        let accept = link.transact(
-            BEGIN_INTAKE,
-            INTAKE_LIMIT,
-            Box::new(move |connection| {
-                Box::pin(async move { Ok(journal::accept(connection, &intakes).await?) })
-            }),
-        );
-        let accepted = accept.await.map_err(StoreError::from);
-        for (at, reply) in replies.into_iter().enumerate() {
-            // A caller that no longer waits has been answered with 503 and may retry.
-            let _ = reply.send(accepted.as_ref().map(|all| all[at]).map_err(Clone::clone));
+        let (intakes, all) = (Arc::new(intakes), 0..replies.len());
+        match commit(link, &intakes, all).await {
+            // What the database does not take must not fail the others.
+            Err(error) if error.is_of_the_data() && replies.len() > 1 => {
+                for (at, reply) in replies.into_iter().enumerate() {
+                    let accepted = commit(link, &intakes, at..at + 1).await;
+                    let _ = reply.send(accepted.map(|one| one[0]).map_err(StoreError::from));
+                }
+            }
+            accepted => {
+                let accepted = accepted.map_err(StoreError::from);
+                for (at, reply) in replies.into_iter().enumerate() {
+                    // A caller that no longer waits has been answered with 503 and may retry.
+                    let _ = reply.send(accepted.as_ref().map(|all| all[at]).map_err(Clone::clone));
+                }
+            }
         }
     }
+}
+
+/// Adds some of the intakes to the journal, and returns what became of each.
+async fn commit(
+    link: &mut Link,
+    intakes: &Arc<Vec<Intake>>,
+    some: Range<usize>,
+) -> Result<Vec<Accepted>, WriteError> {
+    let intakes = Arc::clone(intakes);
+    link.transact(
+        BEGIN_INTAKE,
+        INTAKE_LIMIT,
+        Box::new(move |connection| {
+            Box::pin(async move { Ok(journal::accept(connection, &intakes[some]).await?) })
+        }),
+    )
+    .await
 }
 
 struct Write {

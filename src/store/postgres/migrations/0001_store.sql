@@ -351,3 +351,8 @@ CREATE TABLE notices (
 CREATE INDEX notices_of_target ON notices (target, seq);
 CREATE INDEX notices_due ON notices (target, due_at, seq);
 CREATE INDEX notices_by_age ON notices (created_at);
+
+-- Rows of these are inserted and changed all the time, and read by partial indexes from which changed rows go: they
+-- are cleaned up early, however many rows there are.
+ALTER TABLE changes SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+ALTER TABLE targets SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
