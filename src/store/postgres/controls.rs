@@ -20,11 +20,11 @@ use crate::{
 const ALL: &str = "";
 
 pub(super) async fn read(readers: &PgPool, day: Date) -> Result<Controls, StoreError> {
-    let paused = sqlx::query("SELECT distribution_id FROM paused")
+    let rows = sqlx::query("SELECT distribution_id FROM paused")
         .fetch_all(readers)
         .await?;
     let mut pauses = Pauses::default();
-    for row in &paused {
+    for row in &rows {
         let id = text(row, "distribution_id")?;
         if id == ALL {
             pauses.all = true;
