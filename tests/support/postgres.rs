@@ -35,19 +35,17 @@ static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 async fn server() -> Option<&'static Server> {
     let start = || async {
-        if let Ok(url) = std::env::var("TEST_POSTGRES_URL") {
+        if let Some(url) = super::text("TEST_POSTGRES_URL") {
             return Some(Server {
                 options: url.parse().unwrap(),
                 _supervisor: None,
             });
         }
-        match binaries() {
-            Some(binaries) => Some(start(&binaries).await),
-            None => {
-                not_tested("PostgreSQL is not installed, and TEST_POSTGRES_URL names no server");
-                None
-            }
-        }
+        let Some(binaries) = binaries() else {
+            not_tested("PostgreSQL is not installed, and TEST_POSTGRES_URL names no server");
+            return None;
+        };
+        Some(start(&binaries).await)
     };
     SERVER.get_or_init(start).await.as_ref()
 }

@@ -95,7 +95,7 @@ impl PgHasArrayType for Text<'_> {
     }
 }
 
-impl<'q> Encode<'q, Postgres> for Text<'_> {
+impl Encode<'_, Postgres> for Text<'_> {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         <&str as Encode<'_, Postgres>>::encode(&*self.escaped(), buffer)
     }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::{PgConnection, Row as _, postgres::PgConnectOptions};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::sync::Mutex;
 
 use super::{
     columns::{Text, optional_text, time, unsigned},
     errors::WriteError,
-    link, wakeups,
+    link,
+    patience::within,
+    wakeups,
 };
 use crate::ports::{
     StoreError, Wakeup,
@@ -63,7 +65,7 @@ impl PostgresLeases {
             let done = work(&mut connection).await?;
             Ok((connection, done))
         };
-        let done = timeout(limit, exchange).await;
+        let done = within(limit, exchange).await;
         match done.unwrap_or(Err(WriteError::TimedOut(limit))) {
             Ok((connection, done)) => {
                 *place = Some(connection);

@@ -11,9 +11,11 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
-use tokio::time::{sleep, timeout};
 
-use super::errors::WriteError;
+use super::{
+    errors::WriteError,
+    patience::{pause, within},
+};
 use crate::{store::HEALTH, telemetry::Health};
 
 /// How long opening a connection may take.
@@ -97,7 +99,7 @@ impl Link {
         // Taken, so that a connection whose use was broken off is never used again.
         let mut connection = self.connection.take().ok_or(WriteError::Away)?;
         let commits = AtomicBool::new(false);
-        let written = timeout(limit, run(&mut connection, begin, work, &commits)).await;
+        let written = within(limit, run(&mut connection, begin, work, &commits)).await;
         let mut written = written.unwrap_or(Err(WriteError::TimedOut(limit)));
         if let Err(error) = written {
             let is_lost = commits.into_inner() && error.is_of_the_connection();
@@ -112,21 +114,20 @@ impl Link {
                 tracing::error!(%error, connection = self.name, "a write failed, and its connection with it");
                 self.availability.report(self.name, Some(error.to_string()));
             }
-            Err(WriteError::NotLeading) => self.connection = Some(connection),
+            Ok(_) | Err(WriteError::NotLeading) => self.connection = Some(connection),
             Err(error) => {
                 tracing::error!(%error, "a write failed");
                 self.connection = Some(connection);
             }
-            Ok(_) => self.connection = Some(connection),
         }
         written
     }
 
     /// Returns once there is a connection again.
     pub(super) async fn reopen(&mut self) {
-        let mut pause = FIRST_PAUSE;
+        let mut span = FIRST_PAUSE;
         while self.connection.is_none() {
-            sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            pause(span.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             match connect(&self.options).await {
                 Ok(connection) => {
                     self.connection = Some(connection);
@@ -138,13 +139,13 @@ impl Link {
                     self.availability.report(self.name, Some(error.to_string()));
                 }
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            span = (span * 2).min(LONGEST_PAUSE);
         }
     }
 
     pub(super) async fn close(self) {
         if let Some(connection) = self.connection
-            && let Ok(Err(error)) = timeout(CONNECT, connection.close()).await
+            && let Some(Err(error)) = within(CONNECT, connection.close()).await
         {
             tracing::debug!(%error, "a connection did not close cleanly");
         }
@@ -165,7 +166,7 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
         }
         Ok(connection)
     };
-    let opened = timeout(CONNECT, open).await;
+    let opened = within(CONNECT, open).await;
     opened.unwrap_or(Err(WriteError::TimedOut(CONNECT)))
 }
 

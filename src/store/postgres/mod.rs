@@ -24,6 +24,7 @@ mod mapping;
 mod notices;
 mod numbers;
 mod open_verbs;
+mod patience;
 mod resolutions;
 mod retention;
 mod schema;

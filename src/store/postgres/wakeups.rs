@@ -13,13 +13,11 @@ use std::{
 
 use async_trait::async_trait;
 use sqlx::{PgExecutor, PgPool, postgres::PgListener};
-use tokio::{
-    sync::Notify,
-    time::{error::Elapsed, sleep, timeout},
-};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::patience::{pause, within};
 use crate::{
     ports::{Wakeup, Wakeups, leadership::Leading},
     shutdown::Tasks,
@@ -67,15 +65,15 @@ impl PostgresWakeups {
 
     async fn send_all(self: Arc<Self>, pool: PgPool) {
         loop {
-            let _ = timeout(SIGN_OF_LIFE, self.filled.notified()).await;
+            let _ = within(SIGN_OF_LIFE, self.filled.notified()).await;
             let kinds = self.outbox.swap(0, Ordering::Relaxed);
-            match timeout(SIGN_OF_LIFE, self.send(&pool, kinds)).await {
-                Ok(Ok(())) => sleep(SEND_EVERY).await,
-                Ok(Err(error)) => {
+            match within(SIGN_OF_LIFE, self.send(&pool, kinds)).await {
+                Some(Ok(())) => pause(SEND_EVERY).await,
+                Some(Err(error)) => {
                     tracing::debug!(%error, "wake-ups were not sent");
                     self.keep(kinds).await;
                 }
-                Err(Elapsed { .. }) => self.keep(kinds).await,
+                None => self.keep(kinds).await,
             }
         }
     }
@@ -89,36 +87,32 @@ impl PostgresWakeups {
     async fn keep(&self, kinds: u32) {
         self.outbox.fetch_or(kinds, Ordering::Relaxed);
         self.filled.notify_one();
-        sleep(PAUSE).await;
+        pause(PAUSE).await;
     }
 
     async fn hear_all(self: Arc<Self>, pool: PgPool) {
         loop {
-            match self.hear(&pool).await {
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "no wake-ups of other processes are heard");
-                    sleep(PAUSE).await;
-                }
-                Ok(Ok(())) | Err(Elapsed { .. }) => sleep(PAUSE).await,
+            if let Err(error) = self.hear(&pool).await {
+                tracing::debug!(%error, "no wake-ups of other processes are heard");
             }
+            pause(PAUSE).await;
         }
     }
 
-    async fn hear(&self, pool: &PgPool) -> Result<sqlx::Result<()>, Elapsed> {
-        let mut listener = match timeout(SILENCE, listen(pool)).await? {
-            Ok(listener) => listener,
-            Err(error) => return Ok(Err(error)),
-        };
+    /// Returns when the connection fails, or nothing has been heard for long.
+    async fn hear(&self, pool: &PgPool) -> sqlx::Result<()> {
+        let listening = within(SILENCE, listen(pool)).await;
+        let mut listener = listening.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
         // What was sent meanwhile.
         self.wake_all();
-        loop {
-            match timeout(SILENCE, listener.try_recv()).await? {
-                Ok(Some(notification)) => self.heard(notification.payload()),
+        while let Some(heard) = within(SILENCE, listener.try_recv()).await {
+            match heard? {
+                Some(notification) => self.heard(notification.payload()),
                 // The connection was lost, and is there again.
-                Ok(None) => self.wake_all(),
-                Err(error) => return Ok(Err(error)),
+                None => self.wake_all(),
             }
         }
+        Ok(())
     }
 
     fn heard(&self, payload: &str) {
