@@ -15,7 +15,7 @@ use std::{
 use markdown::Block;
 use scene::{Scene, World};
 
-use crate::support::{self, moto::Moto, not_tested, proxy::Ca};
+use crate::support::{self, moto::Moto, not_tested, postgres::Database, proxy::Ca};
 
 /// Languages of blocks that are not commands.
 const NOT_COMMANDS: &[&str] = &[
@@ -76,7 +76,7 @@ fn without_prompts(block: &Block) -> Block {
 async fn run(document: &str, blocks: &[Block]) -> Result<(), String> {
     let is_command = |block: &&Block| block.language == "sh";
     let blocks: Vec<_> = blocks.iter().map(without_prompts).collect();
-    let commands: Vec<_> = blocks.iter().filter(is_command).collect();
+    let mut commands: Vec<_> = blocks.iter().filter(is_command).collect();
     let unknown = |block: &&Block| !is_command(block) && !NOT_COMMANDS.contains(&&*block.language);
     if let Some(block) = blocks.iter().find(unknown) {
         let Block { line, language, .. } = block;
@@ -92,11 +92,20 @@ async fn run(document: &str, blocks: &[Block]) -> Result<(), String> {
         not_tested(&format!("{document} needs {}", missing.join(", ")));
         return Ok(());
     }
+    let is_of_database = |block: &Block| block.text.contains("postgres://");
+    let database = match commands.iter().any(|block| is_of_database(block)) {
+        true => Database::new().await,
+        false => None,
+    };
+    if database.is_none() {
+        commands.retain(|block| !is_of_database(block));
+    }
     let ca = Ca::new();
     let Some(moto) = Moto::trusting(&ca.pem()).await else {
         return Ok(());
     };
-    let scene = Scene::set(moto, &ca, world(document))?;
+    let url = database.as_ref().map(Database::url);
+    let scene = Scene::set(moto, &ca, world(document), url)?;
     let printed = scene.play(document, &commands)?;
     if !COMPARED.contains(&document) {
         return Ok(());

@@ -59,7 +59,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn set(moto: Moto, ca: &Ca, world: World) -> Result<Self, String> {
+    /// `database` is the URL of an empty one.
+    pub fn set(moto: Moto, ca: &Ca, world: World, database: Option<&str>) -> Result<Self, String> {
         let id = moto.script(PREPARE);
         let [listen, admin, other] = free_addresses();
         let port = other.rsplit(':').next().unwrap().to_owned();
@@ -75,7 +76,8 @@ impl Scene {
             ("DISTRIBUTION".to_owned(), id.as_str().unwrap().to_owned()),
         ];
         let home = tempfile::tempdir().unwrap();
-        let environment = environment(&moto, home.path(), world, &variables);
+        let mut environment = environment(&moto, home.path(), world, &variables);
+        environment.extend(database.map(|url| ("DATABASE".to_owned(), url.to_owned())));
         let mut scene = Self {
             home,
             variables: Vec::new(),

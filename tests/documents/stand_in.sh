@@ -12,7 +12,7 @@ target() {
 stop_service() {
     local id
     id=$(cat "$SCENE/service" 2>/dev/null) || return 0
-    kill -KILL "$id" 2>/dev/null || return 0
+    kill -TERM "$id" 2>/dev/null || return 0
     # It may stay as a zombie, if nobody waits for it.
     while grep -q '^State:.[^Z]' "/proc/$id/status" 2>/dev/null; do sleep 0.05; done
 }

@@ -175,6 +175,11 @@ pub const PLACEHOLDERS: &[(&str, &str, &str)] = &[
         "nothing is outside of the scene",
     ),
     ("/backups", "$HOME", "nothing is outside of the scene"),
+    (
+        "postgres://purgefront@db.example.com/purgefront",
+        "$DATABASE",
+        "an empty database of this machine's PostgreSQL",
+    ),
     ("127.0.0.1:8080", "$LISTEN", "ports that are free"),
     ("127.0.0.1:9090", "$ADMIN", "ports that are free"),
     ("5005", "$PORT", "a port that is free"),

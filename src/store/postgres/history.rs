@@ -243,14 +243,20 @@ macro_rules! batches {
 fn select_invalidations(query: &InvalidationQuery) -> QueryBuilder<Postgres> {
     let mut select = QueryBuilder::new(concat!(batches!(), "FROM "));
     match (&query.distributions, query.status) {
+        // The newest of each distribution are found by the index. They are a range of it, so that no plan reads
+        // all batches backwards until it meets enough of a distribution that has few.
         (Some(distributions), None) => {
-            // The newest of each are found by the index.
             select
                 .push("(SELECT DISTINCT unnest(")
                 .push_bind(texts(distributions))
-                .push(") AS id) AS given CROSS JOIN LATERAL (SELECT * FROM batches WHERE distribution_id = given.id");
-            newest(&mut select, query);
-            select.push(") AS batches WHERE true");
+                .push(
+                    ") AS id) AS given CROSS JOIN LATERAL (SELECT * FROM batches \
+                     WHERE distribution_id >= given.id AND (distribution_id, seq) < (given.id, ",
+                )
+                .push_bind(query.before.unwrap_or(i64::MAX))
+                .push(") ORDER BY distribution_id DESC, seq DESC LIMIT ")
+                .push_bind(signed(query.limit))
+                .push(") AS batches WHERE true");
         }
         (Some(distributions), Some(_)) => {
             select
@@ -262,11 +268,6 @@ fn select_invalidations(query: &InvalidationQuery) -> QueryBuilder<Postgres> {
             select.push("batches WHERE true");
         }
     }
-    newest(&mut select, query);
-    select
-}
-
-fn newest(select: &mut QueryBuilder<Postgres>, query: &InvalidationQuery) {
     if let Some(status) = query.status {
         select.push(" AND status = ").push_bind(status.as_str());
     }
@@ -276,6 +277,7 @@ fn newest(select: &mut QueryBuilder<Postgres>, query: &InvalidationQuery) {
     select
         .push(" ORDER BY seq DESC LIMIT ")
         .push_bind(signed(query.limit));
+    select
 }
 
 pub(super) async fn invalidation(

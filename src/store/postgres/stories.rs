@@ -38,9 +38,11 @@ struct Search<'c> {
     before: Option<i64>,
 }
 
-/// The numbers of changes of the object $2, $3, whose hash is $1, before $4, newest first.
-const NUMBERS: &str = "SELECT seq FROM changes WHERE object_hash = $1 AND bucket = $2 AND object_key = $3 \
-    AND seq < $4 ORDER BY seq DESC LIMIT $5";
+/// The numbers of changes of the object $2, $3, whose hash is $1, before $4, newest first. They are a range of the
+/// index on the hashes, so that no plan reads the journal backwards until it meets enough of an object that has few.
+const NUMBERS: &str = "SELECT seq FROM changes \
+    WHERE object_hash >= $1 AND (object_hash, seq) < ($1, $4) AND bucket = $2 AND object_key = $3 \
+    ORDER BY object_hash DESC, seq DESC LIMIT $5";
 
 /// The number of parts of each change that has some.
 const COUNTS: &str = "SELECT change, sum(parts)::bigint FROM ( \
