@@ -109,10 +109,6 @@ impl Replicas {
         self.all[one].service.as_ref().unwrap()
     }
 
-    pub fn is_running(&self, one: usize) -> bool {
-        self.all[one].service.is_some()
-    }
-
     pub fn setup(&self, one: usize) -> &Setup {
         &self.all[one].setup
     }

@@ -158,7 +158,7 @@ pub(super) async fn connect_patiently(
     options: &PgConnectOptions,
     name: &str,
 ) -> Result<PgConnection, WriteError> {
-    let mut pause = FIRST_PAUSE;
+    let mut span = FIRST_PAUSE;
     loop {
         match connect(options).await {
             Err(error) if error.may_pass() => {
@@ -166,8 +166,8 @@ pub(super) async fn connect_patiently(
             }
             ended => return ended,
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause(span).await;
+        span = (span * 2).min(LONGEST_PAUSE);
     }
 }
 
