@@ -81,9 +81,10 @@ impl Scene {
         let Self {
             aws,
             database,
-            replicas,
+            mut replicas,
             ..
         } = self;
+        replicas.terminate_all().await;
         let copy = replicas.setup(0).home().join("copy.db");
         let to = format!("sqlite://{}", copy.display());
         let copied = replicas

@@ -85,6 +85,15 @@ impl Replicas {
         assert!(status.success(), "{status}");
     }
 
+    /// The same for all that run.
+    pub async fn terminate_all(&mut self) {
+        for one in 0..self.all.len() {
+            if self.all[one].service.is_some() {
+                self.terminate(one).await;
+            }
+        }
+    }
+
     /// SIGSTOP: it neither works nor knows that time goes by.
     pub fn freeze(&self, one: usize) {
         self.signal(one, "-STOP");
