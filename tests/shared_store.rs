@@ -198,10 +198,11 @@ async fn one_process_has_the_lease_until_it_releases_it() {
     let (one, other) = tokio::join!(Process::start(&database), Process::start(&database));
     let (ours, theirs) = (one.store.leases(), other.store.leases());
     let wakeups = other.store.wakeups(Leading::default());
-    assert_eq!(
-        ours.acquire("one").await.unwrap(),
-        Acquisition::Taken(Epoch(1))
-    );
+    let first = Acquisition::Taken {
+        epoch: Epoch(1),
+        vacant: Duration::ZERO,
+    };
+    assert_eq!(ours.acquire("one").await.unwrap(), first);
     let Acquisition::Held(held) = theirs.acquire("other").await.unwrap() else {
         panic!("both have it");
     };
@@ -214,10 +215,11 @@ async fn one_process_has_the_lease_until_it_releases_it() {
         .await
         .unwrap();
     assert!(!ours.renew(Epoch(1)).await.unwrap());
-    let Acquisition::Taken(epoch) = theirs.acquire("other").await.unwrap() else {
+    let Acquisition::Taken { epoch, vacant } = theirs.acquire("other").await.unwrap() else {
         panic!("nobody has it");
     };
     assert!(epoch > Epoch(1));
+    assert_eq!(vacant, Duration::ZERO, "the former leader may have made calls until now");
     // Of no effect.
     ours.release(Epoch(1)).await.unwrap();
     assert!(theirs.renew(epoch).await.unwrap());
@@ -231,9 +233,17 @@ async fn a_lease_that_is_not_renewed_is_anybodys() {
     };
     let process = Process::start(&database).await;
     let leases = process.store.leases();
-    let taken = leases.acquire("one").await.unwrap();
-    assert_eq!(taken, Acquisition::Taken(Epoch(1)));
-    eventually!(leases.acquire("other").await.unwrap() == Acquisition::Taken(Epoch(2)));
+    leases.acquire("one").await.unwrap();
+    let mut next = leases.acquire("other").await.unwrap();
+    eventually!({
+        next = leases.acquire("other").await.unwrap();
+        !matches!(next, Acquisition::Held(_))
+    });
+    let Acquisition::Taken { epoch, vacant } = next else {
+        panic!("somebody has it");
+    };
+    assert_eq!(epoch, Epoch(2));
+    assert!(vacant > Duration::ZERO);
     assert!(!leases.renew(Epoch(1)).await.unwrap());
     assert!(leases.renew(Epoch(2)).await.unwrap());
 }

@@ -39,6 +39,7 @@ mod numbers;
 mod pages;
 #[path = "../process.rs"]
 mod process;
+mod replicas;
 mod report;
 mod sender;
 mod start;
@@ -49,7 +50,7 @@ use std::time::Instant;
 use report::Report;
 use world::World;
 
-const SUBJECTS: [&str; 7] = [
+const SUBJECTS: [&str; 8] = [
     "history",
     "backlog",
     "memory",
@@ -57,6 +58,7 @@ const SUBJECTS: [&str; 7] = [
     "catalogue",
     "bytes",
     "binary",
+    "replicas",
 ];
 
 #[tokio::main]
@@ -102,6 +104,7 @@ async fn measure(subject: &str, world: &World, report: &mut Report) {
         "start" => start::measure(world, report).await,
         "catalogue" => catalogue::measure(world, report).await,
         "bytes" => bytes::measure(world, report).await,
+        "replicas" => replicas::measure(world, report).await,
         _ => binary::measure(report),
     }
 }

@@ -117,6 +117,7 @@ fn heading(subject: &str) -> &'static str {
         "start" => "Start",
         "catalogue" => "Distributions in the account",
         "bytes" => "Bytes in the store",
+        "replicas" => "Replicas",
         _ => "Size",
     }
 }

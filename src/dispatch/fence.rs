@@ -53,8 +53,13 @@ impl FencedStore {
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.term.check()?;
-        let answer = self.term.over().run_until_cancelled(call).await;
-        let answer = answer.unwrap_or(Err(StoreError::LeadsNoMore));
+        let answer = tokio::select! {
+            answer = call => answer,
+            () = self.term.over().cancelled() => Err(StoreError::LeadsNoMore),
+            () = self.term.out_of_patience() => {
+                Err(StoreError::unknown("the store has not answered for a minute"))
+            }
+        };
         if let Err(StoreError::Unknown { .. } | StoreError::LeadsNoMore) = &answer {
             self.term.end();
         }

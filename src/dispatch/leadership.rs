@@ -97,12 +97,12 @@ impl Running {
         while !self.is_stopping() {
             let begun = self.clock.monotonic();
             let pause = match self.acquire().await? {
-                Ok(Acquisition::Taken(epoch)) if self.is_stopping() => {
+                Ok(Acquisition::Taken { epoch, .. }) if self.is_stopping() => {
                     self.release(epoch).await;
                     return None;
                 }
-                Ok(Acquisition::Taken(epoch)) => {
-                    return Some(Term::leased(epoch, Arc::clone(&self.clock), begun));
+                Ok(Acquisition::Taken { epoch, vacant }) => {
+                    return Some(Term::leased(epoch, Arc::clone(&self.clock), begun, vacant));
                 }
                 Ok(Acquisition::Held(HeldLease {
                     holder,

@@ -272,6 +272,7 @@ impl Dispatch {
             questions,
             search: Arc::new(search),
             board,
+            vacancy: term.vacancy(),
         };
         let mut submitter = Submitter::new(context, settings, parts);
         submitter.publish_restored().await?;

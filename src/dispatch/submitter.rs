@@ -66,6 +66,8 @@ pub(super) struct Parts {
     pub(super) questions: Arc<Questions>,
     pub(super) search: Arc<ConflictSearch>,
     pub(super) board: StatusBoard,
+    /// For how long it is known that nobody made calls.
+    pub(super) vacancy: Duration,
 }
 
 impl Submitter {
@@ -77,6 +79,7 @@ impl Submitter {
             questions,
             search,
             board,
+            vacancy,
         } = parts;
         Self {
             context: context.clone(),
@@ -90,8 +93,12 @@ impl Submitter {
             questions,
             search,
             board,
-            // Empty: it is not known what was spent just before this start.
-            calls: CallRate::empty(settings.calls_per_second, settings.call_burst, now),
+            // Empty then: it is not known what was spent just before.
+            calls: CallRate::empty(
+                settings.calls_per_second,
+                settings.call_burst,
+                now - vacancy,
+            ),
             paths: ItemRate::empty(settings.paths_per_second, now),
             wildcards: ItemRate::empty(settings.wildcards_per_second, now),
             day: DayBudget {

@@ -11,7 +11,12 @@ use crate::ports::{Clock, StoreError, dispatch::Epoch, leadership::LEASE};
 
 /// How long the holder trusts a lease: less than it lasts, because its clock and the store's may run
 /// differently, and what it has begun has to end.
-const TRUST: Duration = LEASE.saturating_sub(Duration::from_secs(1));
+const TRUST: Duration = LEASE.saturating_sub(MARGIN);
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Longer than the store waits for its database with a write. A read may wait for ever where a connection was cut
+/// silently.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Clones share it.
 #[derive(Clone)]
@@ -19,6 +24,8 @@ pub struct Term {
     epoch: Epoch,
     /// `None` if no other process can lead.
     lease: Option<Arc<Lease>>,
+    /// For how long nobody had led when it began, as far as that is known.
+    vacancy: Duration,
     over: CancellationToken,
 }
 
@@ -34,26 +41,44 @@ impl From<Epoch> for Term {
         Self {
             epoch,
             lease: None,
+            vacancy: Duration::ZERO,
             over: CancellationToken::new(),
         }
     }
 }
 
 impl Term {
-    /// A term with a lease, the taking of which began at `begun`.
-    pub(super) fn leased(epoch: Epoch, clock: Arc<dyn Clock>, begun: Duration) -> Self {
+    /// A term with a lease, the taking of which began at `begun`. The former one had ended by itself so long before.
+    pub(super) fn leased(
+        epoch: Epoch,
+        clock: Arc<dyn Clock>,
+        begun: Duration,
+        vacant: Duration,
+    ) -> Self {
+        let vacancy = if vacant.is_zero() {
+            Duration::ZERO
+        } else {
+            // The former leader did not trust the end of its lease.
+            (vacant + MARGIN).min(LEASE)
+        };
         let lease = Lease {
             clock,
             trusted_until: Mutex::new(begun + TRUST),
         };
         Self {
             lease: Some(Arc::new(lease)),
+            vacancy,
             ..Self::from(epoch)
         }
     }
 
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// How long before it nobody made calls to CloudFront, at most as long as a lease lasts.
+    pub(super) fn vacancy(&self) -> Duration {
+        self.vacancy
     }
 
     /// Whether it can end before the process does.
@@ -96,6 +121,17 @@ impl Term {
     /// Ends it for good.
     pub(super) fn end(&self) {
         self.over.cancel();
+    }
+
+    /// Returns when the store has not answered for longer than it may take.
+    pub(super) async fn out_of_patience(&self) {
+        match &self.lease {
+            Some(lease) => {
+                let clock = &lease.clock;
+                clock.sleep_until(clock.now() + PATIENCE).await;
+            },
+            None => std::future::pending().await,
+        }
     }
 
     /// Cancelled when it is over.

@@ -37,7 +37,12 @@ pub trait Leases: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acquisition {
     /// The caller holds it now.
-    Taken(Epoch),
+    Taken {
+        epoch: Epoch,
+        /// How long ago the lease of the former leader ended by itself. Zero if it was released, or if there was
+        /// no former leader.
+        vacant: Duration,
+    },
     Held(HeldLease),
 }
 

@@ -102,13 +102,18 @@ impl Leases for SharedLease {
                 left: state.until.saturating_sub(now),
             }));
         }
+        let ended = std::mem::take(&mut state.until);
+        let vacant = if ended.is_zero() { ended } else { now - ended };
         state.epoch += 1;
         holder.clone_into(&mut state.holder);
         state.since = self.clock.now();
         state.until = now + LEASE;
         let line = format!("{holder} takes {}", state.epoch);
         state.log.push(line);
-        Ok(Acquisition::Taken(Epoch(state.epoch)))
+        Ok(Acquisition::Taken {
+            epoch: Epoch(state.epoch),
+            vacant,
+        })
     }
 
     async fn renew(&self, epoch: Epoch) -> Result<bool, StoreError> {
@@ -124,10 +129,9 @@ impl Leases for SharedLease {
 
     async fn release(&self, epoch: Epoch) -> Result<(), StoreError> {
         self.trouble().await?;
-        let now = self.clock.monotonic();
         let mut state = self.state();
         if state.epoch == epoch.0 {
-            state.until = state.until.min(now);
+            state.until = Duration::ZERO;
             let line = format!("{} releases {}", state.holder, epoch.0);
             state.log.push(line);
             for process in &state.processes {

@@ -4,7 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
@@ -35,6 +35,7 @@ struct Server {
 }
 
 static SERVER: OnceCell<Option<Server>> = OnceCell::const_new();
+static DURABLE: OnceLock<PathBuf> = OnceLock::new();
 /// Databases that nobody uses any more. The next that is created drops them.
 static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -92,9 +93,19 @@ fn unprivileged(home: &Path, program: &Path) -> Command {
     command
 }
 
+/// Lets the server commit as durably as in production, in a directory on the disk. For benchmarks, before the
+/// first database.
+pub fn keep_durably_in(directory: &Path) {
+    DURABLE.set(directory.to_owned()).unwrap();
+}
+
 async fn start(binaries: &Path) -> Server {
     // Not deleted by this process: the supervisor does it, once the server has ended.
-    let home = quick_directory().keep();
+    let home = match DURABLE.get() {
+        Some(directory) => tempfile::tempdir_in(directory).unwrap(),
+        None => quick_directory(),
+    };
+    let home = home.keep();
     let data = home.join("data");
     let made = unprivileged(&home, &binaries.join("initdb"))
         .args(["--no-sync", "--auth=trust", "--username=purgefront"])
@@ -107,15 +118,16 @@ async fn start(binaries: &Path) -> Server {
     assert!(made.status.success(), "{complaint}");
     let mut server = unprivileged(&home, &binaries.join("postgres"));
     server.arg("-D").arg(&data).arg("-k").arg(&home);
-    for setting in [
+    let common = [
         "listen_addresses=",
         "max_connections=500",
         "shared_buffers=64MB",
         "max_wal_size=256MB",
-        // Nothing here outlives the process.
-        "fsync=off",
-        "full_page_writes=off",
-    ] {
+    ];
+    // Nothing in a test outlives the process.
+    let quick = ["fsync=off", "full_page_writes=off"];
+    let quick = quick.into_iter().filter(|_| DURABLE.get().is_none());
+    for setting in common.into_iter().chain(quick) {
         server.args(["-c", setting]);
     }
     let supervisor = Command::new("sh")

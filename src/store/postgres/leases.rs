@@ -22,6 +22,8 @@ use crate::ports::{
 
 /// There is one lease.
 const NAME: &str = "dispatch";
+/// The end of a lease that was released.
+const RELEASED: i64 = 0;
 
 /// The database's clock, in microseconds. Not that of the transaction's beginning: a write may have waited.
 macro_rules! now {
@@ -89,8 +91,8 @@ impl Leases for PostgresLeases {
                     if let Some(lease) = held(connection).await? {
                         return Ok(Acquisition::Held(lease));
                     }
-                    if let Some(epoch) = acquire(connection, &holder, LEASE).await? {
-                        return Ok(Acquisition::Taken(epoch));
+                    if let Some((epoch, vacant)) = acquire(connection, &holder, LEASE).await? {
+                        return Ok(Acquisition::Taken { epoch, vacant });
                     }
                 }
             })
@@ -120,12 +122,17 @@ impl Leases for PostgresLeases {
 }
 
 /// Takes the lease for so long if nobody has it, with a new epoch. Waits for the running transaction of the
-/// former leader.
+/// former leader. Also returns how long ago the former lease ended by itself.
 async fn acquire(
     connection: &mut PgConnection,
     holder: &str,
     length: Duration,
-) -> sqlx::Result<Option<Epoch>> {
+) -> sqlx::Result<Option<(Epoch, Duration)>> {
+    let ended: Option<i64> = sqlx::query_scalar("SELECT expires_at FROM leases WHERE name = $1")
+        .bind(NAME)
+        .fetch_optional(&mut *connection)
+        .await?;
+    // Of two that try, the second finds another end, and looks again.
     let acquire = concat!(
         "INSERT INTO leases AS lease (name, epoch, holder, acquired_at, expires_at) VALUES ($1, 1, $2, ",
         now!(),
@@ -138,15 +145,20 @@ async fn acquire(
         now!(),
         " + $3 WHERE lease.expires_at <= ",
         now!(),
-        " RETURNING epoch"
+        " AND lease.expires_at = $4 RETURNING epoch, acquired_at - $4"
     );
-    let epoch: Option<i64> = sqlx::query_scalar(acquire)
+    let taken: Option<(i64, Option<i64>)> = sqlx::query_as(acquire)
         .bind(NAME)
         .bind(Text::new(holder))
         .bind(micros(length))
+        .bind(ended)
         .fetch_optional(connection)
         .await?;
-    Ok(epoch.map(Epoch))
+    Ok(taken.map(|(epoch, vacant)| {
+        let is_expired = ended.is_some_and(|ended| ended > RELEASED);
+        let vacant = vacant.filter(|_| is_expired).map_or(0, unsigned);
+        (Epoch(epoch), Duration::from_micros(vacant))
+    }))
 }
 
 /// Prolongs the lease. Returns false if it is over or somebody else has it. Does not wait for the leader's own
@@ -171,14 +183,15 @@ async fn renew(
     Ok(renewed.rows_affected() > 0)
 }
 
-/// Ends the lease at once, and returns whether it was this epoch's. From then on writes of its epoch fail: the epoch is used up, so that nothing which was
+/// Ends the lease at once, and returns whether it was this epoch's. The epoch is used up, so that nothing which was
 /// left behind can write.
 async fn release(connection: &mut PgConnection, epoch: Epoch) -> sqlx::Result<bool> {
-    let release = "UPDATE leases SET epoch = epoch + 1, holder = NULL, expires_at = 0 \
+    let release = "UPDATE leases SET epoch = epoch + 1, holder = NULL, expires_at = $3 \
                    WHERE name = $1 AND epoch = $2";
     let released = sqlx::query(release)
         .bind(NAME)
         .bind(epoch.0)
+        .bind(RELEASED)
         .execute(connection)
         .await?;
     Ok(released.rows_affected() > 0)

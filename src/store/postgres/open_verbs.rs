@@ -1,6 +1,6 @@
 //! The ports that do not need the leader: intake, operations, history, catalogue, certificates.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use super::{
     PostgresStore, catalogue, certificates, confirmations, controls, dead_letters, figures,
-    history, holds, leader::PostgresLeader, stories, wants,
+    history, holds,
+    leader::PostgresLeader,
+    patience::within,
+    stories, wants,
 };
 use crate::{
     domain::{
@@ -35,6 +38,9 @@ use crate::{
     },
 };
 
+/// How long a worker waits for what it reads: a connection that was cut silently never answers.
+const READ: Duration = Duration::from_secs(30);
+
 #[async_trait]
 impl IntakeStore for PostgresStore {
     async fn accept_message(&self, message: NewMessage) -> Result<Acceptance, StoreError> {
@@ -47,7 +53,7 @@ impl IntakeStore for PostgresStore {
 }
 
 impl LeaderStore for PostgresStore {
-    /// Only this process uses the file, so it is always the leader.
+    /// Its writes fail unless the lease has this epoch.
     fn lead(&self, epoch: Epoch) -> Arc<dyn DispatchStore> {
         Arc::new(PostgresLeader::new(self.database.clone(), epoch))
     }
@@ -59,7 +65,8 @@ impl CatalogueStore for PostgresStore {
         &self,
         known: Option<Revision>,
     ) -> Result<Option<KeptCatalogue>, StoreError> {
-        catalogue::read(&self.database.readers, known).await
+        let read = within(READ, catalogue::read(&self.database.readers, known)).await;
+        read.unwrap_or_else(|| Err(StoreError::unavailable("the database does not answer")))
     }
 }
 
