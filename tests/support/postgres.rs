@@ -107,6 +107,8 @@ async fn start(binaries: &Path) -> Server {
         "max_connections=500",
         "shared_buffers=64MB",
         "max_wal_size=256MB",
+        // In its directory, with which it goes.
+        "dynamic_shared_memory_type=mmap",
         // Nothing here outlives the process.
         "fsync=off",
         "full_page_writes=off",
