@@ -92,6 +92,7 @@ mod sqlite_upgrade;
 mod stop;
 mod store_contract;
 mod store_copy;
+mod store_looked_at;
 mod supervision;
 mod tls;
 mod tokens;

@@ -107,7 +107,7 @@ async fn ends_hold(service: &Service, id: &str) {
     assert_eq!(answer.status(), 204);
 }
 
-async fn dead_letters(service: &Service, setup: &Setup) -> Vec<Value> {
+fn dead_letters(service: &Service, setup: &Setup) -> Vec<Value> {
     let words = [
         "deadletters",
         "list",
@@ -132,7 +132,7 @@ async fn all_that_is_open_goes_on_in_the_other_store() {
     let service = it.on(&first).await;
     it.aws.cloudfront.refuse_path("/refused");
     it.uploads(&service, "site", "refused").await;
-    eventually!(dead_letters(&service, &it.setup).await.len() == 1);
+    eventually!(dead_letters(&service, &it.setup).len() == 1);
     let hold = begins_hold(&service).await;
     it.uploads(&service, "shop", "held").await;
     let request: Value = service
@@ -161,7 +161,7 @@ async fn all_that_is_open_goes_on_in_the_other_store() {
     let references = it.references("/doubt");
     assert!(references.len() == 1 && references.values().all(|times| *times > 1));
     eventually!(service.get(&request).await["state"] == "completed");
-    let letter = dead_letters(&service, &it.setup).await.remove(0);
+    let letter = dead_letters(&service, &it.setup).remove(0);
     it.aws.cloudfront.accept_paths();
     let replay = [
         "deadletters",
@@ -181,7 +181,7 @@ async fn all_that_is_open_goes_on_in_the_other_store() {
     copied(&it.setup, database.url(), &second);
     let service = it.on(&second).await;
     assert_eq!(service.get(&request).await["state"], "completed");
-    assert!(dead_letters(&service, &it.setup).await.is_empty());
+    assert!(dead_letters(&service, &it.setup).is_empty());
     assert!(it.aws.cloudfront.paths("E2").is_empty());
     ends_hold(&service, &hold).await;
     it.sends("E2", "/held").await;

@@ -34,8 +34,8 @@ pub(super) enum Action {
     },
     /// Copy everything to an empty store, such as from a file to PostgreSQL. No service may use either.
     Copy {
-        /// The store to copy, as in `store.url`: sqlite://PATH or postgres://USER@HOST/DATABASE. A password
-        /// in PGPASSWORD is seen by nobody else.
+        /// The store to copy, as in `store.url`: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`. Only
+        /// you see a password in the variable `PGPASSWORD`; in an argument, everybody on the machine does.
         from: String,
         /// A new file or an empty database.
         to: String,

@@ -93,9 +93,10 @@ async fn run(document: &str, blocks: &[Block]) -> Result<(), String> {
         return Ok(());
     }
     let is_of_database = |block: &Block| block.text.contains("postgres://");
-    let database = match commands.iter().any(|block| is_of_database(block)) {
-        true => Database::new().await,
-        false => None,
+    let database = if commands.iter().any(|block| is_of_database(block)) {
+        Database::new().await
+    } else {
+        None
     };
     if database.is_none() {
         commands.retain(|block| !is_of_database(block));

@@ -123,6 +123,8 @@ async fn start(binaries: &Path) -> Server {
         "max_connections=500",
         "shared_buffers=64MB",
         "max_wal_size=256MB",
+        // In its directory, with which it goes.
+        "dynamic_shared_memory_type=mmap",
     ];
     // Nothing in a test outlives the process.
     let quick = ["fsync=off", "full_page_writes=off"];
