@@ -219,7 +219,11 @@ async fn one_process_has_the_lease_until_it_releases_it() {
         panic!("nobody has it");
     };
     assert!(epoch > Epoch(1));
-    assert_eq!(vacant, Duration::ZERO, "the former leader may have made calls until now");
+    assert_eq!(
+        vacant,
+        Duration::ZERO,
+        "the former leader may have made calls until now"
+    );
     // Of no effect.
     ours.release(Epoch(1)).await.unwrap();
     assert!(theirs.renew(epoch).await.unwrap());

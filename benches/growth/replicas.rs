@@ -55,7 +55,12 @@ pub async fn measure(world: &World, report: &mut Report) {
             };
             let at = format!("{name}; connections: {connections}");
             report.add(&at, "durable records", median(rates), "/s");
-            report.add(&at, "processor time of the services per record", median(cpu), "µs");
+            report.add(
+                &at,
+                "processor time of the services per record",
+                median(cpu),
+                "µs",
+            );
         }
     }
 }

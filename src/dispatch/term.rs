@@ -129,7 +129,7 @@ impl Term {
             Some(lease) => {
                 let clock = &lease.clock;
                 clock.sleep_until(clock.now() + PATIENCE).await;
-            },
+            }
             None => std::future::pending().await,
         }
     }

@@ -130,7 +130,10 @@ async fn follows(scene: &Scene, after: &str) {
         }
         patience.pause("another leader submits").await;
     }
-    eprintln!("submits again {:.1} s after {after}", began.elapsed().as_secs_f64());
+    eprintln!(
+        "submits again {:.1} s after {after}",
+        began.elapsed().as_secs_f64()
+    );
 }
 
 fn now() -> Instant {

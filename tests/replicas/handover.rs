@@ -57,7 +57,10 @@ async fn a_leader_that_is_killed_is_followed() {
     let began = now();
     accepts(&scene, scene.replicas.service(1 - leader), "a").await;
     eventually!(!scene.aws.cloudfront.calls().is_empty());
-    eprintln!("submits {:.1} s after a kill", began.elapsed().as_secs_f64());
+    eprintln!(
+        "submits {:.1} s after a kill",
+        began.elapsed().as_secs_f64()
+    );
     all_done(&scene.database).await;
     scene.holds(1, 0).await;
 }
@@ -133,7 +136,11 @@ async fn a_password_that_is_wrong_is_not_waited_for() {
         return;
     };
     let mut setup = Setup::alone();
-    setup.set_store_url(database.url().replace("purgefront@", "nobody-known:hidden@"));
+    setup.set_store_url(
+        database
+            .url()
+            .replace("purgefront@", "nobody-known:hidden@"),
+    );
     let (status, said) = setup.spawn().ended().await;
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(!said.contains("hidden"), "{said}");

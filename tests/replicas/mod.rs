@@ -101,7 +101,10 @@ impl Scene {
             changes,
             targeted: changes,
         };
-        assert_eq!(audited, whole, "every change that was answered 2xx went out");
+        assert_eq!(
+            audited, whole,
+            "every change that was answered 2xx went out"
+        );
         let refused = aws.cloudfront.quota_refusals();
         let sum: usize = refused.values().sum();
         assert!(sum <= leaders, "calls were refused for quotas: {refused:?}");

@@ -103,7 +103,11 @@ impl Leases for SharedLease {
             }));
         }
         let ended = std::mem::take(&mut state.until);
-        let vacant = if ended.is_zero() { ended } else { now - ended };
+        let vacant = if ended.is_zero() {
+            ended
+        } else {
+            now.saturating_sub(ended)
+        };
         state.epoch += 1;
         holder.clone_into(&mut state.holder);
         state.since = self.clock.now();

@@ -227,7 +227,9 @@ impl Database {
     /// Where the server listens.
     pub fn address(&self) -> Address {
         match self.options.get_socket() {
-            Some(home) => Address::Socket(home.join(format!(".s.PGSQL.{}", self.options.get_port()))),
+            Some(home) => {
+                Address::Socket(home.join(format!(".s.PGSQL.{}", self.options.get_port())))
+            }
             None => Address::Host(self.options.get_host().to_owned(), self.options.get_port()),
         }
     }

@@ -9,8 +9,9 @@ use std::{
 use reqwest::Client;
 
 use super::{
-    Patience, pause,
+    Patience,
     aws::FakeAws,
+    pause,
     postgres::Database,
     service::{Service, Setup},
     wire::Wire,
@@ -145,7 +146,10 @@ async fn leads(service: &Service) -> bool {
         .timeout(Duration::from_secs(1))
         .build()
         .unwrap();
-    let answer = client.get(format!("{}/metrics", service.admin_url)).send().await;
+    let answer = client
+        .get(format!("{}/metrics", service.admin_url))
+        .send()
+        .await;
     let Ok(answer) = answer else { return false };
     let text = answer.text().await.unwrap_or_default();
     text.lines().any(|line| line == "purgefront_leader 1")
@@ -160,12 +164,23 @@ pub async fn send(addresses: Addresses, bodies: Vec<String>, gap: Duration) {
         .unwrap();
     for body in bodies {
         loop {
-            let running: Vec<_> = addresses.lock().unwrap().iter().flatten().cloned().collect();
+            let running: Vec<_> = addresses
+                .lock()
+                .unwrap()
+                .iter()
+                .flatten()
+                .cloned()
+                .collect();
             let Some(address) = fastrand::choice(running) else {
                 pause().await;
                 continue;
             };
-            match client.post(format!("{address}/sns")).body(body.clone()).send().await {
+            match client
+                .post(format!("{address}/sns"))
+                .body(body.clone())
+                .send()
+                .await
+            {
                 Ok(answer) if answer.status() == 200 => break,
                 Ok(answer) => assert_eq!(answer.status(), 503),
                 Err(_) => {}

@@ -76,7 +76,10 @@ async fn pass(
 ) {
     let mut buffer = vec![0; 16_384];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if state.wait_for(|state| *state != State::Stalled).await.is_err()
+        if state
+            .wait_for(|state| *state != State::Stalled)
+            .await
+            .is_err()
             || to.write_all(&buffer[..length]).await.is_err()
         {
             return;

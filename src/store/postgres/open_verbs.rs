@@ -8,10 +8,7 @@ use uuid::Uuid;
 
 use super::{
     PostgresStore, catalogue, certificates, confirmations, controls, dead_letters, figures,
-    history, holds,
-    leader::PostgresLeader,
-    patience::within,
-    stories, wants,
+    history, holds, leader::PostgresLeader, patience::within, stories, wants,
 };
 use crate::{
     domain::{
