@@ -33,7 +33,7 @@ const KINDS: [Kind; 3] = [
 ];
 
 pub async fn measure(world: &World, report: &mut Report) {
-    postgres::keep_durably_in(&world::directory());
+    postgres::DURABLE.set(world::directory()).unwrap();
     for connections in CONNECTIONS {
         let mut found = KINDS.map(|_| (Vec::new(), Vec::new()));
         for _ in 0..ROUNDS {

@@ -35,7 +35,9 @@ struct Server {
 }
 
 static SERVER: OnceCell<Option<Server>> = OnceCell::const_new();
-static DURABLE: OnceLock<PathBuf> = OnceLock::new();
+/// A directory on the disk, in which the server is to commit as durably as in production. For benchmarks, which set it
+/// before they ask for a database.
+pub static DURABLE: OnceLock<PathBuf> = OnceLock::new();
 /// Databases that nobody uses any more. The next that is created drops them.
 static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -91,12 +93,6 @@ fn unprivileged(home: &Path, program: &Path) -> Command {
     command.args(["--regid", "nogroup", "--clear-groups", "--"]);
     command.arg(program);
     command
-}
-
-/// Lets the server commit as durably as in production, in a directory on the disk. For benchmarks, before the
-/// first database.
-pub fn keep_durably_in(directory: &Path) {
-    DURABLE.set(directory.to_owned()).unwrap();
 }
 
 async fn start(binaries: &Path) -> Server {
