@@ -27,41 +27,52 @@ const FAULTS_SHOWN: usize = 10;
 /// How many characters of a line are shown.
 const CHARACTERS_SHOWN: usize = 100;
 
+/// The arguments for planning keys, which is done with an account and a configuration.
+const OF_KEYS: [&str; 8] = [
+    "config",
+    "bucket",
+    "distribution",
+    "deleted",
+    "paths",
+    "catalogue",
+    "null",
+    "keys",
+];
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Planning from files")]
 pub(super) struct FileArguments {
     /// Plan these viewer paths, one per line as CloudFront matches them, without an account or a
     /// configuration; `-` is standard input. A line that ends in `*` is a wildcard, and `#` begins a tag.
-    #[arg(long, value_name = "FILE", conflicts_with_all =
-          ["config", "bucket", "distribution", "deleted", "paths", "catalogue", "null", "keys"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_KEYS)]
     pub(super) changed: Option<PathBuf>,
     /// The viewer paths of all objects that there are, changed or not; `-` is standard input. Without it,
     /// paths are merged only if --max-items or --max-wildcards requires that.
-    #[arg(long, value_name = "FILE", requires = "changed")]
+    #[arg(long, value_name = "FILE", requires = "changed", conflicts_with_all = OF_KEYS)]
     known: Option<PathBuf>,
     /// How many unchanged objects may be evicted to save one path. At 0, none is ever evicted, and paths are
     /// merged only where everything has changed. 12500 would weigh a path's price against that of the
     /// requests to S3 alone.
-    #[arg(long, value_name = "NUMBER", requires = "changed", default_value_t = EVICTIONS_PER_PATH,
+    #[arg(long, value_name = "NUMBER", requires = "changed", conflicts_with_all = OF_KEYS, default_value_t = EVICTIONS_PER_PATH,
           value_parser = evictions_per_path, allow_negative_numbers = true)]
     evictions_per_path: f64,
     /// The most wildcards.
-    #[arg(long, value_name = "NUMBER", requires = "changed")]
+    #[arg(long, value_name = "NUMBER", requires = "changed", conflicts_with_all = OF_KEYS)]
     max_wildcards: Option<usize>,
     /// The most items: paths, wildcards and tags.
-    #[arg(long, value_name = "NUMBER", requires = "changed")]
+    #[arg(long, value_name = "NUMBER", requires = "changed", conflicts_with_all = OF_KEYS)]
     max_items: Option<usize>,
     /// Paths that no merging may cover, or wildcards for such paths.
-    #[arg(long, value_name = "PATTERN", requires = "changed", num_args = 1.., value_parser = pattern)]
+    #[arg(long, value_name = "PATTERN", requires = "changed", conflicts_with_all = OF_KEYS, num_args = 1.., value_parser = pattern)]
     protect: Vec<Item>,
     /// The fewest bytes that merging leaves between the first slash and the `*`.
-    #[arg(long, value_name = "NUMBER", requires = "changed", default_value_t = 0)]
+    #[arg(long, value_name = "NUMBER", requires = "changed", conflicts_with_all = OF_KEYS, default_value_t = 0)]
     min_stem: usize,
     /// Never merge everything into `/*`.
-    #[arg(long, requires = "changed")]
+    #[arg(long, requires = "changed", conflicts_with_all = OF_KEYS)]
     no_root: bool,
     /// Also show what other values of --evictions-per-path would give.
-    #[arg(long, requires = "changed")]
+    #[arg(long, requires = "changed", conflicts_with_all = OF_KEYS)]
     curve: bool,
 }
 
@@ -165,8 +176,9 @@ fn read(file: &Path) -> anyhow::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let number = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        let what = "is not UTF-8; bytes beyond ASCII must be percent-encoded";
-        UsageFault(format!("{}, line {number}: {what}", name(file))).into()
+        let name = name(file);
+        let what = "other bytes than ASCII must be percent-encoded";
+        UsageFault(format!("{name}, line {number}: {what}")).into()
     })
 }
 
