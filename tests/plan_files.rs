@@ -34,6 +34,7 @@ fn files_become_the_cheapest_items() {
     );
     for (options, items, evictions) in [
         (&["--evictions-per-path", "0"][..], &all[..], 0),
+        (&["--evictions-per-path", "1e308"], &["/*", "#tag"], 3),
         (
             &["--evictions-per-path", "1.5"],
             &["/a%20b", "/img/*", "#tag"],

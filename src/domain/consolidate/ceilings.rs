@@ -1,11 +1,13 @@
 //! Keeps a plan under its ceilings, by raising the price of what there is too much of.
 //!
 //! What is cheapest at a raised price is also cheapest among the plans with as many items, so no plan that it
-//! skips is better. Only where no price leads to the exact number, there is a gap, which [`refine`] fills.
+//! skips is better. Where no price leads to the exact number, there is a gap: [`counted`] fills that of the
+//! wildcards exactly if there is not too much to count, and [`refine`] fills the rest greedily.
 //!
+//! [`counted`]: Trie::counted
 //! [`refine`]: Trie::refine
 
-use std::{mem, ops::Add as _};
+use std::ops::Add as _;
 
 use super::{
     optimum::{Solution, Tally, float},
@@ -73,38 +75,40 @@ impl Trie {
         };
         let few_wildcards = |prices: &Prices| {
             let solve = |prices: &Prices| self.optimum(prices, permitted);
-            let (found, others) = self.raise(Counted::Wildcards, limits.wildcards, prices, solve);
-            if others.is_empty() || found.tally.wildcards >= float(limits.wildcards) {
+            let (found, other) = self.raise(Counted::Wildcards, limits.wildcards, prices, solve);
+            let Some(other) = other else { return found };
+            if found.tally.wildcards >= float(limits.wildcards) {
                 return found;
             }
             let counted = self.counted(prices, limits.wildcards, permitted);
-            counted.unwrap_or_else(|| self.refine(found, &others, prices, all, permitted))
+            counted.unwrap_or_else(|| self.refine(found, &other, prices, all, permitted))
         };
-        let (found, others) = self.raise(Counted::Items, limits.items, prices, few_wildcards);
-        self.refine(found, &others, prices, limits, permitted)
+        match self.raise(Counted::Items, limits.items, prices, few_wildcards) {
+            (found, Some(other)) => self.refine(found, &other, prices, limits, permitted),
+            (found, None) => found,
+        }
     }
 
-    /// The cheapest solution at the lowest price at which there are not too many, and others that were found
-    /// on the way, if there had to be one.
+    /// The cheapest solution at the lowest price at which there are not too many, and the one at the next
+    /// lower price, if the price had to be raised.
     fn raise(
         &self,
         counted: Counted,
         limit: usize,
         prices: &Prices,
         solve: impl Fn(&Prices) -> Solution,
-    ) -> (Solution, Vec<Solution>) {
+    ) -> (Solution, Option<Solution>) {
         let limit = float(limit);
         let mut over = solve(prices);
         if counted.of(&over) <= limit {
-            return (over, Vec::new());
+            return (over, None);
         }
         // No plan costs more, so this price is as good as an infinite one.
         let highest = 1.0 + prices.of(self.dearest());
         let mut found = solve(&counted.raise(prices, highest));
         if counted.of(&found) > limit {
-            return (found, Vec::new());
+            return (found, None);
         }
-        let mut others = Vec::new();
         for _ in 0..MOST_STEPS {
             // The price at which both cost the same.
             let dearer = prices.of(found.tally) - prices.of(over.tally);
@@ -115,13 +119,12 @@ impl Trie {
                 break;
             }
             if number <= limit {
-                others.push(mem::replace(&mut found, middle));
+                found = middle;
             } else {
-                others.push(mem::replace(&mut over, middle));
+                over = middle;
             }
         }
-        others.push(over);
-        (found, others)
+        (found, Some(over))
     }
 
     /// More than any plan that may be the cheapest has of anything.

@@ -25,28 +25,21 @@ enum Way {
     Merge,
     /// Replace the wildcard by what is the best below it.
     Split,
-    /// Do as another solution does there.
-    Like(usize),
+    /// Do as the other plan does there.
+    LikeOther,
 }
 
 impl Trie {
-    /// Makes a plan cheaper without leaving the limits, with the help of others, which do not have to keep
-    /// them.
+    /// Makes a plan cheaper without leaving the limits, with the help of another one that does not keep them.
     pub(super) fn refine(
         &self,
         mut solution: Solution,
-        others: &[Solution],
+        other: &Solution,
         prices: &Prices,
         limits: Ceilings,
         permitted: impl Fn(&Node) -> bool,
     ) -> Solution {
-        if others.is_empty() {
-            return solution;
-        }
-        let others: Vec<_> = others
-            .iter()
-            .map(|one| (one, self.instead(&one.taken)))
-            .collect();
+        let instead_of_other = self.instead(&other.taken);
         for _ in 0..MOST_ROUNDS {
             let instead = self.instead(&solution.taken);
             let mut bargains = Vec::new();
@@ -69,9 +62,7 @@ impl Trie {
                 } else if permitted(node) {
                     offer(Way::Merge, node.whole - now);
                 }
-                for (number, (other, instead)) in others.iter().enumerate() {
-                    offer(Way::Like(number), has(other, instead) - now);
-                }
+                offer(Way::LikeOther, has(other, &instead_of_other) - now);
             });
             if bargains.is_empty() {
                 break;
@@ -82,7 +73,7 @@ impl Trie {
                     .then(b.saves.total_cmp(&a.saves))
                     .then(a.at.cmp(&b.at))
             });
-            self.strike(&bargains, &mut solution, &others, limits);
+            self.strike(&bargains, &mut solution, other, limits);
         }
         solution
     }
@@ -92,7 +83,7 @@ impl Trie {
         &self,
         bargains: &[Bargain],
         solution: &mut Solution,
-        others: &[(&Solution, Vec<Tally>)],
+        other: &Solution,
         limits: Ceilings,
     ) {
         let mut settled = vec![false; self.nodes.len()];
@@ -107,9 +98,8 @@ impl Trie {
             match bargain.how {
                 Way::Merge => solution.taken[at] = true,
                 Way::Split => solution.taken[at] = false,
-                Way::Like(number) => {
-                    let all = self.nodes[at].begin..=at;
-                    let other = others[number].0;
+                Way::LikeOther => {
+                    let all = below.start..=at;
                     solution.taken[all.clone()].copy_from_slice(&other.taken[all]);
                 }
             }

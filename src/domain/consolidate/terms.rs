@@ -23,8 +23,10 @@ impl Prices {
     /// The prices at which one path is worth so many evictions. At 0, nothing unchanged is evicted, and
     /// among the plans that evict nothing, the one with the fewest items is the best.
     pub fn per_path(evictions: f64) -> Self {
+        // Beyond the number of keys, it makes no difference. Larger numbers would round evictions away.
+        let path = evictions.min(1e9);
         Self {
-            path: evictions,
+            path,
             wildcard: 0.0,
             eviction: 1.0,
         }

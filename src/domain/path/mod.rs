@@ -326,9 +326,10 @@ enum Tilde {
 }
 
 fn check(path: &str, tilde: Tilde) -> Result<(), IllegalItem> {
+    let is_plain = &*PLAIN;
     for (at, byte) in path.bytes().enumerate() {
         match byte {
-            plain if PLAIN[usize::from(plain)] => {}
+            plain if is_plain[usize::from(plain)] => {}
             b'%' if begins_escape(&path.as_bytes()[at..]) => {}
             b'%' => return Err(IllegalItem::LonePercent),
             b'~' if tilde == Tilde::Taken => {}
