@@ -175,7 +175,7 @@ fn read(file: &Path) -> anyhow::Result<String> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let number = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let number = before.split(|byte| *byte == b'\n').count();
         let name = name(file);
         let what = "other bytes than ASCII must be percent-encoded";
         UsageFault(format!("{name}, line {number}: {what}")).into()
