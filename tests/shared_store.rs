@@ -30,7 +30,7 @@ use purgefront::{
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::support::{clock::VirtualClock, postgres::Database, signer::TOPIC};
+use crate::support::{Patience, clock::VirtualClock, postgres::Database, signer::TOPIC};
 
 const ALL: usize = 100_000;
 const SOON: Duration = Duration::from_secs(20);

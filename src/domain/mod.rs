@@ -4,8 +4,8 @@
 //! [`catalogue`] finds the distributions that serve a bucket by their [`origin`]s. [`mapping`]
 //! turns a key into items, using the cache [`behaviour`] of each path and the configured
 //! [`rules`] (whose patterns are [`glob`]s); [`path`] spells the items. Where the catalogue knows too
-//! little, the change has to [`wait`]. [`consolidate`] selects the items of one call, which are frozen
-//! into a [`batch`]. [`limits`] decides when it may be sent, and [`resolution`] what follows from
+//! little, the change has to [`wait`]. [`consolidate`] merges paths into wildcards where that costs less, and
+//! selects the items of one call, which are frozen into a [`batch`]. [`limits`] decides when it may be sent, and [`resolution`] what follows from
 //! CloudFront's answer ([`cdn`]). [`tracking`] selects the invalidations that are polled until they
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, [`hold`] what gathers the changes of a deployment (for a

@@ -31,7 +31,7 @@ const NOT_COMMANDS: &[&str] = &[
 ];
 
 /// Documents whose outputs, in a `text` block after the commands, are compared.
-const COMPARED: &[&str] = &["docs/getting-started.md"];
+const COMPARED: &[&str] = &["docs/getting-started.md", "docs/merging.md"];
 
 /// README.md and the documents, with their texts.
 fn documents() -> Vec<(String, String)> {

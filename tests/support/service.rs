@@ -24,7 +24,7 @@ pub fn program() -> String {
 
 /// How to start the service: its home survives restarts.
 pub struct Setup {
-    home: Arc<tempfile::TempDir>,
+    pub home: Arc<tempfile::TempDir>,
     store: PathBuf,
     /// Of the store, if it is not that file.
     store_url: Option<String>,

@@ -1,6 +1,6 @@
 //! Items: the paths and tags of an invalidation, and how decoded paths are encoded as items.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
@@ -91,17 +91,7 @@ impl Item {
         if text.len() > MAX_ITEM_BYTES {
             return Err(IllegalItem::TooLong(text.len()));
         }
-        for (at, char) in text.char_indices() {
-            match char {
-                '%' if !begins_escape(&text.as_bytes()[at..]) => {
-                    return Err(IllegalItem::LonePercent);
-                }
-                '%' => {}
-                '~' => return Err(IllegalItem::Tilde),
-                _ if is_unsafe(char) => return Err(IllegalItem::Unencoded(char)),
-                _ => {}
-            }
-        }
+        check(text, Tilde::Refused)?;
         Ok(Self(text.to_owned()))
     }
 
@@ -292,6 +282,11 @@ pub enum Named {
 }
 
 impl Item {
+    /// The item of a text that was taken from one.
+    pub(super) fn again(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The wildcard with this legal stem, truncated if it is too long.
     pub(super) fn around(stem: &str) -> Self {
         let mut text = stem.to_owned();
@@ -313,6 +308,49 @@ fn truncate_stem(stem: &mut String) {
     }
     stem.truncate(end);
 }
+
+/// Checks that a viewer's path is spelled as CloudFront matches it. Unlike an item, it may have a `~`, and any
+/// length.
+pub fn check_spelling(path: &str) -> Result<(), IllegalItem> {
+    if path.starts_with('/') {
+        check(path, Tilde::Taken)
+    } else {
+        Err(IllegalItem::NoSlash)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tilde {
+    Taken,
+    Refused,
+}
+
+fn check(path: &str, tilde: Tilde) -> Result<(), IllegalItem> {
+    let is_plain = &*PLAIN;
+    for (at, byte) in path.bytes().enumerate() {
+        match byte {
+            plain if is_plain[usize::from(plain)] => {}
+            b'%' if begins_escape(&path.as_bytes()[at..]) => {}
+            b'%' => return Err(IllegalItem::LonePercent),
+            b'~' if tilde == Tilde::Taken => {}
+            b'~' => return Err(IllegalItem::Tilde),
+            // All bytes before are ASCII, so a character begins here.
+            _ => {
+                let char = path[at..].chars().next().unwrap_or_default();
+                return Err(IllegalItem::Unencoded(char));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The bytes that an item may have anywhere.
+static PLAIN: LazyLock<[bool; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|byte| match u8::try_from(byte) {
+        Ok(byte) => byte.is_ascii() && byte != b'~' && !is_unsafe(char::from(byte)),
+        Err(_) => false,
+    })
+});
 
 fn is_unsafe(char: char) -> bool {
     let mut buffer = [0; 4];

@@ -1,10 +1,10 @@
-//! Planning: selects the fewest items that cover the waiting ones, without widening any.
+//! Selects the items of one call, without widening any.
 
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
-use super::{batch::Kind, path::Item};
+use crate::domain::{batch::Kind, path::Item};
 
 /// An item that a change needs at a distribution and that is in no batch yet.
 #[derive(Debug, Clone, PartialEq, Eq)]

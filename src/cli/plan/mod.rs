@@ -1,5 +1,7 @@
 //! `purgefront plan`: shows what keys or paths would invalidate, why, and at what price.
 
+mod files;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -10,7 +12,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::{ConfigFile, DONE, FAILED, USAGE, complain, complain_of, say, say_lines};
+use super::{ConfigFile, DONE, USAGE, coded, complain, complain_of, say, say_lines};
 use crate::{
     app,
     config::Config,
@@ -58,9 +60,14 @@ pub(super) struct PlanArguments {
     /// The keys or paths; by default, one per line from standard input.
     #[arg(value_name = "KEY")]
     keys: Vec<String>,
+    #[command(flatten)]
+    files: files::FileArguments,
 }
 
-pub(super) fn run(arguments: PlanArguments) -> u8 {
+pub(super) fn run(mut arguments: PlanArguments) -> u8 {
+    if let Some(changed) = arguments.files.changed.take() {
+        return coded(files::plan(arguments.files, &changed, arguments.json));
+    }
     let config = match arguments.file.load_for_mapping() {
         Ok(config) => config,
         Err(faults) => {
@@ -72,13 +79,7 @@ pub(super) fn run(arguments: PlanArguments) -> u8 {
         complain("--bucket NAME is required; with --paths, --distribution ID works as well");
         return USAGE;
     }
-    match plan(arguments, &config) {
-        Ok(code) => code,
-        Err(error) => {
-            complain(format_args!("{error:#}"));
-            FAILED
-        }
-    }
+    coded(plan(arguments, &config))
 }
 
 /// The keys or paths on standard input, without empty ones.

@@ -1,0 +1,26 @@
+//! Planning: which items a distribution's waiting changes become.
+//!
+//! [`Merging`] finds the items that cover what has to be invalidated at the least price, over exact paths
+//! and all wildcards. [`plan`] selects the items of one call.
+
+mod call;
+mod ceilings;
+mod counted;
+mod curve;
+mod merging;
+mod optimum;
+mod order;
+mod refine;
+mod terms;
+mod trie;
+mod unlisted;
+mod wanted;
+
+pub use call::{Allowance, Caps, Cover, Headroom, Open, Plan, Waiting, plan};
+pub use curve::Point;
+pub use merging::{Merged, Merging};
+pub use terms::{Ceilings, EVICTIONS_PER_PATH, Guard, Known, Prices};
+pub use wanted::Wanted;
+
+#[cfg(test)]
+mod tests;

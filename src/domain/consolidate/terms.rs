@@ -1,0 +1,125 @@
+//! What merging is told: prices, ceilings, the guard, and which keys there are.
+
+use super::optimum::Tally;
+use crate::domain::path::Item;
+
+/// How many unchanged objects may be evicted to save one path, unless somebody says otherwise. A path costs
+/// 0.005 USD, so that an eviction counts as 0.00025 USD: several hundred times what S3 charges for the
+/// request that brings the object back, for a viewer has to wait for it.
+pub const EVICTIONS_PER_PATH: f64 = 20.0;
+
+/// What items cost, in any unit. All prices are finite and not negative.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prices {
+    /// Each item, wildcards included.
+    pub path: f64,
+    /// What each wildcard costs beyond that.
+    pub wildcard: f64,
+    /// Each unchanged object that a wildcard drops.
+    pub eviction: f64,
+}
+
+impl Prices {
+    /// The prices at which one path is worth so many evictions. At 0, nothing unchanged is evicted, and
+    /// among the plans that evict nothing, the one with the fewest items is the best.
+    pub fn per_path(evictions: f64) -> Self {
+        // Beyond the number of keys, it makes no difference. Larger numbers would round evictions away.
+        let path = evictions.min(1e9);
+        Self {
+            path,
+            wildcard: 0.0,
+            eviction: 1.0,
+        }
+    }
+
+    pub(super) fn of(&self, tally: Tally) -> f64 {
+        self.path * tally.items + self.wildcard * tally.wildcards + self.eviction * tally.evictions
+    }
+}
+
+/// The most items, and the most wildcards among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceilings {
+    pub items: usize,
+    pub wildcards: usize,
+}
+
+impl Ceilings {
+    pub const NONE: Self = Self {
+        items: usize::MAX,
+        wildcards: usize::MAX,
+    };
+}
+
+/// Which wildcards merging may make by itself. Those that were asked for are not its business.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// Paths, and wildcards for all paths that they cover. No wildcard that merging makes covers any of
+    /// these paths.
+    pub protected: Vec<Item>,
+    /// The fewest bytes between the first slash and the `*`.
+    pub min_stem: usize,
+    /// Whether `/*` may be made.
+    pub allow_root: bool,
+}
+
+impl Guard {
+    pub const NONE: Self = Self {
+        protected: Vec::new(),
+        min_stem: 0,
+        allow_root: true,
+    };
+
+    /// Whether a wildcard with this stem may be made.
+    pub(super) fn allows(&self, stem: &str) -> bool {
+        let touches = |pattern: &Item| match pattern.stem() {
+            Some(protected) => stem.starts_with(protected) || protected.starts_with(stem),
+            None => pattern.as_str().starts_with(stem),
+        };
+        let long_enough = stem.len() > self.min_stem && (self.allow_root || stem != "/");
+        long_enough && !self.protected.iter().any(touches)
+    }
+}
+
+/// The keys that there are, as viewer paths in the spelling of items.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known<'a> {
+    /// Prefixes under which `keys` has every key.
+    pub(super) listed: Prefixes<'a>,
+    pub(super) keys: Vec<&'a str>,
+}
+
+impl<'a> Known<'a> {
+    /// It is not known which keys there are.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// These are all keys.
+    pub fn all(keys: Vec<&'a str>) -> Self {
+        Self::under(vec!["/"], keys)
+    }
+
+    /// These are all keys under some prefixes. Changed keys may be among them or not.
+    pub fn under(mut listed: Vec<&'a str>, keys: Vec<&'a str>) -> Self {
+        listed.sort_unstable();
+        // In byte order, a prefix comes directly before all that it covers.
+        listed.dedup_by(|later, kept| later.starts_with(*kept));
+        Self {
+            listed: Prefixes(listed),
+            keys,
+        }
+    }
+}
+
+/// Prefixes, ordered, of which none covers another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Prefixes<'a>(Vec<&'a str>);
+
+impl Prefixes<'_> {
+    /// Whether everything with this stem is under one of them.
+    pub(super) fn cover(&self, stem: &str) -> bool {
+        let after = self.0.partition_point(|prefix| *prefix <= stem);
+        after > 0 && stem.starts_with(self.0[after - 1])
+    }
+}
