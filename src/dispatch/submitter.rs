@@ -73,31 +73,23 @@ pub(super) struct Parts {
 impl Submitter {
     pub(super) fn new(context: &Context, settings: &Settings, parts: Parts) -> Self {
         let now = context.clock.now();
-        let Parts {
-            store,
-            queues,
-            questions,
-            search,
-            board,
-            vacancy,
-        } = parts;
         Self {
             context: context.clone(),
             planner: Planner {
-                store: Arc::clone(&store),
+                store: Arc::clone(&parts.store),
                 window: settings.window,
                 shadow: settings.shadow,
             },
-            store,
-            queues,
-            questions,
-            search,
-            board,
+            store: parts.store,
+            queues: parts.queues,
+            questions: parts.questions,
+            search: parts.search,
+            board: parts.board,
             // Empty then: it is not known what was spent just before.
             calls: CallRate::empty(
                 settings.calls_per_second,
                 settings.call_burst,
-                now - vacancy,
+                now - parts.vacancy,
             ),
             paths: ItemRate::empty(settings.paths_per_second, now),
             wildcards: ItemRate::empty(settings.wildcards_per_second, now),

@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use purgefront::{
     ports::Clock,
     shutdown::Tasks,
-    store::{self, SqliteStore},
+    store::{self, OpenError, SqliteStore},
     telemetry::Health,
 };
 use tempfile::TempDir;
 
 use super::{OpenStore, Place};
-use crate::support::quick_directory;
+use crate::support::{Patience, quick_directory};
 
 pub(super) struct TemporaryFile(TempDir);
 
@@ -28,8 +28,18 @@ impl Place for TemporaryFile {
 
     async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn OpenStore> {
         let path = self.0.path().join("purgefront.db");
-        let opened = store::open_sqlite(&path, clock, Health::default(), Tasks::default()).await;
-        Arc::new(opened.unwrap())
+        let patience = Patience::new();
+        loop {
+            let clock = Arc::clone(&clock);
+            let opened =
+                store::open_sqlite(&path, clock, Health::default(), Tasks::default()).await;
+            match opened {
+                Ok(store) => return Arc::new(store),
+                // The lock that was given up is inherited by what another test starts, until that is executed.
+                Err(OpenError::InUse(_)) => patience.pause("the store is free").await,
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 }
 
