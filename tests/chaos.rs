@@ -17,8 +17,9 @@ use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
     number, pause,
+    random_messages::{DISTRIBUTIONS, bucket, message},
     service::{Service, Setup},
-    signer::{Signer, s3_records},
+    signer::Signer,
     sqlite::audit::{Kept, Made, audit},
 };
 
@@ -27,7 +28,6 @@ const SENDERS: usize = 16;
 const KILLS: usize = 5;
 /// Calls that chaos meets, if they come in time.
 const CALLS: usize = 45;
-const DISTRIBUTIONS: [&str; 3] = ["E1", "E2", "E3"];
 /// Calls that are under way at once, and on a busy machine may arrive together.
 const UNDER_WAY: u32 = 3;
 /// The service's limits, which the fake keeps as well: faster than AWS, so that a test ends.
@@ -87,8 +87,7 @@ async fn prepared(random: &mut fastrand::Rng) -> (FakeAws, Signer, Setup) {
     let signer = Signer::new();
     aws.sns.serve(&signer.file_name, signer.certificate());
     for id in DISTRIBUTIONS {
-        let bucket = format!("bucket-{}", id.to_lowercase());
-        aws.cloudfront.put(Distribution::of(id, &bucket));
+        aws.cloudfront.put(Distribution::of(id, &bucket(id)));
     }
     aws.cloudfront
         .complete_after(Duration::from_millis(random.u64(1..2_000)));
@@ -150,25 +149,6 @@ async fn holds(aws: &FakeAws, setup: &Setup, changes: usize) {
         sum <= KILLS + 1,
         "calls were refused for quotas: {refused:?}"
     );
-}
-
-/// A message about some keys, now and then one that needs a wildcard.
-fn message(signer: &Signer, random: &mut fastrand::Rng, changes: &mut usize) -> String {
-    let id = random.choice(DISTRIBUTIONS).unwrap();
-    let keys: Vec<_> = (0..random.usize(1..4))
-        .map(|_| {
-            let odd = if random.u8(..) == 0 { "~x" } else { "" };
-            // Few enough that many come again after they were invalidated.
-            format!("k{}{odd}", random.usize(0..300))
-        })
-        .collect();
-    let records: Vec<_> = keys
-        .iter()
-        .map(|key| ("ObjectCreated:Put", key.as_str()))
-        .collect();
-    *changes += records.len();
-    let bucket = format!("bucket-{}", id.to_lowercase());
-    signer.notification(&s3_records(&bucket, &records)).body()
 }
 
 /// As SNS does: again and again until it is taken.

@@ -343,7 +343,7 @@ fn faults_of_a_configuration_do_not_show_what_is_secret_in_it() {
         ),
         (
             "PURGEFRONT_STORE__URL",
-            "postgres://user:password-7x@host/db",
+            "postgres://user:password-7x@host:port/db",
         ),
         ("PURGEFRONT_STORE__URL", "mysql://user:password-7x@host/db"),
     ] {
@@ -359,6 +359,16 @@ fn faults_of_a_configuration_do_not_show_what_is_secret_in_it() {
             "{name}={value}: {err}"
         );
     }
+    // Nor what is right.
+    let mut setup = Setup::alone();
+    setup.set_env("PURGEFRONT_SNS__TOPICS", format!("[\"{TOPIC}\"]"));
+    setup.set_env(
+        "PURGEFRONT_STORE__URL",
+        "postgres://user:password-7x@host/db",
+    );
+    let (code, out, err) = setup.run(&["check"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(!format!("{out}{err}").contains("7x"), "{out}{err}");
     // In a file, too.
     let setup = Setup::alone();
     let file = setup.store().with_file_name("wrong.toml");

@@ -12,6 +12,7 @@ use std::{
 use super::Scene;
 use crate::support::{
     Patience, number,
+    random_messages::message,
     replicas::{all_done, left, send, wait},
 };
 
@@ -40,7 +41,7 @@ async fn play(seed: u64) {
     };
     let mut changes = 0;
     let bodies: Vec<_> = (0..MESSAGES)
-        .map(|_| scene.message(&mut random, &mut changes))
+        .map(|_| message(&scene.signer, &mut random, &mut changes))
         .collect();
     scene.aws.cloudfront.set_chaos(Some(seed));
     let senders: Vec<_> = bodies

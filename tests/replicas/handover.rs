@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Scene, bucket};
+use super::Scene;
 use crate::support::{
     postgres::Database,
+    random_messages::bucket,
     replicas::all_done,
     service::{Service, Setup},
     signer::s3_records,

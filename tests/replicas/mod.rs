@@ -10,12 +10,12 @@ use crate::support::{
     aws::FakeAws,
     cloudfront::Distribution,
     postgres::Database,
+    random_messages::{DISTRIBUTIONS, bucket},
     replicas::Replicas,
-    signer::{Signer, s3_records},
+    signer::Signer,
     sqlite::audit::{Kept, Made, audit},
 };
 
-const DISTRIBUTIONS: [&str; 3] = ["E1", "E2", "E3"];
 /// Calls that are under way at once, and on a busy machine may arrive together.
 const UNDER_WAY: u32 = 3;
 /// The services' limits, which the fake keeps as well: faster than AWS, so that a test ends.
@@ -56,25 +56,6 @@ impl Scene {
         })
     }
 
-    /// A message about some keys, now and then one that needs a wildcard.
-    fn message(&self, random: &mut fastrand::Rng, changes: &mut usize) -> String {
-        let id = random.choice(DISTRIBUTIONS).unwrap();
-        let keys: Vec<_> = (0..random.usize(1..4))
-            .map(|_| {
-                let odd = if random.u8(..) == 0 { "~x" } else { "" };
-                // Few enough that many come again after they were invalidated.
-                format!("k{}{odd}", random.usize(0..300))
-            })
-            .collect();
-        let records: Vec<_> = keys
-            .iter()
-            .map(|key| ("ObjectCreated:Put", key.as_str()))
-            .collect();
-        *changes += records.len();
-        let text = s3_records(&bucket(id), &records);
-        self.signer.notification(&text).body()
-    }
-
     /// Each change that was answered 2xx went out, once and after it was accepted; each batch is one
     /// invalidation; the quotas were kept but for what a new leader cannot know of.
     async fn holds(self, changes: usize, leaders: usize) {
@@ -109,8 +90,4 @@ impl Scene {
         let sum: usize = refused.values().sum();
         assert!(sum <= leaders, "calls were refused for quotas: {refused:?}");
     }
-}
-
-fn bucket(id: &str) -> String {
-    format!("bucket-{}", id.to_lowercase())
 }

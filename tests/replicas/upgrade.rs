@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::Scene;
 use crate::support::{
+    random_messages::message,
     replicas::{all_done, send},
     service::program,
     text,
@@ -29,7 +30,7 @@ async fn replicas_are_replaced_one_by_one_under_load() {
     let mut random = fastrand::Rng::with_seed(1);
     let mut changes = 0;
     let bodies: Vec<_> = (0..MESSAGES)
-        .map(|_| scene.message(&mut random, &mut changes))
+        .map(|_| message(&scene.signer, &mut random, &mut changes))
         .collect();
     let addresses = Arc::clone(&scene.replicas.addresses);
     let sender = tokio::spawn(send(addresses, bodies, Duration::from_millis(10)));

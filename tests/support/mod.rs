@@ -24,6 +24,7 @@ pub mod nature;
 pub mod permissions;
 pub mod postgres;
 pub mod proxy;
+pub mod random_messages;
 pub mod replicas;
 pub mod service;
 pub mod shell;
