@@ -86,6 +86,7 @@ mod retries;
 mod schemathesis;
 mod secrets;
 mod set_back;
+mod shared_sessions;
 mod shared_store;
 mod simulation;
 mod sizes;

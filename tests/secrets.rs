@@ -378,7 +378,7 @@ fn faults_of_a_configuration_do_not_show_what_is_secret_in_it() {
         "[[api.tokens]]\nname = \"x\"\ntoken = \"token-itself-7x\"",
         "basic_auth = \"sns:short-7x\"",
         "basic_auth = \"sns:password-never-closed-7x",
-        "[store]\nurl = \"postgres://user:password-7x@host/db\"",
+        "[store]\nurl = \"postgres://user:password-7x@host:port/db\"",
     ] {
         fs::write(&file, format!("{topics}{text}")).unwrap();
         let (code, out, err) = setup.run(&["check", "--config", file.to_str().unwrap()]);

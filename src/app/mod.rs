@@ -6,7 +6,7 @@ use std::{
     collections::HashSet,
     io,
     net::SocketAddr,
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -54,8 +54,9 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-        BEGIN.elapsed()
+        // Not `Instant`, which stands still while a virtual machine is suspended.
+        let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::try_from(since).unwrap_or_default()
     }
 
     /// Never sleeps longer than the initial difference, even if the clock is set back.

@@ -87,7 +87,7 @@ enum Command {
     /// After an outage longer than SNS's retries, request what may be stale in a bucket: list it, leave out
     /// what the history covers, show the price, and ask.
     Resync(resync::ResyncArguments),
-    /// Back up the store while the service runs, and check it.
+    /// Back up the store while the service runs, check it, or copy it to PostgreSQL and back.
     #[command(subcommand)]
     Store(store::Action),
     /// Generate an API token and the configuration table with its hash.

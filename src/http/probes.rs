@@ -1,11 +1,12 @@
 //! Liveness, readiness, metrics, and the API description.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{AppState, problem::Problem};
 use crate::{
     domain::status::{Finding, Severity},
     ports::StoreError,
+    store::HEALTH,
     telemetry::{Check, CheckState},
 };
 use axum::{
@@ -21,6 +22,8 @@ const DEAD_LETTERS: &str = "dead_letters";
 pub(super) const UNSUBSCRIBED: &str = "unsubscribed";
 pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
 const REFUSED: &str = "refused_messages";
+/// How long they may take together. Whoever probes waits for a few seconds at most.
+const READS: Duration = Duration::from_secs(1);
 
 /// Liveness.
 pub(super) async fn health() -> &'static str {
@@ -61,30 +64,41 @@ pub(super) async fn checks(
     };
     let findings = state.status.borrow().findings();
     checks.extend(findings.into_iter().map(check));
+    // What is known to be away is not asked, and who probes does not wait for long.
+    let reads = async {
+        tokio::join!(
+            state.operations.count_dead_letters(most),
+            state.history.ended_subscriptions(),
+            state.heard.warning(&state.sns.topics, &*state.history),
+        )
+    };
+    let is_away = checks
+        .get(HEALTH)
+        .is_some_and(|store| store.state == CheckState::Fail);
+    let (letters, ended, heard) = tokio::select! {
+        biased;
+        () = std::future::ready(()), if is_away => (Err(away()), Err(away()), Err(away())),
+        found = reads => found,
+        () = state.clock.sleep_until(state.clock.now() + READS) => (Err(away()), Err(away()), Err(away())),
+    };
     let mut add = |part, found: Result<Option<String>, StoreError>| match found {
         Ok(None) => drop(checks.insert(part, Check::ok())),
         Ok(Some(text)) => drop(checks.insert(part, Check::warn(text))),
         // The store's own check reports the reason.
         Err(error) => tracing::debug!(%error, part, "the store could not be read for a check"),
     };
-    let letters = state.operations.count_dead_letters(most).await;
     let counted = letters.as_ref().ok().copied();
     let show = |count| format!("there are {count}: purgefront deadletters list shows them");
     add(
         DEAD_LETTERS,
         letters.map(|count| (count > 0).then(|| show(count))),
     );
-    let ended = state.history.ended_subscriptions().await;
     let show = |topics: String| format!("the subscription to {topics} has ended; subscribe again");
     add(
         UNSUBSCRIBED,
         ended.map(|topics| (!topics.is_empty()).then(|| show(topics.join(" and ")))),
     );
-    match state
-        .heard
-        .warning(&state.sns.topics, &*state.history)
-        .await
-    {
+    match heard {
         // What the status says of an unconfirmed subscription is more precise.
         Ok(Some(text))
             if checks
@@ -99,6 +113,10 @@ pub(super) async fn checks(
     let refused = state.refusals.warning(state.clock.now());
     checks.insert(REFUSED, refused.map_or_else(Check::ok, Check::warn));
     (status, checks, counted)
+}
+
+fn away() -> StoreError {
+    StoreError::unavailable("the store does not answer")
 }
 
 fn check(finding: Finding) -> (&'static str, Check) {

@@ -76,12 +76,13 @@ impl From<WriteError> for StoreError {
 }
 
 /// Whether an SQLSTATE is one of: connection exceptions, insufficient resources (a full disk), operator
-/// intervention (a shutdown, but not a cancelled statement), system and internal errors, a session that was ended
-/// while it was idle, a database that only permits reads, which is what a former primary says.
+/// intervention (a shutdown, but not a cancelled statement), system and internal errors, a transaction that was left
+/// aborted, a session that was ended while it was idle, a database that only permits reads, which is what a former primary says.
 fn is_of_the_database(code: &str) -> bool {
     let class = code.get(..2).unwrap_or(code);
     code != "57014"
-        && (matches!(class, "08" | "53" | "57" | "58" | "XX") || matches!(code, "25P03" | "25006"))
+        && (matches!(class, "08" | "53" | "57" | "58" | "XX")
+            || matches!(code, "25P02" | "25P03" | "25006"))
 }
 
 #[cfg(test)]
@@ -101,7 +102,9 @@ mod tests {
 
     #[test]
     fn states_tell_whether_the_database_is_there() {
-        for gone in ["08006", "53100", "57P01", "58030", "25P03", "25006"] {
+        for gone in [
+            "08006", "53100", "57P01", "58030", "25P02", "25P03", "25006",
+        ] {
             assert!(is_of_the_database(gone), "{gone}");
         }
         // A unique violation, a deadlock, a lock that was not given, a statement that took too long.

@@ -143,9 +143,11 @@ async fn acquire(
         now!(),
         ", expires_at = ",
         now!(),
-        " + $3 WHERE lease.expires_at <= ",
+        " + $3 WHERE lease.expires_at NOT BETWEEN ",
         now!(),
-        " AND lease.expires_at = $4 RETURNING epoch, acquired_at - $4"
+        " + 1 AND ",
+        now!(),
+        " + $3 AND lease.expires_at = $4 RETURNING epoch, acquired_at - $4"
     );
     let taken: Option<(i64, Option<i64>)> = sqlx::query_as(acquire)
         .bind(NAME)
@@ -197,15 +199,17 @@ async fn release(connection: &mut PgConnection, epoch: Epoch) -> sqlx::Result<bo
     Ok(released.rows_affected() > 0)
 }
 
-/// Who holds the lease, if anybody does.
+/// Who holds the lease, if anybody does. One that would last for longer than a lease does is from before the database's
+/// clock was set back: whoever leads has it renewed within a second, and nobody else waits for it.
 pub(super) async fn held(connection: &mut PgConnection) -> sqlx::Result<Option<HeldLease>> {
     let select = concat!(
         "SELECT holder, acquired_at, expires_at - now AS microseconds FROM leases, (SELECT ",
         now!(),
-        " AS now) AS clock WHERE name = $1 AND expires_at > now"
+        " AS now) AS clock WHERE name = $1 AND expires_at BETWEEN now + 1 AND now + $2"
     );
     let row = sqlx::query(select)
         .bind(NAME)
+        .bind(micros(LEASE))
         .fetch_optional(connection)
         .await?;
     let lease = row.map(|row| {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -20,6 +20,13 @@ use crate::{store::HEALTH, telemetry::Health};
 
 /// How long opening a connection may take.
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
+/// How far a transaction has come.
+const BEGINS: u8 = 0;
+const WORKS: u8 = 1;
+const COMMITS: u8 = 2;
+
+/// How long a connection may take to answer when it has nothing to do.
+const PROBE: Duration = Duration::from_secs(2);
 /// The first and the longest pause before a connection is opened anew.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -98,15 +105,15 @@ impl Link {
     ) -> Result<T, WriteError> {
         // Taken, so that a connection whose use was broken off is never used again.
         let mut connection = self.connection.take().ok_or(WriteError::Away)?;
-        let commits = AtomicBool::new(false);
-        let written = within(limit, run(&mut connection, begin, work, &commits)).await;
+        let stage = AtomicU8::new(BEGINS);
+        let written = within(limit, run(&mut connection, begin, work, &stage)).await;
         let mut written = written.unwrap_or(Err(WriteError::TimedOut(limit)));
         if let Err(error) = written {
-            let is_lost = commits.into_inner() && error.is_of_the_connection();
-            written = Err(if is_lost {
-                WriteError::Unknown(Box::new(error))
-            } else {
-                error
+            written = Err(match stage.into_inner() {
+                // The lock was not given.
+                BEGINS if !error.is_of_the_connection() => leave(&mut connection, error).await,
+                COMMITS if error.is_of_the_connection() => WriteError::Unknown(Box::new(error)),
+                _ => error,
             });
         }
         match &written {
@@ -121,6 +128,24 @@ impl Link {
             }
         }
         written
+    }
+
+    /// Finds out whether the connection still works.
+    pub(super) async fn probe(&mut self) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        let answered = within(PROBE, connection.ping()).await;
+        let error = match answered {
+            Some(Ok(())) => {
+                self.connection = Some(connection);
+                return;
+            }
+            Some(Err(error)) => error.into(),
+            None => WriteError::TimedOut(PROBE),
+        };
+        tracing::error!(%error, connection = self.name, "a connection is lost");
+        self.availability.report(self.name, Some(error.to_string()));
     }
 
     /// Returns once there is a connection again.
@@ -189,16 +214,27 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
     opened.unwrap_or(Err(WriteError::TimedOut(CONNECT)))
 }
 
+/// Ends a transaction whose beginning failed: the library does not know of it, and it would refuse all that follows on
+/// this connection. Returns the error that it failed with, or why it cannot be ended.
+async fn leave(connection: &mut PgConnection, error: WriteError) -> WriteError {
+    match within(PROBE, sqlx::raw_sql("ROLLBACK").execute(connection)).await {
+        Some(Ok(_)) => error,
+        Some(Err(lost)) => sqlx::Error::Io(std::io::Error::other(lost)).into(),
+        None => WriteError::TimedOut(PROBE),
+    }
+}
+
 async fn run<T>(
     connection: &mut PgConnection,
     begin: &'static str,
     work: Work<'_, T>,
-    commits: &AtomicBool,
+    stage: &AtomicU8,
 ) -> Result<T, WriteError> {
     let mut transaction = connection.begin_with(begin).await?;
+    stage.store(WORKS, Ordering::Relaxed);
     match work(&mut transaction).await {
         Ok(done) => {
-            commits.store(true, Ordering::Relaxed);
+            stage.store(COMMITS, Ordering::Relaxed);
             transaction.commit().await?;
             Ok(done)
         }

@@ -100,7 +100,7 @@ pub async fn open(
 fn for_session(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("purgefront").options([
         ("statement_timeout", "30s"),
-        ("lock_timeout", "10s"),
+        ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "2s"),
         ("synchronous_commit", "on"),
         ("tcp_keepalives_idle", "5"),
@@ -157,9 +157,15 @@ async fn connect(
 
 /// One state of the database for several reads.
 async fn snapshot(readers: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    readers
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await
+    let readers = readers.clone();
+    // In a task of its own, which goes on if nobody waits any more: where the beginning is broken off, the library
+    // does not know of the transaction, and later reads on the connection would see its old state.
+    let begun = tokio::spawn(async move {
+        readers
+            .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await
+    });
+    begun.await.map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
 impl PostgresStore {

@@ -13,6 +13,7 @@ use super::{
     journal::{self, Accepted, Intake},
     leases,
     link::Link,
+    patience::pause,
 };
 use crate::{
     domain::change::{Acceptance, NewMessage, NewRequest, RequestAcceptance},
@@ -24,6 +25,8 @@ use crate::{
 const QUEUE: usize = 4_096;
 /// The most intakes that are committed at once.
 const GROUP: usize = 1_024;
+/// How often an idle connection is looked at.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// How often the intake's task waits at most for more of them before it commits.
 const ROUNDS: usize = 16;
 
@@ -276,6 +279,8 @@ impl<J: Job> Worker<J> {
                 }
                 // From now on nothing new is accepted. Queued jobs are still committed.
                 () = self.stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
+                // So that readiness knows, also where nobody writes.
+                () = pause(PROBE_EVERY) => self.link.probe().await,
             }
         }
         self.link.close().await;
