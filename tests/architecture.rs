@@ -108,6 +108,10 @@ const MAY_SPAWN: &[(&str, &str)] = &[
         "one delivery each, joined by the notifier",
     ),
     (
+        "store/postgres/mod.rs",
+        "the beginning of one transaction each, which must not be broken off",
+    ),
+    (
         "dispatch/submitter.rs",
         "one plan or one call each, joined by the submitter",
     ),

@@ -139,6 +139,7 @@ async fn numbers_become_visible_in_order() {
     };
     let one = Arc::new(Process::start(&database).await);
     let other = Arc::new(Process::start(&database).await);
+    database.lead().await;
     let leader = one.leader(1);
     let send = |process: &Arc<Process>| {
         let process = Arc::clone(process);

@@ -6,7 +6,6 @@ use super::{AppState, problem::Problem};
 use crate::{
     domain::status::{Finding, Severity},
     ports::StoreError,
-    store::HEALTH,
     telemetry::{Check, CheckState},
 };
 use axum::{
@@ -22,6 +21,8 @@ const DEAD_LETTERS: &str = "dead_letters";
 pub(super) const UNSUBSCRIBED: &str = "unsubscribed";
 pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
 const REFUSED: &str = "refused_messages";
+/// The store's own check.
+const STORE: &str = "store";
 /// How long they may take together. Whoever probes waits for a few seconds at most.
 const READS: Duration = Duration::from_secs(1);
 
@@ -73,7 +74,7 @@ pub(super) async fn checks(
         )
     };
     let is_away = checks
-        .get(HEALTH)
+        .get(STORE)
         .is_some_and(|store| store.state == CheckState::Fail);
     let (letters, ended, heard) = tokio::select! {
         biased;

@@ -115,9 +115,8 @@ impl End for Server {
     }
 
     async fn last_change(&mut self) -> sqlx::Result<i64> {
-        sqlx::query_scalar("SELECT last FROM journal")
-            .fetch_one(&mut self.0)
-            .await
+        let last = "SELECT coalesce(pg_sequence_last_value('journal_numbers'), 0)";
+        sqlx::query_scalar(last).fetch_one(&mut self.0).await
     }
 
     async fn highest(&mut self, table: &'static Table) -> sqlx::Result<i64> {
@@ -172,8 +171,8 @@ impl End for Server {
     }
 
     async fn set_last_change(&mut self, last: i64) -> sqlx::Result<()> {
-        let update = sqlx::query("UPDATE journal SET last = $1").bind(last);
-        update.execute(&mut self.0).await.map(drop)
+        let set = sqlx::query("SELECT setval('journal_numbers', $1)").bind(last);
+        set.execute(&mut self.0).await.map(drop)
     }
 
     async fn set_highest(&mut self, table: &'static Table, number: i64) -> sqlx::Result<()> {

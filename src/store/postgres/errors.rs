@@ -7,8 +7,8 @@ use crate::ports::StoreError;
 /// Why a write failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    #[error(transparent)]
-    Sqlx(#[from] sqlx::Error),
+    #[error("{}", said(.0))]
+    Sqlx(sqlx::Error),
     #[error("the epoch of this leader is over")]
     NotLeading,
     #[error("the database has not answered for {} s", .0.as_secs())]
@@ -18,6 +18,26 @@ pub(super) enum WriteError {
     /// The connection was lost during the commit.
     #[error("it is not known whether the write was committed: {0}")]
     Unknown(Box<WriteError>),
+}
+
+impl From<sqlx::Error> for WriteError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sqlx(error)
+    }
+}
+
+/// What an error says, and what to do, without where it stands in the server's sources.
+fn said(error: &sqlx::Error) -> String {
+    let sqlx::Error::Database(error) = error else {
+        return error.to_string();
+    };
+    let cure = match error.code().as_deref() {
+        Some("3D000") => "; create it, or correct store.url",
+        Some("28000" | "28P01") => "; correct the user in store.url, or its password in PGPASSWORD",
+        Some("42501") => "; the user has to own the database",
+        _ => "",
+    };
+    format!("{}{cure}", error.message())
 }
 
 impl WriteError {

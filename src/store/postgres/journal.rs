@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     columns::{Text, decode, micros, optional, signed},
     confirmations, notices,
+    numbers::taken_numbers,
 };
 pub(super) use crate::store::intake::{Accepted, Intake};
 use crate::{
@@ -230,8 +231,10 @@ async fn insert_letters(
 }
 
 /// Takes numbers for the changes and inserts them.
-const INSERT_CHANGES: &str = "WITH taken AS \
-    (UPDATE journal SET last = last + $1 RETURNING last - $1 AS before) \
+const INSERT_CHANGES: &str = concat!(
+    "WITH taken AS MATERIALIZED (SELECT ",
+    taken_numbers!(),
+    " AS before) \
     INSERT INTO changes (seq, message, request, bucket, object_key, event, event_time, \
     distribution_id, path, accepted_at, sequencer, object_hash) \
     SELECT before + nth, message, request, bucket, object_key, event, event_time, \
@@ -239,7 +242,8 @@ const INSERT_CHANGES: &str = "WITH taken AS \
     FROM taken, unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], \
     $8::text[], $9::text[], $10::bigint[], $11::text[], $12::bigint[]) WITH ORDINALITY AS new \
     (message, request, bucket, object_key, event, event_time, distribution_id, path, accepted_at, \
-    sequencer, object_hash, nth)";
+    sequencer, object_hash, nth)"
+);
 
 async fn insert_changes(
     connection: &mut PgConnection,

@@ -77,7 +77,9 @@ impl MappingStore for PostgresLeader {
     }
 
     async fn journal_end(&self) -> Result<i64, StoreError> {
-        Ok(numbers::end(&self.database.readers).await?)
+        self.leading
+            .transact(|connection| Box::pin(numbers::end(connection)))
+            .await
     }
 
     async fn keep_catalogue(

@@ -37,15 +37,18 @@ CREATE TABLE turn (
 );
 INSERT INTO turn DEFAULT VALUES;
 
--- Its row is locked by each intake. Numbers of changes are taken from here, so that none is given twice when
--- old changes are deleted.
+-- Its row is locked by each intake. It is never updated: while somebody looks at an old state of the database, such as
+-- pg_dump, each update would leave a version of the row that all that follow have to pass.
 CREATE TABLE journal (
     only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row),
-    last BIGINT NOT NULL,
     made_at BIGINT NOT NULL
 );
-INSERT INTO journal (last, made_at)
-    VALUES (0, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
+INSERT INTO journal (made_at)
+    VALUES ((extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
+
+-- Numbers of changes, so that none is given twice when old changes are deleted. Only who has locked the journal's
+-- row takes some, so they grow in the order of commits.
+CREATE SEQUENCE journal_numbers MINVALUE 0 START 1;
 
 -- SNS messages that were believed. The unique index is what makes a repeat harmless; its entries arrive
 -- almost in the order of their signed time, which keeps it cheap.
