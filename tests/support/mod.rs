@@ -96,6 +96,11 @@ pub fn not_tested(why: &str) {
     let _ = writeln!(io::stderr(), "NOT TESTED: {why}");
 }
 
+/// The same where it cannot be had by installing something, which is no failure.
+pub fn skipped(why: &str) {
+    let _ = writeln!(io::stderr(), "SKIPPED: {why}");
+}
+
 /// A whole number that whoever runs the tests has set.
 pub fn number(name: &str) -> Option<u64> {
     Some(text(name)?.parse().expect("a whole number"))
