@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::Scene;
 use crate::support::{
     postgres::Database,
@@ -24,11 +22,13 @@ async fn exactly_one_leads_and_every_replica_says_who() {
     let follows = scene.replicas.service(follower);
     assert_eq!(follows.metric("purgefront_leader").await, 0);
     eventually!(follows.ready().await.0 == 200);
-    let name = |ready: Value| ready["checks"]["leader"].clone();
-    let said = name(scene.replicas.service(leader).ready().await.1);
-    assert_eq!(said["state"], "ok", "{said}");
-    let said = name(follows.ready().await.1);
-    assert_eq!(said["state"], "ok", "{said}");
+    let leads = scene.replicas.service(leader);
+    let name = format!(":{}", leads.pid());
+    for service in [leads, follows] {
+        let said = service.ready().await.1["checks"]["leader"].clone();
+        assert_eq!(said["state"], "ok", "{said}");
+        assert!(said["detail"].as_str().unwrap().contains(&name), "{said}");
+    }
 }
 
 #[tokio::test]
