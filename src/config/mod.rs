@@ -16,7 +16,10 @@ use std::{fs, io, net::SocketAddr, path::Path, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{domain::store_location::StoreLocation, secret::SecretHash};
+use crate::{
+    domain::{economy::Economy, store_location::StoreLocation},
+    secret::SecretHash,
+};
 
 pub use emulator::Emulator;
 pub use events::EventsConfig;
@@ -47,6 +50,8 @@ pub struct Config {
     pub planning: PlanningConfig,
     pub dispatch: DispatchConfig,
     pub limits: LimitsConfig,
+    /// `[economy]`, but for the guard, which is in `mapping`.
+    pub economy: Economy,
     pub api: ApiConfig,
     pub notify: Vec<NotifyConfig>,
     /// What is ignored although it looks like a setting.
@@ -202,6 +207,7 @@ impl Config {
             },
             dispatch: DispatchConfig::read(&mut reader),
             limits: LimitsConfig::read(&mut reader),
+            economy: Economy::default(),
             api: ApiConfig::read(&mut reader, token.as_deref()),
             notify: NotifyConfig::read(&mut reader, purpose),
             warnings: Vec::new(),

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt, str::FromStr};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::path::{self, Item};
@@ -25,6 +25,42 @@ pub struct Batch {
     pub items: Vec<Item>,
     /// How many of the items, from the first, manual requests ask for.
     pub manual_items: usize,
+    pub merges: Merges,
+}
+
+/// What merging did to a batch, for its history. Nothing depends on it but the guard of the same wildcard.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merges {
+    /// The wildcards that purgefront made by itself, in sending order.
+    pub made: Vec<MadeWildcard>,
+    /// What the guard prevented, in words.
+    #[serde(default)]
+    pub prevented: Vec<String>,
+}
+
+/// A wildcard that nobody asked for: it replaces items that cost more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeWildcard {
+    pub item: Item,
+    /// How many different items it replaces.
+    pub replaces: usize,
+    /// How many unchanged objects it evicts, as far as the listing says; `None` if that is not known.
+    pub evictions: Option<usize>,
+}
+
+impl Merges {
+    pub fn is_empty(&self) -> bool {
+        self.made.is_empty() && self.prevented.is_empty()
+    }
+
+    /// What it did to some of the items.
+    fn only(&self, items: &[Item]) -> Self {
+        let made = self.made.iter().filter(|one| items.contains(&one.item));
+        Self {
+            made: made.cloned().collect(),
+            prevented: self.prevented.clone(),
+        }
+    }
 }
 
 impl Batch {
@@ -36,6 +72,7 @@ impl Batch {
             caller_reference: Uuid::new_v4().to_string(),
             items,
             manual_items: 0,
+            merges: Merges::default(),
         }
     }
 
@@ -54,11 +91,12 @@ impl Batch {
 
     fn part(&self, has: impl Fn(usize) -> bool) -> Self {
         let positions = (0..self.items.len()).filter(|at| has(*at));
-        let items = positions.clone().map(|at| self.items[at].clone());
+        let items: Vec<_> = positions.clone().map(|at| self.items[at].clone()).collect();
         let manual_items = positions.filter(|at| *at < self.manual_items).count();
         Self {
             manual_items,
-            ..Self::new(&self.distribution_id, items.collect())
+            merges: self.merges.only(&items),
+            ..Self::new(&self.distribution_id, items)
         }
     }
 

@@ -5,7 +5,8 @@
 //! turns a key into items, using the cache [`behaviour`] of each path and the configured
 //! [`rules`] (whose patterns are [`glob`]s); [`path`] spells the items. Where the catalogue knows too
 //! little, the change has to [`wait`]. [`consolidate`] merges paths into wildcards where that costs less, and
-//! selects the items of one call, which are frozen into a [`batch`]. [`limits`] decides when it may be sent, and [`resolution`] what follows from
+//! selects the items of one call, which are frozen into a [`batch`]; [`economy`] says what an eviction may cost, and
+//! the [`ledger`] what the month has cost already. [`limits`] decides when it may be sent, and [`resolution`] what follows from
 //! CloudFront's answer ([`cdn`]). [`tracking`] selects the invalidations that are polled until they
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, [`hold`] what gathers the changes of a deployment (for a
@@ -26,12 +27,14 @@ pub mod consolidate;
 pub mod doctor;
 pub mod due;
 pub mod duration;
+pub mod economy;
 mod event_filter;
 pub mod event_names;
 pub mod glob;
 pub mod history;
 pub mod hold;
 pub mod json;
+pub mod ledger;
 pub mod limits;
 pub mod mapping;
 pub mod notice;

@@ -8,7 +8,7 @@ use jiff::{
     tz::Offset,
 };
 
-use super::{cdn::CdnError, hold::DeployHold};
+use super::{cdn::CdnError, hold::DeployHold, ledger::Ledger};
 
 /// What operators have paused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +58,7 @@ pub struct Controls {
     /// Also those that ended a short while ago.
     pub holds: Vec<DeployHold>,
     pub spending: DaySpending,
+    pub ledger: Ledger,
 }
 
 /// The UTC day of a time. The daily limit counts by it.

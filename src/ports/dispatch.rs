@@ -133,6 +133,16 @@ pub trait BatchStore: Send + Sync + 'static {
     /// Those of a batch's items that recent invalidations of its distribution have.
     async fn taken_before(&self, batch: Uuid) -> Result<HashSet<Item>, StoreError>;
 
+    /// The wildcards that merging made for batches of a distribution that were frozen at this time or later
+    /// and not replaced since.
+    async fn made_since(
+        &self,
+        _distribution_id: &str,
+        _since: Timestamp,
+    ) -> Result<Vec<Item>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Freezes a batch, marks the waiting items that it covers, and records its first attempt. In
     /// shadow mode, the last does not apply.
     async fn freeze(

@@ -17,6 +17,7 @@ mod error;
 mod free_space;
 pub mod history;
 pub mod intake;
+pub mod key_listing;
 pub mod leadership;
 mod notices;
 pub mod object_listing;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        batch::{Batch, Covered, DistributionUsage, RECENT, Usage},
+        batch::{Batch, Covered, DistributionUsage, Merges, RECENT, Usage},
         notice::NoticeKind,
         operations::day_of,
         path::Item,
@@ -161,6 +161,7 @@ fn unresolved_batch(row: &PgRow, items: Vec<Item>) -> sqlx::Result<Unresolved> {
             caller_reference: text(row, "caller_reference")?,
             items,
             manual_items: count(row, "manual_count")?,
+            merges: Merges::default(),
         },
         frozen_at: time(row.try_get("created_at")?)?,
         failures: number(row, "failures")?,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
-        batch::{Batch, Covered, DistributionUsage, RECENT, Usage},
+        batch::{Batch, Covered, DistributionUsage, Merges, RECENT, Usage},
         notice::NoticeKind,
         operations::day_of,
         path::Item,
@@ -147,6 +147,7 @@ pub(super) async fn unresolved(readers: &SqlitePool) -> Result<Vec<Unresolved>, 
                     caller_reference: row.try_get("caller_reference")?,
                     items: items.clone(),
                     manual_items: count(row, "manual_count")?,
+                    merges: Merges::default(),
                 },
                 frozen_at: time(row.try_get("created_at")?)?,
                 failures: row.try_get("failures")?,

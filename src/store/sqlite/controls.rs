@@ -10,6 +10,7 @@ use super::{
 use crate::{
     domain::{
         cdn::CdnError,
+        ledger::Ledger,
         operations::{Backoff, Controls, DaySpending, Pauses},
         resolution::Failure,
     },
@@ -45,6 +46,7 @@ pub(super) async fn read(readers: &SqlitePool, day: Date) -> Result<Controls, St
         pauses,
         holds: holds::read(readers).await?,
         spending: spending.first().copied().unwrap_or_default(),
+        ledger: Ledger::default(),
     })
 }
 
