@@ -97,7 +97,7 @@ impl Planner {
             bytes: MOST_BYTES,
         };
         let waiting = self.store.waiting(id, window).await?;
-        let plan = consolidate::plan(&waiting, caps);
+        let plan = consolidate::plan(&waiting, &[], caps);
         if plan.items.is_empty() {
             return Ok(PlanOutcome::Nothing);
         }

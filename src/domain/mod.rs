@@ -6,7 +6,8 @@
 //! [`rules`] (whose patterns are [`glob`]s); [`path`] spells the items. Where the catalogue knows too
 //! little, the change has to [`wait`]. [`consolidate`] merges paths into wildcards where that costs less, and
 //! selects the items of one call, which are frozen into a [`batch`]; [`economy`] says what an eviction may cost, and
-//! the [`ledger`] what the month has cost already. [`limits`] decides when it may be sent, and [`resolution`] what follows from
+//! the [`ledger`] what the month has cost already. A [`survey`] finds out what
+//! there is that has not changed. [`limits`] decides when it may be sent, and [`resolution`] what follows from
 //! CloudFront's answer ([`cdn`]). [`tracking`] selects the invalidations that are polled until they
 //! complete, at the times that are [`due`], and [`subscription`] describes those of a [`topic`].
 //! [`operations`] is what holds back sending, [`hold`] what gathers the changes of a deployment (for a
@@ -56,6 +57,7 @@ pub mod store_check;
 pub mod store_location;
 pub mod story;
 pub mod subscription;
+pub mod survey;
 pub mod topic;
 pub mod tracking;
 pub mod unused;

@@ -193,7 +193,7 @@ fn conclude(found: BTreeMap<String, Collected>) -> Preview {
     };
     let mut preview = Preview::default();
     for (distribution_id, found) in found {
-        let plan = plan(&found.waiting, &caps);
+        let plan = plan(&found.waiting, &[], &caps);
         preview.paths += plan.items.len();
         preview.wildcards += plan.items.iter().filter(|item| item.is_wildcard()).count();
         let mut items: Vec<_> = plan

@@ -140,6 +140,7 @@ pub(super) fn plan(arguments: FileArguments, changed: &Path, json: bool) -> anyh
         protected: arguments.protect,
         min_stem: arguments.min_stem,
         allow_root: !arguments.no_root,
+        ..Guard::NONE
     };
     let ceilings = Ceilings {
         items: arguments.max_items.unwrap_or(usize::MAX),

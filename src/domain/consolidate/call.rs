@@ -1,4 +1,4 @@
-//! Selects the items of one call, without widening any.
+//! Selects the items of one call.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -117,12 +117,14 @@ pub struct Cover {
 }
 
 /// Plans one call for `waiting`, which is ordered: manual items first, then the oldest. Equal items are
-/// merged, and a waiting wildcard replaces the items that it covers, unless the pool has no room for it:
-/// then they do not wait for it. Items that do not fit keep waiting.
-pub fn plan(waiting: &[Waiting], caps: &Caps) -> Plan {
+/// merged, and a waiting wildcard, or one of those `made` by merging, replaces the items that it covers, unless
+/// the pool has no room for it: then they do not wait for it. Items that do not fit keep waiting.
+pub fn plan(waiting: &[Waiting], made: &[Item], caps: &Caps) -> Plan {
+    let items = || waiting.iter().map(|one| &one.item);
     // A manual item never waits for an automatic wildcard.
-    let manual = outermost_wildcards(waiting.iter().filter(|one| one.manual));
-    let all = outermost_wildcards(waiting.iter());
+    let manual = waiting.iter().filter(|one| one.manual);
+    let manual = outermost_wildcards(manual.map(|one| &one.item));
+    let all = outermost_wildcards(items().chain(made));
     let mut draft = Draft {
         caps,
         positions: HashMap::new(),
@@ -200,12 +202,10 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The waiting wildcards that are not covered by others, by stem.
-fn outermost_wildcards<'a>(
-    waiting: impl Iterator<Item = &'a Waiting>,
-) -> BTreeMap<&'a str, &'a Item> {
-    let all: BTreeMap<&str, &Item> = waiting
-        .filter_map(|one| Some((one.item.stem()?, &one.item)))
+/// The wildcards that are not covered by others, by stem.
+fn outermost_wildcards<'a>(items: impl Iterator<Item = &'a Item>) -> BTreeMap<&'a str, &'a Item> {
+    let all: BTreeMap<&str, &Item> = items
+        .filter_map(|item| Some((item.stem()?, item)))
         .collect();
     let mut outermost: BTreeMap<&str, &Item> = BTreeMap::new();
     // In byte order, a stem comes directly before all stems that it covers.
@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn planned(items: &[&str], caps: &Caps) -> (Vec<String>, Vec<(usize, usize)>) {
-        let plan = plan(&waiting(items), caps);
+        let plan = plan(&waiting(items), &[], caps);
         let items = plan.items.into_iter().map(String::from).collect();
         let covers = plan.covers.into_iter();
         let covers = covers.map(|cover| (cover.waiting, cover.position));
@@ -364,7 +364,7 @@ mod tests {
             let waiting = waiting(&texts.iter().map(String::as_str).collect::<Vec<_>>());
             let mut caps = caps(items);
             caps.allowance.automatic = Headroom { paths, wildcards };
-            let plan = plan(&waiting, &caps);
+            let plan = plan(&waiting, &[], &caps);
             let sent = plan.items.iter().filter(|item| item.is_wildcard()).count();
             prop_assert!(plan.items.len() <= items);
             prop_assert!(sent <= wildcards && plan.items.len() - sent <= paths);

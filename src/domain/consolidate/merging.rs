@@ -2,7 +2,7 @@
 
 use super::{
     optimum::{Solution, float},
-    terms::{Ceilings, Guard, Known, Prices},
+    terms::{Bar, Ceilings, Guard, Known, Prices},
     trie::{Node, Trie},
     wanted::{Need, Wanted},
 };
@@ -27,6 +27,25 @@ pub struct Merged {
     pub beyond_known: bool,
     /// Whether the ceilings are kept.
     pub obeys: bool,
+    /// Those of the wildcards that nobody wanted, in byte order.
+    pub made: Vec<Made>,
+}
+
+/// A wildcard that merging makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    pub item: Item,
+    /// How many unchanged keys it evicts; `None` if it covers keys that are not known.
+    pub evictions: Option<usize>,
+}
+
+/// A wildcard that would have been made without the guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prevented {
+    pub item: Item,
+    pub bar: Bar,
+    /// How many wanted paths and wildcards it would have replaced.
+    pub replaces: usize,
 }
 
 impl<'a> Merging<'a> {
@@ -49,6 +68,32 @@ impl<'a> Merging<'a> {
         self.merged(&self.trie.plan(&prices, limits), ceilings)
     }
 
+    /// The wildcards that the guard has prevented: without it, each would cost less than what it replaces.
+    pub fn prevented(&self, prices: &Prices) -> Vec<Prevented> {
+        let nodes = &self.trie.nodes;
+        if nodes.iter().all(|node| node.barred.is_none()) {
+            return Vec::new();
+        }
+        let free = self.trie.optimum(prices, |node| {
+            node.listed && (node.allowed || node.barred.is_some())
+        });
+        let mut made = self.trie.made(&free.taken, 0..nodes.len(), |_| {});
+        made.reverse();
+        let prevented = made.into_iter().filter_map(|at| {
+            let node = &nodes[at];
+            Some(Prevented {
+                item: self.wildcard(node),
+                bar: node.barred?,
+                replaces: node.last + 1 - node.first,
+            })
+        });
+        prevented.collect()
+    }
+
+    fn wildcard(&self, node: &Node) -> Item {
+        Item::around(&self.wanted.needs[node.first].text[..node.stem])
+    }
+
     /// How many items there are if nothing is merged, and one more.
     fn most_items(&self) -> f64 {
         1.0 + float(self.wanted.needs.len())
@@ -65,12 +110,15 @@ impl<'a> Merging<'a> {
     fn merged(&self, solution: &Solution, ceilings: Ceilings) -> Merged {
         let mut items = Vec::new();
         let mut beyond_known = false;
+        let mut made = Vec::new();
         let size = self.walk(solution, |part| match part {
             Part::Need(need) => items.push(need.item()),
             Part::Node(node) => {
-                let stem = &self.wanted.needs[node.first].text[..node.stem];
-                items.push(Item::around(stem));
+                let item = self.wildcard(node);
+                items.push(item.clone());
                 beyond_known |= !node.listed;
+                let evictions = node.listed.then_some(node.evictions);
+                made.push(Made { item, evictions });
             }
         });
         items.extend(self.wanted.tags.iter().copied().cloned());
@@ -80,6 +128,7 @@ impl<'a> Merging<'a> {
             evictions: size.evictions,
             beyond_known,
             obeys: size.items <= ceilings.items && size.wildcards <= ceilings.wildcards,
+            made,
         }
     }
 

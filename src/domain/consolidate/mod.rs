@@ -18,8 +18,8 @@ mod wanted;
 
 pub use call::{Allowance, Caps, Cover, Headroom, Open, Plan, Waiting, plan};
 pub use curve::Point;
-pub use merging::{Merged, Merging};
-pub use terms::{Ceilings, EVICTIONS_PER_PATH, Guard, Known, Prices};
+pub use merging::{Made, Merged, Merging, Prevented};
+pub use terms::{Bar, Ceilings, EVICTIONS_PER_PATH, Guard, Known, Prices};
 pub use wanted::Wanted;
 
 #[cfg(test)]

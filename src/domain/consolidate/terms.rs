@@ -61,6 +61,24 @@ pub struct Guard {
     pub min_stem: usize,
     /// Whether `/*` may be made.
     pub allow_root: bool,
+    /// Wildcards that were sent a short while ago: they are not made again if they evict anything.
+    pub resting: Vec<Item>,
+    /// Whether, where it is not known which keys there are, a wildcard may be made because a ceiling requires
+    /// it.
+    pub unlisted: bool,
+}
+
+/// Which rule of a guard bars a wildcard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bar {
+    /// It covers a protected path.
+    Protected,
+    /// Its stem is too short.
+    MinStem,
+    /// It is `/*`.
+    Root,
+    /// It was sent a short while ago.
+    Resting,
 }
 
 impl Guard {
@@ -68,16 +86,29 @@ impl Guard {
         protected: Vec::new(),
         min_stem: 0,
         allow_root: true,
+        resting: Vec::new(),
+        unlisted: true,
     };
 
-    /// Whether a wildcard with this stem may be made.
-    pub(super) fn allows(&self, stem: &str) -> bool {
+    /// What bars a wildcard with this stem; `None` if it may be made. `evicts` is whether it drops anything
+    /// that has not changed.
+    pub(super) fn bar(&self, stem: &str, evicts: bool) -> Option<Bar> {
         let touches = |pattern: &Item| match pattern.stem() {
             Some(protected) => stem.starts_with(protected) || protected.starts_with(stem),
             None => pattern.as_str().starts_with(stem),
         };
-        let long_enough = stem.len() > self.min_stem && (self.allow_root || stem != "/");
-        long_enough && !self.protected.iter().any(touches)
+        let is_resting = || self.resting.iter().any(|one| one.stem() == Some(stem));
+        if stem == "/" && !self.allow_root {
+            Some(Bar::Root)
+        } else if stem.len() <= self.min_stem {
+            Some(Bar::MinStem)
+        } else if self.protected.iter().any(touches) {
+            Some(Bar::Protected)
+        } else if evicts && is_resting() {
+            Some(Bar::Resting)
+        } else {
+            None
+        }
     }
 }
 

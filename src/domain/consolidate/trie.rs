@@ -5,10 +5,10 @@
 
 use super::{
     optimum::Tally,
-    terms::{Guard, Known},
+    terms::{Bar, Guard, Known},
     wanted::{Need, Wanted},
 };
-use crate::domain::path::MAX_ITEM_BYTES;
+use crate::domain::path::legal_stem;
 
 /// A place where wanted paths part, and the wildcard that covers all of them.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) stem: usize,
     /// Whether the wildcard may be made at all.
     pub(super) allowed: bool,
+    /// Which rule of the guard bars the wildcard, although it is one of its own and its keys are known.
+    pub(super) barred: Option<Bar>,
     /// Whether all keys that it covers are known.
     pub(super) listed: bool,
     /// How many unchanged keys it covers, of those that are known.
@@ -54,21 +56,24 @@ impl Trie {
             let node = &nodes[at];
             let shared = &needs[node.first].text[..node.stem];
             let above = node.parent.map_or(0, |parent| nodes[parent].stem);
-            let stem = legal(shared);
+            let stem = legal_stem(shared);
             // Otherwise, the wildcard is that of the node above. The parent's own stem is still uncut, since
             // parents come later.
-            let allowed = stem.len() > above && guard.allows(stem);
+            let distinct = stem.len() > above;
             let listed = known.listed.cover(stem);
             let (first, last) = (places[node.first], places[node.last]);
-            let evictions = if allowed {
+            let evictions = if distinct {
                 before(&keys[..first], stem) + behind(&keys[last..], stem) + (last - first)
             } else {
                 0
             };
+            let bar = guard.bar(stem, evictions > 0 || !listed);
+            let allowed = distinct && bar.is_none() && (listed || guard.unlisted);
             let stem = stem.len();
             let node = &mut nodes[at];
             node.stem = stem;
             node.allowed = allowed;
+            node.barred = bar.filter(|_| distinct && listed);
             node.listed = listed;
             node.evictions = evictions;
             node.whole = Tally::of(1, 1, evictions);
@@ -137,6 +142,7 @@ impl Node {
             last: first,
             stem,
             allowed: false,
+            barred: None,
             listed: false,
             evictions: 0,
             whole: Tally::default(),
@@ -159,16 +165,6 @@ impl Need<'_> {
 fn shared(one: &str, other: &str) -> usize {
     let pairs = one.bytes().zip(other.bytes());
     pairs.take_while(|(one, other)| one == other).count()
-}
-
-/// The longest stem of a wildcard that a legal path's prefix allows.
-fn legal(prefix: &str) -> &str {
-    let mut end = prefix.len().min(MAX_ITEM_BYTES - 1);
-    // A legal path has "%" only before two hex digits.
-    if let Some(at) = prefix[end.saturating_sub(2)..end].find('%') {
-        end = end.saturating_sub(2) + at;
-    }
-    &prefix[..end]
 }
 
 /// How many keys sort before each need.

@@ -309,6 +309,16 @@ fn truncate_stem(stem: &mut String) {
     stem.truncate(end);
 }
 
+/// The longest stem of a wildcard that a legal path's prefix allows.
+pub(super) fn legal_stem(prefix: &str) -> &str {
+    let mut end = prefix.len().min(MAX_ITEM_BYTES - 1);
+    // A legal path has "%" only before two hex digits.
+    if let Some(at) = prefix[end.saturating_sub(2)..end].find('%') {
+        end = end.saturating_sub(2) + at;
+    }
+    &prefix[..end]
+}
+
 /// Checks that a viewer's path is spelled as CloudFront matches it. Unlike an item, it may have a `~`, and any
 /// length.
 pub fn check_spelling(path: &str) -> Result<(), IllegalItem> {

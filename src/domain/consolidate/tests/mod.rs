@@ -3,7 +3,7 @@
 mod force;
 mod scenarios;
 
-use super::{Ceilings, Guard, Known, Merged, Merging, Prices, Wanted, order::sort_by_text};
+use super::{Bar, Ceilings, Guard, Known, Merged, Merging, Prices, Wanted, order::sort_by_text};
 use crate::domain::path::Item;
 
 fn items<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Item> {
@@ -114,6 +114,7 @@ fn the_guard_binds_only_what_merging_makes() {
         protected: items(protected.iter().copied()),
         min_stem,
         allow_root,
+        ..Guard::NONE
     };
     let shown = |guard| {
         plan(&guard)
@@ -138,6 +139,62 @@ fn the_guard_binds_only_what_merging_makes() {
     );
     let plan = merging.cheapest(&Prices::per_path(20.0), Ceilings::NONE);
     assert_eq!(told(&plan), (vec!["/*"], 0));
+}
+
+#[test]
+fn the_guard_says_what_it_has_prevented() {
+    let keys = vec!["/a/1", "/a/2", "/b/1", "/b/2", "/b/3", "/c"];
+    let changed = items(["/a/1", "/a/2", "/b/1", "/b/2"]);
+    let guard = |guard: Guard| {
+        let merging = Merging::new(Wanted::new(&changed, []), Known::all(keys.clone()), &guard);
+        let prices = Prices::per_path(1.5);
+        let plan = merging.cheapest(&prices, Ceilings::NONE);
+        let prevented = merging.prevented(&prices).into_iter();
+        let prevented = prevented.map(|one| (one.item.to_string(), one.bar, one.replaces));
+        (told(&plan).0.join(" "), prevented.collect::<Vec<_>>())
+    };
+    assert_eq!(guard(Guard::NONE), ("/*".to_owned(), vec![]));
+    let root = |rest| Guard {
+        allow_root: false,
+        ..rest
+    };
+    let all = ("/*".to_owned(), Bar::Root, 4);
+    let told = guard(root(Guard::NONE));
+    assert_eq!(told, ("/a/* /b/*".to_owned(), vec![all.clone()]));
+    // What was sent a short while ago is not sent again if it evicts anything.
+    let resting = root(Guard {
+        resting: items(["/a/*", "/b/*"]),
+        ..Guard::NONE
+    });
+    let told = guard(resting);
+    assert_eq!(told, ("/a/* /b/1 /b/2".to_owned(), vec![all]));
+    let open = Guard {
+        resting: items(["/*", "/b/*"]),
+        ..Guard::NONE
+    };
+    let all = ("/*".to_owned(), Bar::Resting, 4);
+    assert_eq!(guard(open), ("/a/* /b/1 /b/2".to_owned(), vec![all]));
+    let long = Guard {
+        min_stem: 3,
+        ..Guard::NONE
+    };
+    let all = ("/*".to_owned(), Bar::MinStem, 4);
+    assert_eq!(guard(long), ("/a/1 /a/2 /b/1 /b/2".to_owned(), vec![all]));
+}
+
+#[test]
+fn nothing_unlisted_is_widened_if_the_guard_forbids_it() {
+    let changed = items(["/a/1", "/a/2", "/b/1", "/b/2"]);
+    let guard = Guard {
+        unlisted: false,
+        ..Guard::NONE
+    };
+    let known = Known::under(vec!["/a/"], vec!["/a/1", "/a/2"]);
+    let merging = Merging::new(Wanted::new(&changed, []), known, &guard);
+    let plan = merging.cheapest(&Prices::per_path(1.0), ceilings(2, usize::MAX));
+    assert_eq!(told(&plan), (vec!["/a/*", "/b/1", "/b/2"], 0));
+    assert!(!plan.obeys && !plan.beyond_known);
+    assert_eq!(plan.made[0].evictions, Some(0));
 }
 
 #[test]
