@@ -1,5 +1,6 @@
 //! The configuration: every key, its default, and its allowed values.
 
+mod economy;
 mod emulator;
 mod environment;
 mod events;
@@ -207,7 +208,7 @@ impl Config {
             },
             dispatch: DispatchConfig::read(&mut reader),
             limits: LimitsConfig::read(&mut reader),
-            economy: Economy::default(),
+            economy: economy::read(&mut reader),
             api: ApiConfig::read(&mut reader, token.as_deref()),
             notify: NotifyConfig::read(&mut reader, purpose),
             warnings: Vec::new(),

@@ -5,16 +5,17 @@ use std::path::Path;
 use super::*;
 use crate::domain::{mapping::Reaction, origin::PathRole};
 
-const TOPICS: &str = "[sns]\ntopics = [\"arn:aws:sns:us-east-1:123456789012:site-changes\"]\n";
+pub(super) const TOPICS: &str =
+    "[sns]\ntopics = [\"arn:aws:sns:us-east-1:123456789012:site-changes\"]\n";
 
-fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+pub(super) fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let environment = environment
         .iter()
         .map(|(name, value)| ((*name).into(), (*value).into()));
     Config::read(Purpose::Service, Path::new("test.toml"), text, environment)
 }
 
-fn faults(text: &str, environment: &[(&str, &str)]) -> String {
+pub(super) fn faults(text: &str, environment: &[(&str, &str)]) -> String {
     read(text, environment).unwrap_err().to_string()
 }
 

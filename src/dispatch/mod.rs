@@ -61,8 +61,8 @@ use self::{
 };
 use crate::{
     domain::{
-        batch::Usage, catalogue::Catalogue, mapping::MappingPolicy, notice::NoticeTarget,
-        origin::OriginOverride, status::Status,
+        batch::Usage, catalogue::Catalogue, economy::Economy, mapping::MappingPolicy,
+        notice::NoticeTarget, origin::OriginOverride, status::Status,
     },
     ports::{
         Cdn, Clock, NoticeSender, SnsTrust, StoreError, Wakeups,
@@ -120,6 +120,7 @@ pub struct Settings {
     pub reserve: Usage,
     /// Items that automatic work may submit in a day; 0 means no limit.
     pub paths_per_day: u64,
+    pub economy: Economy,
     /// Plan and record everything, but send nothing.
     pub shadow: bool,
     /// How often the account's distributions are read.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -120,4 +121,15 @@ pub(super) fn pause_after(error: &StoreError) -> Duration {
 /// The error and its causes on one line.
 pub(super) fn error_chain(error: &StoreError) -> String {
     format!("{:#}", anyhow::Error::new(error.clone()))
+}
+
+/// The result of a task of a worker's own. If it panicked, its turn has already been given back.
+pub(super) fn unless_panicked<T>(ended: Result<T, JoinError>) -> Option<T> {
+    match ended {
+        Ok(value) => Some(value),
+        Err(error) => {
+            tracing::error!(%error, "a plan or a call panicked");
+            None
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 
 use super::{
     Context, Settings,
@@ -15,7 +15,7 @@ use super::{
     planner::{PlanOutcome, Planned, Planner, PlanningEnded},
     questions::Questions,
     queues::{Next, Queues, RateGates, StaleBacklogs, Turn, Work},
-    runner::{Worker, error_chain},
+    runner::{Worker, error_chain, unless_panicked},
     status_board::StatusBoard,
 };
 use crate::{
@@ -23,6 +23,8 @@ use crate::{
         batch::Batch,
         cdn::{CdnError, CreatedInvalidation},
         consolidate::{Allowance, Caps, Open},
+        economy::Economy,
+        ledger::{Ledger, MonthStatus},
         limits::{CallRate, ItemRate},
         operations::{DayBudget, DaySpending, day_of, next_day},
         path::Item,
@@ -48,6 +50,8 @@ pub(super) struct Submitter {
     paths: ItemRate,
     wildcards: ItemRate,
     day: DayBudget,
+    economy: Economy,
+    ledger: Ledger,
     random: fastrand::Rng,
     items_per_call: usize,
     shadow: bool,
@@ -97,6 +101,8 @@ impl Submitter {
                 limit: settings.paths_per_day,
                 spending: DaySpending::default(),
             },
+            economy: settings.economy.clone(),
+            ledger: Ledger::default(),
             random: fastrand::Rng::with_seed(settings.seed),
             items_per_call: settings.items_per_call,
             shadow: settings.shadow,
@@ -162,6 +168,7 @@ impl Submitter {
         let (queues, store) = (&self.queues, &*self.store);
         holds::apply(&controls.holds, catalogue.as_deref(), now, queues, store).await?;
         self.day.spending = controls.spending;
+        self.ledger = controls.ledger;
         Ok(())
     }
 
@@ -250,6 +257,7 @@ impl Submitter {
             return turn.done();
         }
         self.day.spend(unresolved.batch.items.len());
+        self.ledger.spend(unresolved.batch.items.len());
         turn.frozen(unresolved.clone());
         self.call(turn, unresolved);
     }
@@ -427,11 +435,13 @@ impl Submitter {
         let distributions = self.queues.statuses(now, &gates);
         let (day, shadow) = (self.day, self.shadow);
         let paused = self.queues.all_paused();
+        let month = MonthStatus::of(self.ledger, &self.economy, now);
         self.board.update(|status| {
             status.distributions = distributions;
             status.paused = paused;
             status.shadow = shadow;
             status.day = (day.limit > 0).then_some(day);
+            status.month = Some(month);
         });
     }
 }
@@ -444,17 +454,6 @@ fn fail(turn: Turn, error: &StoreError, now: Timestamp) {
         "the distribution pauses: a store operation failed"
     );
     turn.store_failed(error, now);
-}
-
-/// The result of a task. If it panicked, its turn has already been given back.
-fn unless_panicked<T>(ended: Result<T, JoinError>) -> Option<T> {
-    match ended {
-        Ok(value) => Some(value),
-        Err(error) => {
-            tracing::error!(%error, "a plan or a call panicked");
-            None
-        }
-    }
 }
 
 #[async_trait]

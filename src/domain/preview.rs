@@ -9,17 +9,11 @@ use super::{
     catalogue::{Catalogue, Distribution},
     change::Effect,
     consolidate::{Allowance, Caps, Headroom, Open, Waiting, plan},
+    ledger::price_usd,
     mapping::{self, Mapping, MappingPolicy},
     path::Item,
     wait::Wait,
 };
-
-/// CloudFront's price per path after the first 1,000 of a month, in thousandths of a US dollar.
-/// Source: CloudFront Developer Guide, "Pay for file invalidation".
-const MILLS_PER_PATH: u32 = 5;
-
-/// How many paths an account may invalidate in a month without charge. The same source.
-pub const FREE_PATHS: u64 = 1_000;
 
 /// What would be sent, by distribution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -32,17 +26,6 @@ pub struct Preview {
     pub wildcards: usize,
     /// The price of the paths, if the month's first 1,000 are spent.
     pub price_usd: f64,
-}
-
-/// The price of so many paths, if the month's first 1,000 are spent.
-pub fn price(paths: usize) -> String {
-    format!("${:.3}", price_usd(paths))
-}
-
-/// The same as a number of US dollars.
-pub fn price_usd(paths: usize) -> f64 {
-    let paths = u32::try_from(paths).unwrap_or(u32::MAX);
-    f64::from(paths) * f64::from(MILLS_PER_PATH) / 1_000.0
 }
 
 /// What would be sent to one distribution.

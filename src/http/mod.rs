@@ -45,7 +45,10 @@ use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadS
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 use crate::{
-    domain::{mapping::MappingPolicy, s3_event::EventFilter, status::Status, topic::TopicArn},
+    domain::{
+        economy::Economy, mapping::MappingPolicy, s3_event::EventFilter, status::Status,
+        topic::TopicArn,
+    },
     ports::{
         Clock, FreeSpace, SnsTrust, Wakeups,
         catalogue::{CatalogueHandle, CatalogueWants},
@@ -109,6 +112,8 @@ pub struct Parts {
     pub mapping: Arc<MappingPolicy>,
     /// Items a day that automatic work may submit; 0 means no limit.
     pub day_limit: u64,
+    /// What the month's budget is, and what it is for.
+    pub economy: Economy,
     /// The status of the background work.
     pub status: watch::Receiver<Status>,
     /// The health of the process itself.

@@ -15,6 +15,7 @@ use prometheus_client::{
 use super::health::{Check, CheckState};
 use crate::domain::{
     cdn::CdnError,
+    ledger::{Ledger, MonthStatus},
     status::{DistributionStatus, Hold, Status},
 };
 
@@ -46,8 +47,74 @@ pub(super) struct StatusGauges {
     day_items: Gauge,
     day_share: Seconds,
     day_lifted: Gauge,
+    month: MonthGauges,
     /// Without a series while it is not known.
     free: Family<Unlabelled, Gauge>,
+}
+
+/// What the month costs.
+#[derive(Debug, Clone, Default)]
+struct MonthGauges {
+    paths: Family<PayerLabel, Gauge>,
+    forecast: Gauge,
+    budget: Gauge,
+    spent_share: Seconds,
+    forecast_share: Seconds,
+    evictions_per_path: Seconds,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PayerLabel {
+    by: &'static str,
+}
+
+impl MonthGauges {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "month_paths",
+            "Paths that CloudFront bills this month (UTC), by who sent them; others have sent at least as many",
+            self.paths.clone(),
+        );
+        registry.register(
+            "month_forecast_paths",
+            "Paths that the month will have at its end, if the rest of it is like the last days",
+            self.forecast.clone(),
+        );
+        registry.register(
+            "month_budget_paths",
+            "The month's budget of paths; 0 if there is none",
+            self.budget.clone(),
+        );
+        registry.register(
+            "month_spent_ratio",
+            "The share of the month's budget that is spent; 0 if there is none",
+            self.spent_share.clone(),
+        );
+        registry.register(
+            "month_forecast_ratio",
+            "The forecast as a share of the month's budget; 0 if there is none",
+            self.forecast_share.clone(),
+        );
+        registry.register(
+            "evictions_per_path",
+            "How many unchanged objects may be evicted now to save one path",
+            self.evictions_per_path.clone(),
+        );
+    }
+
+    fn set(&self, month: &MonthStatus) {
+        let Ledger { own, others, .. } = month.ledger;
+        for (by, paths) in [("purgefront", own), ("others", others)] {
+            self.paths
+                .get_or_create(&PayerLabel { by })
+                .set(whole(paths));
+        }
+        self.forecast.set(whole(month.forecast));
+        self.budget.set(whole(month.budget));
+        self.spent_share.set(month.spent_share());
+        self.forecast_share.set(month.forecast_share());
+        self.evictions_per_path.set(month.evictions_per_path);
+    }
 }
 
 /// The labels of a metric that has none.
@@ -120,6 +187,7 @@ impl StatusGauges {
             &new.day_lifted,
         );
         new.register_families(work);
+        new.month.register(work);
         new
     }
 
@@ -273,8 +341,7 @@ impl StatusGauges {
         let oldest = unmapped.oldest.filter(|_| unmapped.changes > 0);
         self.unmapped_age.set(age(now, oldest));
         let notices = status.notices;
-        self.notices
-            .set(notices.notices.try_into().unwrap_or(i64::MAX));
+        self.notices.set(whole(notices.notices));
         self.notice_age.set(age(now, notices.since));
         self.paused.set(status.paused.into());
         let held = status.distributions.values();
@@ -282,11 +349,11 @@ impl StatusGauges {
         self.paused_distributions.set(gauge(held.count()));
         self.shadow.set(status.shadow.into());
         let day = status.day.unwrap_or_default();
-        self.day_limit.set(day.limit.try_into().unwrap_or(i64::MAX));
-        let items = day.spending.items;
-        self.day_items.set(items.try_into().unwrap_or(i64::MAX));
+        self.day_limit.set(whole(day.limit));
+        self.day_items.set(whole(day.spending.items));
         self.day_share.set(day.share());
         self.day_lifted.set(day.spending.lifted.into());
+        self.month.set(&status.month.unwrap_or_default());
     }
 
     /// Forgets what only the leader knows, which is not shown before this process leads again.
@@ -334,6 +401,10 @@ impl StatusGauges {
 pub(super) fn age(now: Timestamp, since: Option<Timestamp>) -> f64 {
     let since = since.unwrap_or(now);
     now.duration_since(since).as_secs_f64().max(0.0)
+}
+
+fn whole(count: u64) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }
 
 fn gauge(count: usize) -> i64 {

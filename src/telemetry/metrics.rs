@@ -9,8 +9,8 @@ use super::{
     gauges::age,
     health::Check,
     series::{
-        CallLabel, DistributionLabel, KindLabel, LimiterLabel, OutcomeLabel, ReasonLabel, Series,
-        TopicLabel, WhyLabel,
+        CallLabel, DistributionLabel, GuardLabel, KindLabel, LimiterLabel, OutcomeLabel,
+        ReasonLabel, Series, TopicLabel, WhyLabel,
     },
 };
 use crate::domain::{cdn::CdnError, status::Status};
@@ -148,6 +148,32 @@ impl Metrics {
         self.0.failures.get_or_create(&ReasonLabel { reason }).inc();
     }
 
+    /// Counts what merging saved and cost in a batch: the paths that it has fewer, and the unchanged objects
+    /// that its wildcards evict, as far as they were listed.
+    pub fn merged(&self, paths: usize, evictions: usize) {
+        self.0.merging.merged_paths.inc_by(paths as u64);
+        self.0.merging.evictions.inc_by(evictions as u64);
+    }
+
+    /// Counts wildcards that merging did not make because of a key of `[economy]`: `protected`, `min_stem`,
+    /// `allow_root` or `min_interval`.
+    pub fn guarded(&self, guard: &'static str, count: usize) {
+        let guarded = &self.0.merging.guarded;
+        guarded
+            .get_or_create(&GuardLabel { guard })
+            .inc_by(count as u64);
+    }
+
+    /// Counts a listing of the keys with a prefix (`complete`, `partial`, `denied` or `failed`), and its pages.
+    pub fn listed(&self, outcome: &'static str, pages: usize) {
+        let merging = &self.0.merging;
+        merging
+            .listings
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
+        merging.listing_pages.inc_by(pages as u64);
+    }
+
     /// Sets the number of dead letters in the store.
     pub fn dead_letters(&self, count: u64) {
         self.0
@@ -184,6 +210,53 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        economy::Economy,
+        ledger::{Ledger, MonthStatus},
+    };
+
+    #[test]
+    fn the_month_is_told_with_its_budget_and_what_merging_does() {
+        let metrics = Metrics::default();
+        let now = "2026-06-16T00:00:00Z".parse().unwrap();
+        let economy = Economy {
+            monthly_paths: 10_000,
+            ..Economy::default()
+        };
+        let ledger = Ledger {
+            own: 4_000,
+            others: 1_000,
+            recent: 2_800,
+            days: 7,
+        };
+        let status = Status {
+            month: Some(MonthStatus::of(ledger, &economy, now)),
+            ..Status::default()
+        };
+        metrics.merged(17, 30);
+        metrics.guarded("min_interval", 2);
+        metrics.listed("partial", 3);
+        let text = metrics.encode(now, &BTreeMap::new(), &status).unwrap();
+        for line in [
+            "month_paths{by=\"purgefront\"} 4000",
+            "month_paths{by=\"others\"} 1000",
+            "month_forecast_paths 11000",
+            "month_budget_paths 10000",
+            "month_spent_ratio 0.5",
+            "month_forecast_ratio 1.1",
+            "evictions_per_path 40.0",
+            "merged_paths_total 17",
+            "evictions_total 30",
+            "guarded_total{guard=\"min_interval\"} 2",
+            "guarded_total{guard=\"protected\"} 0",
+            "key_listings_total{outcome=\"partial\"} 1",
+            "key_listings_total{outcome=\"denied\"} 0",
+            "key_listing_pages_total 3",
+        ] {
+            let line = format!("\npurgefront_{line}\n");
+            assert!(text.contains(&line), "{line}: {text}");
+        }
+    }
 
     #[test]
     fn a_follower_has_no_series_of_what_only_the_leader_knows() {
@@ -203,6 +276,8 @@ mod tests {
             ("\npurgefront_leader 1\n", (true, false)),
             ("\npurgefront_leader 0\n", (false, true)),
             ("purgefront_unmapped_changes 0", (true, false)),
+            ("purgefront_month_budget_paths 0", (true, false)),
+            ("purgefront_evictions_total 0", (true, true)),
             ("purgefront_check{check=\"paused\"} 0", (true, false)),
             ("purgefront_check{check=\"store\"} 0", (false, true)),
             ("purgefront_catalogue_known 0", (true, true)),

@@ -36,6 +36,17 @@ pub(super) struct Series {
     pub(super) failures: Family<ReasonLabel, Counter>,
     pub(super) limiter_waits: Family<LimiterLabel, Counter>,
     pub(super) durations: Durations,
+    pub(super) merging: Merging,
+}
+
+/// What merging saved, what it cost, and what it asked S3 for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Merging {
+    pub(super) merged_paths: Counter,
+    pub(super) evictions: Counter,
+    pub(super) guarded: Family<GuardLabel, Counter>,
+    pub(super) listing_pages: Counter,
+    pub(super) listings: Family<OutcomeLabel, Counter>,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +97,11 @@ pub(super) struct LimiterLabel {
     pub(super) limit: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct GuardLabel {
+    pub(super) guard: &'static str,
+}
+
 // Series exist from the start: `increase()` does not see the step from nothing to one.
 const MESSAGES: [&str; 24] = [
     "accepted",
@@ -130,6 +146,9 @@ const CONFIRMATIONS: [&str; 3] = ["confirmed", "retry", "given_up"];
 const NOTICES: [&str; 4] = ["delivered", "failed", "given_up", "surplus"];
 const CHANGES: [&str; 2] = ["event", "manual"];
 const ITEMS: [&str; 2] = ["exact", "wildcard"];
+/// The keys of `[economy]` that keep merging from making a wildcard.
+const GUARDS: [&str; 4] = ["protected", "min_stem", "allow_root", "min_interval"];
+const LISTINGS: [&str; 4] = ["complete", "partial", "denied", "failed"];
 const CALLS: [&str; 6] = [
     "ListDistributions",
     "GetDistributionConfig",
@@ -182,6 +201,50 @@ impl Durations {
             waited,
             completed,
             propagation,
+        }
+    }
+}
+
+impl Merging {
+    fn registered(registry: &mut Registry) -> Self {
+        let new = Self::default();
+        let mut add = |name: &str, help: &str, counter: &Counter| {
+            registry.register(name, help, counter.clone());
+        };
+        add(
+            "merged_paths",
+            "Paths that merging into wildcards has saved",
+            &new.merged_paths,
+        );
+        add(
+            "evictions",
+            "Unchanged objects that wildcards made by merging have evicted, as far as they were listed",
+            &new.evictions,
+        );
+        add(
+            "key_listing_pages",
+            "Pages of at most 1,000 keys that were listed to know which objects there are",
+            &new.listing_pages,
+        );
+        registry.register(
+            "guarded",
+            "Wildcards that merging did not make, by the key of [economy] that prevents it",
+            new.guarded.clone(),
+        );
+        registry.register(
+            "key_listings",
+            "Prefixes that were listed to know which objects there are, by outcome",
+            new.listings.clone(),
+        );
+        new
+    }
+
+    fn begin(&self) {
+        for guard in GUARDS {
+            drop(self.guarded.get_or_create(&GuardLabel { guard }));
+        }
+        for outcome in LISTINGS {
+            drop(self.listings.get_or_create(&OutcomeLabel { outcome }));
         }
     }
 }
@@ -293,6 +356,7 @@ impl Default for Series {
             Family::default(),
         );
         let durations = Durations::registered(registry);
+        let merging = Merging::registered(registry);
         let series = Self {
             registry: whole,
             work,
@@ -314,6 +378,7 @@ impl Default for Series {
             failures,
             limiter_waits,
             durations,
+            merging,
         };
         series.begin();
         series
@@ -323,6 +388,7 @@ impl Default for Series {
 impl Series {
     /// Creates the series of the counters.
     fn begin(&self) {
+        self.merging.begin();
         for outcome in MESSAGES {
             drop(self.messages.get_or_create(&OutcomeLabel { outcome }));
         }

@@ -8,6 +8,7 @@ use purgefront::{
     domain::{
         batch::Usage,
         catalogue::{Behaviour, CacheKey, Caching, Details, Distribution, Origin},
+        economy::Economy,
         mapping::MappingPolicy,
         sns_message::{Refusal, SnsMessage, Token},
         status::Status,
@@ -184,6 +185,7 @@ pub fn settings() -> Settings {
             wildcards: 2,
         },
         paths_per_day: 0,
+        economy: Economy::default(),
         shadow: false,
         mapping: Arc::new(MappingPolicy::default()),
         origins: Arc::new([]),

@@ -16,8 +16,8 @@ use crate::{
         consolidate::{
             Ceilings, EVICTIONS_PER_PATH, Guard, Known, Merged, Merging, Point, Prices, Wanted,
         },
+        ledger::price,
         path::{IllegalItem, Item, check_spelling},
-        preview::price,
     },
     printable::printable,
 };

@@ -20,8 +20,9 @@ use crate::{
     domain::{
         catalogue::{Catalogue, Distribution, Snapshot},
         change::Effect,
+        ledger::price,
         path::Item,
-        preview::{self, Preview, price},
+        preview::{self, Preview},
     },
     printable::printable,
 };

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     cli::{DONE, FAILED, complain, say},
     domain::{
+        ledger::{price, price_usd},
         path::Item,
-        preview::{price, price_usd},
         resync::{Found, Orders},
     },
     printable::printable,

@@ -231,8 +231,41 @@ pub(super) const SECTIONS: &[Section] = &[
     },
     Section {
         name: "economy",
-        about: "Limits on wildcards for keys that [no exact path can name](mapping.md#from-a-key-to-the-urls-that-can-be-stale).",
+        about: "What [merging](merging.md) paths into wildcards may cost. `min_stem`, `allow_root` and `protected` bind every \
+                wildcard that purgefront makes by itself: to merge paths, and for keys that \
+                [no exact path can name](mapping.md#from-a-key-to-the-urls-that-can-be-stale). They do not bind the \
+                wildcards that a request or a rule asks for.",
         keys: &[
+            key(
+                "evictions_per_path",
+                "20",
+                "How many unchanged objects may be evicted to save one path. 0: none.",
+            ),
+            key(
+                "max_delay",
+                "\"60s\"",
+                "If the limits do not let everything that waits through within this time, more is merged. Longer than zero.",
+            ),
+            key(
+                "min_interval",
+                "\"60s\"",
+                "A wildcard that evicts unchanged objects is not made again within this time. `0s`: it always may be.",
+            ),
+            key(
+                "list_objects",
+                "true",
+                "Whether buckets are listed to know which objects there are, which needs `s3:ListBucket`. Without a list, paths are merged only if `widen_unlisted` permits it.",
+            ),
+            key(
+                "widen_unlisted",
+                "\"never\"",
+                "Whether paths may be merged although it is not known which objects there are. With `backlog`, they are if they cannot pass the limits within `max_delay` otherwise.",
+            ),
+            key(
+                "monthly_paths",
+                "0",
+                "A soft budget of paths for a month (UTC). [As it runs out](merging.md#what-it-costs), more unchanged objects are evicted to save a path; nothing is held. 0: no budget.",
+            ),
             key(
                 "min_stem",
                 "1",

@@ -63,6 +63,7 @@ impl Status {
             Finding::of("tracking", self.unseen_invalidations()),
             Finding::of("wildcards", self.too_many_wildcards()),
             Finding::of("daily_limit", self.day_warning()),
+            Finding::of("monthly_budget", self.month_warning()),
             Finding::of("paused", self.pause_warning()),
             self.deploy_windows(),
             Finding::of("shadow", self.shadow_warning()),
@@ -90,6 +91,11 @@ impl Status {
                 check: "daily_limit",
                 stage: self.day_stage().to_string(),
                 detail: self.day_warning(),
+            },
+            Announcement {
+                check: "monthly_budget",
+                stage: self.month.map_or(0, |month| month.stage()).to_string(),
+                detail: self.month_warning(),
             },
             Announcement {
                 check: "shadow",
@@ -251,6 +257,27 @@ impl Status {
             items if items * 10 >= limit * 8 => 2,
             items if items * 10 >= limit => 1,
             _ => 0,
+        }
+    }
+
+    fn month_warning(&self) -> Option<String> {
+        let month = self.month?;
+        let (paths, budget) = (month.ledger.paths(), month.budget);
+        let mend =
+            "raise economy.monthly_paths, or see by `GET /invalidations` what needs so many paths";
+        match month.stage() {
+            0 => None,
+            1 => Some(format!(
+                "{:.0}% of this month's budget is spent (at least {paths} of {budget} paths), and one path is worth \
+                 {:.0} evictions by now instead of {}: {mend}",
+                (month.spent_share() * 100.0).floor(),
+                month.evictions_per_path,
+                month.base_evictions_per_path
+            )),
+            _ => Some(format!(
+                "this month's budget of {budget} paths is spent (at least {paths} paths): nothing is held, but until \
+                 the month is over (UTC), however many unchanged objects are evicted to save a path; {mend}"
+            )),
         }
     }
 

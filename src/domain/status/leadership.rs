@@ -84,7 +84,10 @@ pub const FOLLOWER: &str = "catalogue follower";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::status::{DistributionStatus, WorkerFailure};
+    use crate::domain::{
+        ledger::MonthStatus,
+        status::{DistributionStatus, WorkerFailure},
+    };
 
     fn leader() -> Leader {
         Leader {
@@ -115,6 +118,7 @@ mod tests {
         status.workers.insert(FOLLOWER, failure);
         let busy = DistributionStatus::default();
         status.distributions.insert("E1".to_owned(), busy);
+        status.month = Some(MonthStatus::default());
         status.follow(Some(leader()));
         assert_eq!(
             checks(&status),
@@ -127,6 +131,7 @@ mod tests {
             ]
         );
         assert!(status.distributions.is_empty() && !status.paused);
+        assert_eq!(status.month, None);
         assert_eq!(status.workers.keys().collect::<Vec<_>>(), [&FOLLOWER]);
         let found = status.findings().remove(0);
         assert_eq!(found.detail, "host-a:17 leads since 1970-01-01T00:00:00Z");

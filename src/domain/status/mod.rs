@@ -14,6 +14,7 @@ use super::{
     batch::{Backlog, Usage},
     cdn::CdnError,
     change::Unmapped,
+    ledger::MonthStatus,
     mapping::Notices,
     notice::WaitingNotices,
     operations::DayBudget,
@@ -36,6 +37,8 @@ pub struct Status {
     pub shadow: bool,
     /// `None` if there is no limit.
     pub day: Option<DayBudget>,
+    /// What the month has cost; `None` if only another process knows.
+    pub month: Option<MonthStatus>,
     /// The most wildcards in progress per distribution.
     pub wildcards_in_progress: usize,
     /// Buckets with changes that no distribution has as an origin: some of them.

@@ -3,6 +3,8 @@
 use super::*;
 use crate::domain::{
     cdn::CdnError,
+    economy::Economy,
+    ledger::{Ledger, MonthStatus},
     operations::{DayBudget, DaySpending},
 };
 
@@ -129,6 +131,44 @@ fn the_daily_limit_warns_from_a_tenth_and_urgently_from_four_fifths() {
     );
     assert_eq!(day(1, true).day_stage(), 4);
     assert_eq!(detail(&Status::default(), "daily_limit"), "");
+}
+
+#[test]
+fn the_months_budget_warns_from_four_fifths_and_says_what_follows() {
+    let month = |own, monthly_paths| {
+        let economy = Economy {
+            monthly_paths,
+            ..Economy::default()
+        };
+        let ledger = Ledger {
+            own,
+            ..Ledger::default()
+        };
+        Status {
+            month: Some(MonthStatus::of(ledger, &economy, Timestamp::UNIX_EPOCH)),
+            ..Status::default()
+        }
+    };
+    assert_eq!(detail(&month(79, 100), "monthly_budget"), "");
+    let near = detail(&month(80, 100), "monthly_budget");
+    assert!(near.starts_with("80% "), "{near}");
+    assert!(near.contains("worth 100 evictions by now instead of 20"));
+    let spent = detail(&month(100, 100), "monthly_budget");
+    for part in [
+        "100 paths is spent",
+        "nothing is held",
+        "economy.monthly_paths",
+    ] {
+        assert!(spent.contains(part), "{spent}");
+    }
+    assert_eq!(detail(&month(1_000_000, 0), "monthly_budget"), "");
+    assert_eq!(detail(&Status::default(), "monthly_budget"), "");
+    let stages = [(79, 100), (99, 100), (101, 100)].map(|(own, budget)| {
+        let told = month(own, budget).announcements().into_iter();
+        let told = told.filter(|one| one.check == "monthly_budget");
+        told.map(|one| one.stage).collect::<String>()
+    });
+    assert_eq!(stages, ["0", "1", "2"]);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use maud::{Markup, html};
 use super::words;
 use crate::domain::{
     change::Unmapped,
+    economy::ANY_NUMBER,
+    ledger::{FREE_PATHS, Ledger, MonthStatus, dollars, month_price_usd},
     operations::{DayBudget, Pauses},
-    preview::{self, FREE_PATHS},
     status::Status,
 };
 
@@ -35,14 +36,19 @@ pub(super) struct Intake {
     warned: bool,
 }
 
-/// What was sent this month, and what CloudFront charges for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What this month costs.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Month {
     /// Such as `2026-03`.
     name: String,
     /// `None` if the store cannot be read.
-    items: Option<u64>,
-    today: Option<DayBudget>,
+    costs: Option<Costs>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Costs {
+    pub(super) month: MonthStatus,
+    pub(super) today: DayBudget,
 }
 
 impl Sending {
@@ -144,22 +150,91 @@ impl Intake {
 }
 
 impl Month {
-    pub(super) fn of(name: String, items: Option<u64>, today: Option<DayBudget>) -> Self {
-        Self { name, items, today }
+    pub(super) fn of(name: String, costs: Option<Costs>) -> Self {
+        Self { name, costs }
     }
 
-    /// Paths beyond the free ones.
-    fn charged(items: u64) -> u64 {
-        items.saturating_sub(FREE_PATHS)
+    fn render(&self) -> Markup {
+        html! {
+            @match &self.costs {
+                None => dl { div { dt { "Paths" } dd { "unknown: the store cannot be read" } } },
+                Some(costs) => dl { (costs.render()) },
+            }
+            p.muted.small {
+                "The free " (words::number(FREE_PATHS)) " a month are for the whole account. Of what others \
+                 invalidate, only what this service came across counts here: the bill may be higher."
+            }
+        }
+    }
+}
+
+impl Costs {
+    fn render(&self) -> Markup {
+        let Ledger { own, others, .. } = self.month.ledger;
+        let paths = self.month.ledger.paths();
+        let charged = paths.saturating_sub(FREE_PATHS);
+        html! {
+            div { dt { "Paths sent" } dd { (words::number(own)) } }
+            div { dt { "Others’ paths" } dd { "at least " (words::number(others)) } }
+            div { dt { "Price so far" } dd {
+                "at least " strong { (dollars(self.month.ledger.price_usd())) }
+                span.muted {
+                    @if charged > 0 {
+                        " for " (words::counted(charged, "path")) " beyond the free "
+                            (words::number(FREE_PATHS))
+                    } @else {
+                        " (" (words::number(paths)) " of the free " (words::number(FREE_PATHS)) ")"
+                    }
+                }
+            } }
+            div { dt { "Forecast" } dd {
+                (dollars(month_price_usd(self.month.forecast)))
+                span.muted { " for " (words::counted(self.month.forecast, "path"))
+                    " by the month’s end" }
+            } }
+            div { dt { "Budget" } dd { (self.budget()) } }
+            div { dt { "A path is worth" } dd {
+                (self.evictions())
+                @if self.is_raised() {
+                    span.muted { ", raised from " (shown(self.month.base_evictions_per_path))
+                        " by the budget" }
+                }
+            } }
+            div { dt { "Today" } dd { (self.today()) } }
+        }
+    }
+
+    fn budget(&self) -> Markup {
+        let MonthStatus { ledger, budget, .. } = &self.month;
+        let share = (self.month.spent_share() * 100.0).floor();
+        html! {
+            @if *budget == 0 {
+                "none"
+            } @else {
+                @if self.month.stage() > 0 { span.tag.warn { (share) "%" } } @else { (share) "%" }
+                " spent: " (words::number(ledger.paths())) " of " (words::counted(*budget, "path"))
+            }
+        }
+    }
+
+    fn is_raised(&self) -> bool {
+        self.month.evictions_per_path > self.month.base_evictions_per_path
+    }
+
+    fn evictions(&self) -> String {
+        if self.month.evictions_per_path >= ANY_NUMBER {
+            "any number of evictions".to_owned()
+        } else {
+            format!("{} evictions", shown(self.month.evictions_per_path))
+        }
     }
 
     fn today(&self) -> String {
         match self.today {
-            None => "unknown: the store cannot be read".to_owned(),
-            Some(DayBudget { limit: 0, spending }) => {
+            DayBudget { limit: 0, spending } => {
                 format!("{}, without a daily limit", words::number(spending.items))
             }
-            Some(DayBudget { limit, spending }) => {
+            DayBudget { limit, spending } => {
                 let lifted = if spending.lifted {
                     ", which is lifted today"
                 } else {
@@ -173,40 +248,22 @@ impl Month {
             }
         }
     }
-
-    fn render(&self) -> Markup {
-        html! {
-            dl {
-                @match self.items {
-                    None => div { dt { "Paths" } dd { "unknown: the store cannot be read" } },
-                    Some(items) => {
-                        div { dt { "Paths sent" } dd {
-                            (words::number(items))
-                            span.muted { " (" (words::number(items.min(FREE_PATHS))) " of the free "
-                                (words::number(FREE_PATHS)) ")" }
-                        } }
-                        div { dt { "Price" } dd {
-                            strong { (price(Self::charged(items))) }
-                            @if Self::charged(items) > 0 {
-                                span.muted { " for " (words::counted(Self::charged(items), "path"))
-                                    " beyond them" }
-                            }
-                        } }
-                    }
-                }
-                div { dt { "Today" } dd { (self.today()) } }
-            }
-            p.muted.small {
-                "The free " (words::number(FREE_PATHS)) " a month are for the whole account. Only what this \
-                 service sent counts here: the bill is higher if others invalidate too."
-            }
-        }
-    }
 }
 
-/// In US dollars.
-fn price(paths: u64) -> String {
-    preview::price(usize::try_from(paths).unwrap_or(usize::MAX))
+/// A number of evictions: small ones with two places, where there are any.
+fn shown(evictions: f64) -> String {
+    let text = if evictions < 100.0 {
+        format!("{evictions:.2}")
+    } else {
+        format!("{evictions:.0}")
+    };
+    match text.split_once('.') {
+        Some(_) => {
+            let text = text.trim_end_matches('0');
+            text.trim_end_matches('.').to_owned()
+        }
+        None => text.parse().map_or(text, words::number),
+    }
 }
 
 /// The three lists beside each other.
@@ -229,29 +286,82 @@ pub(super) fn render(sending: &Sending, intake: &Intake, month: &Month, now: Tim
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::operations::DaySpending;
+    use crate::domain::{economy::Economy, operations::DaySpending};
 
-    fn month(items: u64) -> String {
-        Month::of("March 2026".to_owned(), Some(items), None)
-            .render()
-            .into_string()
+    /// In the middle of June, after a week of 100 paths a day.
+    fn month(own: u64, others: u64, monthly_paths: u64) -> String {
+        let economy = Economy {
+            monthly_paths,
+            ..Economy::default()
+        };
+        let ledger = Ledger {
+            own,
+            others,
+            recent: 700,
+            days: 7,
+        };
+        let now = "2026-06-16T00:00:00Z".parse().unwrap();
+        let costs = Costs {
+            month: MonthStatus::of(ledger, &economy, now),
+            today: DayBudget::default(),
+        };
+        let month = Month::of("June 2026".to_owned(), Some(costs));
+        month.render().into_string()
     }
 
     #[test]
     fn the_first_thousand_paths_are_free() {
-        assert!(month(999).contains("$0.000") && month(999).contains("999 of the free 1,000"));
-        assert!(month(1_000).contains("$0.000"));
-        assert!(month(1_001).contains("$0.005"));
-        assert!(month(2_346).contains("$6.730"));
-        assert!(month(2_346).contains("for 1,346 paths beyond them"));
-        assert!(month(1_001_000).contains("$5000.000"));
+        let month = |own, others| month(own, others, 0);
+        assert!(
+            month(999, 0).contains("$0.000") && month(999, 0).contains("999 of the free 1,000")
+        );
+        assert!(month(600, 400).contains("$0.000"));
+        assert!(month(600, 401).contains("$0.005"));
+        assert!(month(2_000, 346).contains("$6.730"));
+        assert!(month(2_000, 346).contains("for 1,346 paths beyond the free 1,000"));
+        assert!(month(2_000, 346).contains("at least 346"));
+        assert!(month(1_001_000, 0).contains("$5000.000"));
+    }
+
+    #[test]
+    fn the_budget_is_told_with_what_it_does() {
+        let none = month(900, 100, 0);
+        assert!(
+            none.contains(">none<") && none.contains("20 evictions") && !none.contains("raised")
+        );
+        // 1,000 so far, and 100 a day for the 15 days that are left.
+        assert!(
+            none.contains("$7.500") && none.contains("2,500 paths"),
+            "{none}"
+        );
+        let half = month(900, 100, 2_000);
+        assert!(half.contains("50% spent: 1,000 of 2,000 paths"), "{half}");
+        assert!(half.contains("40 evictions") && half.contains("raised from 20 by the budget"));
+        assert!(!half.contains("tag warn"));
+        assert!(month(900, 100, 1_250).contains("tag warn"));
+        let spent = month(900, 100, 1_000);
+        assert!(
+            spent.contains("100%") && spent.contains("any number of evictions"),
+            "{spent}"
+        );
+    }
+
+    #[test]
+    fn numbers_of_evictions_have_no_more_places_than_they_need() {
+        let numbers = [0.0, 0.5, 20.0, 22.222, 99.5, 2_000.4, 1e6];
+        let wanted = ["0", "0.5", "20", "22.22", "99.5", "2,000", "1,000,000"];
+        assert_eq!(numbers.map(shown), wanted);
     }
 
     #[test]
     fn today_is_told_with_its_limit() {
         let today = |limit, items, lifted| {
             let spending = DaySpending { items, lifted };
-            Month::of(String::new(), None, Some(DayBudget { limit, spending })).today()
+            let costs = Costs {
+                month: MonthStatus::default(),
+                today: DayBudget { limit, spending },
+            };
+            costs.today()
         };
         assert_eq!(today(0, 5, false), "5, without a daily limit");
         assert_eq!(
@@ -259,6 +369,8 @@ mod tests {
             "1,500 of the daily limit of 2,000"
         );
         assert!(today(2_000, 2_500, true).ends_with("which is lifted today"));
+        let unknown = Month::of(String::new(), None).render().into_string();
+        assert!(unknown.contains("unknown: the store"));
     }
 
     #[test]

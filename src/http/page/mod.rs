@@ -31,7 +31,7 @@ use maud::{Markup, html};
 pub(super) use self::errors::for_people;
 use self::{
     distributions::{Figures, Row},
-    facts::{Intake, Month, Sending},
+    facts::{Costs, Intake, Month, Sending},
     forms::{FormFault, Order},
     headline::Headline,
     invalidations::READ as INVALIDATIONS_READ,
@@ -44,6 +44,7 @@ use super::{AppState, auth::Caller, probes, problem::Problem};
 use crate::{
     domain::{
         history::InvalidationQuery,
+        ledger::MonthStatus,
         operations::{Controls, DayBudget, day_of},
         propagation::{self, day_before},
         status::Audience,
@@ -78,12 +79,9 @@ async fn show(State(state): State<AppState>) -> Response {
         limit: INVALIDATIONS_READ,
         ..InvalidationQuery::default()
     };
-    let (controls, silent_since, spent, letters, newest) = tokio::join!(
+    let (controls, silent_since, letters, newest) = tokio::join!(
         state.operations.controls(today),
         state.history.silent_since(),
-        state
-            .operations
-            .spent(today.first_of_month(), today.last_of_month()),
         state.operations.dead_letters(None, letters::SHOWN + 1),
         state.history.invalidations(&newest),
     );
@@ -99,9 +97,16 @@ async fn show(State(state): State<AppState>) -> Response {
         let sending = Sending::of(&status, controls.as_ref().map(|known| known.pauses.clone()));
         let topics = state.sns.topics.len();
         let intake = Intake::of(&status, silent_since.ok(), topics, warned);
-        let day = controls.map(|Controls { spending, .. }| DayBudget { limit, spending });
+        let costs = controls.map(
+            |Controls {
+                 spending, ledger, ..
+             }| Costs {
+                month: MonthStatus::of(ledger, &state.economy, now),
+                today: DayBudget { limit, spending },
+            },
+        );
         let month = Offset::UTC.to_datetime(now).strftime("%B %Y").to_string();
-        let month = Month::of(month, spent.ok(), day);
+        let month = Month::of(month, costs);
         facts::render(&sending, &intake, &month, now)
     };
     let letters = letters.map(|read| Letters::of(read, letters::SHOWN, letters_total));
