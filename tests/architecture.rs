@@ -112,8 +112,16 @@ const MAY_SPAWN: &[(&str, &str)] = &[
         "the beginning of one transaction each, which must not be broken off",
     ),
     (
-        "dispatch/submitter.rs",
+        "dispatch/submitter/mod.rs",
         "one plan or one call each, joined by the submitter",
+    ),
+    (
+        "dispatch/listings.rs",
+        "one survey of buckets each, joined by the submitter",
+    ),
+    (
+        "dispatch/planner.rs",
+        "the computation of one large plan each, joined by its task",
     ),
     (
         "store/sqlite/hot/mod.rs",

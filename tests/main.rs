@@ -65,6 +65,7 @@ mod mapping_points;
 mod mapping_waits;
 mod measured;
 mod memory;
+mod merging;
 mod model;
 mod notices;
 mod openapi;

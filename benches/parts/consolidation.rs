@@ -27,11 +27,11 @@ pub fn bench(criterion: &mut Criterion) {
         ("100,000 items", 100_000),
     ] {
         let waiting: Vec<_> = (0..items).map(waiting).collect();
-        assert!(!plan(&waiting, &caps).items.is_empty());
+        assert!(!plan(&waiting, &[], &caps).items.is_empty());
         group.sample_size(if items == 100_000 { 20 } else { 100 });
         group.throughput(Throughput::Elements(items as u64));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| plan(black_box(&waiting), &caps));
+            bencher.iter(|| plan(black_box(&waiting), &[], &caps));
         });
     }
     group.finish();

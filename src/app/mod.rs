@@ -159,6 +159,7 @@ impl App {
             catalogue_store: Arc::clone(&store.catalogue),
             wants: Arc::clone(&store.wants),
             cdn: Arc::new(CloudFront::new(&sdk)),
+            key_listing: Arc::new(NoListing),
             trust: Arc::new(trust),
             notices: Arc::new(notice_sender(&config)?),
             clock,
@@ -480,5 +481,22 @@ fn settings(config: &Config) -> Settings {
         catalogue_refresh: config.catalogue.refresh,
         authenticate_on_unsubscribe: config.sns.authenticate_on_unsubscribe,
         seed: fastrand::u64(..),
+    }
+}
+
+struct NoListing;
+
+#[async_trait]
+impl crate::ports::key_listing::KeyListing for NoListing {
+    async fn keys(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<crate::ports::key_listing::KeyPage, crate::ports::key_listing::KeyListingError>
+    {
+        Err(crate::ports::key_listing::KeyListingError::Denied(
+            "not yet".to_owned(),
+        ))
     }
 }

@@ -15,8 +15,10 @@ mod fence;
 mod follower;
 mod holds;
 mod leadership;
+mod listings;
 mod mapper;
 mod mapper_step;
+mod merger;
 mod notifier;
 mod others;
 mod planner;
@@ -61,13 +63,14 @@ use self::{
 };
 use crate::{
     domain::{
-        batch::Usage, catalogue::Catalogue, economy::Economy, mapping::MappingPolicy,
-        notice::NoticeTarget, origin::OriginOverride, status::Status,
+        batch::Usage, catalogue::Catalogue, consolidate::Drain, economy::Economy,
+        mapping::MappingPolicy, notice::NoticeTarget, origin::OriginOverride, status::Status,
     },
     ports::{
         Cdn, Clock, NoticeSender, SnsTrust, StoreError, Wakeups,
         catalogue::{CatalogueHandle, CataloguePublisher, CatalogueStore, CatalogueWants},
         dispatch::{DispatchStore, LeaderStore},
+        key_listing::KeyListing,
     },
     shutdown::Tasks,
     telemetry::Metrics,
@@ -82,6 +85,8 @@ pub struct Context {
     /// What the request path lacks of the catalogue.
     pub wants: Arc<dyn CatalogueWants>,
     pub cdn: Arc<dyn Cdn>,
+    /// S3, to know what wildcards would evict.
+    pub key_listing: Arc<dyn KeyListing>,
     /// SNS, to confirm subscriptions.
     pub trust: Arc<dyn SnsTrust>,
     /// Sends notices to the targets of [`Settings::notify`].
@@ -138,6 +143,28 @@ pub struct Settings {
     pub authenticate_on_unsubscribe: bool,
     /// Seeds the jitter.
     pub seed: u64,
+}
+
+impl Settings {
+    /// What the limits let through while a backlog may last.
+    fn drain(&self) -> Drain {
+        let seconds = self.economy.max_delay.as_secs_f64();
+        let pool = self.in_progress.minus(self.reserve);
+        let within = |per_second: f64| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "rates are positive, and more than a usize is no limit"
+            )]
+            let whole = (per_second * seconds) as usize;
+            whole
+        };
+        let by_calls = within(self.calls_per_second).saturating_mul(self.items_per_call);
+        Drain {
+            paths: within(self.paths_per_second).min(by_calls).min(pool.paths),
+            wildcards: within(self.wildcards_per_second).min(pool.wildcards),
+        }
+    }
 }
 
 /// All of the leader's work, which can be stopped and started again.

@@ -1,16 +1,23 @@
 //! Plans one call for a distribution, concurrently with other plans and calls.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
-use super::queues::Turn;
+use super::{
+    merger::{Merger, Outlook, Wildcards},
+    queues::Turn,
+};
 use crate::{
     domain::{
-        batch::{Covered, Usage},
-        consolidate::{self, Caps, Plan, Waiting},
+        batch::{Covered, MadeWildcard, Merges, Usage},
+        consolidate::{self, Caps, Headroom, Plan, Waiting},
         path::Item,
         resolution::Unresolved,
+        survey::Survey,
     },
     ports::{
         StoreError,
@@ -21,6 +28,9 @@ use crate::{
 /// The most bytes that the waiting items of a kind may have in a plan's window.
 const MOST_BYTES: usize = 16 << 20;
 
+/// From how many waiting items on merging gets a thread of its own, so that nothing waits for its computation.
+const MANY: usize = 5_000;
+
 /// A plan that waits until its call may be made. Nothing is frozen yet.
 #[derive(Debug)]
 pub(super) struct Planned {
@@ -30,6 +40,7 @@ pub(super) struct Planned {
     pub(super) manual_items: usize,
     /// When the oldest automatic change that it covers was accepted.
     pub(super) oldest: Option<Timestamp>,
+    pub(super) merges: Merges,
 }
 
 #[derive(Debug)]
@@ -58,6 +69,10 @@ impl Planned {
 pub(super) struct PlanningEnded {
     pub(super) turn: Turn,
     pub(super) result: Result<PlanOutcome, StoreError>,
+    /// A survey that is to be made,
+    pub(super) survey: Option<Survey>,
+    /// and whether the automatic items wait for it.
+    pub(super) waits: bool,
 }
 
 pub(super) enum PlanOutcome {
@@ -79,15 +94,38 @@ pub(super) struct Planner {
     pub(super) window: usize,
     /// In shadow mode, batches from live mode are left alone.
     pub(super) shadow: bool,
+    pub(super) merger: Merger,
+}
+
+/// What a plan has to know besides the waiting items.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) caps: Caps,
+    /// How many unchanged objects may be evicted to save a path.
+    pub(super) evictions_per_path: f64,
+    pub(super) now: Timestamp,
 }
 
 impl Planner {
-    pub(super) async fn plan(self, turn: Turn, caps: Caps) -> PlanningEnded {
-        let result = self.try_plan(&turn, &caps).await;
-        PlanningEnded { turn, result }
+    pub(super) async fn plan(self, turn: Turn, terms: Terms) -> PlanningEnded {
+        let mut survey = None;
+        let mut waits = false;
+        let result = self.try_plan(&turn, terms, &mut survey, &mut waits).await;
+        PlanningEnded {
+            turn,
+            result,
+            survey,
+            waits,
+        }
     }
 
-    async fn try_plan(&self, turn: &Turn, caps: &Caps) -> Result<PlanOutcome, StoreError> {
+    async fn try_plan(
+        &self,
+        turn: &Turn,
+        mut terms: Terms,
+        survey: &mut Option<Survey>,
+        waits: &mut bool,
+    ) -> Result<PlanOutcome, StoreError> {
         let id = turn.distribution_id();
         if turn.is_in_doubt() {
             return self.recover(id).await;
@@ -97,11 +135,43 @@ impl Planner {
             bytes: MOST_BYTES,
         };
         let waiting = self.store.waiting(id, window).await?;
-        let plan = consolidate::plan(&waiting, &[], caps);
-        if plan.items.is_empty() {
-            return Ok(PlanOutcome::Nothing);
+        let mut outlook = self.merger.look(id, &waiting, &terms, turn.may_ask());
+        *survey = outlook.survey.take();
+        *waits = outlook.waits;
+        if outlook.waits {
+            terms.caps.allowance.automatic = Headroom::NONE;
         }
-        Ok(PlanOutcome::Planned(planned(&waiting, plan)))
+        let store = &*self.store;
+        let resting = self.merger.resting(store, id, &outlook, terms.now).await?;
+        let planned = self.compute(waiting, terms, outlook, resting).await?;
+        Ok(planned.map_or(PlanOutcome::Nothing, PlanOutcome::Planned))
+    }
+
+    /// Plans, on another thread if it takes a while.
+    async fn compute(
+        &self,
+        waiting: Vec<Waiting>,
+        terms: Terms,
+        outlook: Outlook,
+        resting: Vec<Item>,
+    ) -> Result<Option<Planned>, StoreError> {
+        let is_long = waiting.len() > MANY && outlook.is_known();
+        let merger = self.merger.clone();
+        let compute = move || {
+            let wildcards = merger.merge(&waiting, &terms, &outlook, resting);
+            let made: Vec<_> = wildcards.made.iter().map(|one| one.item.clone()).collect();
+            let plan = consolidate::plan(&waiting, &made, &terms.caps);
+            (!plan.items.is_empty()).then(|| planned(&waiting, plan, wildcards))
+        };
+        if !is_long {
+            return Ok(compute());
+        }
+        match tokio::task::spawn_blocking(compute).await {
+            Ok(planned) => Ok(planned),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The service is stopping.
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -122,7 +192,8 @@ impl Planner {
     }
 }
 
-fn planned(waiting: &[Waiting], plan: Plan) -> Planned {
+fn planned(waiting: &[Waiting], plan: Plan, wildcards: Wildcards) -> Planned {
+    let merges = merges(waiting, &plan, wildcards);
     let covered = plan.covers.iter().map(|cover| {
         let entry = &waiting[cover.waiting];
         CoveredChange {
@@ -141,5 +212,36 @@ fn planned(waiting: &[Waiting], plan: Plan) -> Planned {
         manual_items: plan.items.len() - plan.automatic_items,
         oldest: oldest.map(|entry| entry.accepted_at).min(),
         items: plan.items,
+        merges,
+    }
+}
+
+/// What merging did to a plan.
+fn merges(waiting: &[Waiting], plan: &Plan, wildcards: Wildcards) -> Merges {
+    let Wildcards { made, prevented } = wildcards;
+    let mut replaced: HashMap<usize, HashSet<&Item>> = HashMap::new();
+    let sent: HashMap<&Item, usize> = plan.items.iter().zip(0..).collect();
+    let mut evicts = HashMap::new();
+    for one in &made {
+        if let Some(position) = sent.get(&one.item) {
+            replaced.insert(*position, HashSet::new());
+            evicts.insert(*position, one.evictions);
+        }
+    }
+    for cover in &plan.covers {
+        if let Some(replaced) = replaced.get_mut(&cover.position) {
+            replaced.insert(&waiting[cover.waiting].item);
+        }
+    }
+    let mut positions: Vec<_> = replaced.into_iter().collect();
+    positions.sort_unstable_by_key(|(position, _)| *position);
+    let made = positions.into_iter().map(|(position, items)| MadeWildcard {
+        item: plan.items[position].clone(),
+        replaces: items.len(),
+        evictions: evicts.get(&position).copied().flatten(),
+    });
+    Merges {
+        made: made.collect(),
+        prevented: prevented.iter().map(ToString::to_string).collect(),
     }
 }

@@ -18,6 +18,7 @@ use purgefront::{
         Cdn, Clock, ConfirmError, SnsTrust, Wakeup, Wakeups as _,
         catalogue::{CatalogueHandle, CataloguePublisher},
         dispatch::{DispatchStore, Epoch, LeaderStore as _},
+        key_listing::{KeyListing, KeyListingError, KeyPage},
     },
     shutdown::Tasks,
     store::{self, LocalWakeups, LocalWants},
@@ -44,6 +45,16 @@ pub struct Inside {
 
 impl Inside {
     pub async fn start(clock: Arc<dyn Clock>, cdn: Arc<dyn Cdn>, settings: Settings) -> Self {
+        Self::start_beside(clock, cdn, Arc::new(NoBuckets), settings).await
+    }
+
+    /// With an S3 to list buckets.
+    pub async fn start_beside(
+        clock: Arc<dyn Clock>,
+        cdn: Arc<dyn Cdn>,
+        key_listing: Arc<dyn KeyListing>,
+        settings: Settings,
+    ) -> Self {
         let home = quick_directory();
         let tasks = Tasks::default();
         let path = home.path().join("purgefront.db");
@@ -57,6 +68,7 @@ impl Inside {
             catalogue_store: Arc::new(store.clone()),
             wants: Arc::new(LocalWants::default()),
             cdn,
+            key_listing,
             trust: Arc::new(NoSns),
             notices: Arc::new(WebhookSender::new(Vec::new()).unwrap()),
             clock,
@@ -141,6 +153,17 @@ pub fn in_front_of(id: &str, domain: &str) -> Distribution {
         revision: "1".to_owned(),
         details: Details::Unread,
         ..Distribution::default()
+    }
+}
+
+/// Nobody may list the buckets.
+pub struct NoBuckets;
+
+#[async_trait::async_trait]
+impl KeyListing for NoBuckets {
+    async fn keys(&self, _: &str, _: &str, _: Option<&str>) -> Result<KeyPage, KeyListingError> {
+        let why = "s3:ListBucket is not granted".to_owned();
+        Err(KeyListingError::Denied(why))
     }
 }
 

@@ -12,6 +12,7 @@ macro_rules! eventually {
 
 pub mod account;
 pub mod aws;
+pub mod buckets;
 pub mod clock;
 pub mod cloudfront;
 pub mod connecting;

@@ -22,6 +22,7 @@ use purgefront::{
 use uuid::Uuid;
 
 use super::{
+    buckets::Buckets,
     clock::VirtualClock,
     inside::{Inside, settings},
     nature::{Faults, Nature},
@@ -78,6 +79,21 @@ impl World {
         let cdn = Arc::new(cdn);
         let inside = Inside::start(Arc::clone(&clock) as _, Arc::clone(&cdn) as _, settings);
         Self::of(clock, cdn, inside.await)
+    }
+
+    /// With buckets that can be listed.
+    pub async fn start_beside_buckets(nature: Nature, settings: Settings) -> (Self, Arc<Buckets>) {
+        let clock = Arc::new(VirtualClock::new());
+        let buckets = Buckets::new(&clock);
+        let cdn = Simulated::new(Arc::clone(&clock), nature, settings.seed);
+        let cdn = Arc::new(cdn);
+        let inside = Inside::start_beside(
+            Arc::clone(&clock) as _,
+            Arc::clone(&cdn) as _,
+            Arc::clone(&buckets) as _,
+            settings,
+        );
+        (Self::of(clock, cdn, inside.await), buckets)
     }
 
     pub fn of(clock: Arc<VirtualClock>, cdn: Arc<Simulated>, inside: Inside) -> Self {

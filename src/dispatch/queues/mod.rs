@@ -250,6 +250,11 @@ impl Queues {
         self.with(distribution_id, |queue| queue.set_others(usage, until));
     }
 
+    /// Notes that the buckets behind a distribution's waiting items have been listed.
+    pub(super) fn end_listing(&self, distribution_id: &str) {
+        self.with(distribution_id, DistributionQueue::end_listing);
+    }
+
     /// Whether a distribution waits for its invalidations to complete.
     pub(super) fn is_full(&self, distribution_id: &str, now: Timestamp) -> bool {
         let state = self.lock();

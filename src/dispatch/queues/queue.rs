@@ -11,7 +11,7 @@ use super::{
     turn::Work,
 };
 use crate::{
-    dispatch::planner::Planned,
+    dispatch::{listings::LONGEST as LONGEST_LISTING, planner::Planned},
     domain::{
         batch::{Backlog, Usage},
         cdn::{CdnError, Pool},
@@ -49,6 +49,17 @@ pub(super) enum Trouble {
     Distribution,
 }
 
+/// Whether the buckets behind the waiting items are listed, to know what wildcards would evict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Listing {
+    #[default]
+    None,
+    /// Automatic items wait for it, but not for longer than this.
+    Runs { until: Timestamp },
+    /// The next plan uses what is known.
+    Ended,
+}
+
 #[derive(Default)]
 pub(super) struct DistributionQueue {
     /// The waiting items, as last read from the store.
@@ -59,6 +70,7 @@ pub(super) struct DistributionQueue {
     pub(super) suspects: VecDeque<Unresolved>,
     /// A plan that waits until its call may be made.
     pub(super) plan: Option<Planned>,
+    pub(super) listing: Listing,
     /// Whether it has a turn now.
     pub(super) busy: bool,
     /// When the running plan began.
@@ -125,13 +137,25 @@ impl DistributionQueue {
         }
     }
 
-    /// The headroom in the pools and in the daily limit, for manual and automatic items.
+    /// How much may be planned now, of manual and automatic items.
     pub(super) fn allowance(
         &self,
         pools: &PoolLimits,
         gates: &RateGates,
         now: Timestamp,
     ) -> Allowance {
+        let headroom = self.headroom(pools, gates, now);
+        Allowance {
+            automatic: match self.listing_until(now) {
+                Some(_) => Headroom::NONE,
+                None => headroom.automatic,
+            },
+            ..headroom
+        }
+    }
+
+    /// The headroom in the pools and in the daily limit, for manual and automatic items.
+    fn headroom(&self, pools: &PoolLimits, gates: &RateGates, now: Timestamp) -> Allowance {
         let taken = self.in_progress.plus(self.others_at(now));
         let free = pools.limit.minus(taken);
         let unreserved = free.minus(pools.reserve);
@@ -154,9 +178,34 @@ impl DistributionQueue {
             wildcards_at: now,
             automatic: usize::MAX,
         };
-        let allowance = self.allowance(pools, &open, now);
+        let allowance = self.headroom(pools, &open, now);
         let mut groups = self.backlog.groups();
         !self.backlog.is_empty() && groups.all(|(kind, _)| allowance.of(kind) == 0)
+    }
+
+    /// Until when automatic items wait for a listing at the longest.
+    pub(super) fn listing_until(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.listing {
+            Listing::Runs { until } => {
+                let until = due_at(until, LONGEST_LISTING, now);
+                (now < until).then_some(until)
+            }
+            Listing::None | Listing::Ended => None,
+        }
+    }
+
+    /// Notes that a listing has ended, or that nobody waits for it any longer.
+    pub(super) fn end_listing(&mut self) {
+        if matches!(self.listing, Listing::Runs { .. }) {
+            self.listing = Listing::Ended;
+        }
+    }
+
+    pub(super) fn have_planned(&mut self, plan: Planned) {
+        self.plan = Some(plan);
+        if self.listing == Listing::Ended {
+            self.listing = Listing::None;
+        }
     }
 
     /// Ends a backoff that other distributions had as well: its reason has gone for all of them.
@@ -333,6 +382,9 @@ impl DistributionQueue {
     }
 
     pub(super) fn begin_plan(&mut self, now: Timestamp) {
+        if self.listing_until(now).is_none() {
+            self.end_listing();
+        }
         self.plan = None;
         self.planning_since = Some(now);
         if let Some(doubt) = &mut self.doubt {

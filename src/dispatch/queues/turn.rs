@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::Queues;
+use super::{Queues, queue::Listing};
 use crate::{
     dispatch::{
         planner::Planned,
@@ -86,6 +86,22 @@ impl Turn {
         in_doubt
     }
 
+    /// Whether a listing of buckets may be asked for: the waiting items have not waited for one already.
+    pub(in crate::dispatch) fn may_ask(&self) -> bool {
+        let mut may_ask = false;
+        self.queues.with(&self.distribution_id, |queue| {
+            may_ask = queue.listing == Listing::None;
+        });
+        may_ask
+    }
+
+    /// Lets the distribution's automatic items wait for a listing that ends at this time at the latest.
+    pub(in crate::dispatch) fn awaits_listing(&self, until: Timestamp) {
+        self.queues.with(&self.distribution_id, |queue| {
+            queue.listing = Listing::Runs { until };
+        });
+    }
+
     /// Ends the turn with the answer to its batch.
     pub(in crate::dispatch) fn resolved(
         mut self,
@@ -102,7 +118,7 @@ impl Turn {
 
     /// Ends the turn with a plan that waits until its call may be made.
     pub(in crate::dispatch) fn planned(mut self, plan: Planned) {
-        self.end(|queue| queue.plan = Some(plan));
+        self.end(|queue| queue.have_planned(plan));
     }
 
     /// Ends the turn without a plan: all that waits has to wait for its rate.
@@ -120,7 +136,8 @@ impl Turn {
         self.end(|queue| queue.recover(unresolved, in_progress));
     }
 
-    /// Ends the turn because its plan no longer fits the daily limit. A new one is made.
+    /// Ends the turn without a plan that can be sent, because it no longer fits the daily limit, or has to
+    /// wait for a listing. A new one is made.
     pub(in crate::dispatch) fn replan(mut self) {
         self.end(|_| {});
         self.queues.mark(&self.distribution_id);

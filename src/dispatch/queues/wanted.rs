@@ -185,7 +185,8 @@ impl DistributionQueue {
             wanted = Some(wanted.map_or(one, |other| other.or(one)));
         }
         if wanted.is_none() && !self.backlog.is_empty() {
-            let until = self.others_until(on.now)?;
+            let ends = [self.others_until(on.now), self.listing_until(on.now)];
+            let until = ends.into_iter().flatten().min()?;
             wanted = Some(WaitingCall {
                 claim: Claim::default(),
                 due_at: until,

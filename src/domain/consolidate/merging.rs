@@ -1,5 +1,7 @@
 //! From what has to be invalidated to the items that do it at the least price.
 
+use std::fmt;
+
 use super::{
     optimum::{Solution, float},
     terms::{Bar, Ceilings, Guard, Known, Prices},
@@ -46,6 +48,19 @@ pub struct Prevented {
     pub bar: Bar,
     /// How many wanted paths and wildcards it would have replaced.
     pub replaces: usize,
+}
+
+impl fmt::Display for Prevented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { item, replaces, .. } = self;
+        let why = match self.bar {
+            Bar::Protected => "it covers what economy.protected has",
+            Bar::MinStem => "its stem is shorter than economy.min_stem",
+            Bar::Root => "economy.allow_root is false",
+            Bar::Resting => "it was sent less than economy.min_interval ago",
+        };
+        write!(f, "{item} would have replaced {replaces} items, but {why}")
+    }
 }
 
 impl<'a> Merging<'a> {

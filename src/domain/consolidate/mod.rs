@@ -7,6 +7,7 @@ mod call;
 mod ceilings;
 mod counted;
 mod curve;
+mod drain;
 mod merging;
 mod optimum;
 mod order;
@@ -18,6 +19,7 @@ mod wanted;
 
 pub use call::{Allowance, Caps, Cover, Headroom, Open, Plan, Waiting, plan};
 pub use curve::Point;
+pub use drain::Drain;
 pub use merging::{Made, Merged, Merging, Prevented};
 pub use terms::{Bar, Ceilings, EVICTIONS_PER_PATH, Guard, Known, Prices};
 pub use wanted::Wanted;

@@ -298,6 +298,11 @@ impl Surveyed {
         )
     }
 
+    /// How many bytes the keys have.
+    pub fn bytes(&self) -> usize {
+        self.paths.iter().map(String::len).sum()
+    }
+
     /// Whether it says enough about other changed paths: those of the survey, or some of them with a few
     /// others beside them.
     pub fn serves<'a>(&self, texts: impl ExactSizeIterator<Item = &'a str>) -> bool {

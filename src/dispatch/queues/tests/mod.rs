@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     dispatch::planner::Planned,
     domain::{
-        batch::{Backlog, Batch},
+        batch::{Backlog, Batch, Merges},
         cdn::{CdnError, CreatedInvalidation, Pool},
         path::Item,
         resolution::{Failure, NextStep, Resolution},
@@ -107,6 +107,7 @@ fn batch(id: &str) -> Batch {
 
 fn planned(path: &str) -> Planned {
     Planned {
+        merges: Merges::default(),
         items: vec![Item::parse(path).unwrap()],
         covered: Vec::new(),
         manual_items: 0,

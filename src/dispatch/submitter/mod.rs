@@ -1,34 +1,37 @@
 //! Gives distributions their turns, freezes their plans into batches, and sends them: at most one
 //! call per distribution at a time.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+mod settlement;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
+use self::settlement::fail;
 use super::{
     Context, Settings,
-    attempt::{Attempt, log},
+    attempt::Attempt,
     conflict::ConflictSearch,
     holds,
-    planner::{PlanOutcome, Planned, Planner, PlanningEnded},
+    listings::{KnownKeys, Listings},
+    merger::Merger,
+    planner::{Planned, Planner, PlanningEnded, Terms},
     questions::Questions,
     queues::{Next, Queues, RateGates, StaleBacklogs, Turn, Work},
-    runner::{Worker, error_chain, unless_panicked},
+    runner::{Worker, unless_panicked},
     status_board::StatusBoard,
 };
 use crate::{
     domain::{
         batch::Batch,
-        cdn::{CdnError, CreatedInvalidation},
         consolidate::{Allowance, Caps, Open},
         economy::Economy,
         ledger::{Ledger, MonthStatus},
         limits::{CallRate, ItemRate},
         operations::{DayBudget, DaySpending, day_of, next_day},
-        path::Item,
-        resolution::{self, Circumstances, Failure, NextStep, Resolution, Unresolved},
+        resolution::Unresolved,
     },
     ports::{StoreError, Wakeup, dispatch::BatchStore},
 };
@@ -56,6 +59,7 @@ pub(super) struct Submitter {
     items_per_call: usize,
     shadow: bool,
     reread_at: Timestamp,
+    listings: Listings,
     running_plans: JoinSet<PlanningEnded>,
     running_calls: JoinSet<Attempt>,
     /// Plans and calls that have finished since the last tick.
@@ -77,12 +81,15 @@ pub(super) struct Parts {
 impl Submitter {
     pub(super) fn new(context: &Context, settings: &Settings, parts: Parts) -> Self {
         let now = context.clock.now();
+        let known = Arc::new(KnownKeys::default());
         Self {
             context: context.clone(),
+            listings: Listings::new(context, Arc::clone(&known)),
             planner: Planner {
                 store: Arc::clone(&parts.store),
                 window: settings.window,
                 shadow: settings.shadow,
+                merger: Merger::new(settings, context.catalogue.clone(), known),
             },
             store: parts.store,
             queues: parts.queues,
@@ -214,8 +221,13 @@ impl Submitter {
                 wildcards: gates.wildcards_at <= now,
             },
         };
+        let terms = Terms {
+            caps,
+            evictions_per_path: self.economy.evictions_per_path_at(&self.ledger),
+            now,
+        };
         self.running_plans
-            .spawn(self.planner.clone().plan(turn, caps));
+            .spawn(self.planner.clone().plan(turn, terms));
     }
 
     /// Freezes a plan and sends it. The rates are spent last, so a plan that cannot be frozen costs
@@ -229,10 +241,12 @@ impl Submitter {
             items,
             covered,
             manual_items,
+            merges,
             ..
         } = plan;
         let batch = Batch {
             manual_items,
+            merges,
             ..Batch::new(turn.distribution_id(), items)
         };
         let pairs = covered.iter().map(|one| one.covered).collect();
@@ -291,137 +305,6 @@ impl Submitter {
         self.wildcards.spend(usage.wildcards, now);
     }
 
-    /// Returns the items of a call that CloudFront has certainly not taken to the rates.
-    fn give_back(
-        &mut self,
-        batch: &Batch,
-        answer: &Result<CreatedInvalidation, CdnError>,
-        now: Timestamp,
-    ) {
-        if matches!(answer, Ok(_) | Err(CdnError::Unknown(_))) {
-            return;
-        }
-        let usage = batch.usage();
-        self.paths.give_back(usage.paths, now);
-        self.wildcards.give_back(usage.wildcards, now);
-    }
-
-    /// The items that are above suspicion, if the batch was rejected for some of its items. Its parts
-    /// have been told apart already.
-    async fn taken_before(
-        &self,
-        unresolved: &Unresolved,
-        answer: &Result<CreatedInvalidation, CdnError>,
-    ) -> Result<HashSet<Item>, StoreError> {
-        let rejected = matches!(answer, Err(CdnError::Invalid(_)));
-        if !rejected || unresolved.is_part || unresolved.batch.items.len() < 2 {
-            return Ok(HashSet::new());
-        }
-        self.store.taken_before(unresolved.batch.id).await
-    }
-
-    /// Handles the results of finished plans and calls.
-    async fn settle(&mut self) {
-        while let Some(ended) = self.running_plans.try_join_next() {
-            self.plans_ended.extend(unless_panicked(ended));
-        }
-        while let Some(ended) = self.running_calls.try_join_next() {
-            self.calls_ended.extend(unless_panicked(ended));
-        }
-        let now = self.context.clock.now();
-        for PlanningEnded { turn, result } in std::mem::take(&mut self.plans_ended) {
-            match result {
-                Ok(PlanOutcome::Planned(plan)) => turn.planned(plan),
-                Ok(PlanOutcome::Nothing) => turn.nothing_fits(now),
-                Ok(PlanOutcome::Recovered {
-                    unresolved,
-                    in_progress,
-                }) => turn.recovered(unresolved, in_progress),
-                Err(error) => fail(turn, &error, now),
-            }
-        }
-        // One at a time: what a stop leaves here is recorded by `finish`.
-        while let Some(attempt) = self.calls_ended.pop() {
-            self.conclude(attempt).await;
-        }
-    }
-
-    /// Records the answer to a call and passes it on to the distribution's queue.
-    async fn conclude(&mut self, attempt: Attempt) {
-        let Attempt {
-            turn,
-            unresolved,
-            answer,
-        } = attempt;
-        let now = self.context.clock.now();
-        self.context.metrics.call("CreateInvalidation", &answer);
-        match &answer {
-            Ok(_) => self.calls.accepted(now),
-            Err(CdnError::Throttled(_)) => self.calls.refused(now),
-            Err(CdnError::NoSuchDistribution(_)) => self.questions.refresh(),
-            Err(_) => {}
-        }
-        self.give_back(&unresolved.batch, &answer, now);
-        let taken = match self.taken_before(&unresolved, &answer).await {
-            Ok(taken) => taken,
-            Err(error) => return fail(turn, &error, now),
-        };
-        let circumstances = Circumstances {
-            now,
-            distribution_is_gone: self.is_gone(&unresolved),
-            jitter: self.random.f64(),
-            taken: &taken,
-        };
-        let resolution = resolution::resolve(&unresolved, answer, circumstances);
-        log(&unresolved, &resolution);
-        if let Resolution::Failed(failure) = &resolution
-            && failure.next == NextStep::DeadLetter
-        {
-            self.context.metrics.failed(failure.error.label());
-        }
-        let batch = &unresolved.batch;
-        let recorded = self
-            .store
-            .record_resolution(batch.id, &resolution, now)
-            .await;
-        if let Err(error) = recorded {
-            // Whether it is recorded or not, CloudFront repeats its answer to the same batch.
-            return fail(turn, &error, now);
-        }
-        // It may have completed or failed.
-        self.context.wakeups.wake(Wakeup::NoticesWaiting);
-        let created = matches!(resolution, Resolution::Created { .. });
-        if created {
-            let usage = batch.usage();
-            self.context.metrics.items(usage.paths, usage.wildcards);
-        }
-        let full = matches!(
-            &resolution,
-            Resolution::Failed(Failure {
-                error: CdnError::TooManyInProgress { .. },
-                ..
-            })
-        );
-        turn.resolved(batch.id, resolution, now);
-        if full {
-            self.queues.pool_is_full(&batch.distribution_id);
-        }
-        if created || full {
-            self.context.wakeups.wake(Wakeup::InvalidationCreated);
-        }
-    }
-
-    /// Whether the distribution is also missing from a catalogue that was read after CloudFront first
-    /// reported it missing.
-    fn is_gone(&self, unresolved: &Unresolved) -> bool {
-        let catalogue = self.context.catalogue.get();
-        let Some((missing_since, catalogue)) = unresolved.missing_since.zip(catalogue) else {
-            return false;
-        };
-        let id = &unresolved.batch.distribution_id;
-        catalogue.get(id).is_none() && catalogue.snapshot().read_since > missing_since
-    }
-
     /// Publishes the status as the store has left it, before the first call.
     pub(super) async fn publish_restored(&mut self) -> Result<(), StoreError> {
         self.read_controls().await?;
@@ -444,16 +327,6 @@ impl Submitter {
             status.month = Some(month);
         });
     }
-}
-
-/// Ends a turn because of a store error.
-fn fail(turn: Turn, error: &StoreError, now: Timestamp) {
-    tracing::warn!(
-        distribution_id = turn.distribution_id(),
-        error = error_chain(error),
-        "the distribution pauses: a store operation failed"
-    );
-    turn.store_failed(error, now);
 }
 
 #[async_trait]
@@ -481,11 +354,13 @@ impl Worker for Submitter {
             Some(ended) = self.running_calls.join_next() => {
                 self.calls_ended.extend(unless_panicked(ended));
             }
+            id = self.listings.ended() => self.queues.end_listing(&id),
         }
     }
 
     /// Waits for the running calls and records their answers.
     async fn finish(&mut self) {
+        self.listings.stop().await;
         self.running_plans.shutdown().await;
         // Each answer at once: the stop does not wait for the slowest call.
         self.settle().await;

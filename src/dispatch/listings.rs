@@ -1,0 +1,247 @@
+//! Lists the buckets behind waiting items, in the background, and remembers for a while what they have.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+
+use super::Context;
+use crate::{
+    domain::survey::{Survey, Surveyed},
+    ports::{
+        Clock,
+        key_listing::{KeyListing, KeyListingError},
+    },
+};
+
+/// How long a distribution's automatic work waits for a listing at the longest.
+pub(super) const LONGEST: SignedDuration = SignedDuration::from_secs(15);
+/// How many surveys run at a time. Others wait.
+const MOST_AT_ONCE: usize = 4;
+/// After this time, what is known is looked up again; until then, it is used,
+const FRESH_FOR: SignedDuration = SignedDuration::from_mins(1);
+/// and forgotten after this time. It only says what wildcards would evict.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// How soon a bucket that could not be listed is tried again,
+const RETRY_AFTER: SignedDuration = SignedDuration::from_mins(1);
+/// and one for which that was denied.
+const DENIED_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// The most bytes of keys that are remembered, of all distributions together.
+const MOST_BYTES: usize = 16 << 20;
+
+/// What is known of the keys behind each distribution.
+#[derive(Debug, Default)]
+pub(super) struct KnownKeys {
+    by_distribution: Mutex<HashMap<String, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    surveyed: Arc<Surveyed>,
+    at: Timestamp,
+    /// Nothing is asked of S3 before this time.
+    refused_until: Timestamp,
+}
+
+/// What is known for a plan.
+#[derive(Debug, Default)]
+pub(super) struct Knowledge {
+    pub(super) surveyed: Option<Arc<Surveyed>>,
+    /// Whether there should be another survey.
+    pub(super) is_old: bool,
+}
+
+impl KnownKeys {
+    /// What is known about changed paths.
+    pub(super) fn about<'a>(
+        &self,
+        distribution_id: &str,
+        texts: impl ExactSizeIterator<Item = &'a str>,
+        now: Timestamp,
+    ) -> Knowledge {
+        let all = self.lock();
+        let Some(entry) = all.get(distribution_id) else {
+            return Knowledge {
+                surveyed: None,
+                is_old: true,
+            };
+        };
+        let age = now.duration_since(entry.at).abs();
+        let serves = age < KNOWN_FOR && entry.surveyed.serves(texts);
+        let may_ask = now >= entry.refused_until || entry.refused_until > now + DENIED_FOR;
+        Knowledge {
+            surveyed: serves.then(|| Arc::clone(&entry.surveyed)),
+            is_old: may_ask && !(serves && age < FRESH_FOR),
+        }
+    }
+
+    fn keep(&self, id: String, entry: Entry) {
+        let mut all = self.lock();
+        let now = entry.at;
+        all.retain(|_, known| now.duration_since(known.at).abs() < KNOWN_FOR);
+        all.insert(id, entry);
+        let mut bytes: usize = all.values().map(|known| known.surveyed.bytes()).sum();
+        while bytes > MOST_BYTES {
+            let oldest = all.iter().min_by_key(|(_, known)| known.at);
+            let Some(id) = oldest.map(|(id, _)| id.clone()) else {
+                break;
+            };
+            let gone = all.remove(&id);
+            bytes -= gone.map_or(0, |gone| gone.surveyed.bytes());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        let all = self.by_distribution.lock();
+        all.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs surveys.
+pub(super) struct Listings {
+    listing: Arc<dyn KeyListing>,
+    clock: Arc<dyn Clock>,
+    known: Arc<KnownKeys>,
+    /// The distributions of the surveys that wait or run, and when those end at the latest.
+    busy: HashMap<String, Timestamp>,
+    waiting: VecDeque<(Survey, Timestamp)>,
+    running: JoinSet<Ended>,
+}
+
+struct Ended {
+    distribution_id: String,
+    surveyed: Surveyed,
+    refusal: Option<KeyListingError>,
+}
+
+impl Listings {
+    pub(super) fn new(context: &Context, known: Arc<KnownKeys>) -> Self {
+        Self {
+            listing: Arc::clone(&context.key_listing),
+            clock: Arc::clone(&context.clock),
+            known,
+            busy: HashMap::new(),
+            waiting: VecDeque::new(),
+            running: JoinSet::new(),
+        }
+    }
+
+    /// Starts a survey, unless one of its distribution has begun already, and returns when it ends at the
+    /// latest.
+    pub(super) fn start(&mut self, survey: Survey) -> Timestamp {
+        let now = self.clock.now();
+        let until = now + LONGEST;
+        let id = survey.distribution_id();
+        // The clock may have been set back.
+        let busy = self.busy.get(id).map(|busy| *busy.min(&until));
+        if let Some(busy) = busy.filter(|busy| now < *busy) {
+            return busy;
+        }
+        self.busy.insert(id.to_owned(), until);
+        self.waiting.push_back((survey, until));
+        self.start_next();
+        until
+    }
+
+    fn start_next(&mut self) {
+        while self.running.len() < MOST_AT_ONCE
+            && let Some((survey, until)) = self.waiting.pop_front()
+        {
+            let (listing, clock) = (Arc::clone(&self.listing), Arc::clone(&self.clock));
+            self.running.spawn(look(listing, clock, survey, until));
+        }
+    }
+
+    /// Waits until a survey has ended, and returns its distribution. If none runs, waits forever. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> String {
+        loop {
+            match self.running.join_next().await {
+                None => std::future::pending().await,
+                Some(Ok(ended)) => {
+                    let id = ended.distribution_id.clone();
+                    self.busy.remove(&id);
+                    self.keep(ended);
+                    self.start_next();
+                    return id;
+                }
+                // Its distribution goes on when its patience is at an end.
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a listing panicked");
+                    self.start_next();
+                }
+            }
+        }
+    }
+
+    fn keep(&self, ended: Ended) {
+        let Ended {
+            distribution_id,
+            surveyed,
+            refusal,
+        } = ended;
+        let now = self.clock.now();
+        let pause = match &refusal {
+            None => SignedDuration::ZERO,
+            Some(KeyListingError::Denied(_)) => DENIED_FOR,
+            Some(KeyListingError::Failed(_)) => RETRY_AFTER,
+        };
+        match refusal {
+            Some(why) => tracing::info!(
+                distribution_id,
+                why = %why,
+                "the bucket cannot be listed: paths are not merged"
+            ),
+            None => tracing::debug!(
+                distribution_id,
+                pages = surveyed.pages,
+                partial = surveyed.partial,
+                "the bucket was listed"
+            ),
+        }
+        let entry = Entry {
+            surveyed: Arc::new(surveyed),
+            at: now,
+            refused_until: now + pause,
+        };
+        self.known.keep(distribution_id, entry);
+    }
+
+    /// Breaks off what runs.
+    pub(super) async fn stop(&mut self) {
+        self.waiting.clear();
+        self.busy.clear();
+        self.running.shutdown().await;
+    }
+}
+
+/// Reads the pages that a survey asks for, until it is over, S3 refuses, or this time has come.
+async fn look(
+    listing: Arc<dyn KeyListing>,
+    clock: Arc<dyn Clock>,
+    mut survey: Survey,
+    until: Timestamp,
+) -> Ended {
+    let mut refusal = None;
+    while let Some(ask) = survey.next_page() {
+        let page = listing.keys(&ask.bucket, &ask.prefix, ask.after.as_deref());
+        let page = tokio::select! {
+            page = page => page,
+            () = clock.sleep_until(until) => break,
+        };
+        match page {
+            Ok(page) => survey.take_page(page.keys, page.more),
+            Err(error) => {
+                refusal = Some(error);
+                break;
+            }
+        }
+    }
+    Ended {
+        distribution_id: survey.distribution_id().to_owned(),
+        surveyed: survey.finish(),
+        refusal,
+    }
+}

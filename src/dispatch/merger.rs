@@ -1,0 +1,201 @@
+//! Merges what waits at a distribution into wildcards, where that costs less than single paths.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{
+    Settings,
+    listings::{Knowledge, KnownKeys},
+    planner::Terms,
+};
+use crate::{
+    domain::{
+        consolidate::{
+            Caps, Ceilings, Drain, Guard, Known, Made, Merging, Prevented, Prices, Waiting, Wanted,
+        },
+        economy::Economy,
+        mapping::WildcardPolicy,
+        path::Item,
+        survey::{Bounds, Survey, Surveyed},
+    },
+    ports::{StoreError, catalogue::CatalogueHandle, dispatch::BatchStore},
+};
+
+/// The most pages of 1,000 keys that a survey reads, which is a fifth of a path's price.
+const MOST_PAGES: usize = 200;
+/// The most bytes of keys that a survey keeps.
+const MOST_BYTES: usize = 8 << 20;
+/// How many of the wildcards that the guard has prevented are noted with a batch.
+const MOST_PREVENTED: usize = 5;
+
+/// Merges for all distributions.
+#[derive(Clone)]
+pub(super) struct Merger {
+    economy: Economy,
+    wildcards: WildcardPolicy,
+    drain: Drain,
+    catalogue: CatalogueHandle,
+    known: Arc<KnownKeys>,
+}
+
+/// What is done about a plan's items before they are merged.
+#[derive(Debug, Default)]
+pub(super) struct Outlook {
+    surveyed: Option<Arc<Surveyed>>,
+    /// A survey that is to be made.
+    pub(super) survey: Option<Survey>,
+    /// Whether automatic items wait for it.
+    pub(super) waits: bool,
+}
+
+impl Outlook {
+    /// Whether anything is known that merging needs.
+    pub(super) fn is_known(&self) -> bool {
+        self.surveyed.is_some()
+    }
+}
+
+/// What merging makes of waiting items.
+#[derive(Debug, Default)]
+pub(super) struct Wildcards {
+    pub(super) made: Vec<Made>,
+    pub(super) prevented: Vec<Prevented>,
+}
+
+impl Merger {
+    pub(super) fn new(
+        settings: &Settings,
+        catalogue: CatalogueHandle,
+        known: Arc<KnownKeys>,
+    ) -> Self {
+        Self {
+            economy: settings.economy.clone(),
+            wildcards: settings.mapping.wildcards.clone(),
+            drain: settings.drain(),
+            catalogue,
+            known,
+        }
+    }
+
+    /// What is known about the keys that wildcards would evict, and what has to be found out first. `may_ask`
+    /// is whether the items have not waited for that already.
+    pub(super) fn look(
+        &self,
+        distribution_id: &str,
+        waiting: &[Waiting],
+        terms: &Terms,
+        may_ask: bool,
+    ) -> Outlook {
+        let texts: Vec<&str> = mergeable(waiting).map(text).collect();
+        if texts.len() < 2 || !may_merge(&terms.caps) || !self.economy.list_objects {
+            return Outlook::default();
+        }
+        let Knowledge { surveyed, is_old } =
+            self.known
+                .about(distribution_id, texts.iter().copied(), terms.now);
+        let survey = self
+            .catalogue
+            .get()
+            .filter(|_| is_old && may_ask)
+            .and_then(|catalogue| {
+                let is_much = texts.len() > self.drain.paths;
+                let bounds = Bounds {
+                    evictions_per_path: if is_much {
+                        f64::INFINITY
+                    } else {
+                        terms.evictions_per_path
+                    },
+                    pages: MOST_PAGES,
+                    bytes: MOST_BYTES,
+                };
+                let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+                Survey::new(catalogue, distribution_id, texts, bounds)
+            });
+        Outlook {
+            waits: survey.is_some() && surveyed.is_none(),
+            surveyed,
+            survey,
+        }
+    }
+
+    /// The wildcards that were made lately, which the guard lets rest.
+    pub(super) async fn resting(
+        &self,
+        store: &dyn BatchStore,
+        distribution_id: &str,
+        outlook: &Outlook,
+        now: Timestamp,
+    ) -> Result<Vec<Item>, StoreError> {
+        if outlook.surveyed.is_none() || self.economy.min_interval.is_zero() {
+            return Ok(Vec::new());
+        }
+        let since = now - self.economy.min_interval;
+        store.made_since(distribution_id, since).await
+    }
+
+    /// Merges the automatic items. It takes a while if there are very many.
+    pub(super) fn merge(
+        &self,
+        waiting: &[Waiting],
+        terms: &Terms,
+        outlook: &Outlook,
+        resting: Vec<Item>,
+    ) -> Wildcards {
+        let known = match &outlook.surveyed {
+            Some(surveyed) => surveyed.known(),
+            None if self.economy.widen_unlisted => Known::nothing(),
+            None => return Wildcards::default(),
+        };
+        let caps = &terms.caps;
+        if outlook.waits || !may_merge(caps) {
+            return Wildcards::default();
+        }
+        let guard = Guard {
+            protected: self.wildcards.protected.clone(),
+            min_stem: self.wildcards.min_stem,
+            allow_root: self.wildcards.allow_root,
+            resting,
+            unlisted: self.economy.widen_unlisted,
+        };
+        let manual = waiting.iter().filter(|one| one.manual);
+        let wanted = Wanted::new(mergeable(waiting), manual.map(|one| &one.item));
+        let room = caps.allowance.automatic;
+        let ceilings = self.drain.ceilings(room, wanted.wildcards());
+        let merging = Merging::new(wanted, known, &guard);
+        let prices = Prices::per_path(terms.evictions_per_path);
+        // If nothing keeps to the ceilings, there is no point in evicting more to come close to them.
+        let only_wildcards = Ceilings {
+            items: usize::MAX,
+            ..ceilings
+        };
+        let mut merged = merging.cheapest(&prices, ceilings);
+        for ceilings in [only_wildcards, Ceilings::NONE] {
+            if !merged.obeys {
+                merged = merging.cheapest(&prices, ceilings);
+            }
+        }
+        let mut prevented = merging.prevented(&prices);
+        prevented.truncate(MOST_PREVENTED);
+        Wildcards {
+            made: merged.made,
+            prevented,
+        }
+    }
+}
+
+/// Whether wildcards may be sent now. Nothing waits for one that is made.
+fn may_merge(caps: &Caps) -> bool {
+    caps.open.wildcards && caps.allowance.automatic.wildcards > 0
+}
+
+/// The items that wider ones may replace. What a person asks for is sent as it is.
+fn mergeable(waiting: &[Waiting]) -> impl Iterator<Item = &Item> {
+    let automatic = waiting.iter().filter(|one| !one.manual);
+    automatic.map(|one| &one.item).filter(|item| !item.is_tag())
+}
+
+/// What an item's paths begin with.
+fn text(item: &Item) -> &str {
+    item.stem().unwrap_or(item.as_str())
+}

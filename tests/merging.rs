@@ -1,0 +1,290 @@
+//! Paths are merged into wildcards where that costs less: behind the 2xx, with buckets that can be listed, on a
+//! clock that jumps.
+
+use std::{sync::Arc, time::Duration};
+
+use purgefront::{
+    dispatch::Settings,
+    domain::{
+        economy::Economy,
+        mapping::{MappingPolicy, WildcardPolicy},
+        path::Item,
+    },
+};
+
+use crate::support::{
+    buckets::Buckets,
+    inside::settings,
+    simulation::{Input, World, nature},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Renditions of photos, nine of each.
+fn renditions(photos: std::ops::Range<usize>) -> Vec<String> {
+    photos
+        .flat_map(|photo| (0..9).map(move |size| format!("img/photo-{photo:03}-{size}.jpg")))
+        .collect()
+}
+
+fn events(keys: &[String]) -> Input {
+    Input::Events("E1".to_owned(), keys.to_vec())
+}
+
+/// What was sent to a distribution, call by call.
+fn sent(world: &World, id: &str) -> Vec<Vec<String>> {
+    let made = world.cdn.made().into_iter();
+    let made = made.filter(|made| made.distribution_id == id);
+    made.map(|made| made.items).collect()
+}
+
+async fn world(settings: Settings) -> (World, Arc<Buckets>) {
+    World::start_beside_buckets(nature(&["E1", "E2"]), settings).await
+}
+
+fn economical(economy: Economy) -> Settings {
+    Settings {
+        economy,
+        ..settings()
+    }
+}
+
+#[tokio::test]
+async fn all_renditions_of_a_photo_are_one_path() {
+    let (world, buckets) = world(settings()).await;
+    buckets.put("bucket-e1", renditions(0..200));
+    let inputs = [(Duration::ZERO, events(&renditions(3..5)))];
+    world.play_to_the_end(&inputs, 5 * MINUTE).await;
+    let mut items = sent(&world, "E1").concat();
+    items.sort_unstable();
+    assert_eq!(items, ["/img/photo-003-*", "/img/photo-004-*"]);
+    assert_eq!(buckets.asked(), ["bucket-e1/img/photo-00"]);
+    let made = world.inside.leader.made_since("E1", jiff::Timestamp::MIN);
+    assert_eq!(made.await.unwrap().len(), 2);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn nothing_is_merged_that_costs_more_than_it_saves() {
+    let (world, buckets) = world(settings()).await;
+    buckets.put(
+        "bucket-e1",
+        (0..5_000).map(|page| format!("docs/{page:04}")),
+    );
+    let keys = ["docs/0001", "docs/2000", "docs/4999"].map(str::to_owned);
+    let inputs = [(Duration::ZERO, events(&keys))];
+    world.play_to_the_end(&inputs, 5 * MINUTE).await;
+    assert_eq!(
+        sent(&world, "E1"),
+        [["/docs/0001", "/docs/2000", "/docs/4999"]]
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_listed_is_sent_as_it_is_and_asked_for_again_later() {
+    let (world, buckets) = world(settings()).await;
+    buckets.deny();
+    let inputs = [
+        (Duration::ZERO, events(&renditions(0..1))),
+        (MINUTE, events(&renditions(1..2))),
+        (11 * MINUTE, events(&renditions(2..3))),
+    ];
+    world.play_to_the_end(&inputs, 20 * MINUTE).await;
+    let calls: Vec<_> = sent(&world, "E1").iter().map(Vec::len).collect();
+    assert_eq!(calls, [9, 9, 9]);
+    assert_eq!(buckets.asked().len(), 2);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_service_that_may_not_list_asks_nothing() {
+    let economy = Economy {
+        list_objects: false,
+        ..Economy::default()
+    };
+    let (world, buckets) = world(economical(economy)).await;
+    buckets.put("bucket-e1", renditions(0..3));
+    let inputs = [(Duration::ZERO, events(&renditions(0..1)))];
+    world.play_to_the_end(&inputs, 5 * MINUTE).await;
+    assert_eq!(sent(&world, "E1").concat().len(), 9);
+    assert_eq!(buckets.asked(), Vec::<String>::new());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn people_get_what_they_ask_for_and_do_not_wait_for_a_listing() {
+    let (world, buckets) = world(settings()).await;
+    buckets.put("bucket-e1", renditions(0..3));
+    buckets.slow_down("bucket-e1", 10 * SECOND);
+    let keys = renditions(0..2);
+    let paths: Vec<_> = keys[..9].iter().map(|key| format!("/{key}")).collect();
+    let inputs = [
+        (Duration::ZERO, events(&keys[9..])),
+        (3 * SECOND, Input::Request("E1".to_owned(), paths.clone())),
+    ];
+    world.play_to_the_end(&inputs, 5 * MINUTE).await;
+    assert_eq!(
+        sent(&world, "E1"),
+        [paths, vec!["/img/photo-001-*".to_owned()]]
+    );
+    let at: Vec<_> = world.cdn.log().into_iter().map(|(at, ..)| at).collect();
+    assert!(at[0] < 5 * SECOND, "{at:?}");
+    assert!(at[1] > 10 * SECOND && at[1] < 15 * SECOND, "{at:?}");
+    world.end().await;
+}
+
+/// How long each change of another distribution waited for its call, while each page of a listing took so long.
+async fn waits_of_others(page: Duration) -> Vec<Duration> {
+    let (world, buckets) = world(settings()).await;
+    buckets.put("bucket-e1", renditions(0..20));
+    buckets.slow_down("bucket-e1", page);
+    let arrivals = |nth: u32| nth * SECOND;
+    let mut inputs: Vec<_> = (0..40)
+        .map(|nth| {
+            let key = format!("page/{nth}");
+            let input = Input::Events("E2".to_owned(), vec![key]);
+            (arrivals(nth), input)
+        })
+        .collect();
+    for nth in 0..4 {
+        let photos = renditions(4 * nth..4 * nth + 4);
+        inputs.push((u32::try_from(nth).unwrap() * 9 * SECOND, events(&photos)));
+    }
+    inputs.sort_by_key(|(at, _)| *at);
+    world.play_to_the_end(&inputs, 10 * MINUTE).await;
+    assert!(!buckets.asked().is_empty());
+    let attempts = world.cdn.attempts();
+    let wait = |nth: u32| {
+        let path = format!("/page/{nth}");
+        let mut calls = attempts.iter();
+        let call = calls.find(|call| call.order.items.contains(&path));
+        call.unwrap().at - arrivals(nth)
+    };
+    let waits = (0..40).map(wait).collect();
+    world.end().await;
+    waits
+}
+
+#[tokio::test]
+async fn a_listing_that_takes_twenty_seconds_delays_nobody_else() {
+    let usual = waits_of_others(Duration::ZERO).await;
+    let beside_slow = waits_of_others(20 * SECOND).await;
+    let longest = |waits: &[Duration]| waits.iter().copied().max();
+    let all = |waits: &[Duration]| waits.iter().sum::<Duration>();
+    assert!(
+        longest(&beside_slow) <= longest(&usual),
+        "{usual:?} {beside_slow:?}"
+    );
+    assert!(
+        all(&beside_slow) <= all(&usual),
+        "{usual:?} {beside_slow:?}"
+    );
+}
+
+#[tokio::test]
+async fn automatic_work_waits_for_a_listing_only_so_long() {
+    let (world, buckets) = world(settings()).await;
+    buckets.put("bucket-e1", renditions(0..3));
+    buckets.slow_down("bucket-e1", 20 * SECOND);
+    let inputs = [(Duration::ZERO, events(&renditions(0..1)))];
+    world.play_to_the_end(&inputs, 5 * MINUTE).await;
+    assert_eq!(sent(&world, "E1").concat().len(), 9);
+    let at = world.cdn.log()[0].0;
+    assert!(at > 15 * SECOND && at < 18 * SECOND, "{at:?}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_guard_binds_what_is_merged_and_history_says_so() {
+    let policy = WildcardPolicy {
+        protected: vec![Item::parse("/img/photo-001*").unwrap()],
+        ..WildcardPolicy::default()
+    };
+    let mapping = MappingPolicy {
+        wildcards: policy,
+        ..MappingPolicy::default()
+    };
+    let settings = Settings {
+        mapping: Arc::new(mapping),
+        ..settings()
+    };
+    let (world, buckets) = world(settings).await;
+    buckets.put("bucket-e1", renditions(0..3));
+    let inputs = [(Duration::ZERO, events(&renditions(0..2)))];
+    world.play_to_the_end(&inputs, 5 * MINUTE).await;
+    let items = sent(&world, "E1").concat();
+    assert_eq!(items.len(), 10, "{items:?}");
+    assert!(items.contains(&"/img/photo-000-*".to_owned()));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_same_wildcard_is_not_sent_again_and_again() {
+    let (world, buckets) = world(settings()).await;
+    buckets.put("bucket-e1", renditions(0..3));
+    let keys = renditions(0..1);
+    let inputs = [
+        // All but one: it evicts that.
+        (Duration::ZERO, events(&keys[1..])),
+        (30 * SECOND, events(&keys[1..])),
+        (90 * SECOND, events(&keys[1..])),
+        // All of them: it evicts nothing.
+        (100 * SECOND, events(&keys)),
+    ];
+    world.play_to_the_end(&inputs, 10 * MINUTE).await;
+    let calls = sent(&world, "E1");
+    let calls: Vec<_> = calls.iter().map(Vec::len).collect();
+    assert_eq!(calls, [1, 8, 1, 1]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_backlog_that_would_take_too_long_is_merged_further() {
+    let economy = Economy {
+        evictions_per_path: 1.0,
+        max_delay: Duration::from_secs(2),
+        ..Economy::default()
+    };
+    let (world, buckets) = world(economical(economy)).await;
+    let all: Vec<_> = (0..4_000)
+        .map(|page| format!("d{}/{page:04}", page / 1_000))
+        .collect();
+    buckets.put("bucket-e1", all.clone());
+    let changed: Vec<_> = all.into_iter().step_by(5).collect();
+    let inputs = [(Duration::ZERO, events(&changed))];
+    world.play_to_the_end(&inputs, 10 * MINUTE).await;
+    let items = sent(&world, "E1").concat();
+    // 800 paths would take more than five seconds.
+    assert!(items.len() <= 300 + 13, "{}", items.len());
+    let covered = |key: &String| {
+        let path = format!("/{key}");
+        let mut items = items.iter();
+        items.any(|item| match item.strip_suffix('*') {
+            Some(stem) => path.starts_with(stem),
+            None => path == *item,
+        })
+    };
+    assert!(changed.iter().all(covered));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_not_listed_is_widened_only_where_that_was_chosen() {
+    for (widen_unlisted, most) in [(false, 800), (true, 300 + 13)] {
+        let economy = Economy {
+            max_delay: Duration::from_secs(2),
+            list_objects: false,
+            widen_unlisted,
+            ..Economy::default()
+        };
+        let (world, _) = world(economical(economy)).await;
+        let changed: Vec<_> = (0..800).map(|page| format!("d/{page:04}")).collect();
+        let inputs = [(Duration::ZERO, events(&changed))];
+        world.play_to_the_end(&inputs, 10 * MINUTE).await;
+        let items = sent(&world, "E1").concat().len();
+        assert!(items <= most && (widen_unlisted || items == 800), "{items}");
+        world.end().await;
+    }
+}
