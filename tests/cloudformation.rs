@@ -59,6 +59,14 @@ fn recovery_policy(queue: &str) -> Value {
     policy
 }
 
+/// deploy/iam/merging.json with the stack's buckets.
+pub fn merging_policy(buckets: &[&str]) -> Value {
+    let mut policy: Value = serde_json::from_str(&read("deploy/iam/merging.json")).unwrap();
+    let buckets = buckets.iter().map(|name| format!("arn:*:s3:::{name}"));
+    policy["Statement"][0]["Resource"] = buckets.collect();
+    policy
+}
+
 #[test]
 fn a_whole_stack_has_what_the_documentation_promises() {
     let Some(stack) = created(&json!({"HostedZoneId": true, "CertificateArn": true,
@@ -131,6 +139,23 @@ fn a_whole_stack_has_what_the_documentation_promises() {
     let target = &listener["DefaultActions"][0]["TargetGroupArn"];
     assert_eq!(target, &group["TargetGroupARNs"][0]);
     assert_eq!(stack["rules"].as_array().unwrap().len(), 1, "only theirs");
+}
+
+#[test]
+fn only_buckets_that_are_named_may_be_listed_for_merging() {
+    let Some(stack) = created(&json!({"CertificateArn": true, "ListedBucketNames": "site,old"}))
+    else {
+        return;
+    };
+    assert_eq!(stack["status"], "CREATE_COMPLETE");
+    let policy = &stack["wanted"]["MergingPolicy"];
+    assert_eq!(policy["PolicyDocument"], merging_policy(&["site", "old"]));
+    let stack = created(&json!({"CertificateArn": true})).unwrap();
+    assert_eq!(
+        stack["wanted"].get("MergingPolicy"),
+        None,
+        "by default, none"
+    );
 }
 
 /// By their names, so that nothing is left out silently.

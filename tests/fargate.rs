@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{cloudformation::service_policy, support::moto::in_process};
+use crate::{
+    cloudformation::{merging_policy, service_policy},
+    support::moto::in_process,
+};
 
 const TEMPLATE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -49,7 +52,7 @@ fn given(container: &Value, list: &str) -> serde_json::Map<String, Value> {
 #[test]
 fn a_whole_stack_has_replicas_in_two_zones_and_a_database_that_only_they_reach() {
     let Some(stack) = created(&json!({"HostedZoneId": true, "BucketNames": "site,other",
-        "ApiTokenSha256": "1".repeat(64)}))
+        "ListedBucketNames": "site", "ApiTokenSha256": "1".repeat(64)}))
     else {
         return;
     };
@@ -58,6 +61,8 @@ fn a_whole_stack_has_replicas_in_two_zones_and_a_database_that_only_they_reach()
     let wanted = &stack["wanted"];
     let policy = &wanted["Role"]["Policies"][0]["PolicyDocument"];
     assert_eq!(policy, &service_policy(topic));
+    let policy = &wanted["MergingPolicy"]["PolicyDocument"];
+    assert_eq!(policy, &merging_policy(&["site"]));
 
     let containers = wanted["Task"]["ContainerDefinitions"].as_array().unwrap();
     let environment = given(&containers[0], "Environment");

@@ -172,7 +172,8 @@ async fn the_policy_allows_everything_that_the_service_calls_and_nothing_else() 
         assert!(policy.iter().any(by), "{action} on {resource}");
     }
     assert_eq!(actions(&used), actions(&policy));
-    assert_eq!(table("README.md"), actions(&policy));
+    let optional = allowed(&read("deploy/iam/merging.json"));
+    assert_eq!(table("README.md"), actions(policy.iter().chain(&optional)));
     assert!(policy.contains(&("sns:ConfirmSubscription".to_owned(), TOPIC.to_owned())));
     drop(world.signer);
 }
@@ -223,6 +224,22 @@ async fn without_a_permission_exactly_what_it_is_for_is_missing() {
     let tried = futures_util::future::join_all(tried).await;
     let policy = actions(&allowed(&read("deploy/iam/service.json")));
     assert_eq!(tried.into_iter().collect::<BTreeSet<_>>(), policy);
+}
+
+/// That it is sufficient for listing keys, `key_listing.rs` shows; that nothing else is missing without it, the
+/// story above, whose service may list nothing.
+#[test]
+fn the_one_optional_permission_is_the_one_that_is_documented() {
+    let optional = allowed(&read("deploy/iam/merging.json"));
+    assert_eq!(
+        actions(&optional),
+        BTreeSet::from(["s3:ListBucket".to_owned()])
+    );
+    let text = read("README.md");
+    let row = text.lines().find(|line| line.contains("`s3:ListBucket`"));
+    assert!(row.is_some_and(|row| row.starts_with("| `s3:ListBucket`, optional ")));
+    let service = allowed(&read("deploy/iam/service.json"));
+    assert!(actions(&service).is_disjoint(&actions(&optional)));
 }
 
 /// That these are used and sufficient, `redrive.rs` and `resync.rs` show.

@@ -53,6 +53,7 @@ mod holds;
 mod hostile;
 mod iam;
 mod idempotency;
+mod key_listing;
 mod leadership;
 mod letters;
 mod load;

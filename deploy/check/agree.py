@@ -1,5 +1,6 @@
 """Whether the artefacts agree with each other and with purgefront, which no tool for one of them sees."""
 
+import json
 import os
 import re
 import subprocess
@@ -77,7 +78,19 @@ def template(loaded):
     same(resources[signalled]["Type"], "AWS::AutoScaling::AutoScalingGroup", signalled)
     same(resources["Volume"]["Properties"]["AvailabilityZone"]["Fn::If"][1],
          {"Fn::GetAtt": ["SubnetA", "AvailabilityZone"]}, "the volume's zone")
+    merging(loaded)
     alarms(resources)
+
+
+def merging(loaded):
+    """By default, no bucket may be listed; and what may list them may do nothing else."""
+    same(loaded["Parameters"]["ListedBucketNames"]["Default"], "", "the buckets that may be listed by default")
+    policy = loaded["Resources"]["MergingPolicy"]
+    same(policy["Condition"], "HasListedBuckets", "when buckets may be listed")
+    (ours,) = policy["Properties"]["PolicyDocument"]["Statement"]
+    (theirs,) = json.loads((DEPLOY / "iam" / "merging.json").read_text())["Statement"]
+    same({**ours, "Resource": None}, {**theirs, "Resource": None}, "the permission to list")
+    expect("ListedBucketNames" in str(ours["Resource"]), "other buckets may be listed")
 
 
 def alarms(resources):
@@ -118,6 +131,16 @@ def module(text):
     same([group[name] for name in ("min_size", "max_size", "health_check_grace_period", "min_healthy_percentage")],
          ["1", "1", "900", "0"], "the group")
     objects(text, "topic", "zone", "certificate", "network", "listener")
+    listed(text)
+
+
+def listed(text):
+    """By default, no bucket may be listed."""
+    default = re.search(r'^variable "listed_bucket_names" {.*?^  default\s*= (.*?)$', text, re.M | re.S)
+    same(default and default[1], "[]", "the buckets that may be listed by default")
+    policy = settings(text, "aws_iam_role_policy", "merging")
+    same(policy["count"], "length(var.listed_bucket_names) > 0 ? 1 : 0", "when buckets may be listed")
+    expect("iam/merging.json" in text and "in var.listed_bucket_names :" in text, "other buckets may be listed")
 
 
 def first_boot():

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from agree import (ADMIN_PORT, PORT, ROOT, RULE_FUNCTIONS, alarms, dockerfile, expect, functions, objects, postgres,
-                   same, settings)
+from agree import (ADMIN_PORT, PORT, ROOT, RULE_FUNCTIONS, alarms, dockerfile, expect, functions, listed, merging, objects,
+                   postgres, same, settings)
 
 DATABASE_PORT = 5432
 # Made alike by both templates.
@@ -36,6 +36,9 @@ def template(loaded, single, stop_time):
         same(resources[name], others[name], name)
     same(resources["Subscription"]["Properties"], others["Subscription"]["Properties"], "the subscription")
     same(*(all["Role"]["Properties"]["Policies"][0] for all in (resources, others)), "purgefront's permissions")
+    same(resources["MergingPolicy"], others["MergingPolicy"], "the permission to list")
+    same(*(all["Parameters"]["ListedBucketNames"] for all in (loaded, single)), "the buckets that may be listed")
+    merging(loaded)
     alarms(resources)
     properties = {name: one["Properties"] for name, one in resources.items() if "Properties" in one}
     target = properties["TargetGroup"]
@@ -201,6 +204,7 @@ def module(text, loaded):
         default = re.search(rf'^variable "{name}" {{.*?^  default\s*= (.*?)$', text, re.M | re.S)[1].strip('"')
         same(default, str(loaded["Parameters"][parameter]["Default"]), f"var.{name}")
     objects(text, "topic", "zone", "network")
+    listed(text)
     delivery()
 
 

@@ -24,6 +24,19 @@ resource "aws_iam_role_policy" "service" {
   )
 }
 
+resource "aws_iam_role_policy" "merging" {
+  count = length(var.listed_bucket_names) > 0 ? 1 : 0
+  name  = "merging"
+  role  = aws_iam_role.this.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      for statement in jsondecode(file("${path.module}/../iam/merging.json")).Statement :
+      merge(statement, { Resource = [for name in var.listed_bucket_names : "arn:${local.partition}:s3:::${name}"] })
+    ]
+  })
+}
+
 # For `purgefront redrive` and `purgefront resync` on the instance.
 resource "aws_iam_role_policy" "recovery" {
   name = "recovery"

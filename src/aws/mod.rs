@@ -5,6 +5,7 @@ mod certificate;
 mod cloudfront;
 mod connection;
 mod dead_letter_queue;
+mod key_listing;
 mod object_listing;
 mod refused_call;
 mod sns;
@@ -17,6 +18,7 @@ pub use self::{
     cloudfront::CloudFront,
     connection::{AwsConnectionPoints, AwsRegions},
     dead_letter_queue::SqsDeadLetterQueue,
+    key_listing::S3KeyListing,
     object_listing::S3ObjectListing,
     sns::AwsSnsTrust,
     trust::{Fetch, FetchLimits, HttpFetch, SigningCertificates},

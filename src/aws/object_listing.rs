@@ -157,7 +157,10 @@ impl ObjectListing for S3ObjectListing {
 }
 
 /// Keys may have characters that XML has not, so S3 is asked to encode them, as in a form.
-fn decoded(key: Option<String>, encoding: Option<&EncodingType>) -> Result<String, CallError> {
+pub(super) fn decoded(
+    key: Option<String>,
+    encoding: Option<&EncodingType>,
+) -> Result<String, CallError> {
     let key = key.ok_or_else(|| unreadable("a key is missing"))?;
     if encoding != Some(&EncodingType::Url) {
         return Ok(key);
@@ -177,7 +180,7 @@ fn listed(key: String, changed_at: Option<DateTime>, effect: Effect) -> Result<L
     })
 }
 
-fn unreadable(why: &str) -> CallError {
+pub(super) fn unreadable(why: &str) -> CallError {
     CallError::Failed(format!("S3's listing cannot be read: {why}"))
 }
 

@@ -59,6 +59,19 @@ resource "aws_iam_role_policy" "service" {
   )
 }
 
+resource "aws_iam_role_policy" "merging" {
+  count = length(var.listed_bucket_names) > 0 ? 1 : 0
+  name  = "merging"
+  role  = aws_iam_role.this.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      for statement in jsondecode(file("${path.module}/../../iam/merging.json")).Statement :
+      merge(statement, { Resource = [for name in var.listed_bucket_names : "arn:${local.partition}:s3:::${name}"] })
+    ]
+  })
+}
+
 # ECS Exec, by which operators reach the admin listener.
 resource "aws_iam_role_policy" "tunnel" {
   #checkov:skip=CKV_AWS_355:these actions know no resource

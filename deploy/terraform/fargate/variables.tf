@@ -34,6 +34,12 @@ variable "bucket_names" {
   default     = []
 }
 
+variable "listed_bucket_names" {
+  description = "The origin buckets that purgefront may list, to merge paths into wildcards by counting which unchanged objects they would evict; without it, nothing is merged there."
+  type        = list(string)
+  default     = []
+}
+
 # What may be made in the same configuration is an object: that it is there is known before it is made.
 variable "zone" {
   description = "The Route 53 zone in which to create domain_name."

@@ -43,6 +43,12 @@ impl Patience {
         operation: Duration::from_secs(15),
     };
 
+    /// For a call that is not repeated.
+    pub(super) const ONCE: Self = Self {
+        attempt: Duration::from_secs(5),
+        operation: Duration::from_secs(5),
+    };
+
     pub(super) fn timeouts(self) -> TimeoutConfig {
         TimeoutConfig::builder()
             .connect_timeout(CONNECT)

@@ -120,6 +120,8 @@ fn objects(objects: &Objects, query: &Query<'_>) -> String {
         let hex = token.strip_prefix("token-").expect("a token of S3");
         String::from_utf8(hex::decode(hex).unwrap()).unwrap()
     });
+    // Which S3 ignores beside a token.
+    let after = after.or_else(|| query.get("start-after").cloned());
     let rest: Vec<_> = current
         .filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after))
         .collect();

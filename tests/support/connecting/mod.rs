@@ -92,6 +92,8 @@ pub struct State {
     pub denied: BTreeSet<String>,
     /// Where the bucket is.
     pub region: String,
+    /// How often S3 has said so to somebody who asked elsewhere.
+    pub redirects: usize,
     /// How often SNS has asked for a confirmation.
     pub confirmations: usize,
     /// Written by somebody else right after the next write.

@@ -22,6 +22,7 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>) -> Response {
         );
     };
     if region != format!("{}.amazonaws.com", state.region) {
+        state.redirects += 1;
         return Response::builder()
             .status(301)
             .header("x-amz-bucket-region", &state.region)
