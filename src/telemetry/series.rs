@@ -278,12 +278,17 @@ fn ends(
     (skipped, dead_letters, failures)
 }
 
+fn with_version() -> Registry {
+    let mut registry = Registry::with_prefix("purgefront");
+    let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("build", "The version of purgefront", version);
+    registry
+}
+
 impl Default for Series {
     fn default() -> Self {
-        let mut whole = Registry::with_prefix("purgefront");
+        let mut whole = with_version();
         let registry = &mut whole;
-        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The version of purgefront", version);
         let started = register(
             registry,
             "start_time_seconds",

@@ -189,15 +189,13 @@ impl Costs {
             } }
             div { dt { "Forecast" } dd {
                 (dollars(month_price_usd(self.month.forecast)))
-                span.muted { " for " (words::counted(self.month.forecast, "path"))
-                    " by the month’s end" }
+                span.muted { " for " (words::counted(self.month.forecast, "path")) }
             } }
             div { dt { "Budget" } dd { (self.budget()) } }
             div { dt { "A path is worth" } dd {
                 (self.evictions())
                 @if self.is_raised() {
-                    span.muted { ", raised from " (shown(self.month.base_evictions_per_path))
-                        " by the budget" }
+                    span.muted { ", raised from " (shown(self.month.base_evictions_per_path)) }
                 }
             } }
             div { dt { "Today" } dd { (self.today()) } }
@@ -205,14 +203,13 @@ impl Costs {
     }
 
     fn budget(&self) -> Markup {
-        let MonthStatus { ledger, budget, .. } = &self.month;
         let share = (self.month.spent_share() * 100.0).floor();
         html! {
-            @if *budget == 0 {
+            @if self.month.budget == 0 {
                 "none"
             } @else {
                 @if self.month.stage() > 0 { span.tag.warn { (share) "%" } } @else { (share) "%" }
-                " spent: " (words::number(ledger.paths())) " of " (words::counted(*budget, "path"))
+                " of " (words::counted(self.month.budget, "path"))
             }
         }
     }
@@ -335,8 +332,8 @@ mod tests {
             "{none}"
         );
         let half = month(900, 100, 2_000);
-        assert!(half.contains("50% spent: 1,000 of 2,000 paths"), "{half}");
-        assert!(half.contains("40 evictions") && half.contains("raised from 20 by the budget"));
+        assert!(half.contains("50% of 2,000 paths"), "{half}");
+        assert!(half.contains("40 evictions") && half.contains("raised from 20"));
         assert!(!half.contains("tag warn"));
         assert!(month(900, 100, 1_250).contains("tag warn"));
         let spent = month(900, 100, 1_000);
