@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    aws::{AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, SigningCertificates},
+    aws::{AwsSnsTrust, CloudFront, FetchLimits, HttpFetch, S3KeyListing, SigningCertificates},
     config::{Config, ServerConfig},
     dispatch::{self, Dispatch, Leadership, Settings},
     domain::{batch::Usage, mapping::MappingPolicy, notice::NoticeTarget, s3_event::EventFilter},
@@ -159,7 +159,7 @@ impl App {
             catalogue_store: Arc::clone(&store.catalogue),
             wants: Arc::clone(&store.wants),
             cdn: Arc::new(CloudFront::new(&sdk)),
-            key_listing: Arc::new(NoListing),
+            key_listing: Arc::new(S3KeyListing::new(&sdk)),
             trust: Arc::new(trust),
             notices: Arc::new(notice_sender(&config)?),
             clock,
@@ -481,22 +481,5 @@ fn settings(config: &Config) -> Settings {
         catalogue_refresh: config.catalogue.refresh,
         authenticate_on_unsubscribe: config.sns.authenticate_on_unsubscribe,
         seed: fastrand::u64(..),
-    }
-}
-
-struct NoListing;
-
-#[async_trait]
-impl crate::ports::key_listing::KeyListing for NoListing {
-    async fn keys(
-        &self,
-        _: &str,
-        _: &str,
-        _: Option<&str>,
-    ) -> Result<crate::ports::key_listing::KeyPage, crate::ports::key_listing::KeyListingError>
-    {
-        Err(crate::ports::key_listing::KeyListingError::Denied(
-            "not yet".to_owned(),
-        ))
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         Clock,
         key_listing::{KeyListing, KeyListingError},
     },
+    telemetry::Metrics,
 };
 
 /// How long a distribution's automatic work waits for a listing at the longest.
@@ -104,6 +105,7 @@ impl KnownKeys {
 pub(super) struct Listings {
     listing: Arc<dyn KeyListing>,
     clock: Arc<dyn Clock>,
+    metrics: Metrics,
     known: Arc<KnownKeys>,
     /// The distributions of the surveys that wait or run, and when those end at the latest.
     busy: HashMap<String, Timestamp>,
@@ -122,6 +124,7 @@ impl Listings {
         Self {
             listing: Arc::clone(&context.key_listing),
             clock: Arc::clone(&context.clock),
+            metrics: context.metrics.clone(),
             known,
             busy: HashMap::new(),
             waiting: VecDeque::new(),
@@ -183,22 +186,24 @@ impl Listings {
             refusal,
         } = ended;
         let now = self.clock.now();
-        let pause = match &refusal {
-            None => SignedDuration::ZERO,
-            Some(KeyListingError::Denied(_)) => DENIED_FOR,
-            Some(KeyListingError::Failed(_)) => RETRY_AFTER,
+        let (outcome, pause) = match &refusal {
+            None if surveyed.partial => ("partial", SignedDuration::ZERO),
+            None => ("complete", SignedDuration::ZERO),
+            Some(KeyListingError::Denied(_)) => ("denied", DENIED_FOR),
+            Some(KeyListingError::Failed(_)) => ("failed", RETRY_AFTER),
         };
+        self.metrics.listed(outcome, surveyed.pages);
         match refusal {
             Some(why) => tracing::info!(
                 distribution_id,
                 why = %why,
-                "the bucket cannot be listed: paths are not merged"
+                "the buckets cannot be listed: paths are not merged"
             ),
             None => tracing::debug!(
                 distribution_id,
                 pages = surveyed.pages,
-                partial = surveyed.partial,
-                "the bucket was listed"
+                outcome,
+                "the buckets were listed"
             ),
         }
         let entry = Entry {

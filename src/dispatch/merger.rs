@@ -11,9 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
-        consolidate::{
-            Caps, Ceilings, Drain, Guard, Known, Made, Merging, Prevented, Prices, Waiting, Wanted,
-        },
+        consolidate::{self, Caps, Drain, Guard, Known, Waiting, Wildcards, WindowTerms},
         economy::Economy,
         mapping::WildcardPolicy,
         path::Item,
@@ -26,8 +24,6 @@ use crate::{
 const MOST_PAGES: usize = 200;
 /// The most bytes of keys that a survey keeps.
 const MOST_BYTES: usize = 8 << 20;
-/// How many of the wildcards that the guard has prevented are noted with a batch.
-const MOST_PREVENTED: usize = 5;
 
 /// Merges for all distributions.
 #[derive(Clone)]
@@ -56,13 +52,6 @@ impl Outlook {
     }
 }
 
-/// What merging makes of waiting items.
-#[derive(Debug, Default)]
-pub(super) struct Wildcards {
-    pub(super) made: Vec<Made>,
-    pub(super) prevented: Vec<Prevented>,
-}
-
 impl Merger {
     pub(super) fn new(
         settings: &Settings,
@@ -87,7 +76,7 @@ impl Merger {
         terms: &Terms,
         may_ask: bool,
     ) -> Outlook {
-        let texts: Vec<&str> = mergeable(waiting).map(text).collect();
+        let texts: Vec<&str> = consolidate::mergeable(waiting).map(text).collect();
         if texts.len() < 2 || !may_merge(&terms.caps) || !self.economy.list_objects {
             return Outlook::default();
         }
@@ -147,52 +136,28 @@ impl Merger {
             None if self.economy.widen_unlisted => Known::nothing(),
             None => return Wildcards::default(),
         };
-        let caps = &terms.caps;
-        if outlook.waits || !may_merge(caps) {
+        if outlook.waits || !may_merge(&terms.caps) {
             return Wildcards::default();
         }
-        let guard = Guard {
-            protected: self.wildcards.protected.clone(),
-            min_stem: self.wildcards.min_stem,
-            allow_root: self.wildcards.allow_root,
-            resting,
-            unlisted: self.economy.widen_unlisted,
+        let terms = WindowTerms {
+            guard: Guard {
+                protected: self.wildcards.protected.clone(),
+                min_stem: self.wildcards.min_stem,
+                allow_root: self.wildcards.allow_root,
+                resting,
+                unlisted: self.economy.widen_unlisted,
+            },
+            evictions_per_path: terms.evictions_per_path,
+            drain: self.drain,
+            room: terms.caps.allowance.automatic,
         };
-        let manual = waiting.iter().filter(|one| one.manual);
-        let wanted = Wanted::new(mergeable(waiting), manual.map(|one| &one.item));
-        let room = caps.allowance.automatic;
-        let ceilings = self.drain.ceilings(room, wanted.wildcards());
-        let merging = Merging::new(wanted, known, &guard);
-        let prices = Prices::per_path(terms.evictions_per_path);
-        // If nothing keeps to the ceilings, there is no point in evicting more to come close to them.
-        let only_wildcards = Ceilings {
-            items: usize::MAX,
-            ..ceilings
-        };
-        let mut merged = merging.cheapest(&prices, ceilings);
-        for ceilings in [only_wildcards, Ceilings::NONE] {
-            if !merged.obeys {
-                merged = merging.cheapest(&prices, ceilings);
-            }
-        }
-        let mut prevented = merging.prevented(&prices);
-        prevented.truncate(MOST_PREVENTED);
-        Wildcards {
-            made: merged.made,
-            prevented,
-        }
+        consolidate::wildcards(waiting, known, &terms)
     }
 }
 
 /// Whether wildcards may be sent now. Nothing waits for one that is made.
 fn may_merge(caps: &Caps) -> bool {
     caps.open.wildcards && caps.allowance.automatic.wildcards > 0
-}
-
-/// The items that wider ones may replace. What a person asks for is sent as it is.
-fn mergeable(waiting: &[Waiting]) -> impl Iterator<Item = &Item> {
-    let automatic = waiting.iter().filter(|one| !one.manual);
-    automatic.map(|one| &one.item).filter(|item| !item.is_tag())
 }
 
 /// What an item's paths begin with.

@@ -8,13 +8,13 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    merger::{Merger, Outlook, Wildcards},
+    merger::{Merger, Outlook},
     queues::Turn,
 };
 use crate::{
     domain::{
         batch::{Covered, MadeWildcard, Merges, Usage},
-        consolidate::{self, Caps, Headroom, Plan, Waiting},
+        consolidate::{self, Bar, Caps, Headroom, Plan, Waiting, Wildcards},
         path::Item,
         resolution::Unresolved,
         survey::Survey,
@@ -41,6 +41,8 @@ pub(super) struct Planned {
     /// When the oldest automatic change that it covers was accepted.
     pub(super) oldest: Option<Timestamp>,
     pub(super) merges: Merges,
+    /// What the guard has barred wildcards by.
+    pub(super) barred: Vec<Bar>,
 }
 
 #[derive(Debug)]
@@ -193,6 +195,7 @@ impl Planner {
 }
 
 fn planned(waiting: &[Waiting], plan: Plan, wildcards: Wildcards) -> Planned {
+    let barred = wildcards.prevented.iter().map(|one| one.bar).collect();
     let merges = merges(waiting, &plan, wildcards);
     let covered = plan.covers.iter().map(|cover| {
         let entry = &waiting[cover.waiting];
@@ -213,6 +216,7 @@ fn planned(waiting: &[Waiting], plan: Plan, wildcards: Wildcards) -> Planned {
         oldest: oldest.map(|entry| entry.accepted_at).min(),
         items: plan.items,
         merges,
+        barred,
     }
 }
 

@@ -53,6 +53,17 @@ impl Merges {
         self.made.is_empty() && self.prevented.is_empty()
     }
 
+    /// How many items it has saved.
+    pub fn saved(&self) -> usize {
+        let saved = self.made.iter().map(|one| one.replaces.saturating_sub(1));
+        saved.sum()
+    }
+
+    /// How many unchanged objects it evicts, as far as that is known.
+    pub fn evictions(&self) -> usize {
+        self.made.iter().filter_map(|one| one.evictions).sum()
+    }
+
     /// What it did to some of the items.
     fn only(&self, items: &[Item]) -> Self {
         let made = self.made.iter().filter(|one| items.contains(&one.item));

@@ -242,6 +242,7 @@ impl Submitter {
             covered,
             manual_items,
             merges,
+            barred,
             ..
         } = plan;
         let batch = Batch {
@@ -263,6 +264,11 @@ impl Submitter {
                 item = %batch.items[one.covered.position],
                 "change frozen into a batch"
             );
+        }
+        let metrics = &self.context.metrics;
+        metrics.merged(batch.merges.saved(), batch.merges.evictions());
+        for bar in barred {
+            metrics.guarded(bar.label(), 1);
         }
         let mut unresolved = Unresolved::new(batch, now);
         unresolved.failures = self.queues.failures(turn.distribution_id());

@@ -112,6 +112,18 @@ impl Guard {
     }
 }
 
+impl Bar {
+    /// The key of `[economy]` that says so, as a metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Protected => "protected",
+            Self::MinStem => "min_stem",
+            Self::Root => "allow_root",
+            Self::Resting => "min_interval",
+        }
+    }
+}
+
 /// The keys that there are, as viewer paths in the spelling of items.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known<'a> {

@@ -76,7 +76,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// How many wildcards a wider one may replace.
-    pub fn wildcards(&self) -> usize {
+    pub(super) fn wildcards(&self) -> usize {
         let needs = self.needs.iter();
         needs.filter(|need| need.wildcard && !need.fixed).count()
     }

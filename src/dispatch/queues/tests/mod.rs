@@ -108,6 +108,7 @@ fn batch(id: &str) -> Batch {
 fn planned(path: &str) -> Planned {
     Planned {
         merges: Merges::default(),
+        barred: Vec::new(),
         items: vec![Item::parse(path).unwrap()],
         covered: Vec::new(),
         manual_items: 0,
