@@ -126,6 +126,23 @@ async fn point_13_a_misspelt_distribution_is_not_paused_unless_forced() {
 }
 
 #[tokio::test]
+async fn the_months_budget_is_told_by_metrics_and_page() {
+    let (_aws, _, mut setup) = prepared().await;
+    setup.set_env("PURGEFRONT_ECONOMY__MONTHLY_PATHS", "50000");
+    setup.set_env("PURGEFRONT_ECONOMY__EVICTIONS_PER_PATH", "7.5");
+    let service = started(&setup).await;
+    let budget = service.metric("purgefront_month_budget_paths").await;
+    assert_eq!(budget, 50_000);
+    let ready = service.ready().await.1;
+    assert_eq!(ready["checks"]["monthly_budget"]["state"], "ok");
+    let page = service.client.get(&service.admin_url).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    for part in ["0% of 50,000 paths", "7.5 evictions", "at least 0"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+}
+
+#[tokio::test]
 async fn point_13_the_days_limit_and_shadow_mode_are_told() {
     let (aws, signer, mut setup) = prepared().await;
     setup.set_env("PURGEFRONT_LIMITS__PATHS_PER_DAY", "2");
