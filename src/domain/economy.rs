@@ -27,8 +27,8 @@ impl Default for Economy {
     fn default() -> Self {
         Self {
             evictions_per_path: EVICTIONS_PER_PATH,
-            max_delay: Duration::from_secs(60),
-            min_interval: Duration::from_secs(60),
+            max_delay: Duration::from_mins(1),
+            min_interval: Duration::from_mins(1),
             list_objects: true,
             widen_unlisted: false,
             monthly_paths: 0,
