@@ -8,9 +8,10 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use jiff::{Timestamp, civil::date};
 use purgefront::{
     domain::{
-        batch::{Backlog, DistributionBacklog, Group, Usage},
+        batch::{Backlog, DistributionBacklog, Group, Merges, Usage},
         cdn::CdnError,
         change::{Change, Content, NewMessage, Remap, Subject},
+        ledger::Ledger,
         operations::{Backoff, DaySpending},
         path::Item,
         resolution::{Failure, NextStep, Resolution},
@@ -227,6 +228,13 @@ async fn controls_came_over(leader: &dyn DispatchStore) {
     assert_eq!(controls.spending, spending(41, false));
     let before = leader.controls(date(2027, 1, 14)).await.unwrap();
     assert_eq!(before.spending, spending(7, true));
+    let ledger = Ledger {
+        own: 48,
+        others: 0,
+        recent: 48,
+        days: 2,
+    };
+    assert_eq!(controls.ledger, ledger);
     // A distribution that was only paused does not back off.
     let mut backoffs = leader.backoffs().await.unwrap();
     backoffs.retain(|one| one.failures > 0 || one.not_before > Timestamp::UNIX_EPOCH);
@@ -323,6 +331,7 @@ async fn the_batch_came_over(leader: &dyn DispatchStore) {
     let items: Vec<_> = one.batch.items.iter().map(Item::as_str).collect();
     assert_eq!(items, ["/sent", "/sent/*"]);
     assert_eq!(one.failures, 2);
+    assert_eq!(one.batch.merges, Merges::default());
     assert_eq!(one.due_at, second(1_800_000_004));
     let mut usages = leader.usages().await.unwrap();
     usages.retain(|one| one.distribution_id == "E1");

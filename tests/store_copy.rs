@@ -215,6 +215,7 @@ const ROWS: &str = "
         (2, '01890a5d-ac96-774b-bcce-b302099a805a', 'E1', 'another', 'pending', 1, 0, NULL, 1, 0, 1, 2, NULL,
             NULL, 0, 5, 0, NULL);
     INSERT INTO batch_items VALUES (2, 0, '/a'), (2, 1, '/' || char(0));
+    INSERT INTO batch_merges VALUES (2, 'E1', 3, '{\"made\": []}');
     INSERT INTO attempts VALUES (1, 1, 2, 3, 'lost', 'no answer'), (2, 2, 4, NULL, NULL, NULL);
     INSERT INTO targets (seq, change, distribution_id, item, because, manual, accepted_at, batch, position, wildcard)
         VALUES (1, 1, 'E1', '/a', 'b', 0, 1, 2, 0, 0), (2, 5, 'E1', '/a*', '', 1, 1, NULL, NULL, 1);
@@ -225,7 +226,8 @@ const ROWS: &str = "
     DELETE FROM dead_letters WHERE seq = 11;
     INSERT INTO paused VALUES (''), ('E3');
     INSERT INTO backoffs VALUES ('E1', 2, 3, NULL, NULL, 1), ('E2', 0, 0, 'Throttling', 'slow', 0);
-    INSERT INTO day_spending VALUES ('2026-01-01', 5, 1), ('2026-01-02', 0, 0);
+    INSERT INTO day_spending VALUES ('2026-01-01', 5, 1, 7), ('2026-01-02', 0, 0, 0);
+    INSERT INTO others_invalidations VALUES (3, 'E1', 'I7', 4, 7);
     INSERT INTO confirmations VALUES ('arn:1', 'token', 1, 'given_up', 3, 4, 'no'), ('arn:1', 't', 1, 'pending', 0, 4, NULL);
     INSERT INTO ended_subscriptions VALUES ('arn:2', 5);
     INSERT INTO catalogue VALUES (1, 5, '{}', 7, 3);
@@ -368,7 +370,7 @@ async fn what_is_in_use_or_has_something_is_refused() {
         "{said}"
     );
     assert!(said.contains("an empty database"), "{said}");
-    execute(&path, "DELETE FROM _sqlx_migrations WHERE version = 12").await;
+    execute(&path, "DELETE FROM _sqlx_migrations WHERE version = 13").await;
     let said = refused(&it.setup, &file, &new, 2);
     assert!(said.contains("older version"), "{said}");
     execute(

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use purgefront::{domain::operations::day_of, ports::Clock as _};
+
 use crate::support::{
     simulated::Nature,
     simulation::{Input, World, nature},
@@ -43,6 +45,28 @@ async fn a_listing_that_fails_is_tried_again() {
         assert!(room.contains(&last), "blind in {blind:?}: {calls:?}");
         world.end().await;
     }
+}
+
+/// However often others' invalidations are looked at.
+#[tokio::test]
+async fn what_others_pay_for_is_in_the_ledger_once() {
+    let nature = Nature {
+        propagation: Duration::from_mins(4),
+        ..nature(&["E1"])
+    };
+    let world = World::start(nature, 1).await;
+    world.cdn.add_foreign("E1", 2_950);
+    let today = day_of(world.clock.now());
+    let inputs = [(Duration::from_secs(5), keys("E1", 1_000))];
+    world
+        .play_to_the_end(&inputs, Duration::from_hours(2))
+        .await;
+    let tap = &world.inside.store.tap;
+    assert!(tap.calls("record_others") > 0);
+    let ledger = world.inside.leader.controls(today).await.unwrap().ledger;
+    assert_eq!((ledger.own, ledger.others), (1_000, 2_950));
+    assert_eq!((ledger.recent, ledger.days), (3_950, 1));
+    world.end().await;
 }
 
 #[tokio::test]

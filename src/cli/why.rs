@@ -140,6 +140,8 @@ fn show_target(target: &Value) {
     let id = id.unwrap_or("all distributions");
     let item = target["item"].as_str();
     let item = item.map_or(String::new(), |item| format!(" {item}"));
+    let wildcard = target["covered_by"].as_str();
+    let wildcard = wildcard.map_or(String::new(), |item| format!(" covered by {item}"));
     let because = target["because"].as_str();
     let because = because.map_or(String::new(), |why| format!(" ({why})"));
     let at = match target["completed_at"].as_str() {
@@ -147,7 +149,7 @@ fn show_target(target: &Value) {
         None => String::new(),
     };
     say(format_args!(
-        "  {id}{item}{because}: {}{at}",
+        "  {id}{item}{wildcard}{because}: {}{at}",
         text(target, "state")
     ));
     if let Some(invalidation) = target["invalidation_id"].as_str() {

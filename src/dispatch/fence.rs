@@ -16,6 +16,7 @@ use crate::{
         catalogue::{Revision, Snapshot},
         change::{Change, MappedChange, NewRequest, Remap, Unmapped},
         consolidate::Waiting,
+        ledger::OthersInvalidation,
         notice::{Notice, NoticeTarget, Undelivered, WaitingNotices},
         operations::{Backoff, Controls},
         path::Item,
@@ -100,6 +101,7 @@ fence!(BatchStore {
     fn backlogs(&self, distributions: Option<&[String]>) -> Vec<DistributionBacklog>;
     fn waiting(&self, distribution_id: &str, window: Window) -> Vec<Waiting>;
     fn taken_before(&self, batch: Uuid) -> HashSet<Item>;
+    fn made_since(&self, distribution_id: &str, since: Timestamp) -> Vec<Item>;
     fn freeze(&self, batch: &Batch, covered: Vec<Covered>, shadow: bool, now: Timestamp) -> ();
     fn unresolved(&self) -> Vec<Unresolved>;
     fn usages(&self) -> Vec<DistributionUsage>;
@@ -115,6 +117,7 @@ fence!(TrackingStore {
     fn oldest_change(&self, batch: Uuid) -> Option<Timestamp>;
     fn record_poll(&self, batch: Uuid, poll: StatusPoll, now: Timestamp) -> ();
     fn is_ours(&self, cloudfront_id: &str) -> bool;
+    fn record_others(&self, one: &OthersInvalidation) -> ();
 });
 
 fence!(UpkeepStore {

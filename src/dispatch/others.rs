@@ -1,19 +1,20 @@
 //! Counts what others have in progress at a distribution whose pool CloudFront reports as full, and
 //! tracks it until it completes. No other distributions are listed.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Context, blind_spots::BlindSpots, queues::Queues, read_limiter::ReadLimiter};
+use super::{
+    Context, blind_spots::BlindSpots, queues::Queues, read_limiter::ReadLimiter,
+    runner::error_chain,
+};
 use crate::{
     domain::{
         batch::Usage,
         cdn::CdnError,
         due::due_at,
+        ledger::OthersInvalidation,
         tracking::{AWAITED_PAUSE, is_lasting},
     },
     ports::{Wakeup, dispatch::TrackingStore},
@@ -39,8 +40,8 @@ pub(super) struct OthersInvalidations {
 struct Others {
     /// Those that are in progress, as far as they have been read.
     counted: HashMap<String, Usage>,
-    /// Listed as in progress, and still to be read.
-    unread: Vec<String>,
+    /// Listed as in progress, and still to be read: each with its time.
+    unread: Vec<(String, Timestamp)>,
     /// When the next read is due.
     due_at: Timestamp,
     /// When all of this is forgotten if no read succeeds.
@@ -89,7 +90,7 @@ impl OthersInvalidations {
             return false;
         };
         let read = match others.unread.pop() {
-            Some(unread) => self.read(&id, unread, &mut others, blind_spots).await,
+            Some(one) => self.read(&id, one, &mut others, blind_spots).await,
             None => self.list(&id, &mut others).await,
         };
         let now = self.context.clock.now();
@@ -129,7 +130,7 @@ impl OthersInvalidations {
 
     /// Lists the newest invalidations, and notes which of others have to be read.
     async fn list(&self, id: &str, others: &mut Others) -> Result<(), CdnError> {
-        let mut open = HashSet::new();
+        let mut open = HashMap::new();
         let mut marker: Option<String> = None;
         for _ in 0..MAX_PAGES {
             self.limiter.turn().await;
@@ -139,19 +140,19 @@ impl OthersInvalidations {
             let page = page?;
             let last_is_open = page.invalidations.last().is_some_and(|one| !one.completed);
             let in_progress = page.invalidations.into_iter().filter(|one| !one.completed);
-            open.extend(in_progress.map(|one| one.cloudfront_id));
+            open.extend(in_progress.map(|one| (one.cloudfront_id, one.created_at)));
             marker = page.next_marker.filter(|_| last_is_open);
             if marker.is_none() {
                 break;
             }
         }
-        others.counted.retain(|one, _| open.contains(one));
-        for invalidation in open {
+        others.counted.retain(|one, _| open.contains_key(one));
+        for (invalidation, created_at) in open {
             // If the store cannot say, it is taken as ours, whose items are counted already.
             let ours = self.store.is_ours(&invalidation).await;
             let ours = matches!(ours, Ok(true) | Err(_));
             if !ours && !others.counted.contains_key(&invalidation) {
-                others.unread.push(invalidation);
+                others.unread.push((invalidation, created_at));
             }
         }
         Ok(())
@@ -161,7 +162,7 @@ impl OthersInvalidations {
     async fn read(
         &self,
         id: &str,
-        invalidation: String,
+        (invalidation, created_at): (String, Timestamp),
         others: &mut Others,
         blind_spots: &mut BlindSpots,
     ) -> Result<(), CdnError> {
@@ -169,6 +170,15 @@ impl OthersInvalidations {
         let seen = self.context.cdn.invalidation(id, &invalidation).await;
         self.context.metrics.call("GetInvalidation", &seen);
         blind_spots.note(id, &seen, self.context.clock.now());
+        if let Ok(seen) = &seen {
+            self.record(OthersInvalidation {
+                distribution_id: id.to_owned(),
+                cloudfront_id: invalidation.clone(),
+                created_at,
+                paths: seen.items.len(),
+            })
+            .await;
+        }
         match seen {
             Ok(seen) if seen.completed => {}
             Ok(seen) => {
@@ -178,11 +188,27 @@ impl OthersInvalidations {
             // It is not counted, and CloudFront reports again if the pool is full.
             Err(error) if is_lasting(&error) => {}
             Err(error) => {
-                others.unread.push(invalidation);
+                others.unread.push((invalidation, created_at));
                 return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Adds an invalidation to the ledger, which is a lower bound: that it fails holds up nothing.
+    async fn record(&self, one: OthersInvalidation) {
+        // The client's word for a time that it cannot read.
+        if one.created_at == Timestamp::MAX {
+            return;
+        }
+        if let Err(error) = self.store.record_others(&one).await {
+            tracing::debug!(
+                distribution_id = one.distribution_id,
+                cloudfront_id = one.cloudfront_id,
+                error = error_chain(&error),
+                "an invalidation of others is missing in the ledger"
+            );
+        }
     }
 }
 

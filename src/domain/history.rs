@@ -1,13 +1,13 @@
 //! The API's JSON representation of requests, invalidations and dead letters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    batch::BatchStatus,
+    batch::{BatchStatus, Merges},
     status::{Audience, HeldBy, Status},
     wait::Wait,
 };
@@ -217,6 +217,29 @@ pub struct InvalidationDetail {
     pub summary: InvalidationSummary,
     /// In sending order.
     pub items: Vec<ItemDetail>,
+    /// Wildcards that would have cost less, and what forbids them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prevented: Vec<String>,
+}
+
+impl InvalidationDetail {
+    /// Adds what merging did to it.
+    #[must_use]
+    pub fn with_merges(mut self, merges: Merges) -> Self {
+        let made = merges.made.into_iter().map(|one| {
+            let saving = Merged {
+                replaces: one.replaces,
+                evictions: one.evictions,
+            };
+            (String::from(one.item), saving)
+        });
+        let mut made: HashMap<_, _> = made.collect();
+        for item in &mut self.items {
+            item.merged = made.remove(&item.item);
+        }
+        self.prevented = merges.prevented;
+        self
+    }
 }
 
 /// An item, and the changes behind it.
@@ -227,6 +250,18 @@ pub struct ItemDetail {
     pub why: Vec<Why>,
     /// The number of all changes that it covers.
     pub why_total: u64,
+    /// Set for a wildcard that nobody asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merged: Option<Merged>,
+}
+
+/// What a wildcard saves that purgefront made by itself, and what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Merged {
+    /// How many different items it replaces.
+    pub replaces: usize,
+    /// How many unchanged objects it evicts; `None` (null) if that is not known.
+    pub evictions: Option<usize>,
 }
 
 /// The most changes that are shown for one item.
@@ -299,6 +334,7 @@ pub struct DeadLetter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{batch::MadeWildcard, path::Item};
 
     use BatchStatus::{Completed, Failed, InProgress, Pending, Shadowed};
 
@@ -317,6 +353,52 @@ mod tests {
         let lines = RequestError::list(&vec![error(1, &["/a"]); 101]);
         assert_eq!(lines.len(), 101);
         assert!(lines[100].starts_with("and further"));
+    }
+
+    #[test]
+    fn what_merging_did_is_shown_where_it_did_something() {
+        let item = |text: &str| ItemDetail {
+            item: text.to_owned(),
+            why: Vec::new(),
+            why_total: 0,
+            merged: None,
+        };
+        let detail = InvalidationDetail {
+            summary: InvalidationSummary {
+                seq: 1,
+                id: Uuid::nil(),
+                distribution_id: "E1".to_owned(),
+                cloudfront_id: None,
+                status: Pending,
+                item_count: 3,
+                change_count: 0,
+                created_at: Timestamp::UNIX_EPOCH,
+                submitted_at: None,
+                completed_at: None,
+                replaced_by: Vec::new(),
+            },
+            items: ["/img/*", "/css/*", "/a"].map(item).to_vec(),
+            prevented: Vec::new(),
+        };
+        let made = |text, evictions| MadeWildcard {
+            item: Item::read(text).unwrap(),
+            replaces: 2,
+            evictions,
+        };
+        let merges = Merges {
+            made: vec![made("/css/*", None), made("/img/*", Some(3))],
+            prevented: vec!["/* is not allowed".to_owned()],
+        };
+        let plain = serde_json::to_value(&detail).unwrap();
+        assert_eq!(plain.get("prevented"), None);
+        let shown = serde_json::to_value(detail.with_merges(merges)).unwrap();
+        assert_eq!(shown["prevented"][0], "/* is not allowed");
+        let item = |at: usize| shown["items"][at].get("merged");
+        let saving =
+            |evictions: Option<u64>| serde_json::json!({ "replaces": 2, "evictions": evictions });
+        assert_eq!(item(0), Some(&saving(Some(3))));
+        assert_eq!(item(1), Some(&saving(None)), "null, not absent");
+        assert_eq!(item(2), None);
     }
 
     #[test]

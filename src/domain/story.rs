@@ -123,6 +123,8 @@ pub struct Covering {
     pub submitted_at: Option<Timestamp>,
     /// When it was seen as completed.
     pub completed_at: Option<Timestamp>,
+    /// Its wildcard that covers the change's item with others, if that is not the item itself.
+    pub covered_by: Option<String>,
 }
 
 /// Why an item failed, once its dead letter, with CloudFront's words, is gone.
@@ -287,6 +289,7 @@ impl TargetEnd {
             invalidation_id: covering.as_ref().map(|one| one.id),
             submitted_at: covering.as_ref().and_then(|one| one.submitted_at),
             completed_at: covering.as_ref().and_then(|one| one.completed_at),
+            covered_by: covering.as_ref().and_then(|one| one.covered_by.clone()),
             cloudfront_id: covering.and_then(|one| one.cloudfront_id),
             dead_letter: self.dead_letter,
             failure,
@@ -321,6 +324,8 @@ pub struct TargetView {
     pub item: Option<String>,
     /// How the key led to the item.
     pub because: Option<String>,
+    /// The wildcard that was sent for this item and others, if it is not the item itself.
+    pub covered_by: Option<String>,
     pub state: EndState,
     /// Why it does not move, where it waits or has not been accepted; likewise.
     pub held_by: Option<Vec<HeldBy>>,
@@ -350,6 +355,7 @@ mod tests {
                 cloudfront_id: None,
                 submitted_at: None,
                 completed_at: None,
+                covered_by: None,
             }),
             dead_letter: None,
             failure: None,

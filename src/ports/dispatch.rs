@@ -15,6 +15,7 @@ use crate::domain::{
     catalogue::{Revision, Snapshot},
     change::{Change, MappedChange, NewRequest, Remap, Unmapped},
     consolidate::Waiting,
+    ledger::OthersInvalidation,
     operations::{Backoff, Controls},
     path::Item,
     resolution::{Resolution, Unresolved},
@@ -133,15 +134,15 @@ pub trait BatchStore: Send + Sync + 'static {
     /// Those of a batch's items that recent invalidations of its distribution have.
     async fn taken_before(&self, batch: Uuid) -> Result<HashSet<Item>, StoreError>;
 
-    /// The wildcards that merging made for batches of a distribution that were frozen at this time or later
-    /// and not replaced since.
+    /// The wildcards that merging made for batches of a distribution that were frozen at this time or later, in
+    /// no order, and one of them perhaps more than once: also those that CloudFront rejected and, in shadow
+    /// mode, those that were never sent. Not those of batches that were replaced: their parts have them, or
+    /// nothing came of them.
     async fn made_since(
         &self,
-        _distribution_id: &str,
-        _since: Timestamp,
-    ) -> Result<Vec<Item>, StoreError> {
-        Ok(Vec::new())
-    }
+        distribution_id: &str,
+        since: Timestamp,
+    ) -> Result<Vec<Item>, StoreError>;
 
     /// Freezes a batch, marks the waiting items that it covers, and records its first attempt. In
     /// shadow mode, the last does not apply.
@@ -174,7 +175,7 @@ pub trait BatchStore: Send + Sync + 'static {
     /// The backoffs: what failed since the last success, also before a restart.
     async fn backoffs(&self) -> Result<Vec<Backoff>, StoreError>;
 
-    /// The pauses, the holds, and the spending of a day (in UTC).
+    /// The pauses, the holds, the spending of a day (in UTC), and the ledger of its month.
     async fn controls(&self, day: Date) -> Result<Controls, StoreError>;
 
     /// Ends a hold. Returns false if there is none or it has ended.
@@ -200,6 +201,10 @@ pub trait TrackingStore: Send + Sync + 'static {
 
     /// Whether purgefront created this invalidation.
     async fn is_ours(&self, cloudfront_id: &str) -> Result<bool, StoreError>;
+
+    /// Adds an invalidation that others created to the ledger: once, however often it is recorded. If it turns
+    /// out to be ours, it does not count.
+    async fn record_others(&self, one: &OthersInvalidation) -> Result<(), StoreError>;
 }
 
 /// How far a sweep through old history has come. The default is its beginning.

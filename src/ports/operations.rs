@@ -36,7 +36,7 @@ pub trait OperationsStore: Send + Sync + 'static {
     /// Ends a hold. Returns false if there is none or it has ended.
     async fn end_hold(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// The pauses, the holds, and the spending of a day (in UTC).
+    /// The pauses, the holds, the spending of a day (in UTC), and the ledger of its month.
     async fn controls(&self, day: Date) -> Result<Controls, StoreError>;
 
     /// The items that were sent from one day to another (in UTC, both included), as they count toward the

@@ -6,6 +6,7 @@ mod copy;
 mod counts;
 mod errors;
 mod intake;
+mod ledger_days;
 mod local_wakeups;
 mod local_wants;
 mod object_hash;

@@ -5,8 +5,9 @@
 //! short however much there is, and rows that stay hold up no others.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
+use super::ledger_days;
 use crate::ports::{StoreError, dispatch::Sweep};
 
 /// About how many rows are deleted in one step: a step must not delay intake.
@@ -28,15 +29,17 @@ pub(in crate::store) enum Table {
     Changes,
     Messages,
     Requests,
+    Others,
 }
 
 /// Rows are deleted before those that they refer to.
-const ORDER: [Table; 5] = [
+const ORDER: [Table; 6] = [
     Table::DeadLetters,
     Table::Batches,
     Table::Changes,
     Table::Messages,
     Table::Requests,
+    Table::Others,
 ];
 
 /// What a kind of store does for a sweep. Times are microseconds since 1970.
@@ -68,6 +71,9 @@ pub(in crate::store) trait History: Sync {
 
     /// Deletes some of the oldest dead letters if there are more than [`MOST_LETTERS`], and returns how many.
     async fn drop_surplus(&self) -> Result<u64, StoreError>;
+
+    /// Deletes what the ledger has of the days before this one.
+    async fn drop_days(&self, first_kept: Date) -> Result<(), StoreError>;
 }
 
 /// Deletes the next old rows of a sweep, and returns where it continues.
@@ -81,6 +87,12 @@ pub(in crate::store) async fn prune(
     };
     if sweep == Sweep::default() && drop_surplus(history).await? {
         return Ok(Some(sweep));
+    }
+    if table == Table::Others
+        && sweep.before.is_none()
+        && let Some(day) = ledger_days::first_kept(cutoff)
+    {
+        history.drop_days(day).await?;
     }
     let cutoff = cutoff.as_microsecond();
     let before = match sweep.before {

@@ -28,6 +28,7 @@ mod batches;
 mod catalogue;
 mod certificates;
 mod dead_letters;
+mod economy;
 mod failures;
 mod figures;
 mod fixtures;

@@ -25,6 +25,7 @@ use purgefront::{
             DeadLetter, InvalidationDetail, InvalidationQuery, InvalidationSummary, RequestView,
         },
         hold::{DeployHold, HoldAcceptance},
+        ledger::OthersInvalidation,
         notice::{Notice, NoticeTarget, Undelivered, WaitingNotices},
         operations::{Backoff, Controls},
         path::Item,
@@ -307,6 +308,7 @@ tapped!(TappedLeader: BatchStore {
     fn backlogs(distributions: Option<&[String]>) -> Vec<DistributionBacklog>;
     fn waiting(distribution_id: &str, window: Window) -> Vec<Waiting>, slow at distribution_id;
     fn taken_before(batch: Uuid) -> HashSet<Item>;
+    fn made_since(distribution_id: &str, since: Timestamp) -> Vec<Item>;
     fn freeze(batch: &Batch, covered: Vec<Covered>, shadow: bool, now: Timestamp) -> ();
     fn unresolved() -> Vec<Unresolved>;
     fn usages() -> Vec<DistributionUsage>;
@@ -322,6 +324,7 @@ tapped!(TappedLeader: TrackingStore {
     fn oldest_change(batch: Uuid) -> Option<Timestamp>;
     fn record_poll(batch: Uuid, poll: StatusPoll, now: Timestamp) -> ();
     fn is_ours(cloudfront_id: &str) -> bool;
+    fn record_others(one: &OthersInvalidation) -> ();
 });
 
 tapped!(TappedLeader: NoticeStore {

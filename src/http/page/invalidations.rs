@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::words;
 use crate::domain::{
     batch::BatchStatus,
-    history::{InvalidationDetail, InvalidationSummary, ItemDetail, Why},
+    history::{InvalidationDetail, InvalidationSummary, ItemDetail, Merged, Why},
 };
 
 /// The most invalidations on the status page, and how many are read to find them.
@@ -115,7 +115,11 @@ fn missing(status: BatchStatus) -> &'static str {
 
 /// An invalidation with its items.
 pub(super) fn detail(one: &InvalidationDetail, now: Timestamp) -> Markup {
-    let InvalidationDetail { summary, items } = one;
+    let InvalidationDetail {
+        summary,
+        items,
+        prevented,
+    } = one;
     let moment = |time: Option<Timestamp>| {
         html! {
             @match time {
@@ -158,6 +162,7 @@ pub(super) fn detail(one: &InvalidationDetail, now: Timestamp) -> Markup {
             }
             @if items.is_empty() { p.muted { "It was replaced: its changes went on without it, in other invalidations." } }
         }
+        @if !prevented.is_empty() { (render_prevented(prevented)) }
     }
 }
 
@@ -166,10 +171,36 @@ fn item_with_whys(item: &ItemDetail, now: Timestamp) -> Markup {
     let more = item.why_total.saturating_sub(shown);
     html! {
         li {
-            p { (words::code(&item.item)) }
+            p { (words::code(&item.item))
+                @if let Some(merged) = &item.merged { span.muted { " " (made(*merged)) } } }
             ul.why {
                 @for why in item.why.iter().take(WHYS) { li { (render_why(why, now)) } }
                 @if more > 0 { li.muted { "and " (words::counted(more, "more change")) } }
+            }
+        }
+    }
+}
+
+/// What a wildcard saves and costs that nobody asked for.
+fn made(merged: Merged) -> Markup {
+    html! {
+        "made by purgefront: replaces " (words::counted(merged.replaces as u64, "path")) ", "
+        @match merged.evictions {
+            Some(evictions) => { "evicts " (words::counted(evictions as u64, "unchanged object")) }
+            None => "number of evictions unknown",
+        }
+    }
+}
+
+fn render_prevented(prevented: &[String]) -> Markup {
+    html! {
+        section #prevented data-part aria-labelledby="prevented-title" {
+            h2 #prevented-title { "Wildcards that were not allowed" }
+            ul {
+                @for one in prevented.iter().take(ITEMS) { li { (words::foreign(one)) } }
+                @if prevented.len() > ITEMS {
+                    li.muted { "and " (words::count(prevented.len() - ITEMS)) " more" }
+                }
             }
         }
     }
@@ -305,17 +336,52 @@ mod tests {
             item: "/a".to_owned(),
             why: vec![event(); 100],
             why_total: 5_000,
+            merged: None,
         };
         let detail = InvalidationDetail {
             summary: summary(),
             items: vec![item; 1_200],
+            prevented: vec!["<b>".to_owned(); 1_200],
         };
         let shown = super::detail(&detail, now()).into_string();
         assert_eq!(shown.matches("ObjectCreated:Put").count(), ITEMS * WHYS);
         assert!(shown.contains("and 4,990 more changes"));
         assert!(shown.contains("and 1,000 more items"));
-        assert!(!shown.contains("<i>"));
+        assert_eq!(shown.matches("&lt;b&gt;").count(), ITEMS);
+        assert!(shown.contains("and 1,000 more<"));
+        assert!(!shown.contains("<i>") && !shown.contains("<b>"));
         let link = "/page/object?bucket=site&amp;key=a%26b+%22%3Ci%3E.html";
         assert!(shown.contains(link), "{}", &shown[..2_000]);
+    }
+
+    #[test]
+    fn what_merging_did_is_said() {
+        let item = |merged| ItemDetail {
+            item: "/img/*".to_owned(),
+            why: Vec::new(),
+            why_total: 0,
+            merged,
+        };
+        let shown = |merged| {
+            let detail = InvalidationDetail {
+                summary: summary(),
+                items: vec![item(merged)],
+                prevented: Vec::new(),
+            };
+            super::detail(&detail, now()).into_string()
+        };
+        let merged = |replaces, evictions| Merged {
+            replaces,
+            evictions,
+        };
+        let known = shown(Some(merged(12, Some(3))));
+        assert!(
+            known.contains("made by purgefront: replaces 12 paths, evicts 3 unchanged objects"),
+            "{known}"
+        );
+        let unknown = shown(Some(merged(1, None)));
+        assert!(unknown.contains("replaces 1 path, number of evictions unknown"));
+        let asked_for = shown(None);
+        assert!(!asked_for.contains("made by") && !asked_for.contains("not allowed"));
     }
 }

@@ -127,6 +127,7 @@ fn render_target(target: &TargetView, now: Timestamp) -> Markup {
             (end_state(target.state)) " "
             @if let Some(item) = &target.item { (words::code(item)) }
             @if let Some(id) = &target.distribution_id { " at " (words::code(id)) }
+            @if let Some(wildcard) = &target.covered_by { " covered by " (words::code(wildcard)) }
             @if let Some(because) = &target.because { span.muted { " (" (words::foreign(because)) ")" } }
             @if let Some(id) = target.invalidation_id {
                 p { "Invalidation " a href=(format!("/page/invalidations/{id}")) {
@@ -219,6 +220,7 @@ mod tests {
             distribution_id: Some("E1".to_owned()),
             item: Some("/<a>".to_owned()),
             because: None,
+            covered_by: None,
             state,
             held_by: Some(Vec::new()),
             invalidation_id: None,
@@ -247,6 +249,7 @@ mod tests {
         let why = "no <path>".to_owned();
         one.targets[1].dead_letter = Some(DeadEnd { id: 77, why });
         one.targets.push(target(EndState::Failed));
+        one.targets[0].covered_by = Some("/<b>*".to_owned());
         one.targets[2].failure = Some("rejected; <dropped>".to_owned());
         one.skipped = vec![Skipped {
             distribution_id: None,
@@ -259,6 +262,8 @@ mod tests {
             ">dead letter<",
             "no &lt;path&gt;",
             "dead letter 77",
+            " covered by <code",
+            "/&lt;b&gt;*",
             "rejected; &lt;dropped&gt;",
             "everywhere: <bdi>no distribution has it",
             "/page/object?bucket=site&amp;key=a%26b+%22%3Ci%3E&amp;cursor=5",

@@ -62,6 +62,8 @@ pub(in crate::store) const TABLES: &[Table] = &[
         Id { id }, Flag { has_new_reference },
         Text { distribution_id, caller_reference, status, cloudfront_id, counted_on }),
     table!("batch_items" by "batch, position": Number { batch, position }, Text { item }),
+    table!("batch_merges" by "batch":
+        Number { batch, frozen_at }, Text { distribution_id, merges }),
     table!("attempts" by "seq": Number { seq, batch, started_at, finished_at }, Text { outcome, detail }),
     table!("targets" by "seq":
         Number { seq, change, accepted_at, batch, position }, Flag { manual, wildcard },
@@ -74,7 +76,9 @@ pub(in crate::store) const TABLES: &[Table] = &[
     table!("paused" by "distribution_id": Text { distribution_id }),
     table!("backoffs" by "distribution_id":
         Text { distribution_id, error, detail }, Number { failures, not_before }, Flag { ended }),
-    table!("day_spending" by "day": Text { day }, Number { items }, Flag { lifted }),
+    table!("day_spending" by "day": Text { day }, Number { items, others }, Flag { lifted }),
+    table!("others_invalidations" by "seq":
+        Number { seq, created_at, paths }, Text { distribution_id, cloudfront_id }),
     table!("confirmations" by "topic, token":
         Text { topic, token, state, detail }, Number { signed_at, failures, due_at }),
     table!("ended_subscriptions" by "topic": Text { topic }, Number { signed_at }),

@@ -11,11 +11,11 @@ use super::{
     columns::{
         Text, count, decode, micros, number, optional_time, read_all, signed, text, texts, time,
     },
-    controls, notices, snapshot,
+    controls, merges, notices, snapshot,
 };
 use crate::{
     domain::{
-        batch::{Batch, Covered, DistributionUsage, Merges, RECENT, Usage},
+        batch::{Batch, Covered, DistributionUsage, RECENT, Usage},
         notice::NoticeKind,
         operations::day_of,
         path::Item,
@@ -109,8 +109,9 @@ pub(super) async fn insert(
     sqlx::query(insert)
         .bind(seq)
         .bind(texts(batch.items.iter().map(Item::as_str)))
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    merges::insert(connection, seq, batch, now).await?;
     Ok(seq)
 }
 
@@ -124,6 +125,7 @@ pub(super) async fn count_changes(connection: &mut PgConnection, seq: i64) -> sq
 
 const UNRESOLVED: &str = "SELECT seq, id, distribution_id, caller_reference, failures, created_at, due_at, \
     has_new_reference, manual_count, parent IS NOT NULL AS is_part, \
+    (SELECT merges FROM batch_merges WHERE batch = batches.seq) AS merges, \
     EXISTS (SELECT 1 FROM attempts WHERE attempts.batch = batches.seq \
     AND (outcome IS NULL OR outcome = 'unknown')) AS in_doubt \
     FROM batches WHERE status = 'pending' ORDER BY seq";
@@ -161,7 +163,7 @@ fn unresolved_batch(row: &PgRow, items: Vec<Item>) -> sqlx::Result<Unresolved> {
             caller_reference: text(row, "caller_reference")?,
             items,
             manual_items: count(row, "manual_count")?,
-            merges: Merges::default(),
+            merges: merges::merges(row)?,
         },
         frozen_at: time(row.try_get("created_at")?)?,
         failures: number(row, "failures")?,

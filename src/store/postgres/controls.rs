@@ -5,12 +5,11 @@ use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
 use super::{
     columns::{Text, micros, number, optional, optional_text, read_all, text, time, unsigned},
-    holds,
+    holds, ledger,
 };
 use crate::{
     domain::{
         cdn::CdnError,
-        ledger::Ledger,
         operations::{Backoff, Controls, DaySpending, Pauses},
         resolution::Failure,
     },
@@ -47,7 +46,7 @@ pub(super) async fn read(readers: &PgPool, day: Date) -> Result<Controls, StoreE
         pauses,
         holds: holds::read(readers).await?,
         spending: spending.first().copied().unwrap_or_default(),
-        ledger: Ledger::default(),
+        ledger: ledger::read(readers, day).await?,
     })
 }
 

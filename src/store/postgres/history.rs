@@ -11,7 +11,7 @@ use super::{
         Text, optional_from_json, optional_text, optional_time, parsed, read_all, read_one, signed,
         text, texts, time, unsigned,
     },
-    snapshot, waits,
+    merges, snapshot, waits,
 };
 use crate::{
     domain::batch::BatchStatus,
@@ -314,10 +314,17 @@ pub(super) async fn invalidation(
                 item: text(row, "item")?,
                 why: whys.remove(&row.try_get("position")?).unwrap_or_default(),
                 why_total: unsigned(row.try_get("total")?),
+                merged: None,
             })
         })
         .collect::<sqlx::Result<_>>()?;
-    Ok(Some(InvalidationDetail { summary, items }))
+    let merges = merges::of_batch(&mut snapshot, summary.seq).await?;
+    let detail = InvalidationDetail {
+        summary,
+        items,
+        prevented: Vec::new(),
+    };
+    Ok(Some(detail.with_merges(merges)))
 }
 
 /// A batch that is there, by its number.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     backlogs, batches,
     columns::{Text, micros, signed, text},
-    controls, notices,
+    controls, ledger, notices,
 };
 use crate::domain::{
     batch::Batch,
@@ -37,6 +37,8 @@ pub(super) async fn record(
         } => {
             end_attempt(connection, seq, "created", &invalidation.cloudfront_id, now).await?;
             created(connection, seq, &invalidation, poll_at, now).await?;
+            ledger::forget_others(connection, &distribution_id, &invalidation.cloudfront_id)
+                .await?;
             controls::forget_backoff(connection, &distribution_id).await?;
         }
         Resolution::Failed(failure) => {

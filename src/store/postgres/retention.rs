@@ -4,10 +4,10 @@
 //! comes with its changes in one transaction, and all else is written in turn with this.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use sqlx::{PgConnection, PgPool};
 
-use super::{columns::signed, dead_letters, writer::Leading};
+use super::{columns::signed, dead_letters, ledger, writer::Leading};
 use crate::{
     domain::story::REJECTED,
     ports::{StoreError, dispatch::Sweep},
@@ -100,6 +100,14 @@ const REQUESTS: Statements = statements!(
     "NOT EXISTS (SELECT 1 FROM changes WHERE changes.request = requests.seq)"
 );
 
+/// The ledger knows them for longer.
+const OTHERS: Statements = statements!(
+    "others_invalidations",
+    // As long as the sums of their days (KEPT_LONGER).
+    "created_at + 5356800000000",
+    "true"
+);
+
 fn statements(table: Table) -> &'static Statements {
     match table {
         Table::DeadLetters => &DEAD_LETTERS,
@@ -107,6 +115,7 @@ fn statements(table: Table) -> &'static Statements {
         Table::Changes => &CHANGES,
         Table::Messages => &MESSAGES,
         Table::Requests => &REQUESTS,
+        Table::Others => &OTHERS,
     }
 }
 
@@ -189,6 +198,13 @@ impl History for Swept<'_> {
         });
         dropped.await
     }
+
+    async fn drop_days(&self, first_kept: Date) -> Result<(), StoreError> {
+        let dropped = self
+            .leading
+            .transact(move |connection| Box::pin(ledger::drop_days(connection, first_kept)));
+        dropped.await
+    }
 }
 
 /// Deletes rows with what belongs to them, unless something has begun to need them. Returns the last
@@ -216,7 +232,7 @@ async fn delete(
                 .execute(&mut *connection)
                 .await?;
         }
-        Table::Messages | Table::Requests => {}
+        Table::Messages | Table::Requests | Table::Others => {}
     }
     sqlx::query(statements(table).delete)
         .bind(&rows)
@@ -292,6 +308,7 @@ async fn delete_batches(
         return Ok(unfinished);
     }
     for write in [
+        "DELETE FROM batch_merges WHERE batch = ANY($1)",
         "UPDATE batches SET parent = NULL WHERE parent = ANY($1)",
         BATCHES.delete,
     ] {

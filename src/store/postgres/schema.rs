@@ -112,11 +112,10 @@ fn migrations() -> Migrator {
         let kind = MigrationType::Simple;
         Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
     };
-    let mut migrator = Migrator::with_migrations(vec![migration(
-        1,
-        "store",
-        include_str!("migrations/0001_store.sql"),
-    )]);
+    let mut migrator = Migrator::with_migrations(vec![
+        migration(1, "store", include_str!("migrations/0001_store.sql")),
+        migration(2, "economy", include_str!("migrations/0002_economy.sql")),
+    ]);
     migrator.set_ignore_missing(true);
     migrator
 }

@@ -64,11 +64,12 @@ const CHANGES: &str = "SELECT changes.*, messages.message_id, requests.id AS req
 /// An account has some hundred distributions, and each needs a few items for a change.
 const TARGETS: &str = "SELECT targets.*, batches.id AS batch_id, batches.status, \
     batches.cloudfront_id, batches.submitted_at, batches.completed_at, \
+    nullif(batch_items.item, targets.item) AS covered_by, \
     dead_letters.seq AS letter, dead_letters.why AS letter_why FROM targets \
     LEFT JOIN batches ON batches.seq = targets.batch \
     LEFT JOIN batch_items ON batch_items.batch = targets.batch \
-    AND batch_items.position = targets.position AND batches.status = 'failed' \
-    LEFT JOIN dead_letters ON dead_letters.batch = targets.batch \
+    AND batch_items.position = targets.position \
+    LEFT JOIN dead_letters ON dead_letters.batch = targets.batch AND batches.status = 'failed' \
     AND left(dead_letters.content, 256) = left(batch_items.item, 256) \
     AND dead_letters.content = batch_items.item \
     WHERE targets.change = ANY($1) ORDER BY targets.seq";
@@ -186,6 +187,7 @@ fn target(row: &PgRow) -> sqlx::Result<TargetEnd> {
             cloudfront_id: optional_text(row, "cloudfront_id")?,
             submitted_at: optional_time(row.try_get("submitted_at")?)?,
             completed_at: optional_time(row.try_get("completed_at")?)?,
+            covered_by: optional_text(row, "covered_by")?,
         }),
         None => None,
     };

@@ -9,11 +9,11 @@ use uuid::Uuid;
 use super::{
     backlogs,
     columns::{count, decode, micros, optional_time, read_all, read_one, signed, time, uuid},
-    controls, notices,
+    controls, merges, notices,
 };
 use crate::{
     domain::{
-        batch::{Batch, Covered, DistributionUsage, Merges, RECENT, Usage},
+        batch::{Batch, Covered, DistributionUsage, RECENT, Usage},
         notice::NoticeKind,
         operations::day_of,
         path::Item,
@@ -111,6 +111,7 @@ pub(super) async fn insert(
         });
         insert.build().execute(&mut *connection).await?;
     }
+    merges::insert(connection, seq, batch, now).await?;
     Ok(seq)
 }
 
@@ -125,7 +126,8 @@ pub(super) async fn count_changes(connection: &mut SqliteConnection, seq: i64) -
 
 pub(super) async fn unresolved(readers: &SqlitePool) -> Result<Vec<Unresolved>, StoreError> {
     let select = "SELECT seq, id, distribution_id, caller_reference, failures, created_at, due_at, \
-                  has_new_reference, manual_count, parent IS NOT NULL AS is_part, EXISTS (SELECT 1 FROM attempts \
+                  has_new_reference, manual_count, parent IS NOT NULL AS is_part, \
+    (SELECT merges FROM batch_merges WHERE batch = batches.seq) AS merges, EXISTS (SELECT 1 FROM attempts \
                   WHERE attempts.batch = batches.seq \
                   AND (outcome IS NULL OR outcome = 'unknown')) AS in_doubt FROM batches \
                   WHERE status = 'pending' AND status IN ('pending', 'in_progress') ORDER BY seq";
@@ -147,7 +149,7 @@ pub(super) async fn unresolved(readers: &SqlitePool) -> Result<Vec<Unresolved>, 
                     caller_reference: row.try_get("caller_reference")?,
                     items: items.clone(),
                     manual_items: count(row, "manual_count")?,
-                    merges: Merges::default(),
+                    merges: merges::merges(row.try_get("merges")?)?,
                 },
                 frozen_at: time(row.try_get("created_at")?)?,
                 failures: row.try_get("failures")?,

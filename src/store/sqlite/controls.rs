@@ -5,12 +5,11 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::{
     columns::{micros, read_all, time, unsigned},
-    holds,
+    holds, ledger,
 };
 use crate::{
     domain::{
         cdn::CdnError,
-        ledger::Ledger,
         operations::{Backoff, Controls, DaySpending, Pauses},
         resolution::Failure,
     },
@@ -46,7 +45,7 @@ pub(super) async fn read(readers: &SqlitePool, day: Date) -> Result<Controls, St
         pauses,
         holds: holds::read(readers).await?,
         spending: spending.first().copied().unwrap_or_default(),
-        ledger: Ledger::default(),
+        ledger: ledger::read(readers, day).await?,
     })
 }
 

@@ -10,7 +10,7 @@ use super::{
     columns::{
         decode, optional_time, parsed, read_all, read_one, signed, text, time, unsigned, uuid,
     },
-    waits,
+    merges, waits,
 };
 use crate::{
     domain::batch::BatchStatus,
@@ -303,10 +303,17 @@ pub(super) async fn invalidation(
                 item: row.try_get("item")?,
                 why: whys.remove(&row.try_get("position")?).unwrap_or_default(),
                 why_total: unsigned(row.try_get("total")?),
+                merged: None,
             })
         })
         .collect::<sqlx::Result<_>>()?;
-    Ok(Some(InvalidationDetail { summary, items }))
+    let merges = merges::of_batch(&mut snapshot, summary.seq).await?;
+    let detail = InvalidationDetail {
+        summary,
+        items,
+        prevented: Vec::new(),
+    };
+    Ok(Some(detail.with_merges(merges)))
 }
 
 /// A batch that is there, by its number.

@@ -7,8 +7,8 @@ use jiff::{Timestamp, civil::Date};
 use uuid::Uuid;
 
 use super::{
-    Database, backlogs, batches, catalogue, confirmations, controls, holds, hot, mapping, notices,
-    numbers, resolutions,
+    Database, backlogs, batches, catalogue, confirmations, controls, holds, hot, ledger, mapping,
+    merges, notices, numbers, resolutions,
 };
 use crate::{
     domain::{
@@ -16,6 +16,7 @@ use crate::{
         catalogue::{Revision, Snapshot},
         change::{Change, MappedChange, NewRequest, Remap, Unmapped},
         consolidate::Waiting,
+        ledger::OthersInvalidation,
         notice::{Notice, NoticeTarget, Undelivered, WaitingNotices},
         operations::{Backoff, Controls},
         path::Item,
@@ -153,6 +154,14 @@ impl BatchStore for SqliteLeader {
         batches::taken_before(&self.database.readers, batch).await
     }
 
+    async fn made_since(
+        &self,
+        distribution_id: &str,
+        since: Timestamp,
+    ) -> Result<Vec<Item>, StoreError> {
+        merges::made_since(&self.database.readers, distribution_id, since).await
+    }
+
     async fn freeze(
         &self,
         batch: &Batch,
@@ -241,6 +250,14 @@ impl TrackingStore for SqliteLeader {
 
     async fn is_ours(&self, cloudfront_id: &str) -> Result<bool, StoreError> {
         Ok(batches::is_ours(&self.database.readers, cloudfront_id).await?)
+    }
+
+    async fn record_others(&self, one: &OthersInvalidation) -> Result<(), StoreError> {
+        let one = one.clone();
+        self.database
+            .writer
+            .transact(move |connection| Box::pin(ledger::record_others(connection, one)))
+            .await
     }
 }
 

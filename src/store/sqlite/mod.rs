@@ -21,7 +21,9 @@ mod hot;
 mod inspect;
 mod journal;
 mod leader;
+mod ledger;
 mod mapping;
+mod merges;
 mod notices;
 mod numbers;
 mod open_verbs;
@@ -169,5 +171,6 @@ fn migrations() -> Migrator {
         migration(10, "notices", include_str!("migrations/0010_notices.sql")),
         migration(11, "page", include_str!("migrations/0011_page.sql")),
         migration(12, "blocks", include_str!("migrations/0012_blocks.sql")),
+        migration(13, "economy", include_str!("migrations/0013_economy.sql")),
     ])
 }

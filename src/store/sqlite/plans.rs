@@ -6,7 +6,9 @@ use super::{
     dead_letters::{BECAUSE, COUNT_BECAUSE, WAIT_AGAIN},
     figures::{COMPLETIONS, LAST_COMPLETED, SPENT},
     history::{IS_SETTLED, NEWEST_MESSAGE, select_invalidations},
+    ledger::LEDGER,
     mapping::{OLDEST, select_waiting},
+    merges::MADE_SINCE,
     migrations, notices,
     stories::{PARTS, select_changes},
 };
@@ -52,13 +54,21 @@ async fn the_newest_message_is_found_by_indexes() {
 
 #[tokio::test]
 async fn figures_are_read_by_indexes() {
-    for statement in [COMPLETIONS, LAST_COMPLETED, SPENT] {
+    for statement in [COMPLETIONS, LAST_COMPLETED, SPENT, LEDGER] {
         uses_indexes(statement).await;
     }
     for statement in [COMPLETIONS, LAST_COMPLETED] {
         let plan = steps(statement).await.join("\n");
         assert!(plan.contains("INDEX batches_completed"), "{plan}");
     }
+}
+
+#[tokio::test]
+async fn wildcards_that_were_made_are_found_by_an_index() {
+    uses_indexes(MADE_SINCE).await;
+    let plan = steps(MADE_SINCE).await.join("\n");
+    let index = "INDEX batch_merges_of_distribution (distribution_id=? AND frozen_at>?)";
+    assert!(plan.contains(index), "{plan}");
 }
 
 /// The steps of a statement's plan.

@@ -1,12 +1,13 @@
 //! SQL for retention: what a sweep through old history reads and deletes.
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use sqlx::SqliteConnection;
 
 use super::{
     Database,
     columns::{decode, signed},
-    dead_letters,
+    dead_letters, ledger,
 };
 use crate::{
     domain::story::REJECTED,
@@ -103,6 +104,14 @@ const REQUESTS: Statements = statements!(
     "NOT EXISTS (SELECT 1 FROM changes WHERE changes.request = requests.seq)"
 );
 
+/// The ledger knows them for longer.
+const OTHERS: Statements = statements!(
+    "others_invalidations",
+    // As long as the sums of their days (KEPT_LONGER).
+    "created_at + 5356800000000",
+    "1"
+);
+
 fn statements(table: Table) -> &'static Statements {
     match table {
         Table::DeadLetters => &DEAD_LETTERS,
@@ -110,6 +119,7 @@ fn statements(table: Table) -> &'static Statements {
         Table::Changes => &CHANGES,
         Table::Messages => &MESSAGES,
         Table::Requests => &REQUESTS,
+        Table::Others => &OTHERS,
     }
 }
 
@@ -177,6 +187,13 @@ impl History for Database {
         });
         dropped.await
     }
+
+    async fn drop_days(&self, first_kept: Date) -> Result<(), StoreError> {
+        let dropped = self
+            .writer
+            .transact(move |connection| Box::pin(ledger::drop_days(connection, first_kept)));
+        dropped.await
+    }
 }
 
 /// Deletes rows with what belongs to them, unless something has begun to need them. Returns the last
@@ -198,7 +215,7 @@ async fn delete(
             dead_letters::drop_all(connection, &rows).await?;
             return Ok(None);
         }
-        Table::Changes | Table::Messages | Table::Requests => {}
+        Table::Changes | Table::Messages | Table::Requests | Table::Others => {}
     }
     let rows = serde_json::to_string(&rows).map_err(decode)?;
     if table == Table::Changes {
@@ -252,6 +269,7 @@ async fn delete_batches(
         for delete in [
             "DELETE FROM batch_items WHERE batch = ?",
             "DELETE FROM attempts WHERE batch = ?",
+            "DELETE FROM batch_merges WHERE batch = ?",
             "UPDATE batches SET parent = NULL WHERE parent = ?",
             "DELETE FROM batches WHERE seq = ?",
         ] {

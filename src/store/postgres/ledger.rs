@@ -1,0 +1,108 @@
+//! SQL for the ledger: the month's sums, and what others' invalidations add to them.
+
+use jiff::civil::Date;
+use sqlx::{PgConnection, PgPool, Row as _};
+
+use super::columns::{Text, micros, optional_text, parsed, read_one, signed, time, unsigned};
+use crate::{
+    domain::{
+        ledger::{Ledger, OthersInvalidation},
+        operations::day_of,
+    },
+    ports::StoreError,
+    store::ledger_days::LedgerDays,
+};
+
+/// The sums from the first to the last day of a month, and from a day to another; $5 is the first of all.
+const LEDGER: &str = "SELECT \
+    coalesce(sum(items) FILTER (WHERE day BETWEEN $1 AND $2), 0)::bigint AS own, \
+    coalesce(sum(others) FILTER (WHERE day BETWEEN $1 AND $2), 0)::bigint AS others, \
+    coalesce(sum(items + others) FILTER (WHERE day BETWEEN $3 AND $4), 0)::bigint AS recent, \
+    (SELECT min(day) FROM day_spending WHERE day <= $4) AS first \
+    FROM day_spending WHERE day BETWEEN $5 AND $2";
+
+pub(super) async fn read(readers: &PgPool, day: Date) -> Result<Ledger, StoreError> {
+    let days = LedgerDays::of(day);
+    let row = sqlx::query(LEDGER)
+        .bind(days.first_of_month.to_string())
+        .bind(days.last_of_month.to_string())
+        .bind(days.first_recent.to_string())
+        .bind(days.day.to_string())
+        .bind(days.first().to_string())
+        .fetch_one(readers)
+        .await?;
+    read_one("day_spending", "first", &row, |row| {
+        let first = optional_text(row, "first")?;
+        let first = first.map(|day| parsed(&day)).transpose()?;
+        Ok(Ledger {
+            own: unsigned(row.try_get("own")?),
+            others: unsigned(row.try_get("others")?),
+            recent: unsigned(row.try_get("recent")?),
+            days: days.recent_since(first),
+        })
+    })
+}
+
+/// Counts an invalidation that is not ours, once.
+pub(super) async fn record_others(
+    connection: &mut PgConnection,
+    one: OthersInvalidation,
+) -> sqlx::Result<()> {
+    let insert = "INSERT INTO others_invalidations (distribution_id, cloudfront_id, created_at, paths) \
+                  SELECT $1, $2, $3, $4 \
+                  WHERE NOT EXISTS (SELECT 1 FROM batches WHERE cloudfront_id = $2) \
+                  ON CONFLICT DO NOTHING";
+    let inserted = sqlx::query(insert)
+        .bind(Text::new(&one.distribution_id))
+        .bind(Text::new(&one.cloudfront_id))
+        .bind(micros(one.created_at))
+        .bind(signed(one.paths))
+        .execute(&mut *connection)
+        .await?;
+    if inserted.rows_affected() > 0 {
+        let upsert = "INSERT INTO day_spending AS known (day, others) VALUES ($1, $2) \
+                      ON CONFLICT (day) DO UPDATE SET others = known.others + excluded.others";
+        sqlx::query(upsert)
+            .bind(day_of(one.created_at).to_string())
+            .bind(signed(one.paths))
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// An invalidation turns out to be ours. It may have been taken for another's before: then, the answer to an
+/// earlier attempt was lost.
+pub(super) async fn forget_others(
+    connection: &mut PgConnection,
+    distribution_id: &str,
+    cloudfront_id: &str,
+) -> sqlx::Result<()> {
+    let delete = "DELETE FROM others_invalidations WHERE distribution_id = $1 AND cloudfront_id = $2 \
+                  RETURNING created_at, paths";
+    let counted: Option<(i64, i64)> = sqlx::query_as(delete)
+        .bind(Text::new(distribution_id))
+        .bind(Text::new(cloudfront_id))
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some((created_at, paths)) = counted {
+        sqlx::query("UPDATE day_spending SET others = greatest(0, others - $1) WHERE day = $2")
+            .bind(paths)
+            .bind(day_of(time(created_at)?).to_string())
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Deletes the sums from before a day, except for the newest of them: it tells that something was recorded
+/// before.
+pub(super) async fn drop_days(connection: &mut PgConnection, first_kept: Date) -> sqlx::Result<()> {
+    let delete = "DELETE FROM day_spending WHERE day < \
+                  (SELECT max(day) FROM day_spending WHERE day < $1)";
+    sqlx::query(delete)
+        .bind(first_kept.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
