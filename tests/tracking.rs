@@ -70,6 +70,29 @@ async fn what_others_pay_for_is_in_the_ledger_once() {
 }
 
 #[tokio::test]
+async fn a_ledger_that_cannot_be_written_holds_up_nothing() {
+    let minutes = Duration::from_mins;
+    let nature = Nature {
+        propagation: minutes(4),
+        ..nature(&["E1"])
+    };
+    let world = World::start(nature, 1).await;
+    world.inside.store.tap.fail_in("record_others");
+    world.cdn.add_foreign("E1", 2_950);
+    let inputs = [(Duration::from_secs(5), keys("E1", 1_000))];
+    world
+        .play_to_the_end(&inputs, Duration::from_hours(2))
+        .await;
+    let tap = &world.inside.store.tap;
+    assert!(tap.calls("record_others") > 0);
+    let calls = calls(&world, "E1");
+    let last = *calls.last().unwrap();
+    let room = minutes(4)..minutes(4) + Duration::from_secs(40);
+    assert!(room.contains(&last), "{calls:?}");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn what_nobody_may_look_at_does_not_fill_a_pool_for_ever() {
     let nature = Nature {
         hidden: vec!["E1".to_owned()],

@@ -61,6 +61,7 @@ pub struct Tap {
     panics_in: Mutex<Option<&'static str>>,
     slow: Mutex<Vec<SlowPlan>>,
     lost: Mutex<Option<LostReplies>>,
+    fails_in: Mutex<Option<&'static str>>,
     held: Mutex<Option<(&'static str, Arc<Semaphore>)>>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
     /// The changes that were read, by verb.
@@ -115,6 +116,11 @@ impl Tap {
         *self.lost.lock().unwrap() = Some(LostReplies { share, random });
     }
 
+    /// From now on, calls of this verb are made and reported as failed.
+    pub fn fail_in(&self, verb: &'static str) {
+        *self.fails_in.lock().unwrap() = Some(verb);
+    }
+
     fn reply<T>(&self, verb: &'static str, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         let writes = [
             "freeze",
@@ -122,6 +128,9 @@ impl Tap {
             "record_resolution",
             "record_poll",
         ];
+        if *self.fails_in.lock().unwrap() == Some(verb) {
+            return Err(StoreError::unknown("a test wants it to fail"));
+        }
         let mut lost = self.lost.lock().unwrap();
         let is_lost = |lost: &mut LostReplies| lost.random.f64() < lost.share;
         if writes.contains(&verb) && lost.as_mut().is_some_and(is_lost) {
