@@ -120,7 +120,7 @@ impl KeyListing for S3KeyListing {
             }
             page => page,
         };
-        page.map_err(|error| judge(bucket, error))
+        page.map_err(|error| judge(bucket, &error))
     }
 }
 
@@ -141,7 +141,7 @@ fn in_order(keys: &[String], prefix: &str, after: Option<&str>) -> bool {
         && first.is_none_or(|first| after.is_none_or(|after| first > after))
 }
 
-fn judge(bucket: &str, error: CallError) -> KeyListingError {
+fn judge(bucket: &str, error: &CallError) -> KeyListingError {
     // In one line, whoever wrote it.
     let text = error.to_string();
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -153,7 +153,82 @@ fn judge(bucket: &str, error: CallError) -> KeyListingError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use aws_config::BehaviorVersion;
+    use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
     use super::*;
+
+    /// What comes of an answer of this endpoint, and how often it was asked.
+    async fn answered(status: &str, body: &str) -> (Result<KeyPage, KeyListingError>, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                // A request of this size arrives at once.
+                let mut request = [0; 8_192];
+                if stream.read(&mut request).await.unwrap() > 0 {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        let credentials = Credentials::new("id", "secret", None, None, "test");
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(endpoint)
+            .build();
+        let page = S3KeyListing::new(&sdk).keys("site", "a/", None).await;
+        (page, asked.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn a_failed_call_is_not_repeated() {
+        let slow = "<Error><Code>SlowDown</Code><Message>less</Message></Error>";
+        let (page, asked) = answered("503 Slow Down", slow).await;
+        let text = "s3:ListBucket: SlowDown: less (bucket site)".to_owned();
+        assert_eq!(page, Err(KeyListingError::Failed(text)));
+        assert_eq!(asked, 1);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_cannot_be_believed_is_a_failure() {
+        let list = |text: &str| format!("<ListBucketResult>{text}</ListBucketResult>");
+        let key = |key: &str| format!("<Contents><Key>{key}</Key></Contents>");
+        let (no, yes) = (
+            "<IsTruncated>false</IsTruncated>",
+            "<IsTruncated>true</IsTruncated>",
+        );
+        let (right, _) = answered("200 OK", &list(&(key("a/1+1") + no))).await;
+        let page = right.unwrap();
+        assert_eq!((page.keys, page.more), (vec!["a/1+1".to_owned()], false));
+        for wrong in [
+            key("a/1"),
+            yes.to_owned(),
+            key("b") + no,
+            key("a/2") + &key("a/1") + no,
+        ] {
+            let (page, _) = answered("200 OK", &list(&wrong)).await;
+            let Err(KeyListingError::Failed(text)) = page else {
+                panic!("{wrong}: {page:?}");
+            };
+            assert!(text.starts_with("S3's listing cannot be read: "), "{text}");
+        }
+    }
 
     #[test]
     fn only_keys_that_were_asked_for_are_believed() {
@@ -173,15 +248,15 @@ mod tests {
             put(&mut map, 3, at.to_string(), at);
             assert!(map.len() <= 3 && map[&at.to_string()] == at);
         }
-        put(&mut map, map.len(), "9".to_owned(), 0);
-        assert_eq!(map["9"], 0);
-        assert!(map.len() <= 3);
+        let many = map.len();
+        put(&mut map, many, "9".to_owned(), 0);
+        assert_eq!((map["9"], map.len()), (0, many), "none is forgotten");
     }
 
     #[test]
     fn a_failure_names_the_bucket_in_one_line() {
         let denied = CallError::Denied("s3:ListBucket: no;\n grant it".to_owned());
-        let denied = judge("site", denied);
+        let denied = judge("site", &denied);
         let text = "s3:ListBucket: no; grant it on the bucket site".to_owned();
         assert_eq!(denied, KeyListingError::Denied(text));
         for other in [
@@ -190,7 +265,7 @@ mod tests {
             CallError::Failed("no".to_owned()),
         ] {
             let text = "no (bucket site)".to_owned();
-            assert_eq!(judge("site", other), KeyListingError::Failed(text));
+            assert_eq!(judge("site", &other), KeyListingError::Failed(text));
         }
     }
 }
