@@ -28,7 +28,7 @@ const FRESH_FOR: SignedDuration = SignedDuration::from_mins(1);
 const KNOWN_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// How soon a bucket that could not be listed is tried again,
 const RETRY_AFTER: SignedDuration = SignedDuration::from_mins(1);
-/// and one for which that was denied.
+/// and one for which that was denied, or took too long.
 const DENIED_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// The most bytes of keys that are remembered, of all distributions together.
 const MOST_BYTES: usize = 16 << 20;
@@ -187,24 +187,23 @@ impl Listings {
         } = ended;
         let now = self.clock.now();
         let (outcome, pause) = match &refusal {
+            // Not even one page came in time.
+            None if surveyed.partial && surveyed.pages == 0 => ("failed", DENIED_FOR),
             None if surveyed.partial => ("partial", SignedDuration::ZERO),
             None => ("complete", SignedDuration::ZERO),
             Some(KeyListingError::Denied(_)) => ("denied", DENIED_FOR),
             Some(KeyListingError::Failed(_)) => ("failed", RETRY_AFTER),
         };
         self.metrics.listed(outcome, surveyed.pages);
-        match refusal {
-            Some(why) => tracing::info!(
+        if let Some(why) = refusal {
+            tracing::info!(
                 distribution_id,
                 why = %why,
                 "the buckets cannot be listed: paths are not merged"
-            ),
-            None => tracing::debug!(
-                distribution_id,
-                pages = surveyed.pages,
-                outcome,
-                "the buckets were listed"
-            ),
+            );
+        } else {
+            let pages = surveyed.pages;
+            tracing::debug!(distribution_id, pages, outcome, "the buckets were listed");
         }
         let entry = Entry {
             surveyed: Arc::new(surveyed),
