@@ -3,11 +3,18 @@
 //! One seed fixes the inputs and the faults. `SIMULATION_SEEDS=1000 cargo test --test it
 //! simulation` plays more of them, `SIMULATION_SEED=7` one alone.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use purgefront::ports::operations::OperationsStore as _;
+use jiff::Timestamp;
+use purgefront::{
+    dispatch::Settings,
+    domain::{economy::Economy, mapping::MappingPolicy},
+    ports::operations::OperationsStore as _,
+};
 
 use crate::support::{
+    buckets::Buckets,
+    inside::settings,
     nature::{Faults, Ill, Nature, Trouble},
     number,
     simulation::{Input, World, nature},
@@ -23,25 +30,94 @@ async fn every_seed_keeps_the_promises() {
     for seed in seeds {
         let (nature, inputs) = story(seed);
         let world = World::start(nature, seed).await;
-        // So that a failure names the seed that shows it.
-        let told = Told(seed);
-        world
-            .play_to_the_end(&inputs, Duration::from_hours(24))
-            .await;
-        world.holds().await;
-        world.is_fair();
-        let refusals = world.cdn.refusals();
-        let known = refusals
-            .keys()
-            .filter(|cause| cause.starts_with("quota"))
-            .count();
-        assert_eq!(
-            known, 0,
-            "refused for what could have been known: {refusals:?}"
-        );
-        std::mem::forget(told);
-        world.end().await;
+        keeps_the_promises(world, &inputs, seed).await;
     }
+}
+
+/// The same stories, with buckets that can be listed, so that paths are merged.
+#[tokio::test]
+async fn every_seed_keeps_the_promises_beside_buckets() {
+    let seeds = match number("SIMULATION_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIMULATION_SEEDS").unwrap_or(20),
+    };
+    let mut made = 0;
+    for seed in seeds.clone() {
+        let (nature, inputs) = story(seed);
+        let mut random = fastrand::Rng::with_seed(seed ^ 0xb0c);
+        let (settings, ids) = (economical(seed, &mut random), nature.distributions.clone());
+        let (world, buckets) = World::start_beside_buckets(nature, settings).await;
+        for id in ids {
+            fill(
+                &buckets,
+                &format!("bucket-{}", id.to_lowercase()),
+                &mut random,
+            );
+        }
+        let merges = keeps_the_promises(world, &inputs, seed).await;
+        made += merges;
+    }
+    assert!(made > 0 || seeds.count() < 3, "nothing was ever merged");
+}
+
+/// Any economy.
+fn economical(seed: u64, random: &mut fastrand::Rng) -> Settings {
+    let mut any = |all: &[f64]| *random.choice(all).unwrap();
+    let economy = Economy {
+        evictions_per_path: any(&[0.0, 1.0, 20.0, 500.0]),
+        max_delay: Duration::from_secs_f64(any(&[1.0, 10.0, 60.0])),
+        min_interval: Duration::from_secs_f64(any(&[0.0, 60.0])),
+        list_objects: any(&[0.0, 1.0, 1.0, 1.0]) > 0.0,
+        widen_unlisted: any(&[0.0, 1.0]) > 0.0,
+        monthly_paths: 0,
+    };
+    let mut mapping = MappingPolicy::default();
+    mapping.wildcards.allow_root = any(&[0.0, 1.0]) > 0.0;
+    Settings {
+        seed,
+        economy,
+        mapping: Arc::new(mapping),
+        ..settings()
+    }
+}
+
+/// A bucket with some of the keys that change, and others, which may be slow, or not there at all.
+fn fill(buckets: &Buckets, bucket: &str, random: &mut fastrand::Rng) {
+    if random.u8(..) < 30 {
+        return;
+    }
+    let keys = (0..random.usize(0..4_000)).map(|_| format!("k{}", random.usize(0..5_000)));
+    buckets.put(bucket, keys.collect::<Vec<_>>());
+    let page = random.choice([0, 100, 3_000, 20_000]).unwrap();
+    buckets.slow_down(bucket, Duration::from_millis(page));
+}
+
+/// Returns how many wildcards were made.
+async fn keeps_the_promises(world: World, inputs: &[(Duration, Input)], seed: u64) -> usize {
+    // So that a failure names the seed that shows it.
+    let told = Told(seed);
+    let most = Duration::from_hours(24);
+    world.play_to_the_end(inputs, most).await;
+    world.holds().await;
+    world.is_fair();
+    let refusals = world.cdn.refusals();
+    let known = refusals
+        .keys()
+        .filter(|cause| cause.starts_with("quota"))
+        .count();
+    assert_eq!(
+        known, 0,
+        "refused for what could have been known: {refusals:?}"
+    );
+    let mut made = 0;
+    for id in &world.cdn.nature().distributions {
+        let leader = &world.inside.leader;
+        let wildcards = leader.made_since(id, Timestamp::UNIX_EPOCH).await;
+        made += wildcards.unwrap().len();
+    }
+    std::mem::forget(told);
+    world.end().await;
+    made
 }
 
 struct Told(u64);
