@@ -66,6 +66,7 @@ mod mapping_points;
 mod mapping_waits;
 mod measured;
 mod memory;
+mod merged;
 mod merging;
 mod model;
 mod notices;

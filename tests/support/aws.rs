@@ -1,4 +1,4 @@
-//! The AWS of the tests: SNS and CloudFront behind one proxy, under their real names.
+//! The AWS of the tests: SNS, CloudFront and S3 behind one proxy, under their real names.
 
 use std::{
     collections::BTreeSet,
@@ -14,12 +14,13 @@ use axum::{
     response::Response,
 };
 
-use super::{cloudfront::CloudFront, permissions::Permissions, proxy::Proxy, sns::Sns};
+use super::{cloudfront::CloudFront, permissions::Permissions, proxy::Proxy, s3::S3, sns::Sns};
 
 /// All of AWS that the service talks to.
 pub struct FakeAws {
     pub cloudfront: Arc<CloudFront>,
     pub sns: Arc<Sns>,
+    pub s3: Arc<S3>,
     pub permissions: Arc<Permissions>,
     proxy: Proxy,
     ca: PathBuf,
@@ -30,10 +31,12 @@ impl FakeAws {
     pub async fn start() -> Self {
         let cloudfront = Arc::new(CloudFront::default());
         let sns = Arc::new(Sns::default());
+        let s3 = Arc::new(S3::default());
         let permissions = Arc::new(Permissions::default());
         let services = (
             Arc::clone(&cloudfront),
             Arc::clone(&sns),
+            Arc::clone(&s3),
             Arc::clone(&permissions),
         );
         let routes = Router::new().fallback(answer).with_state(services);
@@ -44,6 +47,7 @@ impl FakeAws {
         Self {
             cloudfront,
             sns,
+            s3,
             permissions,
             proxy,
             ca,
@@ -80,20 +84,28 @@ impl FakeAws {
 
 fn is_aws(host: &str) -> bool {
     host == "cloudfront.amazonaws.com"
+        || S3::is_meant(host)
         || (host.starts_with("sns.")
             && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")))
 }
 
-type Services = (Arc<CloudFront>, Arc<Sns>, Arc<Permissions>);
+type Services = (Arc<CloudFront>, Arc<Sns>, Arc<S3>, Arc<Permissions>);
 
 async fn answer(
-    State((cloudfront, sns, permissions)): State<Services>,
+    State((cloudfront, sns, s3, permissions)): State<Services>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let host = headers[header::HOST].to_str().unwrap().to_owned();
+    if S3::is_meant(&host) {
+        let answer = s3.answer(&host, &uri);
+        if answer.status().is_success() {
+            permissions.note("s3:ListBucket", &S3::arn(&host, &uri));
+        }
+        return answer;
+    }
     if let Some(refusal) = permissions.check(&host, &method, &uri, &body) {
         return refusal;
     }

@@ -27,6 +27,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod random_messages;
 pub mod replicas;
+pub mod s3;
 pub mod service;
 pub mod shell;
 pub mod signer;
