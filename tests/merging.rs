@@ -43,6 +43,10 @@ async fn world(settings: Settings) -> (World, Arc<Buckets>) {
     World::start_beside_buckets(nature(&["E1", "E2"]), settings).await
 }
 
+fn listing() -> Settings {
+    economical(Economy::default())
+}
+
 fn economical(economy: Economy) -> Settings {
     Settings {
         economy,
@@ -52,7 +56,7 @@ fn economical(economy: Economy) -> Settings {
 
 #[tokio::test]
 async fn all_renditions_of_a_photo_are_one_path() {
-    let (world, buckets) = world(settings()).await;
+    let (world, buckets) = world(listing()).await;
     buckets.put("bucket-e1", renditions(0..200));
     let inputs = [(Duration::ZERO, events(&renditions(3..5)))];
     world.play_to_the_end(&inputs, 5 * MINUTE).await;
@@ -67,7 +71,7 @@ async fn all_renditions_of_a_photo_are_one_path() {
 
 #[tokio::test]
 async fn nothing_is_merged_that_costs_more_than_it_saves() {
-    let (world, buckets) = world(settings()).await;
+    let (world, buckets) = world(listing()).await;
     buckets.put(
         "bucket-e1",
         (0..5_000).map(|page| format!("docs/{page:04}")),
@@ -84,7 +88,7 @@ async fn nothing_is_merged_that_costs_more_than_it_saves() {
 
 #[tokio::test]
 async fn what_cannot_be_listed_is_sent_as_it_is_and_asked_for_again_later() {
-    let (world, buckets) = world(settings()).await;
+    let (world, buckets) = world(listing()).await;
     buckets.deny();
     let inputs = [
         (Duration::ZERO, events(&renditions(0..1))),
@@ -115,7 +119,7 @@ async fn a_service_that_may_not_list_asks_nothing() {
 
 #[tokio::test]
 async fn people_get_what_they_ask_for_and_do_not_wait_for_a_listing() {
-    let (world, buckets) = world(settings()).await;
+    let (world, buckets) = world(listing()).await;
     buckets.put("bucket-e1", renditions(0..3));
     buckets.slow_down("bucket-e1", 10 * SECOND);
     let keys = renditions(0..2);
@@ -137,7 +141,7 @@ async fn people_get_what_they_ask_for_and_do_not_wait_for_a_listing() {
 
 /// How long each change of another distribution waited for its call, while each page of a listing took so long.
 async fn waits_of_others(page: Duration) -> Vec<Duration> {
-    let (world, buckets) = world(settings()).await;
+    let (world, buckets) = world(listing()).await;
     buckets.put("bucket-e1", renditions(0..20));
     buckets.slow_down("bucket-e1", page);
     let arrivals = |nth: u32| nth * SECOND;
@@ -185,7 +189,7 @@ async fn a_listing_that_takes_twenty_seconds_delays_nobody_else() {
 
 #[tokio::test]
 async fn automatic_work_waits_for_a_listing_only_so_long() {
-    let (world, buckets) = world(settings()).await;
+    let (world, buckets) = world(listing()).await;
     buckets.put("bucket-e1", renditions(0..3));
     buckets.slow_down("bucket-e1", 20 * SECOND);
     let inputs = [(Duration::ZERO, events(&renditions(0..1)))];
@@ -208,7 +212,7 @@ async fn the_guard_binds_what_is_merged_and_history_says_so() {
     };
     let settings = Settings {
         mapping: Arc::new(mapping),
-        ..settings()
+        ..listing()
     };
     let (world, buckets) = world(settings).await;
     buckets.put("bucket-e1", renditions(0..3));
@@ -222,7 +226,7 @@ async fn the_guard_binds_what_is_merged_and_history_says_so() {
 
 #[tokio::test]
 async fn the_same_wildcard_is_not_sent_again_and_again() {
-    let (world, buckets) = world(settings()).await;
+    let (world, buckets) = world(listing()).await;
     buckets.put("bucket-e1", renditions(0..3));
     let keys = renditions(0..1);
     let inputs = [

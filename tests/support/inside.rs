@@ -208,7 +208,11 @@ pub fn settings() -> Settings {
             wildcards: 2,
         },
         paths_per_day: 0,
-        economy: Economy::default(),
+        // Most stories are about single paths.
+        economy: Economy {
+            list_objects: false,
+            ..Economy::default()
+        },
         shadow: false,
         mapping: Arc::new(MappingPolicy::default()),
         origins: Arc::new([]),
