@@ -1,14 +1,11 @@
-//! Planning one call for the items that wait at a distribution, and merging paths into wildcards.
+//! Planning one call for the items that wait at a distribution.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use jiff::Timestamp;
 use purgefront::domain::{
-    consolidate::{
-        Allowance, Caps, Ceilings, EVICTIONS_PER_PATH, Guard, Headroom, Known, Merging, Open,
-        Prices, Waiting, Wanted, plan,
-    },
+    consolidate::{Allowance, Caps, Headroom, Open, Waiting, plan},
     path::Item,
 };
 
@@ -35,60 +32,6 @@ pub fn bench(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    merge(criterion);
-}
-
-/// A tenth of all keys has changed.
-fn merge(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("merging");
-    for (name, keys) in [
-        ("1,000 changed of 10,000 keys", 10_000),
-        ("10,000 changed of 100,000 keys", 100_000),
-        ("100,000 changed of 1,000,000 keys", 1_000_000),
-    ] {
-        let mut keys: Vec<_> = (0..keys).map(|at| key(at, keys)).collect();
-        let changed = keys.iter().enumerate().filter(|(at, _)| has_changed(*at));
-        let changed: Vec<_> = changed.map(|(_, key)| Item::parse(key).unwrap()).collect();
-        fastrand::Rng::with_seed(18).shuffle(&mut keys);
-        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
-        let pool = Ceilings {
-            wildcards: 15,
-            ..Ceilings::NONE
-        };
-        group.sample_size(10);
-        group.throughput(Throughput::Elements(keys.len() as u64));
-        for (ceilings, how) in [(Ceilings::NONE, ""), (pool, ", with 15 wildcards")] {
-            group.bench_function(format!("{name}{how}"), |bencher| {
-                bencher.iter(|| {
-                    let wanted = Wanted::new(black_box(&changed), []);
-                    let known = Known::all(black_box(&keys).clone());
-                    let merging = Merging::new(wanted, known, &Guard::NONE);
-                    merging.cheapest(&Prices::per_path(EVICTIONS_PER_PATH), ceilings)
-                });
-            });
-        }
-    }
-    group.finish();
-}
-
-/// A path of a site with so many, in folders of 1,000.
-fn key(at: usize, of: usize) -> String {
-    let folder = at / 1_000;
-    let year = 2_000 + folder * 27 / of.div_ceil(1_000);
-    format!(
-        "/assets/{year}/section-{folder}/page-{:03}.html",
-        at % 1_000
-    )
-}
-
-/// Whole series of pages in some folders, and a few pages in the others.
-fn has_changed(at: usize) -> bool {
-    let (folder, page) = (at / 1_000, at % 1_000);
-    if folder.is_multiple_of(3) {
-        page / 100 % 4 == 1 || page == 7
-    } else {
-        page % 97 == folder % 97
-    }
 }
 
 /// Of a thousand items, one is a wildcard, which covers nothing else, and one in ten repeats an

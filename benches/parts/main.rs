@@ -1,13 +1,14 @@
 //! Measures the parts on a change's way, each by itself.
 //!
 //! `cargo bench --locked --bench parts` runs all of them; with `-- signature`, only those whose names contain that.
-//! Criterion compares each figure with the run before.
+//! Criterion compares each figure with the run before. `-- merging` measures that alone, and writes its table.
 
 #![expect(
     clippy::unwrap_used,
     clippy::doc_markdown,
     clippy::needless_pass_by_value,
     clippy::print_stderr,
+    clippy::print_stdout,
     unreachable_pub,
     clippy::disallowed_methods,
     dead_code,
@@ -24,6 +25,9 @@ mod consolidation;
 mod document;
 mod envelope;
 mod mapping;
+mod merging;
+#[path = "../process.rs"]
+mod process;
 mod records;
 mod report;
 mod signature;
@@ -53,11 +57,21 @@ criterion_group! {
 }
 
 fn main() {
+    if merging::once() {
+        return;
+    }
+    let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+    let only = words.next();
+    if only.as_deref() == Some("merging") {
+        merging::write();
+        return;
+    }
     parts();
     Criterion::default().configure_from_args().final_summary();
     // Only if all of them were measured.
-    if std::env::args().skip(1).all(|word| word == "--bench") {
+    if only.is_none() {
         report::write();
+        merging::write();
     }
 }
 
