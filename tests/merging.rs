@@ -10,11 +10,13 @@ use purgefront::{
         mapping::{MappingPolicy, WildcardPolicy},
         path::Item,
     },
+    ports::operations::OperationsStore as _,
 };
 
 use crate::support::{
     buckets::Buckets,
     inside::settings,
+    nature::Nature,
     simulation::{Input, World, nature},
 };
 
@@ -66,6 +68,47 @@ async fn all_renditions_of_a_photo_are_one_path() {
     assert_eq!(buckets.asked(), ["bucket-e1/img/photo-00"]);
     let made = world.inside.leader.made_since("E1", jiff::Timestamp::MIN);
     assert_eq!(made.await.unwrap().len(), 2);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_wildcard_that_cloudfront_refuses_takes_nothing_with_it() {
+    let nature = Nature {
+        bad: vec!["/img/photo-003-*".to_owned()],
+        ..nature(&["E1"])
+    };
+    let (world, buckets) = World::start_beside_buckets(nature, listing()).await;
+    buckets.put("bucket-e1", renditions(0..200));
+    let inputs = [
+        (Duration::ZERO, events(&renditions(3..5))),
+        (5 * MINUTE, events(&renditions(3..4))),
+    ];
+    world.play_to_the_end(&inputs, 20 * MINUTE).await;
+    world.holds().await;
+    let items = sent(&world, "E1").concat();
+    assert_eq!(items.len(), 1 + 9 + 9, "{items:?}");
+    // It is tried once.
+    let attempts = world.cdn.attempts().into_iter();
+    let refused = attempts.filter(|one| one.answer == "invalid");
+    assert_eq!(refused.count(), 2);
+    let letters = world.inside.store.dead_letters(None, 10).await.unwrap();
+    assert!(letters.is_empty(), "{letters:?}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_comes_while_a_bucket_is_listed_does_not_keep_the_rest_from_being_merged() {
+    let (world, buckets) = world(listing()).await;
+    buckets.put("bucket-e1", renditions(0..9));
+    buckets.slow_down("bucket-e1", 5 * SECOND);
+    let inputs = [
+        (Duration::ZERO, events(&renditions(3..4))),
+        (3 * SECOND, events(&["elsewhere".to_owned()])),
+    ];
+    world.play_to_the_end(&inputs, 5 * MINUTE).await;
+    let mut items = sent(&world, "E1").concat();
+    items.sort_unstable();
+    assert_eq!(items, ["/elsewhere", "/img/photo-003-*"]);
     world.end().await;
 }
 

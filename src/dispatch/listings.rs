@@ -51,6 +51,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Knowledge {
     pub(super) surveyed: Option<Arc<Surveyed>>,
+    /// Whether that says enough about the changed paths.
+    pub(super) serves: bool,
     /// Whether there should be another survey.
     pub(super) is_old: bool,
 }
@@ -66,15 +68,17 @@ impl KnownKeys {
         let all = self.lock();
         let Some(entry) = all.get(distribution_id) else {
             return Knowledge {
-                surveyed: None,
                 is_old: true,
+                ..Knowledge::default()
             };
         };
         let age = now.duration_since(entry.at).abs();
-        let serves = age < KNOWN_FOR && entry.surveyed.serves(texts);
+        let surveyed = (age < KNOWN_FOR).then(|| Arc::clone(&entry.surveyed));
+        let serves = surveyed.is_some() && entry.surveyed.serves(texts);
         let may_ask = now >= entry.refused_until || entry.refused_until > now + DENIED_FOR;
         Knowledge {
-            surveyed: serves.then(|| Arc::clone(&entry.surveyed)),
+            surveyed,
+            serves,
             is_old: may_ask && !(serves && age < FRESH_FOR),
         }
     }

@@ -1,6 +1,9 @@
 //! Merges what waits at a distribution into wildcards, where that costs less than single paths.
 
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use jiff::Timestamp;
 
@@ -24,6 +27,8 @@ use crate::{
 const MOST_PAGES: usize = 200;
 /// The most bytes of keys that a survey keeps.
 const MOST_BYTES: usize = 8 << 20;
+/// How many wildcards that CloudFront has refused are remembered.
+const MOST_REFUSED: usize = 1_000;
 
 /// Merges for all distributions.
 #[derive(Clone)]
@@ -33,6 +38,7 @@ pub(super) struct Merger {
     drain: Drain,
     catalogue: CatalogueHandle,
     known: Arc<KnownKeys>,
+    refused: Arc<Mutex<VecDeque<(String, Item)>>>,
 }
 
 /// What is done about a plan's items before they are merged.
@@ -64,7 +70,22 @@ impl Merger {
             drain: settings.drain(),
             catalogue,
             known,
+            refused: Arc::default(),
         }
+    }
+
+    /// Takes note that CloudFront has refused a wildcard that was made. Until the next start, it is not made
+    /// again.
+    pub(super) fn refuse(&self, distribution_id: &str, item: &Item) {
+        let mut refused = self.refused();
+        if refused.len() == MOST_REFUSED {
+            refused.pop_front();
+        }
+        refused.push_back((distribution_id.to_owned(), item.clone()));
+    }
+
+    fn refused(&self) -> MutexGuard<'_, VecDeque<(String, Item)>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known about the keys that wildcards would evict, and what has to be found out first. `may_ask`
@@ -80,9 +101,13 @@ impl Merger {
         if texts.len() < 2 || !may_merge(&terms.caps) || !self.economy.list_objects {
             return Outlook::default();
         }
-        let Knowledge { surveyed, is_old } =
-            self.known
-                .about(distribution_id, texts.iter().copied(), terms.now);
+        let Knowledge {
+            surveyed,
+            serves,
+            is_old,
+        } = self
+            .known
+            .about(distribution_id, texts.iter().copied(), terms.now);
         let survey = self
             .catalogue
             .get()
@@ -102,7 +127,7 @@ impl Merger {
                 Survey::new(catalogue, distribution_id, texts, bounds)
             });
         Outlook {
-            waits: survey.is_some() && surveyed.is_none(),
+            waits: survey.is_some() && !serves,
             surveyed,
             survey,
         }
@@ -126,6 +151,7 @@ impl Merger {
     /// Merges the automatic items. It takes a while if there are very many.
     pub(super) fn merge(
         &self,
+        distribution_id: &str,
         waiting: &[Waiting],
         terms: &Terms,
         outlook: &Outlook,
@@ -139,12 +165,16 @@ impl Merger {
         if outlook.waits || !may_merge(&terms.caps) {
             return Wildcards::default();
         }
+        let refused = self.refused();
+        let refused = refused.iter().filter(|(id, _)| id == distribution_id);
+        let refused = refused.map(|(_, item)| item.clone()).collect();
         let terms = WindowTerms {
             guard: Guard {
                 protected: self.wildcards.protected.clone(),
                 min_stem: self.wildcards.min_stem,
                 allow_root: self.wildcards.allow_root,
                 resting,
+                refused,
                 unlisted: self.economy.widen_unlisted,
             },
             evictions_per_path: terms.evictions_per_path,

@@ -145,13 +145,14 @@ impl Planner {
         }
         let store = &*self.store;
         let resting = self.merger.resting(store, id, &outlook, terms.now).await?;
-        let planned = self.compute(waiting, terms, outlook, resting).await?;
+        let planned = self.compute(id, waiting, terms, outlook, resting).await?;
         Ok(planned.map_or(PlanOutcome::Nothing, PlanOutcome::Planned))
     }
 
     /// Plans, on another thread if it takes a while.
     async fn compute(
         &self,
+        distribution_id: &str,
         waiting: Vec<Waiting>,
         terms: Terms,
         outlook: Outlook,
@@ -159,8 +160,9 @@ impl Planner {
     ) -> Result<Option<Planned>, StoreError> {
         let is_long = waiting.len() > MANY && outlook.is_known();
         let merger = self.merger.clone();
+        let id = distribution_id.to_owned();
         let compute = move || {
-            let wildcards = merger.merge(&waiting, &terms, &outlook, resting);
+            let wildcards = merger.merge(&id, &waiting, &terms, &outlook, resting);
             let made: Vec<_> = wildcards.made.iter().map(|one| one.item.clone()).collect();
             let plan = consolidate::plan(&waiting, &made, &terms.caps);
             (!plan.items.is_empty()).then(|| planned(&waiting, plan, wildcards))

@@ -116,6 +116,14 @@ impl Batch {
         self.manual_items > 0
     }
 
+    /// Whether it is a wildcard that merging made, and nothing else.
+    pub fn is_made(&self) -> bool {
+        match self.items.as_slice() {
+            [item] => self.merges.made.iter().any(|one| one.item == *item),
+            _ => false,
+        }
+    }
+
     /// What the batch occupies of the pools while it is in progress.
     pub fn usage(&self) -> Usage {
         Usage::of(self.items.iter().map(Item::as_str))

@@ -148,7 +148,7 @@ pub enum NextStep {
     /// The same items are sent again under a new reference.
     NewReference(Box<Unresolved>),
     /// No attempt can have succeeded: its changes wait again and are planned again. The reference is
-    /// never used again.
+    /// never used again. So it is, too, with a wildcard that merging made and CloudFront does not take.
     Requeue,
     /// Two parts replace it, each with its own reference.
     Bisect(Box<[Unresolved; 2]>),
@@ -255,6 +255,8 @@ fn next_step(
                 ..Unresolved::new(part, now)
             })))
         }
+        // What it replaces may still be sent.
+        CdnError::Invalid(_) if unresolved.batch.is_made() => NextStep::Requeue,
         CdnError::TooLarge(_) | CdnError::Invalid(_) => NextStep::DeadLetter,
         CdnError::ReferenceConflict(_) if unresolved.has_new_reference => {
             retry(unresolved, error, now, pause_until)
@@ -295,7 +297,7 @@ fn retry(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{cdn::Pool, path::Item};
+    use crate::domain::{batch::MadeWildcard, cdn::Pool, path::Item};
 
     fn now() -> Timestamp {
         Timestamp::from_second(1_800_000_000).unwrap()
@@ -317,6 +319,23 @@ mod tests {
             Resolution::Failed(failure) => failure,
             Resolution::Created { .. } => panic!("created"),
         }
+    }
+
+    #[test]
+    fn a_wildcard_that_nobody_asked_for_takes_nothing_with_it() {
+        let item = Item::parse("/a*").unwrap();
+        let mut alone = Unresolved::new(Batch::new("E1", vec![item.clone()]), now());
+        let invalid =
+            |unresolved: &Unresolved| failure(unresolved, CdnError::Invalid(text()), false).next;
+        assert_eq!(invalid(&alone), NextStep::DeadLetter);
+        alone.batch.merges.made = vec![MadeWildcard {
+            item,
+            replaces: 2,
+            evictions: Some(0),
+        }];
+        // The answer would have been the same to an attempt before.
+        alone.in_doubt = true;
+        assert_eq!(invalid(&alone), NextStep::Requeue);
     }
 
     fn text() -> String {

@@ -156,7 +156,7 @@ impl Metrics {
     }
 
     /// Counts wildcards that merging did not make because of a key of `[economy]`: `protected`, `min_stem`,
-    /// `allow_root` or `min_interval`.
+    /// `allow_root` or `min_interval`, or because CloudFront has `refused` it.
     pub fn guarded(&self, guard: &'static str, count: usize) {
         let guarded = &self.0.merging.guarded;
         guarded

@@ -147,7 +147,13 @@ const NOTICES: [&str; 4] = ["delivered", "failed", "given_up", "surplus"];
 const CHANGES: [&str; 2] = ["event", "manual"];
 const ITEMS: [&str; 2] = ["exact", "wildcard"];
 /// The keys of `[economy]` that keep merging from making a wildcard.
-const GUARDS: [&str; 4] = ["protected", "min_stem", "allow_root", "min_interval"];
+const GUARDS: [&str; 5] = [
+    "protected",
+    "min_stem",
+    "allow_root",
+    "min_interval",
+    "refused",
+];
 const LISTINGS: [&str; 4] = ["complete", "partial", "denied", "failed"];
 const CALLS: [&str; 6] = [
     "ListDistributions",

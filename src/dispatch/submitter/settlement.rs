@@ -121,6 +121,13 @@ impl Submitter {
         let resolution = resolution::resolve(&unresolved, answer, circumstances);
         log(&unresolved, &resolution);
         if let Resolution::Failed(failure) = &resolution
+            && matches!(failure.error, CdnError::Invalid(_))
+            && let ([item], true) = (&*unresolved.batch.items, unresolved.batch.is_made())
+        {
+            let id = &unresolved.batch.distribution_id;
+            self.planner.merger.refuse(id, item);
+        }
+        if let Resolution::Failed(failure) = &resolution
             && failure.next == NextStep::DeadLetter
         {
             self.context.metrics.failed(failure.error.label());

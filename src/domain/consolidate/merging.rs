@@ -58,6 +58,7 @@ impl fmt::Display for Prevented {
             Bar::MinStem => "its stem is shorter than economy.min_stem",
             Bar::Root => "economy.allow_root is false",
             Bar::Resting => "it was sent less than economy.min_interval ago",
+            Bar::Refused => "CloudFront has refused it",
         };
         write!(f, "{item} would have replaced {replaces} items, but {why}")
     }

@@ -63,6 +63,8 @@ pub struct Guard {
     pub allow_root: bool,
     /// Wildcards that were sent a short while ago: they are not made again if they evict anything.
     pub resting: Vec<Item>,
+    /// Wildcards that CloudFront has refused.
+    pub refused: Vec<Item>,
     /// Whether, where it is not known which keys there are, a wildcard may be made because a ceiling requires
     /// it.
     pub unlisted: bool,
@@ -79,6 +81,8 @@ pub enum Bar {
     Root,
     /// It was sent a short while ago.
     Resting,
+    /// CloudFront has refused it.
+    Refused,
 }
 
 impl Guard {
@@ -87,6 +91,7 @@ impl Guard {
         min_stem: 0,
         allow_root: true,
         resting: Vec::new(),
+        refused: Vec::new(),
         unlisted: true,
     };
 
@@ -97,14 +102,16 @@ impl Guard {
             Some(protected) => stem.starts_with(protected) || protected.starts_with(stem),
             None => pattern.as_str().starts_with(stem),
         };
-        let is_resting = || self.resting.iter().any(|one| one.stem() == Some(stem));
+        let has = |items: &[Item]| items.iter().any(|one| one.stem() == Some(stem));
         if stem == "/" && !self.allow_root {
             Some(Bar::Root)
         } else if stem.len() <= self.min_stem {
             Some(Bar::MinStem)
         } else if self.protected.iter().any(touches) {
             Some(Bar::Protected)
-        } else if evicts && is_resting() {
+        } else if has(&self.refused) {
+            Some(Bar::Refused)
+        } else if evicts && has(&self.resting) {
             Some(Bar::Resting)
         } else {
             None
@@ -113,13 +120,14 @@ impl Guard {
 }
 
 impl Bar {
-    /// The key of `[economy]` that says so, as a metric's label.
+    /// The key of `[economy]` that says so, or `refused`, as a metric's label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Protected => "protected",
             Self::MinStem => "min_stem",
             Self::Root => "allow_root",
             Self::Resting => "min_interval",
+            Self::Refused => "refused",
         }
     }
 }
