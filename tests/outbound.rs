@@ -176,6 +176,8 @@ async fn no_outbound_request_has_a_host_from_input() {
     .await;
     let expected = [
         "cloudfront.amazonaws.com:443",
+        // The bucket of the account's own distribution.
+        "site.s3.us-east-1.amazonaws.com:443",
         "sns.us-east-1.amazonaws.com:443",
     ];
     assert_eq!(

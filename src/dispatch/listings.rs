@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 
@@ -20,6 +21,8 @@ use crate::{
 
 /// How long a distribution's automatic work waits for a listing at the longest.
 pub(super) const LONGEST: SignedDuration = SignedDuration::from_secs(15);
+/// How long a plan waits for it before it leaves automatic work out: no longer than it reserves a call.
+const MOMENT: SignedDuration = SignedDuration::from_millis(250);
 /// How many surveys run at a time. Others wait.
 const MOST_AT_ONCE: usize = 4;
 /// After this time, what is known is looked up again; until then, it is used,
@@ -105,16 +108,22 @@ impl KnownKeys {
     }
 }
 
-/// Runs surveys.
-pub(super) struct Listings {
+/// Makes surveys, and remembers what they found.
+#[derive(Clone)]
+pub(super) struct Lister {
     listing: Arc<dyn KeyListing>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    known: Arc<KnownKeys>,
-    /// The distributions of the surveys that wait or run, and when those end at the latest.
-    busy: HashMap<String, Timestamp>,
-    waiting: VecDeque<(Survey, Timestamp)>,
-    running: JoinSet<Ended>,
+    pub(super) known: Arc<KnownKeys>,
+}
+
+/// A survey in progress.
+pub(super) struct Look {
+    pub(super) distribution_id: String,
+    /// When it ends at the latest.
+    until: Timestamp,
+    /// In a lock because a worker's state has to be `Sync`; it is never locked.
+    ends: Mutex<BoxFuture<'static, Ended>>,
 }
 
 struct Ended {
@@ -123,63 +132,37 @@ struct Ended {
     refusal: Option<KeyListingError>,
 }
 
-impl Listings {
-    pub(super) fn new(context: &Context, known: Arc<KnownKeys>) -> Self {
+impl Lister {
+    pub(super) fn new(context: &Context) -> Self {
         Self {
             listing: Arc::clone(&context.key_listing),
             clock: Arc::clone(&context.clock),
             metrics: context.metrics.clone(),
-            known,
-            busy: HashMap::new(),
-            waiting: VecDeque::new(),
-            running: JoinSet::new(),
+            known: Arc::default(),
         }
     }
 
-    /// Starts a survey, unless one of its distribution has begun already, and returns when it ends at the
-    /// latest.
-    pub(super) fn start(&mut self, survey: Survey) -> Timestamp {
-        let now = self.clock.now();
-        let until = now + LONGEST;
-        let id = survey.distribution_id();
-        // The clock may have been set back.
-        let busy = self.busy.get(id).map(|busy| *busy.min(&until));
-        if let Some(busy) = busy.filter(|busy| now < *busy) {
-            return busy;
-        }
-        self.busy.insert(id.to_owned(), until);
-        self.waiting.push_back((survey, until));
-        self.start_next();
-        until
-    }
-
-    fn start_next(&mut self) {
-        while self.running.len() < MOST_AT_ONCE
-            && let Some((survey, until)) = self.waiting.pop_front()
-        {
-            let (listing, clock) = (Arc::clone(&self.listing), Arc::clone(&self.clock));
-            self.running.spawn(look(listing, clock, survey, until));
+    pub(super) fn look(&self, survey: Survey) -> Look {
+        let until = self.clock.now() + LONGEST;
+        let (listing, clock) = (Arc::clone(&self.listing), Arc::clone(&self.clock));
+        Look {
+            distribution_id: survey.distribution_id().to_owned(),
+            until,
+            ends: Mutex::new(Box::pin(look(listing, clock, survey, until))),
         }
     }
 
-    /// Waits until a survey has ended, and returns its distribution. If none runs, waits forever. Cancel-safe.
-    pub(super) async fn ended(&mut self) -> String {
-        loop {
-            match self.running.join_next().await {
-                None => std::future::pending().await,
-                Some(Ok(ended)) => {
-                    let id = ended.distribution_id.clone();
-                    self.busy.remove(&id);
-                    self.keep(ended);
-                    self.start_next();
-                    return id;
-                }
-                // Its distribution goes on when its patience is at an end.
-                Some(Err(error)) => {
-                    tracing::error!(%error, "a listing panicked");
-                    self.start_next();
-                }
+    /// Waits a moment for a survey. Returns it if it goes on after that.
+    pub(super) async fn wait_a_moment(&self, mut look: Look) -> Option<Look> {
+        let moment = self.clock.now() + MOMENT;
+        let ends = look.ends.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tokio::select! {
+            biased;
+            ended = ends => {
+                self.keep(ended);
+                None
             }
+            () = self.clock.sleep_until(moment) => Some(look),
         }
     }
 
@@ -215,6 +198,74 @@ impl Listings {
             refused_until: now + pause,
         };
         self.known.keep(distribution_id, entry);
+    }
+}
+
+/// Surveys in the background.
+pub(super) struct Listings {
+    lister: Lister,
+    /// The distributions of the surveys that wait or run, and when those end at the latest.
+    busy: HashMap<String, Timestamp>,
+    waiting: VecDeque<Look>,
+    running: JoinSet<Ended>,
+}
+
+impl Listings {
+    pub(super) fn new(lister: Lister) -> Self {
+        Self {
+            lister,
+            busy: HashMap::new(),
+            waiting: VecDeque::new(),
+            running: JoinSet::new(),
+        }
+    }
+
+    /// Goes on with a survey, unless there is another one of its distribution, and returns when it ends at
+    /// the latest.
+    pub(super) fn go_on(&mut self, look: Look) -> Timestamp {
+        let now = self.lister.clock.now();
+        let until = look.until;
+        let id = &look.distribution_id;
+        // The clock may have been set back.
+        let busy = self.busy.get(id).map(|busy| *busy.min(&until));
+        if let Some(busy) = busy.filter(|busy| now < *busy) {
+            return busy;
+        }
+        self.busy.insert(id.clone(), until);
+        self.waiting.push_back(look);
+        self.start_next();
+        until
+    }
+
+    fn start_next(&mut self) {
+        while self.running.len() < MOST_AT_ONCE
+            && let Some(look) = self.waiting.pop_front()
+        {
+            let ends = look.ends.into_inner();
+            self.running
+                .spawn(ends.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Waits until a survey has ended, and returns its distribution. If none runs, waits forever. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> String {
+        loop {
+            match self.running.join_next().await {
+                None => std::future::pending().await,
+                Some(Ok(ended)) => {
+                    let id = ended.distribution_id.clone();
+                    self.busy.remove(&id);
+                    self.lister.keep(ended);
+                    self.start_next();
+                    return id;
+                }
+                // Its distribution goes on when its patience is at an end.
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a listing panicked");
+                    self.start_next();
+                }
+            }
+        }
     }
 
     /// Breaks off what runs.

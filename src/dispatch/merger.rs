@@ -162,7 +162,7 @@ impl Merger {
             None if self.economy.widen_unlisted => Known::nothing(),
             None => return Wildcards::default(),
         };
-        if outlook.waits || !may_merge(&terms.caps) {
+        if !may_merge(&terms.caps) {
             return Wildcards::default();
         }
         let refused = self.refused();

@@ -8,6 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    listings::{Lister, Look},
     merger::{Merger, Outlook},
     queues::Turn,
 };
@@ -17,7 +18,6 @@ use crate::{
         consolidate::{self, Bar, Caps, Headroom, Plan, Waiting, Wildcards},
         path::Item,
         resolution::Unresolved,
-        survey::Survey,
     },
     ports::{
         StoreError,
@@ -71,8 +71,8 @@ impl Planned {
 pub(super) struct PlanningEnded {
     pub(super) turn: Turn,
     pub(super) result: Result<PlanOutcome, StoreError>,
-    /// A survey that is to be made,
-    pub(super) survey: Option<Survey>,
+    /// A survey that goes on,
+    pub(super) look: Option<Look>,
     /// and whether the automatic items wait for it.
     pub(super) waits: bool,
 }
@@ -97,6 +97,7 @@ pub(super) struct Planner {
     /// In shadow mode, batches from live mode are left alone.
     pub(super) shadow: bool,
     pub(super) merger: Merger,
+    pub(super) lister: Lister,
 }
 
 /// What a plan has to know besides the waiting items.
@@ -110,13 +111,13 @@ pub(super) struct Terms {
 
 impl Planner {
     pub(super) async fn plan(self, turn: Turn, terms: Terms) -> PlanningEnded {
-        let mut survey = None;
+        let mut look = None;
         let mut waits = false;
-        let result = self.try_plan(&turn, terms, &mut survey, &mut waits).await;
+        let result = self.try_plan(&turn, terms, &mut look, &mut waits).await;
         PlanningEnded {
             turn,
             result,
-            survey,
+            look,
             waits,
         }
     }
@@ -125,7 +126,7 @@ impl Planner {
         &self,
         turn: &Turn,
         mut terms: Terms,
-        survey: &mut Option<Survey>,
+        look: &mut Option<Look>,
         waits: &mut bool,
     ) -> Result<PlanOutcome, StoreError> {
         let id = turn.distribution_id();
@@ -138,10 +139,17 @@ impl Planner {
         };
         let waiting = self.store.waiting(id, window).await?;
         let mut outlook = self.merger.look(id, &waiting, &terms, turn.may_ask());
-        *survey = outlook.survey.take();
-        *waits = outlook.waits;
+        *look = outlook.survey.take().map(|survey| self.lister.look(survey));
         if outlook.waits {
-            terms.caps.allowance.automatic = Headroom::NONE;
+            if let Some(begun) = look.take() {
+                *look = self.lister.wait_a_moment(begun).await;
+            }
+            *waits = look.is_some();
+            if *waits {
+                terms.caps.allowance.automatic = Headroom::NONE;
+            } else {
+                outlook = self.merger.look(id, &waiting, &terms, false);
+            }
         }
         let store = &*self.store;
         let resting = self.merger.resting(store, id, &outlook, terms.now).await?;

@@ -62,7 +62,7 @@ async fn a_busy_service_shows_what_it_does() {
         "assets.shop.example.com",
         "Propagation times by hour of the last day",
         "in progress",
-        "of the free 1,000",
+        "beyond the free 1,000",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }

@@ -15,7 +15,7 @@ use super::{
     attempt::Attempt,
     conflict::ConflictSearch,
     holds,
-    listings::{KnownKeys, Listings},
+    listings::{Lister, Listings},
     merger::Merger,
     planner::{Planned, Planner, PlanningEnded, Terms},
     questions::Questions,
@@ -81,15 +81,20 @@ pub(super) struct Parts {
 impl Submitter {
     pub(super) fn new(context: &Context, settings: &Settings, parts: Parts) -> Self {
         let now = context.clock.now();
-        let known = Arc::new(KnownKeys::default());
+        let lister = Lister::new(context);
         Self {
             context: context.clone(),
-            listings: Listings::new(context, Arc::clone(&known)),
+            listings: Listings::new(lister.clone()),
             planner: Planner {
                 store: Arc::clone(&parts.store),
                 window: settings.window,
                 shadow: settings.shadow,
-                merger: Merger::new(settings, context.catalogue.clone(), known),
+                merger: Merger::new(
+                    settings,
+                    context.catalogue.clone(),
+                    Arc::clone(&lister.known),
+                ),
+                lister,
             },
             store: parts.store,
             queues: parts.queues,

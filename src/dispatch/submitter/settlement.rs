@@ -66,11 +66,11 @@ impl Submitter {
             let PlanningEnded {
                 turn,
                 result,
-                survey,
+                look,
                 waits,
             } = ended;
-            if let Some(survey) = survey {
-                let until = self.listings.start(survey);
+            if let Some(look) = look {
+                let until = self.listings.go_on(look);
                 if waits {
                     turn.awaits_listing(until);
                 }
