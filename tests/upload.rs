@@ -92,6 +92,7 @@ async fn an_upload_becomes_an_invalidation_that_says_why() {
         hosts,
         [
             "cloudfront.amazonaws.com:443",
+            "site.s3.us-east-1.amazonaws.com:443",
             "sns.us-east-1.amazonaws.com:443"
         ]
     );

@@ -76,8 +76,9 @@ impl KnownKeys {
             };
         };
         let age = now.duration_since(entry.at).abs();
-        let surveyed = (age < KNOWN_FOR).then(|| Arc::clone(&entry.surveyed));
-        let serves = surveyed.is_some() && entry.surveyed.serves(texts);
+        let serves = age < KNOWN_FOR && entry.surveyed.serves(texts);
+        let knows = age < KNOWN_FOR && !entry.surveyed.is_empty();
+        let surveyed = knows.then(|| Arc::clone(&entry.surveyed));
         let may_ask = now >= entry.refused_until || entry.refused_until > now + DENIED_FOR;
         Knowledge {
             surveyed,

@@ -208,11 +208,7 @@ pub fn settings() -> Settings {
             wildcards: 2,
         },
         paths_per_day: 0,
-        // Most stories are about single paths.
-        economy: Economy {
-            list_objects: false,
-            ..Economy::default()
-        },
+        economy: Economy::default(),
         shadow: false,
         mapping: Arc::new(MappingPolicy::default()),
         origins: Arc::new([]),

@@ -298,6 +298,11 @@ impl Surveyed {
         )
     }
 
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
     /// How many bytes the keys have.
     pub fn bytes(&self) -> usize {
         self.paths.iter().map(String::len).sum()
