@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a distribution's automatic work waits for a listing at the longest.
-pub(super) const LONGEST: SignedDuration = SignedDuration::from_secs(15);
+pub const LONGEST_LISTING: SignedDuration = SignedDuration::from_secs(15);
 /// How many surveys run at a time. Others wait.
 const MOST_AT_ONCE: usize = 4;
 /// After this time, what is known is looked up again; until then, it is used,
@@ -110,13 +110,15 @@ pub(super) struct Listings {
     /// The distributions of the surveys that wait or run, and when those end at the latest.
     busy: HashMap<String, Timestamp>,
     waiting: VecDeque<(Survey, Timestamp)>,
-    running: JoinSet<Ended>,
+    running: JoinSet<Looked>,
 }
 
-struct Ended {
-    distribution_id: String,
-    surveyed: Surveyed,
-    refusal: Option<KeyListingError>,
+/// What came of a survey.
+pub struct Looked {
+    pub distribution_id: String,
+    pub surveyed: Surveyed,
+    /// Why it was broken off, if S3 refused.
+    pub refusal: Option<KeyListingError>,
 }
 
 impl Listings {
@@ -136,7 +138,7 @@ impl Listings {
     /// latest.
     pub(super) fn start(&mut self, survey: Survey) -> Timestamp {
         let now = self.clock.now();
-        let until = now + LONGEST;
+        let until = now + LONGEST_LISTING;
         let id = survey.distribution_id();
         // The clock may have been set back.
         let busy = self.busy.get(id).map(|busy| *busy.min(&until));
@@ -179,8 +181,8 @@ impl Listings {
         }
     }
 
-    fn keep(&self, ended: Ended) {
-        let Ended {
+    fn keep(&self, ended: Looked) {
+        let Looked {
             distribution_id,
             surveyed,
             refusal,
@@ -222,12 +224,12 @@ impl Listings {
 }
 
 /// Reads the pages that a survey asks for, until it is over, S3 refuses, or this time has come.
-async fn look(
+pub async fn look(
     listing: Arc<dyn KeyListing>,
     clock: Arc<dyn Clock>,
     mut survey: Survey,
     until: Timestamp,
-) -> Ended {
+) -> Looked {
     let mut refusal = None;
     while let Some(ask) = survey.next_page() {
         let page = listing.keys(&ask.bucket, &ask.prefix, ask.after.as_deref());
@@ -243,7 +245,7 @@ async fn look(
             }
         }
     }
-    Ended {
+    Looked {
         distribution_id: survey.distribution_id().to_owned(),
         surveyed: survey.finish(),
         refusal,
