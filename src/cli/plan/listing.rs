@@ -51,16 +51,3 @@ pub(super) fn in_file(surveys: Vec<Survey>, bucket: &str, mut keys: Vec<String>)
     });
     looked.collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_survey_is_nothing_known() {
-        assert_eq!(
-            in_file(Vec::new(), "site", vec!["a".to_owned()]),
-            Known::new()
-        );
-    }
-}

@@ -204,7 +204,7 @@ mod tests {
 
     fn preview(items: &[&str]) -> Preview {
         let items = items.iter().map(|item| PreviewedItem {
-            item: Item::parse(item).unwrap(),
+            item: Item::read(item).unwrap(),
             why: Vec::new(),
             merged: None,
         });

@@ -193,6 +193,30 @@ fn origin_paths_and_behaviours_say_which_keys_are_meant() {
 }
 
 #[test]
+fn what_needs_a_page_that_cannot_be_had_is_not_known() {
+    let origins = vec![
+        origin("a", "site.s3.eu-west-1.amazonaws.com", ""),
+        origin("b", "images.s3.amazonaws.com", ""),
+    ];
+    let behaviours = vec![behaviour("/img/x*", "b", true), behaviour("*", "a", true)];
+    let changed = ["/a/1", "/a/2", "/img/1", "/img/2", "/img/y1", "/img/y2"];
+    let mut survey = survey(catalogue(origins, behaviours), &changed, Bounds::NONE).unwrap();
+    let keys = ["a/1", "a/2", "a/3", "img/1", "img/y1", "img/y3"];
+    while let Some(ask) = survey.next_page() {
+        if ask.bucket == "site" {
+            let page = keys.iter().filter(|key| key.starts_with(&ask.prefix));
+            survey.take_page(page.map(|key| (*key).to_owned()).collect(), false);
+        } else {
+            survey.skip_page();
+        }
+    }
+    let found = survey.finish();
+    assert_eq!(found.listed, ["/a/", "/img/y"]);
+    assert_eq!(found.paths, ["/a/1", "/a/2", "/a/3", "/img/y1", "/img/y3"]);
+    assert!(!found.partial);
+}
+
+#[test]
 fn paths_in_an_unusual_spelling_are_not_taken_for_known() {
     let mut buckets = Buckets::new(
         9,
