@@ -38,8 +38,8 @@ async fn a_dry_run_shows_what_plan_does_and_sends_and_keeps_nothing() {
     assert_eq!(shown, plan);
     assert_eq!(shown["distributions"][0]["items"][0]["item"], "/");
     assert_eq!(
-        (&shown["paths"], &shown["price_usd"]),
-        (&json!(7), &json!(0.035))
+        (&shown["paths"], &shown["evictions"], &shown["price_usd"]),
+        (&json!(7), &json!(0), &json!(0.035))
     );
 
     let paths = json!({"distribution_id": "E1", "paths": ["/x", "/y/*", "/y/z"], "dry_run": true});

@@ -76,6 +76,7 @@ mod outbound;
 mod page;
 mod patience;
 mod plan_files;
+mod plan_merged;
 mod probing;
 mod recipes;
 mod redrive;

@@ -8,13 +8,18 @@ use jiff::Timestamp;
 
 use super::{SystemClock, token_distributions};
 use crate::{
-    aws::{AwsConnectionPoints, AwsRegions, CloudFront, S3ObjectListing, SqsDeadLetterQueue},
+    aws::{
+        AwsConnectionPoints, AwsRegions, CloudFront, S3KeyListing, S3ObjectListing,
+        SqsDeadLetterQueue,
+    },
     config::Config,
     connect::Connector,
-    dispatch::{AccountReader, AccountReading, CommandAccount, ReadScope},
+    dispatch::{
+        self, AccountReader, AccountReading, CommandAccount, LONGEST_LISTING, Looked, ReadScope,
+    },
     doctor::{self, Doctor},
-    domain::{queue::QueueAddress, s3_event::EventFilter},
-    ports::{Clock, connection::CallError},
+    domain::{queue::QueueAddress, s3_event::EventFilter, survey::Survey},
+    ports::{Clock, connection::CallError, key_listing::KeyListing},
     recovery::{Redrive, Resync},
     store,
 };
@@ -35,6 +40,22 @@ pub fn read_account(config: &Config, scope: &ReadScope) -> anyhow::Result<Accoun
             .await
             .context("the account's distributions cannot be read")
     })?
+}
+
+/// Lists what these surveys ask for, one after another, each for as long as the service would.
+pub fn look(surveys: Vec<Survey>) -> anyhow::Result<Vec<Looked>> {
+    let looked = block_on(async {
+        let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        let listing: Arc<dyn KeyListing> = Arc::new(S3KeyListing::new(&sdk));
+        let mut all = Vec::new();
+        for survey in surveys {
+            let until = now() + LONGEST_LISTING;
+            let (listing, clock) = (Arc::clone(&listing), Arc::new(SystemClock));
+            all.push(dispatch::look(listing, clock, survey, until).await);
+        }
+        all
+    })?;
+    Ok(looked)
 }
 
 /// What connects buckets of this region, or of the default one. The endpoint's credentials, as

@@ -35,7 +35,7 @@ use crate::{
 };
 
 pub use crate::shutdown::interruption;
-pub use commands::{block_on, connector, doctor, now, pause, read_account, redrive, resync};
+pub use commands::{block_on, connector, doctor, look, now, pause, read_account, redrive, resync};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

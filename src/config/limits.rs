@@ -1,6 +1,7 @@
 //! `[limits]`: CloudFront's quotas, and a daily cap on what automatic work may cost.
 
 use super::{Reader, at_least_one};
+use crate::domain::{batch::Usage, consolidate::Pace};
 
 /// CloudFront's limit on the items in one `CreateInvalidation` call.
 const MOST_ITEMS: usize = 3_000;
@@ -32,6 +33,25 @@ pub struct LimitsConfig {
 }
 
 impl LimitsConfig {
+    /// What automatic work may do.
+    pub fn pace(&self) -> Pace {
+        let pool = Usage {
+            paths: self.paths_in_progress,
+            wildcards: self.wildcards_in_progress,
+        };
+        let reserve = Usage {
+            paths: self.reserve_paths,
+            wildcards: self.reserve_wildcards,
+        };
+        Pace {
+            calls_per_second: self.calls_per_second,
+            items_per_call: self.items_per_call,
+            paths_per_second: self.paths_per_second,
+            wildcards_per_second: self.wildcards_per_second,
+            pool: pool.minus(reserve),
+        }
+    }
+
     pub(super) fn read(reader: &mut Reader) -> Self {
         let limits = Self {
             calls_per_second: rate(reader, "limits.calls_per_second", 0.5),

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long a distribution's automatic work waits for a listing at the longest.
-pub(super) const LONGEST: SignedDuration = SignedDuration::from_secs(15);
+pub const LONGEST_LISTING: SignedDuration = SignedDuration::from_secs(15);
 /// How long a plan waits for it before it leaves automatic work out: no longer than it reserves a call.
 const MOMENT: SignedDuration = SignedDuration::from_millis(250);
 /// How many surveys run at a time. Others wait.
@@ -124,13 +124,15 @@ pub(super) struct Look {
     /// When it ends at the latest.
     until: Timestamp,
     /// In a lock because a worker's state has to be `Sync`; it is never locked.
-    ends: Mutex<BoxFuture<'static, Ended>>,
+    ends: Mutex<BoxFuture<'static, Looked>>,
 }
 
-struct Ended {
-    distribution_id: String,
-    surveyed: Surveyed,
-    refusal: Option<KeyListingError>,
+/// What came of a survey.
+pub struct Looked {
+    pub distribution_id: String,
+    pub surveyed: Surveyed,
+    /// Why it was broken off, if S3 refused.
+    pub refusal: Option<KeyListingError>,
 }
 
 impl Lister {
@@ -144,7 +146,7 @@ impl Lister {
     }
 
     pub(super) fn look(&self, survey: Survey) -> Look {
-        let until = self.clock.now() + LONGEST;
+        let until = self.clock.now() + LONGEST_LISTING;
         let (listing, clock) = (Arc::clone(&self.listing), Arc::clone(&self.clock));
         Look {
             distribution_id: survey.distribution_id().to_owned(),
@@ -167,8 +169,8 @@ impl Lister {
         }
     }
 
-    fn keep(&self, ended: Ended) {
-        let Ended {
+    fn keep(&self, ended: Looked) {
+        let Looked {
             distribution_id,
             surveyed,
             refusal,
@@ -208,7 +210,7 @@ pub(super) struct Listings {
     /// The distributions of the surveys that wait or run, and when those end at the latest.
     busy: HashMap<String, Timestamp>,
     waiting: VecDeque<Look>,
-    running: JoinSet<Ended>,
+    running: JoinSet<Looked>,
 }
 
 impl Listings {
@@ -278,12 +280,12 @@ impl Listings {
 }
 
 /// Reads the pages that a survey asks for, until it is over, S3 refuses, or this time has come.
-async fn look(
+pub async fn look(
     listing: Arc<dyn KeyListing>,
     clock: Arc<dyn Clock>,
     mut survey: Survey,
     until: Timestamp,
-) -> Ended {
+) -> Looked {
     let mut refusal = None;
     while let Some(ask) = survey.next_page() {
         let page = listing.keys(&ask.bucket, &ask.prefix, ask.after.as_deref());
@@ -299,7 +301,7 @@ async fn look(
             }
         }
     }
-    Ended {
+    Looked {
         distribution_id: survey.distribution_id().to_owned(),
         surveyed: survey.finish(),
         refusal,

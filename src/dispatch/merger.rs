@@ -23,10 +23,6 @@ use crate::{
     ports::{StoreError, catalogue::CatalogueHandle, dispatch::BatchStore},
 };
 
-/// The most pages of 1,000 keys that a survey reads, which is a fifth of a path's price.
-const MOST_PAGES: usize = 200;
-/// The most bytes of keys that a survey keeps.
-const MOST_BYTES: usize = 8 << 20;
 /// How many wildcards that CloudFront has refused are remembered.
 const MOST_REFUSED: usize = 1_000;
 
@@ -97,7 +93,7 @@ impl Merger {
         terms: &Terms,
         may_ask: bool,
     ) -> Outlook {
-        let texts: Vec<&str> = consolidate::mergeable(waiting).map(text).collect();
+        let texts: Vec<&str> = consolidate::texts(waiting).collect();
         if texts.len() < 2 || !may_merge(&terms.caps) || !self.economy.list_objects {
             return Outlook::default();
         }
@@ -113,16 +109,7 @@ impl Merger {
             .get()
             .filter(|_| is_old && may_ask)
             .and_then(|catalogue| {
-                let is_much = texts.len() > self.drain.paths;
-                let bounds = Bounds {
-                    evictions_per_path: if is_much {
-                        f64::INFINITY
-                    } else {
-                        terms.evictions_per_path
-                    },
-                    pages: MOST_PAGES,
-                    bytes: MOST_BYTES,
-                };
+                let bounds = Bounds::of(texts.len(), terms.evictions_per_path, &self.drain);
                 let texts = texts.iter().map(|text| (*text).to_owned()).collect();
                 Survey::new(catalogue, distribution_id, texts, bounds)
             });
@@ -170,12 +157,8 @@ impl Merger {
         let refused = refused.map(|(_, item)| item.clone()).collect();
         let terms = WindowTerms {
             guard: Guard {
-                protected: self.wildcards.protected.clone(),
-                min_stem: self.wildcards.min_stem,
-                allow_root: self.wildcards.allow_root,
-                resting,
                 refused,
-                unlisted: self.economy.widen_unlisted,
+                ..self.wildcards.guard(resting, self.economy.widen_unlisted)
             },
             evictions_per_path: terms.evictions_per_path,
             drain: self.drain,
@@ -188,9 +171,4 @@ impl Merger {
 /// Whether wildcards may be sent now. Nothing waits for one that is made.
 fn may_merge(caps: &Caps) -> bool {
     caps.open.wildcards && caps.allowance.automatic.wildcards > 0
-}
-
-/// What an item's paths begin with.
-fn text(item: &Item) -> &str {
-    item.stem().unwrap_or(item.as_str())
 }

@@ -41,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     account::{AccountReader, AccountReading, CommandAccount, ReadScope},
     leadership::Leadership,
+    listings::{LONGEST_LISTING, Looked, look},
     term::Term,
 };
 use self::{
@@ -63,8 +64,14 @@ use self::{
 };
 use crate::{
     domain::{
-        batch::Usage, catalogue::Catalogue, consolidate::Drain, economy::Economy,
-        mapping::MappingPolicy, notice::NoticeTarget, origin::OriginOverride, status::Status,
+        batch::Usage,
+        catalogue::Catalogue,
+        consolidate::{Drain, Pace},
+        economy::Economy,
+        mapping::MappingPolicy,
+        notice::NoticeTarget,
+        origin::OriginOverride,
+        status::Status,
     },
     ports::{
         Cdn, Clock, NoticeSender, SnsTrust, StoreError, Wakeups,
@@ -148,22 +155,14 @@ pub struct Settings {
 impl Settings {
     /// What the limits let through while a backlog may last.
     fn drain(&self) -> Drain {
-        let seconds = self.economy.max_delay.as_secs_f64();
-        let pool = self.in_progress.minus(self.reserve);
-        let within = |per_second: f64| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "rates are positive, and more than a usize is no limit"
-            )]
-            let whole = (per_second * seconds) as usize;
-            whole
+        let pace = Pace {
+            calls_per_second: self.calls_per_second,
+            items_per_call: self.items_per_call,
+            paths_per_second: self.paths_per_second,
+            wildcards_per_second: self.wildcards_per_second,
+            pool: self.in_progress.minus(self.reserve),
         };
-        let by_calls = within(self.calls_per_second).saturating_mul(self.items_per_call);
-        Drain {
-            paths: within(self.paths_per_second).min(by_calls).min(pool.paths),
-            wildcards: within(self.wildcards_per_second).min(pool.wildcards),
-        }
+        Drain::within(self.economy.max_delay, &pace)
     }
 }
 

@@ -1,9 +1,6 @@
 //! Plans one call for a distribution, concurrently with other plans and calls.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -14,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
-        batch::{Covered, MadeWildcard, Merges, Usage},
+        batch::{Covered, Merges, Usage},
         consolidate::{self, Bar, Caps, Headroom, Plan, Waiting, Wildcards},
         path::Item,
         resolution::Unresolved,
@@ -206,7 +203,7 @@ impl Planner {
 
 fn planned(waiting: &[Waiting], plan: Plan, wildcards: Wildcards) -> Planned {
     let barred = wildcards.prevented.iter().map(|one| one.bar).collect();
-    let merges = merges(waiting, &plan, wildcards);
+    let merges = consolidate::merges(waiting, &plan, wildcards);
     let covered = plan.covers.iter().map(|cover| {
         let entry = &waiting[cover.waiting];
         CoveredChange {
@@ -227,35 +224,5 @@ fn planned(waiting: &[Waiting], plan: Plan, wildcards: Wildcards) -> Planned {
         items: plan.items,
         merges,
         barred,
-    }
-}
-
-/// What merging did to a plan.
-fn merges(waiting: &[Waiting], plan: &Plan, wildcards: Wildcards) -> Merges {
-    let Wildcards { made, prevented } = wildcards;
-    let mut replaced: HashMap<usize, HashSet<&Item>> = HashMap::new();
-    let sent: HashMap<&Item, usize> = plan.items.iter().zip(0..).collect();
-    let mut evicts = HashMap::new();
-    for one in &made {
-        if let Some(position) = sent.get(&one.item) {
-            replaced.insert(*position, HashSet::new());
-            evicts.insert(*position, one.evictions);
-        }
-    }
-    for cover in &plan.covers {
-        if let Some(replaced) = replaced.get_mut(&cover.position) {
-            replaced.insert(&waiting[cover.waiting].item);
-        }
-    }
-    let mut positions: Vec<_> = replaced.into_iter().collect();
-    positions.sort_unstable_by_key(|(position, _)| *position);
-    let made = positions.into_iter().map(|(position, items)| MadeWildcard {
-        item: plan.items[position].clone(),
-        replaces: items.len(),
-        evictions: evicts.get(&position).copied().flatten(),
-    });
-    Merges {
-        made: made.collect(),
-        prevented: prevented.iter().map(ToString::to_string).collect(),
     }
 }

@@ -10,14 +10,17 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::super::{DONE, FAILED, UsageFault, complain, say, say_lines};
+use super::{
+    super::{DONE, FAILED, UsageFault, complain, say, say_lines},
+    MergingArguments, text,
+};
 use crate::{
     domain::{
         consolidate::{
             Ceilings, EVICTIONS_PER_PATH, Guard, Known, Merged, Merging, Point, Prices, Wanted,
         },
-        ledger::price,
         path::{IllegalItem, Item, check_spelling},
+        preview::Alternative,
     },
     printable::printable,
 };
@@ -46,16 +49,6 @@ pub(super) struct FileArguments {
     /// configuration; `-` is standard input. A line that ends in `*` is a wildcard, and `#` begins a tag.
     #[arg(long, value_name = "FILE", conflicts_with_all = OF_KEYS)]
     pub(super) changed: Option<PathBuf>,
-    /// The viewer paths of all objects that there are, changed or not; `-` is standard input. Without it,
-    /// paths are merged only if --max-items or --max-wildcards requires that.
-    #[arg(long, value_name = "FILE", requires = "changed", conflicts_with_all = OF_KEYS)]
-    known: Option<PathBuf>,
-    /// How many unchanged objects may be evicted to save one path. At 0, none is ever evicted, and paths are
-    /// merged only where everything has changed. 12500 would weigh a path's price against that of the
-    /// requests to S3 alone.
-    #[arg(long, value_name = "NUMBER", requires = "changed", conflicts_with_all = OF_KEYS, default_value_t = EVICTIONS_PER_PATH,
-          value_parser = evictions_per_path, allow_negative_numbers = true)]
-    evictions_per_path: f64,
     /// The most wildcards.
     #[arg(long, value_name = "NUMBER", requires = "changed", conflicts_with_all = OF_KEYS)]
     max_wildcards: Option<usize>,
@@ -71,19 +64,6 @@ pub(super) struct FileArguments {
     /// Never merge everything into `/*`.
     #[arg(long, requires = "changed", conflicts_with_all = OF_KEYS)]
     no_root: bool,
-    /// Also show what other values of --evictions-per-path would give.
-    #[arg(long, requires = "changed", conflicts_with_all = OF_KEYS)]
-    curve: bool,
-}
-
-fn evictions_per_path(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
-    if number.is_finite() && number >= 0.0 {
-        // Not -0.
-        Ok(number.abs())
-    } else {
-        Err("it must be a finite number of at least 0".to_owned())
-    }
 }
 
 fn pattern(text: &str) -> Result<Item, IllegalItem> {
@@ -103,24 +83,20 @@ struct Planned {
     curve: Option<Vec<Alternative>>,
 }
 
-#[derive(Debug, Serialize)]
-struct Alternative {
-    /// The lowest value at which this is the plan.
-    evictions_per_path: f64,
-    paths: usize,
-    wildcards: usize,
-    evictions: usize,
-}
-
 /// Plans the paths in a file. Returns the exit code.
-pub(super) fn plan(arguments: FileArguments, changed: &Path, json: bool) -> anyhow::Result<u8> {
-    let known = arguments.known.as_deref();
+pub(super) fn plan(
+    arguments: FileArguments,
+    sought: &MergingArguments,
+    changed: &Path,
+    json: bool,
+) -> anyhow::Result<u8> {
+    let known = sought.known.as_deref();
     if changed == Path::new("-") && known == Some(changed) {
         bail!(UsageFault(
             "only one of --changed and --known can be standard input".to_owned()
         ));
     }
-    let text = read(changed)?;
+    let text = read_ascii(changed)?;
     let items = parse(changed, &text, Item::read)?;
     for item in &items {
         if let Some(escape) = item.purges_nothing() {
@@ -129,7 +105,7 @@ pub(super) fn plan(arguments: FileArguments, changed: &Path, json: bool) -> anyh
             ));
         }
     }
-    let text = known.map(read).transpose()?;
+    let text = known.map(read_ascii).transpose()?;
     let known = match (known, &text) {
         (Some(file), Some(text)) => Known::all(parse(file, text, |line| {
             check_spelling(line).map(|()| line)
@@ -139,18 +115,18 @@ pub(super) fn plan(arguments: FileArguments, changed: &Path, json: bool) -> anyh
     let guard = Guard {
         protected: arguments.protect,
         min_stem: arguments.min_stem,
-        allow_root: !arguments.no_root,
+        allow_root: !arguments.no_root && arguments.min_stem == 0,
         ..Guard::NONE
     };
     let ceilings = Ceilings {
         items: arguments.max_items.unwrap_or(usize::MAX),
         wildcards: arguments.max_wildcards.unwrap_or(usize::MAX),
     };
-    let prices = Prices::per_path(arguments.evictions_per_path);
+    let prices = Prices::per_path(sought.evictions_per_path.unwrap_or(EVICTIONS_PER_PATH));
     let merging = Merging::new(Wanted::new(&items, []), known, &guard);
     let merged = merging.cheapest(&prices, ceilings);
     let obeys = merged.obeys;
-    let curve = arguments.curve.then(|| merging.curve(&prices, ceilings));
+    let curve = sought.curve.then(|| merging.curve(&prices, ceilings));
     let planned = Planned::new(merged, curve);
     if json {
         say(serde_json::to_string(&planned)?);
@@ -164,17 +140,21 @@ pub(super) fn plan(arguments: FileArguments, changed: &Path, json: bool) -> anyh
     Ok(FAILED)
 }
 
-/// The text of a file or of standard input.
-fn read(file: &Path) -> anyhow::Result<String> {
+/// The content of a file or of standard input.
+pub(super) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if file == Path::new("-") {
         io::stdin()
             .read_to_end(&mut bytes)
             .context("standard input cannot be read")?;
-    } else {
-        bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        return Ok(bytes);
     }
-    String::from_utf8(bytes).map_err(|error| {
+    fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+/// The same as text, of items: other bytes than ASCII are a fault.
+fn read_ascii(file: &Path) -> anyhow::Result<String> {
+    String::from_utf8(read(file)?).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let number = before.split(|byte| *byte == b'\n').count();
         let name = name(file);
@@ -214,7 +194,7 @@ fn parse<'a, T>(
     }
 }
 
-fn name(file: &Path) -> String {
+pub(super) fn name(file: &Path) -> String {
     if file == Path::new("-") {
         "standard input".to_owned()
     } else {
@@ -232,18 +212,12 @@ fn beginning(line: &str) -> String {
 
 impl Planned {
     fn new(merged: Merged, curve: Option<Vec<Point>>) -> Self {
-        let alternative = |point: Point| Alternative {
-            evictions_per_path: point.path,
-            paths: point.items,
-            wildcards: point.wildcards,
-            evictions: point.evictions,
-        };
         Self {
             paths: merged.items.len(),
             items: merged.items,
             wildcards: merged.wildcards,
             evictions: (!merged.beyond_known).then_some(merged.evictions),
-            curve: curve.map(|points| points.into_iter().map(alternative).collect()),
+            curve: curve.map(|points| points.into_iter().map(Alternative::from).collect()),
         }
     }
 
@@ -251,35 +225,11 @@ impl Planned {
     fn show(&self) -> String {
         let mut lines: Vec<String> = Vec::new();
         lines.extend(self.items.iter().map(|item| printable(item).to_string()));
-        let Self {
-            paths, wildcards, ..
-        } = self;
-        let evictions = match self.evictions {
-            Some(evictions) => evictions.to_string(),
-            None => "unknown".to_owned(),
-        };
-        let usd = price(*paths);
-        lines.push(format!(
-            "{paths} paths, {wildcards} of them wildcards, evictions: {evictions}; \
-             {usd} after the month's first 1,000"
-        ));
+        lines.push(text::totals(self.paths, self.wildcards, self.evictions));
         if let Some(curve) = &self.curve {
             lines.push(String::new());
-            lines.push("--evictions-per-path at least    paths  wildcards  evictions".to_owned());
-            lines.extend(curve.iter().map(Alternative::show));
+            lines.extend(text::table(curve));
         }
         lines.join("\n")
-    }
-}
-
-impl Alternative {
-    fn show(&self) -> String {
-        let Self {
-            evictions_per_path,
-            paths,
-            wildcards,
-            evictions,
-        } = self;
-        format!("{evictions_per_path:>29.2} {paths:>8} {wildcards:>10} {evictions:>10}")
     }
 }

@@ -1,18 +1,20 @@
 //! `purgefront plan`: shows what keys or paths would invalidate, why, and at what price.
 
 mod files;
+mod listing;
+mod text;
 
 use std::{
-    fmt::Write as _,
     fs,
-    io::{self, BufRead as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
-use super::{ConfigFile, DONE, USAGE, coded, complain, complain_of, say, say_lines};
+use self::text::Merged;
+use super::{ConfigFile, DONE, USAGE, UsageFault, coded, complain, complain_of, say, say_lines};
 use crate::{
     app,
     config::Config,
@@ -20,18 +22,19 @@ use crate::{
     domain::{
         catalogue::{Catalogue, Distribution, Snapshot},
         change::Effect,
-        ledger::price,
+        consolidate::{Drain, Headroom, WindowTerms},
         path::Item,
-        preview::{self, Preview},
+        preview::{self, Draft, MergedBy, Preview},
+        survey::Bounds,
     },
-    printable::printable,
 };
-
-/// CloudFront's limit on wildcards in progress per distribution.
-const WILDCARDS_AT_ONCE: usize = 15;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("planned").args(["changed", "bucket"]),
+    group = ArgGroup::new("merging").args(["changed", "known", "list"]).multiple(true),
+)]
 pub(super) struct PlanArguments {
     #[command(flatten)]
     file: ConfigFile,
@@ -62,12 +65,51 @@ pub(super) struct PlanArguments {
     #[arg(value_name = "KEY")]
     keys: Vec<String>,
     #[command(flatten)]
+    merging: MergingArguments,
+    #[command(flatten)]
     files: files::FileArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Merging into wildcards")]
+struct MergingArguments {
+    /// List the keys that merging needs in S3, with the bounds of the running service, and merge as it would, by
+    /// `[economy]` of the configuration. Requires `s3:ListBucket`.
+    #[arg(long, requires = "bucket", conflicts_with_all = ["known", "changed", "paths"])]
+    list: bool,
+    /// With --bucket, all keys that there are in the bucket, one per line, instead of listing it. With --changed,
+    /// the viewer paths of all objects that there are; without them, paths are merged only if --max-items or
+    /// --max-wildcards requires that. `-` is standard input. What has changed may be among them or not.
+    #[arg(long, value_name = "FILE", requires = "planned", conflicts_with_all = ["paths", "distribution"])]
+    known: Option<PathBuf>,
+    /// How many unchanged objects may be evicted to save one path; by default, what the configuration says, and
+    /// with --changed, 20. At 0, none is ever evicted, and paths are merged only where everything has changed.
+    /// 12500 would weigh a path's price against that of the requests to S3 alone.
+    #[arg(long, value_name = "NUMBER", requires = "merging", value_parser = evictions_per_path, allow_negative_numbers = true)]
+    evictions_per_path: Option<f64>,
+    /// Also show what other values of --evictions-per-path would give.
+    #[arg(long, requires = "merging")]
+    curve: bool,
+}
+
+fn evictions_per_path(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    if number.is_finite() && number >= 0.0 {
+        // Not -0.
+        Ok(number.abs())
+    } else {
+        Err("it must be a finite number of at least 0".to_owned())
+    }
 }
 
 pub(super) fn run(mut arguments: PlanArguments) -> u8 {
     if let Some(changed) = arguments.files.changed.take() {
-        return coded(files::plan(arguments.files, &changed, arguments.json));
+        return coded(files::plan(
+            arguments.files,
+            &arguments.merging,
+            &changed,
+            arguments.json,
+        ));
     }
     let config = match arguments.file.load_for_mapping() {
         Ok(config) => config,
@@ -83,16 +125,16 @@ pub(super) fn run(mut arguments: PlanArguments) -> u8 {
     coded(plan(arguments, &config))
 }
 
-/// The keys or paths on standard input, without empty ones.
-fn read_keys(null: bool) -> io::Result<Vec<String>> {
-    if !null {
-        let lines = io::stdin().lock().lines();
-        return lines
-            .filter(|line| !line.as_ref().is_ok_and(String::is_empty))
-            .collect();
+/// What stands in a file or on standard input, a line each or before NULs, without empty ones.
+fn read_keys(file: &Path, null: bool) -> anyhow::Result<Vec<String>> {
+    let text = files::read(file)?;
+    let text =
+        String::from_utf8(text).with_context(|| format!("{} is not UTF-8", files::name(file)))?;
+    if null {
+        let keys = text.split('\0').filter(|key| !key.is_empty());
+        return Ok(keys.map(str::to_owned).collect());
     }
-    let text = io::read_to_string(io::stdin())?;
-    let keys = text.split('\0').filter(|key| !key.is_empty());
+    let keys = text.lines().filter(|key| !key.is_empty());
     Ok(keys.map(str::to_owned).collect())
 }
 
@@ -106,10 +148,17 @@ fn plan(arguments: PlanArguments, config: &Config) -> anyhow::Result<u8> {
         json,
         null,
         mut keys,
+        merging,
         ..
     } = arguments;
+    let stdin = Path::new("-");
     if keys.is_empty() {
-        keys = read_keys(null).context("standard input cannot be read")?;
+        if merging.known.as_deref() == Some(stdin) {
+            bail!(UsageFault(
+                "only the keys or those of --known can come from standard input".to_owned()
+            ));
+        }
+        keys = read_keys(stdin, null)?;
     }
     let mut items = Vec::new();
     if paths {
@@ -128,13 +177,13 @@ fn plan(arguments: PlanArguments, config: &Config) -> anyhow::Result<u8> {
         _ => ReadScope::List,
     };
     let catalogue = if let Some(file) = catalogue {
-        read_catalogue(&file, config)?
+        Arc::new(read_catalogue(&file, config)?)
     } else {
         let reading = app::read_account(config, &scope)?;
         for warning in reading.warnings {
             complain(format_args!("warning: {warning}"));
         }
-        reading.catalogue
+        Arc::new(reading.catalogue)
     };
     let preview = match (&bucket, &distribution) {
         (Some(bucket), _) if !paths => {
@@ -143,7 +192,8 @@ fn plan(arguments: PlanArguments, config: &Config) -> anyhow::Result<u8> {
             } else {
                 Effect::Appears
             };
-            preview_keys(&catalogue, config, bucket, &keys, effect)?
+            let draft = draft(&catalogue, config, bucket, &keys, effect)?;
+            merged(draft, &catalogue, config, bucket, &merging, null)?
         }
         (Some(bucket), _) => preview::of_items(serving(&catalogue, bucket), &items),
         (None, Some(id)) => match catalogue.get(id) {
@@ -155,7 +205,15 @@ fn plan(arguments: PlanArguments, config: &Config) -> anyhow::Result<u8> {
     if json {
         say(serde_json::to_string(&preview)?);
     } else {
-        say_lines(show(&preview, bucket.as_deref(), deleted));
+        let bucket = bucket.as_deref();
+        let merged = if paths {
+            Merged::Never
+        } else if merging.list || merging.known.is_some() {
+            Merged::Yes
+        } else {
+            Merged::NotAsked(&config.mapping.policy.wildcards)
+        };
+        say_lines(text::show(&preview, bucket, deleted, merged));
     }
     Ok(DONE)
 }
@@ -175,22 +233,16 @@ fn read_catalogue(file: &Path, config: &Config) -> anyhow::Result<Catalogue> {
     ))
 }
 
-fn preview_keys(
+fn draft(
     catalogue: &Catalogue,
     config: &Config,
     bucket: &str,
     keys: &[String],
     effect: Effect,
-) -> anyhow::Result<Preview> {
-    match preview::of_keys(
-        catalogue,
-        &config.mapping.policy,
-        bucket,
-        keys,
-        effect,
-        None,
-    ) {
-        Ok(preview) => Ok(preview),
+) -> anyhow::Result<Draft> {
+    let policy = &config.mapping.policy;
+    match Draft::of_keys(catalogue, policy, bucket, keys, effect, None) {
+        Ok(draft) => Ok(draft),
         Err(missing) => bail!(
             "the catalogue lacks the details of {:?} and the cache policies {:?}: write it again \
               with `purgefront catalogue`",
@@ -200,65 +252,54 @@ fn preview_keys(
     }
 }
 
+/// Merges as the service would with nothing else in progress, if it is known which keys there are.
+fn merged(
+    draft: Draft,
+    catalogue: &Arc<Catalogue>,
+    config: &Config,
+    bucket: &str,
+    merging: &MergingArguments,
+    null: bool,
+) -> anyhow::Result<Preview> {
+    let Config {
+        economy, limits, ..
+    } = config;
+    let price = merging
+        .evictions_per_path
+        .unwrap_or(economy.evictions_per_path);
+    let pace = limits.pace();
+    let drain = Drain::within(economy.max_delay, &pace);
+    let surveyed = if let Some(file) = &merging.known {
+        let keys = read_keys(file, null)?;
+        let surveys = draft.surveys(catalogue, |_| Bounds::NONE);
+        listing::in_file(surveys, bucket, keys)
+    } else if merging.list {
+        if !economy.list_objects {
+            complain("warning: economy.list_objects is false: the service does not list");
+        }
+        let surveys = draft.surveys(catalogue, |paths| Bounds::of(paths, price, &drain));
+        listing::in_s3(surveys)?
+    } else {
+        return Ok(draft.unmerged());
+    };
+    let wildcards = &config.mapping.policy.wildcards;
+    let by = MergedBy {
+        terms: WindowTerms {
+            guard: wildcards.guard(Vec::new(), economy.widen_unlisted),
+            evictions_per_path: price,
+            drain,
+            room: Headroom {
+                paths: pace.pool.paths,
+                wildcards: pace.pool.wildcards,
+            },
+        },
+        surveyed,
+        curve: merging.curve,
+    };
+    Ok(draft.merged(&by))
+}
+
 fn serving<'a>(catalogue: &'a Catalogue, bucket: &str) -> impl Iterator<Item = &'a Distribution> {
     let serving = catalogue.serving(bucket).iter();
     serving.map(|one| &*one.distribution)
-}
-
-/// Renders the preview as text.
-fn show(preview: &Preview, bucket: Option<&str>, deleted: bool) -> String {
-    let mut text = String::new();
-    // Writing into a String never fails.
-    let mut line = |words: std::fmt::Arguments<'_>| {
-        let _ = writeln!(text, "{words}");
-    };
-    if deleted {
-        line(format_args!(
-            "Deleted keys: viewers may still get the old objects from the cache.\n"
-        ));
-    }
-    if let (Some(bucket), true) = (bucket, preview.distributions.is_empty()) {
-        line(format_args!(
-            "no distribution has the bucket {} as an origin\n",
-            printable(bucket)
-        ));
-    }
-    for one in &preview.distributions {
-        line(format_args!("{}", printable(&one.distribution_id)));
-        if let Some(why) = &one.skipped {
-            line(format_args!("  nothing to invalidate: {}", printable(why)));
-        }
-        for item in &one.items {
-            line(format_args!("  {}", item.item));
-            for why in &item.why {
-                line(format_args!("      {}", printable(why)));
-            }
-        }
-        if one.skipped.is_none() {
-            for why in &one.dead_letters {
-                line(format_args!("  dead letter: {}", printable(why)));
-            }
-        }
-        let wildcards = one
-            .items
-            .iter()
-            .filter(|item| item.item.is_wildcard())
-            .count();
-        if wildcards > WILDCARDS_AT_ONCE {
-            line(format_args!(
-                "  warning: {wildcards} wildcards. CloudFront accepts one per second and processes \
-                  {WILDCARDS_AT_ONCE} at a time. With query strings in the cache key, every file \
-                  needs a wildcard; a cache policy without them avoids that."
-            ));
-        }
-        line(format_args!(""));
-    }
-    let Preview {
-        paths, wildcards, ..
-    } = preview;
-    line(format_args!(
-        "{paths} paths, {wildcards} of them wildcards: {} after the month's first 1,000",
-        price(*paths)
-    ));
-    text.trim_end().to_owned()
 }

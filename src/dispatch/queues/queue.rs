@@ -11,7 +11,7 @@ use super::{
     turn::Work,
 };
 use crate::{
-    dispatch::{listings::LONGEST as LONGEST_LISTING, planner::Planned},
+    dispatch::{listings::LONGEST_LISTING, planner::Planned},
     domain::{
         batch::{Backlog, Usage},
         cdn::{CdnError, Pool},

@@ -1,6 +1,22 @@
 //! How much the limits let through in the time that a backlog may take.
 
+use std::time::Duration;
+
 use super::{call::Headroom, terms::Ceilings};
+use crate::domain::batch::Usage;
+
+/// What the limits let through.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// `CreateInvalidation` calls.
+    pub calls_per_second: f64,
+    pub items_per_call: usize,
+    /// Exact paths and tags.
+    pub paths_per_second: f64,
+    pub wildcards_per_second: f64,
+    /// What automatic work may have in progress at a distribution.
+    pub pool: Usage,
+}
 
 /// What may be sent within the longest delay that a backlog is to have. A distribution with more than that has
 /// its paths merged further.
@@ -12,6 +28,25 @@ pub struct Drain {
 }
 
 impl Drain {
+    /// What the limits let through in this time.
+    pub fn within(delay: Duration, pace: &Pace) -> Self {
+        let whole = |per_second: f64| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "rates are positive, and more than a usize is no limit"
+            )]
+            let whole = (per_second * delay.as_secs_f64()) as usize;
+            whole
+        };
+        let by_calls = whole(pace.calls_per_second).saturating_mul(pace.items_per_call);
+        let paths = whole(pace.paths_per_second).min(by_calls);
+        Self {
+            paths: paths.min(pace.pool.paths),
+            wildcards: whole(pace.wildcards_per_second).min(pace.pool.wildcards),
+        }
+    }
+
     /// The ceilings of a plan that has room for this much now, and is asked for so many wildcards.
     ///
     /// What merging makes has to fit into the room: nothing waits for it. What was asked for may wait, as long
@@ -29,6 +64,43 @@ impl Drain {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tightest_limit_says_what_gets_through() {
+        let pace = Pace {
+            calls_per_second: 0.5,
+            items_per_call: 1_000,
+            paths_per_second: 150.0,
+            wildcards_per_second: 1.0,
+            pool: Usage {
+                paths: 2_900,
+                wildcards: 13,
+            },
+        };
+        let within = |seconds, pace: &Pace| {
+            let drain = Drain::within(Duration::from_secs(seconds), pace);
+            (drain.paths, drain.wildcards)
+        };
+        assert_eq!(within(60, &pace), (2_900, 13));
+        assert_eq!(within(10, &pace), (1_500, 10));
+        let few = Pace {
+            items_per_call: 100,
+            ..pace
+        };
+        assert_eq!(within(10, &few), (500, 10));
+        assert_eq!(within(1, &few), (0, 1));
+        let free = Pace {
+            calls_per_second: f64::MAX,
+            paths_per_second: f64::MAX,
+            wildcards_per_second: f64::MAX,
+            pool: Usage {
+                paths: usize::MAX,
+                wildcards: usize::MAX,
+            },
+            ..pace
+        };
+        assert_eq!(within(60, &free), (usize::MAX, usize::MAX));
+    }
 
     #[test]
     fn what_is_made_fits_and_what_is_asked_for_gets_through_in_time() {

@@ -20,11 +20,11 @@ mod window;
 
 pub use call::{Allowance, Caps, Cover, Headroom, Open, Plan, Waiting, plan};
 pub use curve::Point;
-pub use drain::Drain;
+pub use drain::{Drain, Pace};
 pub use merging::{Made, Merged, Merging, Prevented};
 pub use terms::{Bar, Ceilings, EVICTIONS_PER_PATH, Guard, Known, Prices};
 pub use wanted::Wanted;
-pub use window::{Wildcards, WindowTerms, mergeable, merging, wildcards};
+pub use window::{Wildcards, WindowTerms, curve, merges, merging, texts, wildcards};
 
 #[cfg(test)]
 mod tests;

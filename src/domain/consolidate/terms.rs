@@ -57,7 +57,7 @@ pub struct Guard {
     /// Paths, and wildcards for all paths that they cover. No wildcard that merging makes covers any of
     /// these paths.
     pub protected: Vec<Item>,
-    /// The fewest bytes between the first slash and the `*`.
+    /// The fewest bytes between the first slash and the `*`, except for `/*`.
     pub min_stem: usize,
     /// Whether `/*` may be made.
     pub allow_root: bool,
@@ -103,9 +103,10 @@ impl Guard {
             None => pattern.as_str().starts_with(stem),
         };
         let has = |items: &[Item]| items.iter().any(|one| one.stem() == Some(stem));
-        if stem == "/" && !self.allow_root {
+        let is_root = stem == "/";
+        if is_root && !self.allow_root {
             Some(Bar::Root)
-        } else if stem.len() <= self.min_stem {
+        } else if !is_root && stem.len() <= self.min_stem {
             Some(Bar::MinStem)
         } else if self.protected.iter().any(touches) {
             Some(Bar::Protected)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{DISABLED, LEFT_OUT, TENANTS_ONLY};
 use crate::domain::{
     catalogue::Distribution,
+    consolidate::Guard,
     origin::Server,
     path::{Item, Respelling},
     rules::{Ignore, Rule, RuleMatch},
@@ -69,6 +70,21 @@ pub struct WildcardPolicy {
     pub min_stem: usize,
     /// Whether `/*` is allowed.
     pub allow_root: bool,
+}
+
+impl WildcardPolicy {
+    /// The guard of what merging makes, beside wildcards that were sent a short while ago. `unlisted` is whether
+    /// paths may be merged where it is not known which keys there are.
+    pub fn guard(&self, resting: Vec<Item>, unlisted: bool) -> Guard {
+        Guard {
+            protected: self.protected.clone(),
+            min_stem: self.min_stem,
+            allow_root: self.allow_root,
+            resting,
+            refused: Vec::new(),
+            unlisted,
+        }
+    }
 }
 
 impl Default for MappingPolicy {

@@ -12,7 +12,16 @@ mod tests;
 use std::{collections::BinaryHeap, sync::Arc};
 
 use self::{parts::Part, reach::Source};
-use super::{catalogue::Catalogue, consolidate::Known, path::legal_stem};
+use super::{
+    catalogue::Catalogue,
+    consolidate::{Drain, Known},
+    path::legal_stem,
+};
+
+/// The most pages of 1,000 keys that are read, which is a fifth of a path's price.
+const MOST_PAGES: usize = 200;
+/// The most bytes of keys that are kept.
+const MOST_BYTES: usize = 8 << 20;
 
 /// The bounds of a survey.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +32,30 @@ pub struct Bounds {
     pub pages: usize,
     /// The most bytes that the keys may have together.
     pub bytes: usize,
+}
+
+impl Bounds {
+    /// The bounds for so many changed paths. If the limits do not let them through in time, all keys are wanted:
+    /// more have to be merged than their price says.
+    pub fn of(paths: usize, evictions_per_path: f64, drain: &Drain) -> Self {
+        let is_much = paths > drain.paths;
+        Self {
+            evictions_per_path: if is_much {
+                f64::INFINITY
+            } else {
+                evictions_per_path
+            },
+            pages: MOST_PAGES,
+            bytes: MOST_BYTES,
+        }
+    }
+
+    /// For keys that cost nothing to read.
+    pub const NONE: Self = Self {
+        evictions_per_path: f64::INFINITY,
+        pages: usize::MAX,
+        bytes: usize::MAX,
+    };
 }
 
 /// A survey in progress. It says which page it needs next, and takes it.
@@ -161,6 +194,14 @@ impl Survey {
             self.conclude(visit);
         } else {
             self.visit = Some(visit);
+        }
+    }
+
+    /// The page that it asked for cannot be had, nor can any other of this bucket: all that would need it is not
+    /// known.
+    pub fn skip_page(&mut self) {
+        if let Some(visit) = self.visit.take() {
+            self.conclude(visit);
         }
     }
 

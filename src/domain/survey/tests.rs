@@ -96,24 +96,18 @@ fn of_one_bucket() -> Arc<Catalogue> {
     catalogue(origins, vec![behaviour("*", "a", true)])
 }
 
-const FREE: Bounds = Bounds {
-    evictions_per_path: f64::INFINITY,
-    pages: usize::MAX,
-    bytes: usize::MAX,
-};
-
 fn survey(catalogue: Arc<Catalogue>, changed: &[&str], bounds: Bounds) -> Option<Survey> {
     let texts = changed.iter().map(|text| (*text).to_owned()).collect();
     Survey::new(catalogue, "E1", texts, bounds)
 }
 
 fn looked(buckets: &mut Buckets, catalogue: Arc<Catalogue>, changed: &[&str]) -> Surveyed {
-    buckets.look(survey(catalogue, changed, FREE).unwrap())
+    buckets.look(survey(catalogue, changed, Bounds::NONE).unwrap())
 }
 
 #[test]
 fn one_path_needs_no_survey() {
-    assert!(survey(of_one_bucket(), &["/a", "/a"], FREE).is_none());
+    assert!(survey(of_one_bucket(), &["/a", "/a"], Bounds::NONE).is_none());
 }
 
 #[test]
@@ -138,7 +132,7 @@ fn a_part_with_too_many_keys_is_left_and_its_parts_are_looked_at() {
     let changed = ["/a/10", "/a/11", "/b/1", "/b/2", "/b/3"];
     let bounds = Bounds {
         evictions_per_path: 2.0,
-        ..FREE
+        ..Bounds::NONE
     };
     let mut buckets = Buckets::new(5, &[("site", &keys)]);
     let found = buckets.look(survey(of_one_bucket(), &changed, bounds).unwrap());
@@ -199,6 +193,30 @@ fn origin_paths_and_behaviours_say_which_keys_are_meant() {
 }
 
 #[test]
+fn what_needs_a_page_that_cannot_be_had_is_not_known() {
+    let origins = vec![
+        origin("a", "site.s3.eu-west-1.amazonaws.com", ""),
+        origin("b", "images.s3.amazonaws.com", ""),
+    ];
+    let behaviours = vec![behaviour("/img/x*", "b", true), behaviour("*", "a", true)];
+    let changed = ["/a/1", "/a/2", "/img/1", "/img/2", "/img/y1", "/img/y2"];
+    let mut survey = survey(catalogue(origins, behaviours), &changed, Bounds::NONE).unwrap();
+    let keys = ["a/1", "a/2", "a/3", "img/1", "img/y1", "img/y3"];
+    while let Some(ask) = survey.next_page() {
+        if ask.bucket == "site" {
+            let page = keys.iter().filter(|key| key.starts_with(&ask.prefix));
+            survey.take_page(page.map(|key| (*key).to_owned()).collect(), false);
+        } else {
+            survey.skip_page();
+        }
+    }
+    let found = survey.finish();
+    assert_eq!(found.listed, ["/a/", "/img/y"]);
+    assert_eq!(found.paths, ["/a/1", "/a/2", "/a/3", "/img/y1", "/img/y3"]);
+    assert!(!found.partial);
+}
+
+#[test]
 fn paths_in_an_unusual_spelling_are_not_taken_for_known() {
     let mut buckets = Buckets::new(
         9,
@@ -214,7 +232,7 @@ fn paths_in_an_unusual_spelling_are_not_taken_for_known() {
     ];
     let bounds = Bounds {
         evictions_per_path: 0.0,
-        ..FREE
+        ..Bounds::NONE
     };
     buckets.page = 1;
     let found = buckets.look(survey(of_one_bucket(), &changed, bounds).unwrap());

@@ -126,8 +126,9 @@ fn the_guard_binds_only_what_merging_makes() {
     };
     assert_eq!(shown(guard(&[], 0, true)), "/*");
     assert_eq!(shown(guard(&[], 0, false)), "/a/* /b/* /c");
-    assert_eq!(shown(guard(&[], 1, true)), "/a/* /b/* /c");
-    assert_eq!(shown(guard(&[], 3, true)), "/a/1 /a/2 /b/1 /b/2 /c");
+    assert_eq!(shown(guard(&[], 1, true)), "/*");
+    assert_eq!(shown(guard(&[], 1, false)), "/a/* /b/* /c");
+    assert_eq!(shown(guard(&[], 3, false)), "/a/1 /a/2 /b/1 /b/2 /c");
     assert_eq!(shown(guard(&["/b/2"], 0, true)), "/a/* /b/1 /b/2 /c");
     assert_eq!(shown(guard(&["/b/new/*"], 0, true)), "/a/* /b/1 /b/2 /c");
     assert_eq!(shown(guard(&["/*"], 0, true)), "/a/1 /a/2 /b/1 /b/2 /c");
@@ -174,11 +175,11 @@ fn the_guard_says_what_it_has_prevented() {
     };
     let all = ("/*".to_owned(), Bar::Resting, 4);
     assert_eq!(guard(open), ("/a/* /b/1 /b/2".to_owned(), vec![all]));
-    let long = Guard {
+    let long = root(Guard {
         min_stem: 3,
         ..Guard::NONE
-    };
-    let all = ("/*".to_owned(), Bar::MinStem, 4);
+    });
+    let all = ("/*".to_owned(), Bar::Root, 4);
     assert_eq!(guard(long), ("/a/1 /a/2 /b/1 /b/2".to_owned(), vec![all]));
 }
 
