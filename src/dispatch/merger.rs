@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     Settings,
     listings::{Knowledge, KnownKeys},
-    planner::Terms,
+    plan::Terms,
 };
 use crate::{
     domain::{

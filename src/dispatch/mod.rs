@@ -21,6 +21,7 @@ mod mapper_step;
 mod merger;
 mod notifier;
 mod others;
+mod plan;
 mod planner;
 mod questions;
 mod queues;

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::{
     listings::{Lister, Look},
     merger::{Merger, Outlook},
+    plan::{Planned, Terms},
     queues::Turn,
 };
 use crate::{
     domain::{
-        batch::{Covered, Merges, Usage},
-        consolidate::{self, Bar, Caps, Headroom, Plan, Waiting, Wildcards},
+        batch::Usage,
+        consolidate::{self, Headroom, Waiting},
         path::Item,
         resolution::Unresolved,
     },
@@ -27,42 +26,6 @@ const MOST_BYTES: usize = 16 << 20;
 
 /// From how many waiting items on merging gets a thread of its own, so that nothing waits for its computation.
 const MANY: usize = 5_000;
-
-/// A plan that waits until its call may be made. Nothing is frozen yet.
-#[derive(Debug)]
-pub(super) struct Planned {
-    pub(super) items: Vec<Item>,
-    pub(super) covered: Vec<CoveredChange>,
-    /// How many of the items, from the first, manual requests ask for.
-    pub(super) manual_items: usize,
-    /// When the oldest automatic change that it covers was accepted.
-    pub(super) oldest: Option<Timestamp>,
-    pub(super) merges: Merges,
-    /// What the guard has barred wildcards by.
-    pub(super) barred: Vec<Bar>,
-}
-
-#[derive(Debug)]
-pub(super) struct CoveredChange {
-    pub(super) covered: Covered,
-    /// The change's number in the journal.
-    pub(super) change: i64,
-    pub(super) accepted_at: Timestamp,
-}
-
-impl Planned {
-    pub(super) fn usage(&self) -> Usage {
-        Usage::of(self.items.iter().map(Item::as_str))
-    }
-
-    pub(super) fn is_manual(&self) -> bool {
-        self.manual_items > 0
-    }
-
-    pub(super) fn automatic_items(&self) -> usize {
-        self.items.len() - self.manual_items
-    }
-}
 
 /// A turn whose planning has finished.
 pub(super) struct PlanningEnded {
@@ -95,15 +58,6 @@ pub(super) struct Planner {
     pub(super) shadow: bool,
     pub(super) merger: Merger,
     pub(super) lister: Lister,
-}
-
-/// What a plan has to know besides the waiting items.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
-    pub(super) caps: Caps,
-    /// How many unchanged objects may be evicted to save a path.
-    pub(super) evictions_per_path: f64,
-    pub(super) now: Timestamp,
 }
 
 impl Planner {
@@ -170,7 +124,7 @@ impl Planner {
             let wildcards = merger.merge(&id, &waiting, &terms, &outlook, resting);
             let made: Vec<_> = wildcards.made.iter().map(|one| one.item.clone()).collect();
             let plan = consolidate::plan(&waiting, &made, &terms.caps);
-            (!plan.items.is_empty()).then(|| planned(&waiting, plan, wildcards))
+            (!plan.items.is_empty()).then(|| Planned::of(&waiting, plan, wildcards))
         };
         if !is_long {
             return Ok(compute());
@@ -198,31 +152,5 @@ impl Planner {
             unresolved,
             in_progress: usage.map(|one| one.usage).unwrap_or_default(),
         })
-    }
-}
-
-fn planned(waiting: &[Waiting], plan: Plan, wildcards: Wildcards) -> Planned {
-    let barred = wildcards.prevented.iter().map(|one| one.bar).collect();
-    let merges = consolidate::merges(waiting, &plan, wildcards);
-    let covered = plan.covers.iter().map(|cover| {
-        let entry = &waiting[cover.waiting];
-        CoveredChange {
-            covered: Covered {
-                target: entry.target,
-                position: cover.position,
-            },
-            change: entry.change,
-            accepted_at: entry.accepted_at,
-        }
-    });
-    let automatic = plan.covers.iter().map(|cover| &waiting[cover.waiting]);
-    let oldest = automatic.filter(|entry| !entry.manual);
-    Planned {
-        covered: covered.collect(),
-        manual_items: plan.items.len() - plan.automatic_items,
-        oldest: oldest.map(|entry| entry.accepted_at).min(),
-        items: plan.items,
-        merges,
-        barred,
     }
 }

@@ -11,7 +11,7 @@ use super::{
     turn::Work,
 };
 use crate::{
-    dispatch::{listings::LONGEST_LISTING, planner::Planned},
+    dispatch::{listings::LONGEST_LISTING, plan::Planned},
     domain::{
         batch::{Backlog, Usage},
         cdn::{CdnError, Pool},

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Queues, queue::Listing};
 use crate::{
     dispatch::{
-        planner::Planned,
+        plan::Planned,
         runner::{error_chain, pause_after},
     },
     domain::{

@@ -10,7 +10,8 @@
 use std::ops::Add as _;
 
 use super::{
-    optimum::{Solution, Tally, float},
+    optimum::Solution,
+    tally::{Tally, float},
     terms::{Ceilings, Prices},
     trie::{Node, Trie},
 };

@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use super::{
-    optimum::{Solution, Tally},
+    optimum::Solution,
+    tally::Tally,
     terms::Prices,
     trie::{Node, Trie},
 };

@@ -2,7 +2,8 @@
 
 use super::{
     merging::Merging,
-    optimum::{Solution, float},
+    optimum::Solution,
+    tally::float,
     terms::{Ceilings, Prices},
 };
 

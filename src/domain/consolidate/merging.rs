@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    optimum::{Solution, float},
+    optimum::Solution,
+    tally::float,
     terms::{Bar, Ceilings, Guard, Known, Prices},
     trie::{Node, Trie},
     wanted::{Need, Wanted},

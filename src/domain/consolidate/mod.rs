@@ -12,6 +12,7 @@ mod merging;
 mod optimum;
 mod order;
 mod refine;
+mod tally;
 mod terms;
 mod trie;
 mod unlisted;

@@ -1,7 +1,8 @@
 //! The last step: fills what a plan leaves free under its limits, the best bargains first.
 
 use super::{
-    optimum::{Solution, Tally, float},
+    optimum::Solution,
+    tally::{Tally, float},
     terms::{Ceilings, Prices},
     trie::{Node, Trie},
 };

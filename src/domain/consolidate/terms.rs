@@ -1,6 +1,5 @@
 //! What merging is told: prices, ceilings, the guard, and which keys there are.
 
-use super::optimum::Tally;
 use crate::domain::path::Item;
 
 /// How many unchanged objects may be evicted to save one path, unless somebody says otherwise. A path costs
@@ -30,10 +29,6 @@ impl Prices {
             wildcard: 0.0,
             eviction: 1.0,
         }
-    }
-
-    pub(super) fn of(&self, tally: Tally) -> f64 {
-        self.path * tally.items + self.wildcard * tally.wildcards + self.eviction * tally.evictions
     }
 }
 

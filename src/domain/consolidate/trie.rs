@@ -4,7 +4,7 @@
 //! share, without the beginning of an escape. So only the places where the trie branches matter.
 
 use super::{
-    optimum::Tally,
+    tally::Tally,
     terms::{Bar, Guard, Known},
     wanted::{Need, Wanted},
 };

@@ -5,7 +5,7 @@ mod trouble;
 
 use super::*;
 use crate::{
-    dispatch::planner::Planned,
+    dispatch::plan::Planned,
     domain::{
         batch::{Backlog, Batch, Merges},
         cdn::{CdnError, CreatedInvalidation, Pool},
