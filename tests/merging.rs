@@ -146,6 +146,21 @@ async fn what_cannot_be_listed_is_sent_as_it_is_and_asked_for_again_later() {
 }
 
 #[tokio::test]
+async fn keys_that_change_again_and_again_need_no_further_listing() {
+    let (world, buckets) = world(listing()).await;
+    buckets.put("bucket-e1", renditions(0..3));
+    let keys = &renditions(0..1)[..2];
+    let again: Vec<_> = (0..30).flat_map(|_| keys.to_vec()).collect();
+    let inputs = [
+        (Duration::ZERO, events(keys)),
+        (20 * SECOND, events(&again)),
+    ];
+    world.play_to_the_end(&inputs, 5 * MINUTE).await;
+    assert_eq!(buckets.asked().len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_service_that_may_not_list_asks_nothing() {
     let economy = Economy {
         list_objects: false,

@@ -93,8 +93,11 @@ impl Merger {
         terms: &Terms,
         may_ask: bool,
     ) -> Outlook {
-        let texts: Vec<&str> = consolidate::texts(waiting).collect();
-        if texts.len() < 2 || !may_merge(&terms.caps) || !self.economy.list_objects {
+        if !may_merge(&terms.caps) || !self.economy.list_objects {
+            return Outlook::default();
+        }
+        let texts = consolidate::texts(waiting);
+        if texts.len() < 2 {
             return Outlook::default();
         }
         let Knowledge {

@@ -43,9 +43,13 @@ fn mergeable(waiting: &[Waiting]) -> impl Iterator<Item = &Item> {
     automatic.map(|one| &one.item).filter(|item| !item.is_tag())
 }
 
-/// The paths that wider items may replace, and what the paths of such wildcards begin with.
-pub fn texts(waiting: &[Waiting]) -> impl Iterator<Item = &str> {
-    mergeable(waiting).map(|item| item.stem().unwrap_or(item.as_str()))
+/// The paths that wider items may replace, and what the paths of such wildcards begin with: ordered, each once.
+pub fn texts(waiting: &[Waiting]) -> Vec<&str> {
+    let texts = mergeable(waiting).map(|item| item.stem().unwrap_or(item.as_str()));
+    let mut texts: Vec<_> = texts.collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts
 }
 
 /// All ways to merge waiting items.

@@ -154,6 +154,7 @@ impl Draft {
     ) -> Vec<Survey> {
         let surveys = self.by_distribution.iter().filter_map(|(id, one)| {
             let texts: Vec<_> = consolidate::texts(&one.waiting)
+                .into_iter()
                 .map(str::to_owned)
                 .collect();
             let bounds = bounds(texts.len());
