@@ -145,6 +145,80 @@ async fn what_cannot_be_listed_is_sent_as_it_is_and_asked_for_again_later() {
     world.end().await;
 }
 
+/// A person's wildcard does not wait for those of merging.
+#[tokio::test]
+async fn people_soon_have_their_wildcards_beside_those_of_merging() {
+    let (world, buckets) = world(listing()).await;
+    buckets.put("bucket-e1", renditions(0..200));
+    let asked = "/anything/*".to_owned();
+    let photos: Vec<_> = (0..13)
+        .flat_map(|nth| renditions(10 * nth..10 * nth + 1))
+        .collect();
+    let inputs = [
+        (Duration::ZERO, events(&photos)),
+        (
+            4 * SECOND,
+            Input::Request("E2".to_owned(), vec![asked.clone()]),
+        ),
+    ];
+    world.play_to_the_end(&inputs, 5 * MINUTE).await;
+    let attempts = world.cdn.attempts();
+    let mut attempts = attempts.iter();
+    let first = attempts.find(|one| one.order.items.contains(&asked));
+    let at = first.unwrap().at;
+    assert!(at < 9 * SECOND, "{at:?}");
+    // All of them are merged, as their rate permits.
+    assert_eq!(sent(&world, "E1").concat().len(), 13);
+    assert!(sent(&world, "E1").iter().all(|items| items.len() <= 3));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_would_wait_for_too_long_for_a_wildcard_is_sent_by_itself() {
+    let settings = Settings {
+        wildcards_per_second: 0.01,
+        ..listing()
+    };
+    let (world, buckets) = world(settings).await;
+    buckets.put("bucket-e1", renditions(0..200));
+    let photos: Vec<_> = (0..3)
+        .flat_map(|nth| renditions(10 * nth..10 * nth + 1))
+        .collect();
+    let inputs = [
+        (
+            Duration::ZERO,
+            Input::Request("E1".to_owned(), vec!["/x/*".to_owned()]),
+        ),
+        (2 * SECOND, events(&photos)),
+    ];
+    world.play_to_the_end(&inputs, 10 * MINUTE).await;
+    let log = world.cdn.log();
+    assert_eq!(sent(&world, "E1").concat().len(), 1 + 27);
+    let last = log.last().unwrap().0;
+    assert!(last < 90 * SECOND, "{log:?}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn another_folder_is_listed_although_the_root_was() {
+    let (world, buckets) = world(listing()).await;
+    for folder in ["a", "b"] {
+        buckets.put("bucket-e1", (0..300).map(|nth| format!("{folder}/{nth}")));
+    }
+    buckets.put("bucket-e1", (0..30_000).map(|nth| format!("old/{nth}")));
+    let folder = |name: &str| {
+        let mut keys: Vec<_> = (0..300).map(|nth| format!("{name}/{nth}")).collect();
+        keys.push("index.html".to_owned());
+        events(&keys)
+    };
+    let inputs = [(Duration::ZERO, folder("a")), (12 * SECOND, folder("b"))];
+    world.play_to_the_end(&inputs, 5 * MINUTE).await;
+    let mut items = sent(&world, "E1").concat();
+    items.sort_unstable();
+    assert_eq!(items, ["/a/*", "/b/*", "/index.html", "/index.html"]);
+    world.end().await;
+}
+
 #[tokio::test]
 async fn keys_that_change_again_and_again_need_no_further_listing() {
     let (world, buckets) = world(listing()).await;
@@ -319,7 +393,7 @@ async fn a_backlog_that_would_take_too_long_is_merged_further() {
     world.play_to_the_end(&inputs, 10 * MINUTE).await;
     let items = sent(&world, "E1").concat();
     // 800 paths would take more than five seconds.
-    assert!(items.len() <= 300 + 13, "{}", items.len());
+    assert!(items.len() <= 300 + 2, "{}", items.len());
     let covered = |key: &String| {
         let path = format!("/{key}");
         let mut items = items.iter();
@@ -334,7 +408,7 @@ async fn a_backlog_that_would_take_too_long_is_merged_further() {
 
 #[tokio::test]
 async fn what_is_not_listed_is_widened_only_where_that_was_chosen() {
-    for (widen_unlisted, most) in [(false, 800), (true, 300 + 13)] {
+    for (widen_unlisted, most) in [(false, 800), (true, 300 + 2)] {
         let economy = Economy {
             max_delay: Duration::from_secs(2),
             list_objects: false,

@@ -30,7 +30,7 @@ async fn every_seed_keeps_the_promises() {
     for seed in seeds {
         let (nature, inputs) = story(seed);
         let world = World::start(nature, seed).await;
-        keeps_the_promises(world, &inputs, seed).await;
+        keeps_the_promises(world, &inputs, seed, true).await;
     }
 }
 
@@ -46,6 +46,7 @@ async fn every_seed_keeps_the_promises_beside_buckets() {
         let (nature, inputs) = story(seed);
         let mut random = fastrand::Rng::with_seed(seed ^ 0xb0c);
         let (settings, ids) = (economical(seed, &mut random), nature.distributions.clone());
+        let is_quick = settings.economy.max_delay <= settings.max_wait;
         let (world, buckets) = World::start_beside_buckets(nature, settings).await;
         for id in ids {
             fill(
@@ -54,8 +55,7 @@ async fn every_seed_keeps_the_promises_beside_buckets() {
                 &mut random,
             );
         }
-        let merges = keeps_the_promises(world, &inputs, seed).await;
-        made += merges;
+        made += keeps_the_promises(world, &inputs, seed, is_quick).await;
     }
     assert!(made > 0 || seeds.count() < 3, "nothing was ever merged");
 }
@@ -92,14 +92,22 @@ fn fill(buckets: &Buckets, bucket: &str, random: &mut fastrand::Rng) {
     buckets.slow_down(bucket, Duration::from_millis(page));
 }
 
-/// Returns how many wildcards were made.
-async fn keeps_the_promises(world: World, inputs: &[(Duration, Input)], seed: u64) -> usize {
+/// Returns how many wildcards were made. Where automatic paths may wait for them for longer than a distribution may
+/// wait for its turn, the judge of turns would be wrong.
+async fn keeps_the_promises(
+    world: World,
+    inputs: &[(Duration, Input)],
+    seed: u64,
+    is_quick: bool,
+) -> usize {
     // So that a failure names the seed that shows it.
     let told = Told(seed);
     let most = Duration::from_hours(24);
     world.play_to_the_end(inputs, most).await;
     world.holds().await;
-    world.is_fair();
+    if is_quick {
+        world.is_fair();
+    }
     let refusals = world.cdn.refusals();
     let known = refusals
         .keys()

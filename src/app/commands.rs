@@ -14,9 +14,7 @@ use crate::{
     },
     config::Config,
     connect::Connector,
-    dispatch::{
-        self, AccountReader, AccountReading, CommandAccount, LONGEST_LISTING, Looked, ReadScope,
-    },
+    dispatch::{self, AccountReader, AccountReading, CommandAccount, Looked, ReadScope},
     doctor::{self, Doctor},
     domain::{queue::QueueAddress, s3_event::EventFilter, survey::Survey},
     ports::{Clock, connection::CallError, key_listing::KeyListing},
@@ -49,9 +47,8 @@ pub fn look(surveys: Vec<Survey>) -> anyhow::Result<Vec<Looked>> {
         let listing: Arc<dyn KeyListing> = Arc::new(S3KeyListing::new(&sdk));
         let mut all = Vec::new();
         for survey in surveys {
-            let until = now() + LONGEST_LISTING;
             let (listing, clock) = (Arc::clone(&listing), Arc::new(SystemClock));
-            all.push(dispatch::look(listing, clock, survey, until).await);
+            all.push(dispatch::look(listing, clock, survey).await);
         }
         all
     })?;

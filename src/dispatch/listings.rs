@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::Context;
 use crate::{
-    domain::survey::{Survey, Surveyed},
+    domain::survey::{Ground, Survey, Surveyed},
     ports::{
         Clock,
         key_listing::{KeyListing, KeyListingError},
@@ -40,6 +40,8 @@ const MOST_BYTES: usize = 16 << 20;
 #[derive(Debug, Default)]
 pub(super) struct KnownKeys {
     by_distribution: Mutex<HashMap<String, Entry>>,
+    /// The distributions of the surveys in the background, and until when they are waited for.
+    busy: Mutex<HashMap<String, Timestamp>>,
 }
 
 #[derive(Debug)]
@@ -58,37 +60,45 @@ pub(super) struct Knowledge {
     pub(super) serves: bool,
     /// Whether there should be another survey.
     pub(super) is_old: bool,
+    /// Whether there is one already.
+    pub(super) is_busy: bool,
 }
 
 impl KnownKeys {
-    /// What is known about changed paths.
-    pub(super) fn about<'a>(
-        &self,
-        distribution_id: &str,
-        texts: impl ExactSizeIterator<Item = &'a str>,
-        now: Timestamp,
-    ) -> Knowledge {
-        let all = self.lock();
-        let Some(entry) = all.get(distribution_id) else {
+    /// What is known about changed paths, which are in order.
+    pub(super) fn about(&self, ground: &Ground, texts: &[&str], now: Timestamp) -> Knowledge {
+        let id = ground.distribution_id();
+        let is_busy = self.busy_until(id, now).is_some();
+        let all = lock(&self.by_distribution);
+        let entry = all.get(id).filter(|one| one.surveyed.stands_on(ground));
+        let Some(entry) = entry else {
             return Knowledge {
                 is_old: true,
+                is_busy,
                 ..Knowledge::default()
             };
         };
         let age = now.duration_since(entry.at).abs();
         let serves = age < KNOWN_FOR && entry.surveyed.serves(texts);
         let knows = age < KNOWN_FOR && !entry.surveyed.is_empty();
-        let surveyed = knows.then(|| Arc::clone(&entry.surveyed));
         let may_ask = now >= entry.refused_until || entry.refused_until > now + DENIED_FOR;
         Knowledge {
-            surveyed,
+            surveyed: knows.then(|| Arc::clone(&entry.surveyed)),
             serves,
             is_old: may_ask && !(serves && age < FRESH_FOR),
+            is_busy,
         }
     }
 
+    /// Until when a survey of a distribution that goes on in the background is waited for.
+    fn busy_until(&self, id: &str, now: Timestamp) -> Option<Timestamp> {
+        let until = lock(&self.busy).get(id).copied();
+        // The clock may have been set back.
+        until.filter(|until| now < *until && *until <= now + LONGEST_LISTING)
+    }
+
     fn keep(&self, id: String, entry: Entry) {
-        let mut all = self.lock();
+        let mut all = lock(&self.by_distribution);
         let now = entry.at;
         all.retain(|_, known| now.duration_since(known.at).abs() < KNOWN_FOR);
         all.insert(id, entry);
@@ -102,11 +112,10 @@ impl KnownKeys {
             bytes -= gone.map_or(0, |gone| gone.surveyed.bytes());
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        let all = self.by_distribution.lock();
-        all.unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes surveys, and remembers what they found.
@@ -120,9 +129,7 @@ pub(super) struct Lister {
 
 /// A survey in progress.
 pub(super) struct Look {
-    pub(super) distribution_id: String,
-    /// When it ends at the latest.
-    until: Timestamp,
+    distribution_id: String,
     /// In a lock because a worker's state has to be `Sync`; it is never locked.
     ends: Mutex<BoxFuture<'static, Looked>>,
 }
@@ -133,6 +140,8 @@ pub struct Looked {
     pub surveyed: Surveyed,
     /// Why it was broken off, if S3 refused.
     pub refusal: Option<KeyListingError>,
+    /// Whether it was over before its time was.
+    pub in_time: bool,
 }
 
 impl Lister {
@@ -146,12 +155,10 @@ impl Lister {
     }
 
     pub(super) fn look(&self, survey: Survey) -> Look {
-        let until = self.clock.now() + LONGEST_LISTING;
         let (listing, clock) = (Arc::clone(&self.listing), Arc::clone(&self.clock));
         Look {
             distribution_id: survey.distribution_id().to_owned(),
-            until,
-            ends: Mutex::new(Box::pin(look(listing, clock, survey, until))),
+            ends: Mutex::new(Box::pin(look(listing, clock, survey))),
         }
     }
 
@@ -174,11 +181,13 @@ impl Lister {
             distribution_id,
             surveyed,
             refusal,
+            in_time,
         } = ended;
         let now = self.clock.now();
         let (outcome, pause) = match &refusal {
             // Not even one page came in time.
-            None if surveyed.partial && surveyed.pages == 0 => ("failed", DENIED_FOR),
+            None if !in_time && surveyed.pages == 0 => ("failed", DENIED_FOR),
+            None if !in_time => ("partial", RETRY_AFTER),
             None if surveyed.partial => ("partial", SignedDuration::ZERO),
             None => ("complete", SignedDuration::ZERO),
             Some(KeyListingError::Denied(_)) => ("denied", DENIED_FOR),
@@ -207,8 +216,6 @@ impl Lister {
 /// Surveys in the background.
 pub(super) struct Listings {
     lister: Lister,
-    /// The distributions of the surveys that wait or run, and when those end at the latest.
-    busy: HashMap<String, Timestamp>,
     waiting: VecDeque<Look>,
     running: JoinSet<Looked>,
 }
@@ -217,27 +224,26 @@ impl Listings {
     pub(super) fn new(lister: Lister) -> Self {
         Self {
             lister,
-            busy: HashMap::new(),
             waiting: VecDeque::new(),
             running: JoinSet::new(),
         }
     }
 
-    /// Goes on with a survey, unless there is another one of its distribution, and returns when it ends at
-    /// the latest.
-    pub(super) fn go_on(&mut self, look: Look) -> Timestamp {
+    /// Goes on with a survey, unless there is one of its distribution already.
+    pub(super) fn go_on(&mut self, look: Look) {
         let now = self.lister.clock.now();
-        let until = look.until;
-        let id = &look.distribution_id;
-        // The clock may have been set back.
-        let busy = self.busy.get(id).map(|busy| *busy.min(&until));
-        if let Some(busy) = busy.filter(|busy| now < *busy) {
-            return busy;
+        if self.busy_until(&look.distribution_id).is_none() {
+            let id = look.distribution_id.clone();
+            lock(&self.lister.known.busy).insert(id, now + LONGEST_LISTING);
+            self.waiting.push_back(look);
+            self.start_next();
         }
-        self.busy.insert(id.clone(), until);
-        self.waiting.push_back(look);
-        self.start_next();
-        until
+    }
+
+    /// Until when a distribution's survey is waited for; `None` if there is none.
+    pub(super) fn busy_until(&self, distribution_id: &str) -> Option<Timestamp> {
+        let now = self.lister.clock.now();
+        self.lister.known.busy_until(distribution_id, now)
     }
 
     fn start_next(&mut self) {
@@ -257,7 +263,7 @@ impl Listings {
                 None => std::future::pending().await,
                 Some(Ok(ended)) => {
                     let id = ended.distribution_id.clone();
-                    self.busy.remove(&id);
+                    lock(&self.lister.known.busy).remove(&id);
                     self.lister.keep(ended);
                     self.start_next();
                     return id;
@@ -274,7 +280,7 @@ impl Listings {
     /// Breaks off what runs.
     pub(super) async fn stop(&mut self) {
         self.waiting.clear();
-        self.busy.clear();
+        lock(&self.lister.known.busy).clear();
         self.running.shutdown().await;
     }
 }
@@ -284,14 +290,19 @@ pub async fn look(
     listing: Arc<dyn KeyListing>,
     clock: Arc<dyn Clock>,
     mut survey: Survey,
-    until: Timestamp,
 ) -> Looked {
+    // From its first step on: it may have waited for others.
+    let until = clock.now() + LONGEST_LISTING;
     let mut refusal = None;
+    let mut in_time = true;
     while let Some(ask) = survey.next_page() {
         let page = listing.keys(&ask.bucket, &ask.prefix, ask.after.as_deref());
         let page = tokio::select! {
             page = page => page,
-            () = clock.sleep_until(until) => break,
+            () = clock.sleep_until(until) => {
+                in_time = false;
+                break;
+            }
         };
         match page {
             Ok(page) => survey.take_page(page.keys, page.more),
@@ -305,5 +316,6 @@ pub async fn look(
         distribution_id: survey.distribution_id().to_owned(),
         surveyed: survey.finish(),
         refusal,
+        in_time,
     }
 }

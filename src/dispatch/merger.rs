@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     domain::{
-        consolidate::{self, Caps, Drain, Guard, Known, Waiting, Wildcards, WindowTerms},
+        consolidate::{self, Caps, Drain, Guard, Headroom, Known, Waiting, Wildcards, WindowTerms},
         economy::Economy,
-        mapping::WildcardPolicy,
+        mapping::MappingPolicy,
         path::Item,
-        survey::{Bounds, Survey, Surveyed},
+        survey::{Bounds, Ground, Survey, Surveyed},
     },
     ports::{StoreError, catalogue::CatalogueHandle, dispatch::BatchStore},
 };
@@ -30,7 +30,7 @@ const MOST_REFUSED: usize = 1_000;
 #[derive(Clone)]
 pub(super) struct Merger {
     economy: Economy,
-    wildcards: WildcardPolicy,
+    policy: Arc<MappingPolicy>,
     drain: Drain,
     catalogue: CatalogueHandle,
     known: Arc<KnownKeys>,
@@ -62,7 +62,7 @@ impl Merger {
     ) -> Self {
         Self {
             economy: settings.economy.clone(),
-            wildcards: settings.mapping.wildcards.clone(),
+            policy: Arc::clone(&settings.mapping),
             drain: settings.drain(),
             catalogue,
             known,
@@ -100,24 +100,28 @@ impl Merger {
         if texts.len() < 2 {
             return Outlook::default();
         }
+        let ground = self
+            .catalogue
+            .get()
+            .and_then(|catalogue| Ground::new(catalogue, &self.policy, distribution_id));
+        let Some(ground) = ground else {
+            return Outlook::default();
+        };
         let Knowledge {
             surveyed,
             serves,
             is_old,
-        } = self
-            .known
-            .about(distribution_id, texts.iter().copied(), terms.now);
-        let survey = self
-            .catalogue
-            .get()
-            .filter(|_| is_old && may_ask)
-            .and_then(|catalogue| {
-                let bounds = Bounds::of(texts.len(), terms.evictions_per_path, &self.drain);
-                let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-                Survey::new(catalogue, distribution_id, texts, bounds)
-            });
+            is_busy,
+        } = self.known.about(&ground, &texts, terms.now);
+        let survey = if is_old && may_ask && !is_busy {
+            let bounds = Bounds::of(texts.len(), terms.evictions_per_path, &self.drain);
+            let texts = texts.into_iter().map(str::to_owned).collect();
+            Survey::new(ground, texts, bounds)
+        } else {
+            None
+        };
         Outlook {
-            waits: survey.is_some() && !serves,
+            waits: !serves && may_ask && (survey.is_some() || is_busy),
             surveyed,
             survey,
         }
@@ -161,17 +165,19 @@ impl Merger {
         let terms = WindowTerms {
             guard: Guard {
                 refused,
-                ..self.wildcards.guard(resting, self.economy.widen_unlisted)
+                ..self
+                    .policy
+                    .wildcards
+                    .guard(resting, self.economy.widen_unlisted)
             },
             evictions_per_path: terms.evictions_per_path,
             drain: self.drain,
-            room: terms.caps.allowance.automatic,
         };
         consolidate::wildcards(waiting, known, &terms)
     }
 }
 
-/// Whether wildcards may be sent now. Nothing waits for one that is made.
+/// Whether automatic items may be planned at all.
 fn may_merge(caps: &Caps) -> bool {
-    caps.open.wildcards && caps.allowance.automatic.wildcards > 0
+    caps.allowance.automatic != Headroom::NONE
 }

@@ -165,6 +165,19 @@ impl Settings {
         };
         Drain::within(self.economy.max_delay, &pace)
     }
+
+    /// The most wildcards of merging in one call: so many that the rate is open again for others, people
+    /// first of all, after these seconds.
+    fn made_per_call(&self) -> usize {
+        const SECONDS: f64 = 3.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the rate is positive, and more than a usize is no limit"
+        )]
+        let made = (self.wildcards_per_second * SECONDS) as usize;
+        made.max(1)
+    }
 }
 
 /// All of the leader's work, which can be stopped and started again.

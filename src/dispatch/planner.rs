@@ -92,10 +92,14 @@ impl Planner {
         let mut outlook = self.merger.look(id, &waiting, &terms, turn.may_ask());
         *look = outlook.survey.take().map(|survey| self.lister.look(survey));
         if outlook.waits {
-            if let Some(begun) = look.take() {
-                *look = self.lister.wait_a_moment(begun).await;
-            }
-            *waits = look.is_some();
+            *waits = match look.take() {
+                Some(begun) => {
+                    *look = self.lister.wait_a_moment(begun).await;
+                    look.is_some()
+                }
+                // There is one in the background.
+                None => true,
+            };
             if *waits {
                 terms.caps.allowance.automatic = Headroom::NONE;
             } else {

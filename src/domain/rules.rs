@@ -104,6 +104,12 @@ impl Rule {
         self.instead
     }
 
+    /// What the paths begin with that it makes of keys, as far as their beginning is the same for all keys. An
+    /// item that is a single path, whatever the key, is none of them.
+    pub fn derived_stems(&self) -> impl Iterator<Item = &str> {
+        self.also.iter().filter_map(Template::derived_stem)
+    }
+
     /// Whether any of its items is a cache tag.
     pub fn has_tags(&self) -> bool {
         self.also
@@ -227,6 +233,16 @@ impl Template {
         Ok(template)
     }
 
+    fn derived_stem(&self) -> Option<&str> {
+        let is_one_path = self.parts.len() == 1 && !self.text.ends_with('*');
+        match self.parts.first() {
+            Some(Part::Text(text)) if text.starts_with('/') && !is_one_path => {
+                Some(text.strip_suffix('*').unwrap_or(text))
+            }
+            _ => None,
+        }
+    }
+
     fn fill(&self, capture: impl Fn(&str) -> String) -> String {
         let parts = self.parts.iter().map(|part| match part {
             Part::Text(text) => text.clone(),
@@ -303,6 +319,22 @@ mod tests {
             .items()
             .map(|one| one.map(|one| (one.item.to_string(), one.widened.is_some())))
             .collect()
+    }
+
+    #[test]
+    fn the_beginning_of_what_a_rule_makes_is_known() {
+        let also = [
+            "/img/{name}/*",
+            "/list/*",
+            "/feed.xml",
+            "#tag-{name}",
+            "/{name}",
+        ];
+        let rule = Rule::new("b", "photos/{name}.jpg", &also.map(str::to_owned), false).unwrap();
+        assert_eq!(
+            rule.derived_stems().collect::<Vec<_>>(),
+            ["/img/", "/list/", "/"]
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
     domain::{
         catalogue::{Catalogue, Distribution, Snapshot},
         change::Effect,
-        consolidate::{Drain, Headroom, WindowTerms},
+        consolidate::{Drain, WindowTerms},
         path::Item,
         preview::{self, Draft, MergedBy, Preview},
         survey::Bounds,
@@ -267,31 +267,26 @@ fn merged(
     let price = merging
         .evictions_per_path
         .unwrap_or(economy.evictions_per_path);
-    let pace = limits.pace();
-    let drain = Drain::within(economy.max_delay, &pace);
+    let policy = &config.mapping.policy;
+    let drain = Drain::within(economy.max_delay, &limits.pace());
     let surveyed = if let Some(file) = &merging.known {
         let keys = read_keys(file, null)?;
-        let surveys = draft.surveys(catalogue, |_| Bounds::NONE);
+        let surveys = draft.surveys(catalogue, policy, |_| Bounds::NONE);
         listing::in_file(surveys, bucket, keys)
     } else if merging.list {
         if !economy.list_objects {
             complain("warning: economy.list_objects is false: the service does not list");
         }
-        let surveys = draft.surveys(catalogue, |paths| Bounds::of(paths, price, &drain));
+        let surveys = draft.surveys(catalogue, policy, |paths| Bounds::of(paths, price, &drain));
         listing::in_s3(surveys)?
     } else {
         return Ok(draft.unmerged());
     };
-    let wildcards = &config.mapping.policy.wildcards;
     let by = MergedBy {
         terms: WindowTerms {
-            guard: wildcards.guard(Vec::new(), economy.widen_unlisted),
+            guard: policy.wildcards.guard(Vec::new(), economy.widen_unlisted),
             evictions_per_path: price,
             drain,
-            room: Headroom {
-                paths: pace.pool.paths,
-                wildcards: pace.pool.wildcards,
-            },
         },
         surveyed,
         curve: merging.curve,

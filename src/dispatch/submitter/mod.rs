@@ -58,6 +58,7 @@ pub(super) struct Submitter {
     ledger: Ledger,
     random: fastrand::Rng,
     items_per_call: usize,
+    made_per_call: usize,
     shadow: bool,
     reread_at: Timestamp,
     listings: Listings,
@@ -118,6 +119,7 @@ impl Submitter {
             ledger: Ledger::default(),
             random: fastrand::Rng::with_seed(settings.seed),
             items_per_call: settings.items_per_call,
+            made_per_call: settings.made_per_call(),
             shadow: settings.shadow,
             reread_at: now + REREAD_EVERY,
             running_plans: JoinSet::new(),
@@ -226,6 +228,8 @@ impl Submitter {
                 paths: gates.paths_at <= now,
                 wildcards: gates.wildcards_at <= now,
             },
+            made: self.made_per_call,
+            patient_since: now - self.economy.max_delay,
         };
         let terms = Terms {
             caps,
@@ -272,7 +276,6 @@ impl Submitter {
             );
         }
         let metrics = &self.context.metrics;
-        metrics.merged(batch.merges.saved(), batch.merges.evictions());
         for bar in barred {
             metrics.guarded(bar.label(), 1);
         }

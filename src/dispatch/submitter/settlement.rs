@@ -70,10 +70,11 @@ impl Submitter {
                 waits,
             } = ended;
             if let Some(look) = look {
-                let until = self.listings.go_on(look);
-                if waits {
-                    turn.awaits_listing(until);
-                }
+                self.listings.go_on(look);
+            }
+            let until = self.listings.busy_until(turn.distribution_id());
+            if let Some(until) = until.filter(|_| waits) {
+                turn.awaits_listing(until);
             }
             match result {
                 Ok(PlanOutcome::Planned(plan)) => turn.planned(plan),
@@ -147,6 +148,10 @@ impl Submitter {
         if created {
             let usage = batch.usage();
             self.context.metrics.items(usage.paths, usage.wildcards);
+            let merges = &batch.merges;
+            self.context
+                .metrics
+                .merged(merges.saved(), merges.evictions());
         }
         let full = matches!(
             &resolution,

@@ -95,6 +95,10 @@ pub struct Caps {
     /// Automatic items, paths and wildcards together.
     pub automatic_items: usize,
     pub open: Open,
+    /// Wildcards that merging has made.
+    pub made: usize,
+    /// What was accepted after this may still wait for a wildcard that replaces it.
+    pub patient_since: Timestamp,
 }
 
 /// The items of one call, and the waiting items that they cover.
@@ -117,32 +121,31 @@ pub struct Cover {
 }
 
 /// Plans one call for `waiting`, which is ordered: manual items first, then the oldest. Equal items are
-/// merged, and a waiting wildcard, or one of those `made` by merging, replaces the items that it covers, unless
-/// the pool has no room for it: then they do not wait for it. Items that do not fit keep waiting.
+/// merged, and a waiting wildcard replaces the items that it covers, unless the pool has no room for it:
+/// then they do not wait for it. Automatic items are replaced by the wildcards `made` by merging, and wait for
+/// them for a while. Items that do not fit keep waiting.
 pub fn plan(waiting: &[Waiting], made: &[Item], caps: &Caps) -> Plan {
-    let items = || waiting.iter().map(|one| &one.item);
     // A manual item never waits for an automatic wildcard.
     let manual = waiting.iter().filter(|one| one.manual);
     let manual = outermost_wildcards(manual.map(|one| &one.item));
-    let all = outermost_wildcards(items().chain(made));
+    let all = outermost_wildcards(waiting.iter().map(|one| &one.item));
+    let made = outermost_wildcards(made.iter());
     let mut draft = Draft {
         caps,
         positions: HashMap::new(),
         used: Headroom::NONE,
+        made: 0,
         plan: Plan::default(),
     };
     for (index, one) in waiting.iter().enumerate() {
-        let wildcards = if one.manual { &manual } else { &all };
-        let wildcard = covering(wildcards, &one.item);
-        let position = match wildcard {
-            Some(wildcard) if draft.has_room(wildcard, one.manual) => {
-                draft.place(wildcard, one.manual)
+        let replaced_by = covering(&made, &one.item).filter(|_| !one.manual);
+        let position = match replaced_by.map(|wildcard| draft.place_made(wildcard)) {
+            Some(Some(position)) => Some(position),
+            Some(None) if one.accepted_at > caps.patient_since => None,
+            _ => {
+                let wildcards = if one.manual { &manual } else { &all };
+                draft.place_asked(one, covering(wildcards, &one.item), &manual)
             }
-            // A narrower wildcard may be in the plan already.
-            _ => match covering(&manual, &one.item).and_then(|narrower| draft.position(narrower)) {
-                Some(position) => Some(position),
-                None => draft.place(&one.item, one.manual),
-            },
         };
         if let Some(position) = position {
             draft.plan.covers.push(Cover {
@@ -159,10 +162,43 @@ struct Draft<'a> {
     caps: &'a Caps,
     positions: HashMap<&'a Item, usize>,
     used: Headroom,
+    /// How many wildcards are those of merging.
+    made: usize,
     plan: Plan,
 }
 
 impl<'a> Draft<'a> {
+    /// The position of what covers an item that was asked for: a wildcard that was asked for as well, or the
+    /// item itself.
+    fn place_asked(
+        &mut self,
+        one: &'a Waiting,
+        wildcard: Option<&'a Item>,
+        manual: &BTreeMap<&str, &'a Item>,
+    ) -> Option<usize> {
+        match wildcard {
+            Some(wildcard) if self.has_room(wildcard, one.manual) => {
+                self.place(wildcard, one.manual)
+            }
+            // A narrower wildcard may be in the plan already.
+            _ => match covering(manual, &one.item).and_then(|narrower| self.position(narrower)) {
+                Some(position) => Some(position),
+                None => self.place(&one.item, one.manual),
+            },
+        }
+    }
+
+    /// The position of a wildcard that merging made, if it fits.
+    fn place_made(&mut self, wildcard: &'a Item) -> Option<usize> {
+        let known = self.position(wildcard);
+        if known.is_some() || self.made == self.caps.made {
+            return known;
+        }
+        let position = self.place(wildcard, false)?;
+        self.made += 1;
+        Some(position)
+    }
+
     fn position(&self, item: &Item) -> Option<usize> {
         self.positions.get(item).copied()
     }
@@ -261,6 +297,8 @@ mod tests {
                 paths: true,
                 wildcards: true,
             },
+            made: items,
+            patient_since: Timestamp::MIN,
         }
     }
 
@@ -325,6 +363,25 @@ mod tests {
         let (items, covered) = planned(&all, &caps);
         assert_eq!(items, ["/b/c*", "/b/d"]);
         assert_eq!(covered, [(0, 0), (2, 0), (3, 1)]);
+    }
+
+    #[test]
+    fn items_wait_for_what_replaces_them_only_so_long() {
+        let all = waiting(&["/a/1", "!/a/2", "/b/1", "/a/3", "/c"]);
+        let made = ["/a/*", "/b/*"].map(|item| Item::parse(item).unwrap());
+        let planned = |caps: &Caps| {
+            let plan = plan(&all, &made, caps);
+            let items = plan.items.iter().map(Item::as_str).collect::<Vec<_>>();
+            items.join(" ")
+        };
+        let mut caps = caps(10);
+        assert_eq!(planned(&caps), "/a/* /a/2 /b/* /c");
+        caps.made = 1;
+        assert_eq!(planned(&caps), "/a/* /a/2 /c");
+        caps.open.wildcards = false;
+        assert_eq!(planned(&caps), "/a/2 /c");
+        caps.patient_since = Timestamp::UNIX_EPOCH;
+        assert_eq!(planned(&caps), "/a/1 /a/2 /b/1 /a/3 /c");
     }
 
     #[test]

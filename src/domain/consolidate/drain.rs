@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::{call::Headroom, terms::Ceilings};
+use super::terms::Ceilings;
 use crate::domain::batch::Usage;
+
+/// In what time most invalidations complete, according to AWS.
+const PROPAGATION: Duration = Duration::from_secs(25);
 
 /// What the limits let through.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,24 +42,23 @@ impl Drain {
             let whole = (per_second * delay.as_secs_f64()) as usize;
             whole
         };
-        let by_calls = whole(pace.calls_per_second).saturating_mul(pace.items_per_call);
+        // A pool is filled again when what is in progress has completed.
+        let fills = |pool: usize| pool.saturating_mul(1 + whole(1.0 / PROPAGATION.as_secs_f64()));
+        // One call may always be made.
+        let calls = whole(pace.calls_per_second).max(1);
+        let by_calls = calls.saturating_mul(pace.items_per_call);
         let paths = whole(pace.paths_per_second).min(by_calls);
         Self {
-            paths: paths.min(pace.pool.paths),
-            wildcards: whole(pace.wildcards_per_second).min(pace.pool.wildcards),
+            paths: paths.min(fills(pace.pool.paths)),
+            wildcards: whole(pace.wildcards_per_second).min(fills(pace.pool.wildcards)),
         }
     }
 
-    /// The ceilings of a plan that has room for this much now, and is asked for so many wildcards.
-    ///
-    /// What merging makes has to fit into the room: nothing waits for it. What was asked for may wait, as long
-    /// as it gets through in time, and is no reason for wider wildcards until it does not.
-    pub fn ceilings(&self, room: Headroom, wildcards_asked: usize) -> Ceilings {
-        let in_time = self.wildcards.max(room.wildcards);
-        let wildcards = wildcards_asked.min(in_time).max(room.wildcards);
+    /// The ceilings of a plan.
+    pub fn ceilings(&self) -> Ceilings {
         Ceilings {
-            items: self.paths.saturating_add(wildcards),
-            wildcards,
+            items: self.paths.saturating_add(self.wildcards),
+            wildcards: self.wildcards,
         }
     }
 }
@@ -81,14 +83,14 @@ mod tests {
             let drain = Drain::within(Duration::from_secs(seconds), pace);
             (drain.paths, drain.wildcards)
         };
-        assert_eq!(within(60, &pace), (2_900, 13));
+        assert_eq!(within(60, &pace), (3 * 2_900, 3 * 13));
         assert_eq!(within(10, &pace), (1_500, 10));
         let few = Pace {
             items_per_call: 100,
             ..pace
         };
         assert_eq!(within(10, &few), (500, 10));
-        assert_eq!(within(1, &few), (0, 1));
+        assert_eq!(within(1, &few), (100, 1));
         let free = Pace {
             calls_per_second: f64::MAX,
             paths_per_second: f64::MAX,
@@ -100,26 +102,5 @@ mod tests {
             ..pace
         };
         assert_eq!(within(60, &free), (usize::MAX, usize::MAX));
-    }
-
-    #[test]
-    fn what_is_made_fits_and_what_is_asked_for_gets_through_in_time() {
-        let drain = Drain {
-            paths: 100,
-            wildcards: 13,
-        };
-        let ceilings = |wildcards, asked| {
-            let room = Headroom {
-                paths: 5,
-                wildcards,
-            };
-            drain.ceilings(room, asked).wildcards
-        };
-        assert_eq!(ceilings(3, 0), 3);
-        assert_eq!(ceilings(3, 2), 3);
-        assert_eq!(ceilings(3, 8), 8);
-        assert_eq!(ceilings(3, 1_000), 13);
-        assert_eq!(ceilings(40, 1_000), 40);
-        assert_eq!(drain.ceilings(Headroom::NONE, 20).items, 113);
     }
 }

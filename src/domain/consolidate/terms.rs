@@ -134,6 +134,8 @@ pub struct Known<'a> {
     /// Prefixes under which `keys` has every key.
     pub(super) listed: Prefixes<'a>,
     pub(super) keys: Vec<&'a str>,
+    /// What a stem has for which nothing is known, wherever it is.
+    pub(super) unusual: Vec<&'a str>,
 }
 
 impl<'a> Known<'a> {
@@ -155,7 +157,19 @@ impl<'a> Known<'a> {
         Self {
             listed: Prefixes(listed),
             keys,
+            unusual: Vec::new(),
         }
+    }
+
+    /// But nothing is known of paths that have any of these in them: they are other spellings than the keys'.
+    #[must_use]
+    pub fn without(self, unusual: Vec<&'a str>) -> Self {
+        Self { unusual, ..self }
+    }
+
+    /// Whether all keys with a stem are known.
+    pub(super) fn has_all(&self, stem: &str) -> bool {
+        self.listed.cover(stem) && !self.unusual.iter().any(|one| stem.contains(one))
     }
 }
 

@@ -3,6 +3,8 @@
 //! A wildcard that covers certain paths is the best if its stem is as long as possible: all bytes that they
 //! share, without the beginning of an escape. So only the places where the trie branches matter.
 
+use std::mem;
+
 use super::{
     tally::Tally,
     terms::{Bar, Guard, Known},
@@ -47,10 +49,10 @@ pub(super) struct Trie {
 }
 
 impl Trie {
-    pub(super) fn new<'a>(wanted: &Wanted<'a>, known: Known<'a>, guard: &Guard) -> Self {
+    pub(super) fn new<'a>(wanted: &Wanted<'a>, mut known: Known<'a>, guard: &Guard) -> Self {
         let needs = &wanted.needs;
         let (mut nodes, loose) = branches(needs);
-        let keys = wanted.unchanged(known.keys);
+        let keys = wanted.unchanged(mem::take(&mut known.keys));
         let places = places(needs, &keys);
         for at in 0..nodes.len() {
             let node = &nodes[at];
@@ -60,7 +62,7 @@ impl Trie {
             // Otherwise, the wildcard is that of the node above. The parent's own stem is still uncut, since
             // parents come later.
             let distinct = stem.len() > above;
-            let listed = known.listed.cover(stem);
+            let listed = known.has_all(stem);
             let (first, last) = (places[node.first], places[node.last]);
             let evictions = if distinct {
                 before(&keys[..first], stem) + behind(&keys[last..], stem) + (last - first)

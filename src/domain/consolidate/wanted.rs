@@ -75,12 +75,6 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// How many wildcards a wider one may replace.
-    pub(super) fn wildcards(&self) -> usize {
-        let needs = self.needs.iter();
-        needs.filter(|need| need.wildcard && !need.fixed).count()
-    }
-
     /// The keys that nobody wants invalidated, ordered and without repetitions.
     pub(super) fn unchanged(&self, mut keys: Vec<&'a str>) -> Vec<&'a str> {
         sort_by_text(&mut keys, |key| key);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    call::{Headroom, Plan, Waiting},
+    call::{Plan, Waiting},
     curve::Point,
     drain::Drain,
     merging::{Made, Merged, Merging, Prevented},
@@ -25,8 +25,6 @@ pub struct WindowTerms {
     /// How many unchanged objects may be evicted to save one path.
     pub evictions_per_path: f64,
     pub drain: Drain,
-    /// How much may be sent now.
-    pub room: Headroom,
 }
 
 /// What merging makes of waiting items.
@@ -85,16 +83,16 @@ pub fn curve(waiting: &[Waiting], known: Known<'_>, terms: &WindowTerms) -> Vec<
 }
 
 /// The cheapest plan, and the ceilings that it keeps to. If nothing keeps to all of them, there is no point in
-/// evicting more to come close to them.
+/// evicting more to come close to them; but what is made although nothing is known is made because of them.
 fn cheapest(merging: &Merging<'_>, prices: &Prices, terms: &WindowTerms) -> (Merged, Ceilings) {
-    let all = terms.drain.ceilings(terms.room, merging.wanted.wildcards());
+    let all = terms.drain.ceilings();
     let only_wildcards = Ceilings {
         items: usize::MAX,
         ..all
     };
     for ceilings in [all, only_wildcards] {
         let merged = merging.cheapest(prices, ceilings);
-        if merged.obeys {
+        if merged.obeys || terms.guard.unlisted {
             return (merged, ceilings);
         }
     }

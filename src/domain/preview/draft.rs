@@ -15,7 +15,7 @@ use crate::domain::{
     ledger::price_usd,
     mapping::{self, Mapping, MappingPolicy},
     path::Item,
-    survey::{Bounds, Survey, Surveyed},
+    survey::{Bounds, Ground, Survey, Surveyed},
 };
 
 /// What each distribution is asked for, before it is merged and planned.
@@ -60,6 +60,8 @@ const NO_CAPS: Caps = {
             paths: true,
             wildcards: true,
         },
+        made: usize::MAX,
+        patient_since: Timestamp::MAX,
     }
 };
 
@@ -150,6 +152,7 @@ impl Draft {
     pub fn surveys(
         &self,
         catalogue: &Arc<Catalogue>,
+        policy: &MappingPolicy,
         bounds: impl Fn(usize) -> Bounds,
     ) -> Vec<Survey> {
         let surveys = self.by_distribution.iter().filter_map(|(id, one)| {
@@ -158,7 +161,8 @@ impl Draft {
                 .map(str::to_owned)
                 .collect();
             let bounds = bounds(texts.len());
-            Survey::new(Arc::clone(catalogue), id, texts, bounds)
+            let ground = Ground::new(Arc::clone(catalogue), policy, id)?;
+            Survey::new(ground, texts, bounds)
         });
         surveys.collect()
     }

@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::{
     batch::Usage,
     catalogue::{Behaviour, CacheKey, Caching, Details, Origin, Snapshot},
-    consolidate::{Drain, Guard, Headroom, Pace, WindowTerms},
+    consolidate::{Drain, Guard, Pace, WindowTerms},
     survey::{Bounds, Surveyed},
 };
 
@@ -70,10 +70,6 @@ fn terms(evictions_per_path: f64) -> WindowTerms {
         },
         evictions_per_path,
         drain: Drain::within(Duration::from_mins(1), &pace),
-        room: Headroom {
-            paths: pool.paths,
-            wildcards: pool.wildcards,
-        },
     }
 }
 
@@ -85,7 +81,9 @@ fn draft(catalogue: &Catalogue, keys: &[&str]) -> Draft {
 
 /// Looks at the one bucket of which the keys are known.
 fn looked(draft: &Draft, catalogue: &Arc<Catalogue>, keys: &[&str]) -> MergedBy {
-    let surveys = draft.surveys(catalogue, |_| Bounds::NONE).into_iter();
+    let surveys = draft
+        .surveys(catalogue, &MappingPolicy::default(), |_| Bounds::NONE)
+        .into_iter();
     let surveyed = surveys.map(|mut survey| {
         while let Some(ask) = survey.next_page() {
             let mut page: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -186,7 +184,7 @@ fn what_is_not_known_has_no_number() {
     by.surveyed.insert("E1".to_owned(), Surveyed::default());
     by.terms.drain.paths = 0;
     by.terms.drain.wildcards = 1;
-    by.terms.room.wildcards = 2;
+    by.terms.drain.wildcards = 2;
     let preview = draft(&catalogue, &keys).merged(&by);
     assert_eq!(
         items(&preview.distributions[0]),

@@ -4,24 +4,35 @@
 //! bucket, no more keys are read than may be evicted for the paths that have changed there: a part with more is
 //! left, and those within it are looked at, the ones with the most changes first.
 
+mod ground;
 mod parts;
 mod reach;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BinaryHeap, sync::Arc};
+use std::collections::BinaryHeap;
 
-use self::{parts::Part, reach::Source};
+use self::{
+    ground::Footing,
+    parts::{Part, shared},
+    reach::Source,
+};
+
 use super::{
-    catalogue::Catalogue,
     consolidate::{Drain, Known},
     path::legal_stem,
 };
+pub use ground::Ground;
 
 /// The most pages of 1,000 keys that are read, which is a fifth of a path's price.
 const MOST_PAGES: usize = 200;
 /// The most bytes of keys that are kept.
 const MOST_BYTES: usize = 8 << 20;
+
+/// How many keys a page of S3's has.
+const PAGE: f64 = 1_000.0;
+/// Which part of the pages that are left one part of a bucket may take.
+const SHARE: usize = 4;
 
 /// The bounds of a survey.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,8 +72,7 @@ impl Bounds {
 /// A survey in progress. It says which page it needs next, and takes it.
 #[derive(Debug)]
 pub struct Survey {
-    catalogue: Arc<Catalogue>,
-    distribution_id: String,
+    ground: Ground,
     bounds: Bounds,
     /// The changed paths, and the stems of wildcards, ordered and without repetitions.
     texts: Vec<String>,
@@ -103,12 +113,14 @@ enum Extent {
 }
 
 /// What a survey found out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Surveyed {
-    /// What all changed paths begin with.
-    stem: String,
-    /// How many there were.
-    texts: usize,
+    footing: Footing,
+    unusual: Vec<String>,
+    /// What the parts begin with that were looked at and left, or could not be looked at: ordered.
+    left: Vec<String>,
+    /// What the parts begin with that were not looked at because a bound was reached: ordered.
+    given_up: Vec<String>,
     /// The stems for which all keys are known,
     listed: Vec<String>,
     /// and the viewer paths of these keys.
@@ -122,12 +134,7 @@ pub struct Surveyed {
 impl Survey {
     /// A survey for the changed paths of a distribution; `None` if no wildcard could replace several of
     /// them.
-    pub fn new(
-        catalogue: Arc<Catalogue>,
-        distribution_id: &str,
-        mut texts: Vec<String>,
-        bounds: Bounds,
-    ) -> Option<Self> {
+    pub fn new(ground: Ground, mut texts: Vec<String>, bounds: Bounds) -> Option<Self> {
         texts.sort_unstable();
         texts.dedup();
         if texts.len() < 2 {
@@ -135,13 +142,12 @@ impl Survey {
         }
         let whole = Part::of(&texts, 0..texts.len());
         let found = Surveyed {
-            stem: whole.stem(&texts).to_owned(),
-            texts: texts.len(),
+            footing: ground.footing(),
+            unusual: ground.unusual.clone(),
             ..Surveyed::default()
         };
         Some(Self {
-            catalogue,
-            distribution_id: distribution_id.to_owned(),
+            ground,
             bounds,
             texts,
             open: BinaryHeap::from([whole]),
@@ -151,13 +157,14 @@ impl Survey {
     }
 
     pub fn distribution_id(&self) -> &str {
-        &self.distribution_id
+        &self.ground.distribution_id
     }
 
     /// The page that it needs next; `None` if the survey is over.
     pub fn next_page(&mut self) -> Option<Ask> {
         if self.found.pages == self.bounds.pages || self.bounds.bytes == 0 {
-            self.found.partial |= self.visit.take().is_some() || !self.open.is_empty();
+            let visit = self.visit.take();
+            self.open.extend(visit.map(|visit| visit.part));
             return None;
         }
         while self.visit.is_none() {
@@ -174,7 +181,11 @@ impl Survey {
         };
         self.found.pages += 1;
         visit.keys_left -= f64::from(u32::try_from(keys.len()).unwrap_or(u32::MAX));
-        let (catalogue, id) = (&self.catalogue, &self.distribution_id);
+        let Ground {
+            catalogue,
+            distribution_id: id,
+            ..
+        } = &self.ground;
         let before = visit.paths.len();
         if let Some(source) = visit.sources.get(visit.at()) {
             let paths = keys
@@ -207,24 +218,48 @@ impl Survey {
 
     /// Ends the survey, also before it is over.
     pub fn finish(mut self) -> Surveyed {
-        self.found.partial |= self.visit.is_some() || !self.open.is_empty();
-        self.found.listed.sort_unstable();
+        self.open.extend(self.visit.take().map(|visit| visit.part));
+        self.found.partial = !self.open.is_empty();
+        // There is no point in asking for these again at once.
+        for part in self.open.drain() {
+            let stem = part.stem(&self.texts).to_owned();
+            self.found.given_up.push(stem);
+        }
+        for stems in [
+            &mut self.found.listed,
+            &mut self.found.left,
+            &mut self.found.given_up,
+        ] {
+            stems.sort_unstable();
+        }
         self.found
+    }
+
+    fn leave(&mut self, part: &Part) {
+        let stem = part.stem(&self.texts).to_owned();
+        self.found.left.push(stem);
     }
 
     /// Begins to list a part, if that is possible.
     fn visit(&mut self, part: Part) {
         let stem = legal_stem(part.stem(&self.texts));
-        let sources = reach::sources(&self.catalogue, &self.distribution_id, stem);
+        let sources = self.ground.sources(stem);
         match sources {
-            None => self.open.extend(part.within(&self.texts)),
+            None => {
+                self.leave(&part);
+                self.open.extend(part.within(&self.texts));
+            }
             Some(sources) => {
-                let changed = f64::from(u32::try_from(part.len()).unwrap_or(u32::MAX));
+                let number = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+                let pays = number(part.len()) * (1.0 + self.bounds.evictions_per_path);
+                // So that there is something left for the parts within.
+                let pages_left = self.bounds.pages - self.found.pages;
+                let share = number(pages_left.div_ceil(SHARE)) * PAGE;
                 let visit = Visit {
                     sources,
                     read: Vec::new(),
                     paths: Vec::new(),
-                    keys_left: changed * (1.0 + self.bounds.evictions_per_path),
+                    keys_left: pays.min(share),
                     part,
                 };
                 if visit.is_over() {
@@ -252,17 +287,19 @@ impl Survey {
             self.found.paths.extend(paths);
             return;
         }
+        self.leave(&part);
         let mut known: Vec<String> = Vec::new();
         let mut within: Vec<_> = part.within(&self.texts).collect();
-        let whole = legal_stem(part.stem(&self.texts));
+        let whole = legal_stem(part.stem(&self.texts)).to_owned();
         while let Some(part) = within.pop() {
-            let stem = legal_stem(part.stem(&self.texts));
+            let stem = legal_stem(part.stem(&self.texts)).to_owned();
             if stem == whole {
                 // They part within an escape.
+                self.leave(&part);
                 within.extend(part.within(&self.texts));
                 continue;
             }
-            let own = reach::sources(&self.catalogue, &self.distribution_id, stem);
+            let own = self.ground.sources(&stem);
             let is_known = own.is_some_and(|own| {
                 own.iter().all(|own| {
                     let read = sources.iter().zip(&read);
@@ -271,7 +308,7 @@ impl Survey {
                 })
             });
             if is_known {
-                known.push(stem.to_owned());
+                known.push(stem);
             } else {
                 self.open.push(part);
             }
@@ -333,10 +370,16 @@ impl Extent {
 impl Surveyed {
     /// The keys that are known, as viewer paths.
     pub fn known(&self) -> Known<'_> {
-        Known::under(
+        let known = Known::under(
             self.listed.iter().map(String::as_str).collect(),
             self.paths.iter().map(String::as_str).collect(),
-        )
+        );
+        known.without(self.unusual.iter().map(String::as_str).collect())
+    }
+
+    /// Whether it holds: what it was made of is still so.
+    pub fn stands_on(&self, ground: &Ground) -> bool {
+        self.unusual == ground.unusual && self.footing == ground.footing()
     }
 
     /// Whether nothing is known.
@@ -349,9 +392,23 @@ impl Surveyed {
         self.paths.iter().map(String::len).sum()
     }
 
-    /// Whether it says enough about other changed paths: those of the survey, or some of them with a few
-    /// others beside them.
-    pub fn serves<'a>(&self, texts: impl ExactSizeIterator<Item = &'a str>) -> bool {
-        texts.len() <= 2 * self.texts && { texts }.all(|text| text.starts_with(&self.stem))
+    /// Whether it says enough about changed paths, which are in order: each part in which several of them have
+    /// changed was listed, or left.
+    pub fn serves(&self, texts: &[&str]) -> bool {
+        texts.windows(2).all(|pair| {
+            let stem = shared(pair[0], pair[1]);
+            let is_left = || {
+                self.left
+                    .binary_search_by(|one| one.as_str().cmp(stem))
+                    .is_ok()
+            };
+            is_below(stem, &self.listed) || is_below(stem, &self.given_up) || is_left()
+        })
     }
+}
+
+/// Whether a stem begins with one of these, which are in order and do not begin with each other.
+fn is_below(stem: &str, above: &[String]) -> bool {
+    let after = above.partition_point(|one| one.as_str() <= stem);
+    after > 0 && stem.starts_with(&above[after - 1])
 }

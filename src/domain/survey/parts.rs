@@ -14,9 +14,7 @@ pub(super) struct Part {
 impl Part {
     /// The part with this range of paths, which is not empty.
     pub(super) fn of(texts: &[String], range: Range<usize>) -> Self {
-        let (first, last) = (&texts[range.start], &texts[range.end - 1]);
-        let pairs = first.bytes().zip(last.bytes());
-        let shared = pairs.take_while(|(one, other)| one == other).count();
+        let shared = shared(&texts[range.start], &texts[range.end - 1]).len();
         Self { range, shared }
     }
 
@@ -45,6 +43,12 @@ impl Part {
             .filter(|range| range.len() > 1)
             .map(|range| Self::of(texts, range))
     }
+}
+
+/// What two paths, which are ASCII, begin with.
+pub(super) fn shared<'a>(one: &'a str, other: &str) -> &'a str {
+    let pairs = one.bytes().zip(other.bytes());
+    &one[..pairs.take_while(|(one, other)| one == other).count()]
 }
 
 impl Ord for Part {

@@ -7,9 +7,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    catalogue::{Behaviour, CacheKey, Caching, Distribution, Origin, Snapshot},
+    catalogue::{Behaviour, CacheKey, Caching, Catalogue, Distribution, Origin, Snapshot},
+    mapping::MappingPolicy,
     path::spell,
+    rules::Rule,
 };
+use std::sync::Arc;
 
 /// Buckets, and how many of their keys a page has.
 struct Buckets {
@@ -98,7 +101,8 @@ fn of_one_bucket() -> Arc<Catalogue> {
 
 fn survey(catalogue: Arc<Catalogue>, changed: &[&str], bounds: Bounds) -> Option<Survey> {
     let texts = changed.iter().map(|text| (*text).to_owned()).collect();
-    Survey::new(catalogue, "E1", texts, bounds)
+    let ground = Ground::new(catalogue, &MappingPolicy::default(), "E1");
+    Survey::new(ground.unwrap(), texts, bounds)
 }
 
 fn looked(buckets: &mut Buckets, catalogue: Arc<Catalogue>, changed: &[&str]) -> Surveyed {
@@ -119,9 +123,8 @@ fn what_the_changed_paths_share_is_listed_page_by_page() {
     assert_eq!(found.paths, ["/a/1", "/a/2", "/a/3", "/a/4%20b"]);
     assert_eq!((found.pages, found.partial), (2, false));
     assert_eq!(buckets.asked[1].after.as_deref(), Some("a/2"));
-    assert!(found.serves(["/a/5"].into_iter()));
-    assert!(!found.serves(["/b"].into_iter()));
-    assert!(!found.serves(["/a/"; 5].into_iter()));
+    assert!(found.serves(&["/a/5", "/a/6"]) && found.serves(&["/a/5"]));
+    assert!(!found.serves(&["/a/5", "/b"]) && !found.serves(&["/b/1", "/b/2"]));
 }
 
 #[test]
@@ -150,6 +153,94 @@ fn a_part_with_too_many_keys_is_left_and_its_parts_are_looked_at() {
     let found = buckets.look(survey(of_one_bucket(), &changed, bounds).unwrap());
     assert_eq!(found.listed, Vec::<String>::new());
     assert!(found.partial);
+}
+
+#[test]
+fn what_was_left_or_given_up_is_not_asked_for_again() {
+    let keys: Vec<_> = (0..60).map(|at| format!("a/{at:02}")).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let changed = ["/a/10", "/a/11", "/a/30", "/a/31"];
+    let bounds = Bounds {
+        evictions_per_path: 0.0,
+        ..Bounds::NONE
+    };
+    let mut buckets = Buckets::new(4, &[("site", &keys)]);
+    let found = buckets.look(survey(of_one_bucket(), &changed, bounds).unwrap());
+    assert!(found.serves(&changed) && found.serves(&["/a/10", "/a/30"]));
+    assert!(!found.serves(&["/a/10", "/a/40", "/a/41"]));
+    // With too few pages, all that was not looked at counts as such.
+    let bounds = Bounds { pages: 1, ..bounds };
+    let found = buckets.look(survey(of_one_bucket(), &changed, bounds).unwrap());
+    assert!(found.partial && found.serves(&changed));
+}
+
+#[test]
+fn the_beginning_of_a_bucket_does_not_take_all_pages() {
+    let mut keys: Vec<_> = (0..9_000).map(|at| format!("a/{at:04}")).collect();
+    keys.extend((0..50).map(|at| format!("z/{at:02}")));
+    let all: Vec<_> = keys.iter().map(String::as_str).collect();
+    let changed: Vec<_> = keys[9_000..].iter().map(|key| format!("/{key}")).collect();
+    let mut changed: Vec<_> = changed.iter().map(String::as_str).collect();
+    changed.push("/a/0000");
+    let bounds = Bounds {
+        pages: 12,
+        ..Bounds::NONE
+    };
+    let mut buckets = Buckets::new(100, &[("site", &all)]);
+    let survey = survey(of_one_bucket(), &changed, bounds).unwrap();
+    let found = buckets.look(survey);
+    assert_eq!(
+        found.listed,
+        Vec::<String>::new(),
+        "a page of a hundred is none of S3's"
+    );
+    let mut buckets = Buckets::new(1_000, &[("site", &all)]);
+    let survey = self::survey(
+        of_one_bucket(),
+        &changed,
+        Bounds {
+            pages: 8,
+            ..Bounds::NONE
+        },
+    )
+    .unwrap();
+    let found = buckets.look(survey);
+    assert_eq!(found.listed, ["/z/"]);
+}
+
+#[test]
+fn what_rules_make_of_keys_cannot_be_listed() {
+    let rule = |also: &str| {
+        let also = [also.to_owned()];
+        Rule::new("site", "photos/{name}.jpg", &also, true).unwrap()
+    };
+    let policy = MappingPolicy {
+        rules: vec![rule("/img/{name}/*")],
+        ..MappingPolicy::default()
+    };
+    let ground = |policy| Ground::new(of_one_bucket(), policy, "E1").unwrap();
+    let texts = ["/img/1/", "/img/2/", "/docs/1", "/docs/2"].map(str::to_owned);
+    let mut buckets = Buckets::new(9, &[("site", &["photos/1.jpg", "docs/1", "docs/3"])]);
+    let survey = Survey::new(ground(&policy), texts.to_vec(), Bounds::NONE).unwrap();
+    let found = buckets.look(survey);
+    assert_eq!(found.listed, ["/docs/"]);
+    assert_eq!(buckets.prefixes(), ["site/docs/"]);
+    assert!(found.stands_on(&ground(&policy)));
+}
+
+#[test]
+fn a_survey_is_void_where_the_distribution_serves_otherwise() {
+    let mut buckets = Buckets::new(9, &[("site", &["a/1", "a/2"])]);
+    let found = looked(&mut buckets, of_one_bucket(), &["/a/1", "/a/2"]);
+    let origins = vec![
+        origin("a", "site.s3.eu-west-1.amazonaws.com", ""),
+        origin("b", "api.example.com", ""),
+    ];
+    let behaviours = vec![behaviour("/a/*", "b", true), behaviour("*", "a", true)];
+    let policy = MappingPolicy::default();
+    let ground = |catalogue| Ground::new(catalogue, &policy, "E1").unwrap();
+    assert!(found.stands_on(&ground(of_one_bucket())));
+    assert!(!found.stands_on(&ground(catalogue(origins, behaviours))));
 }
 
 #[test]

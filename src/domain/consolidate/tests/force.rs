@@ -198,9 +198,12 @@ fn candidates(wanted: &[Item], guard: &Guard) -> Vec<Item> {
             let within = pattern.is_wildcard() && stem.starts_with(whole);
             whole.starts_with(stem) || within
         };
-        (guard.allow_root || !item.is_root_wildcard())
-            && stem.len() > guard.min_stem
-            && !guard.protected.iter().any(protects)
+        let is_long = stem.len() > guard.min_stem;
+        (if item.is_root_wildcard() {
+            guard.allow_root
+        } else {
+            is_long
+        }) && !guard.protected.iter().any(protects)
     };
     let mut all = BTreeSet::new();
     for item in wanted {
