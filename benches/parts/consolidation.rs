@@ -71,5 +71,7 @@ fn caps() -> Caps {
             paths: true,
             wildcards: true,
         },
+        made: 0,
+        patient_since: Timestamp::MIN,
     }
 }
