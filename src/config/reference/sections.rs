@@ -244,7 +244,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key(
                 "max_delay",
                 "\"60s\"",
-                "If the limits do not let everything that waits through within this time, more is merged. Longer than zero.",
+                "How long paths may wait for the wildcard that replaces them. If the limits do not let everything that waits through within this time, more is merged. Longer than zero.",
             ),
             key(
                 "min_interval",
