@@ -18,15 +18,12 @@ const TESTS: &str = include_str!("../../deploy/monitoring/rules_test.yml");
 const OUTAGES: &str = include_str!("outages.rs");
 
 /// Alerts about a process that a test cannot have, or a fault that it cannot cause.
-const NOT_PLAYED: [&str; 9] = [
+const NOT_PLAYED: [&str; 7] = [
     "Down",
     "Absent",
     "Restarting",
     "WorkersFail",
     "DiskFills",
-    // The store does not keep the month yet.
-    "BudgetForecast",
-    "BudgetSpent",
     // It takes several processes.
     "NoLeader",
     "SeveralLead",

@@ -84,6 +84,14 @@ async fn cloudfront_is_dark_from_the_first_call() {
 }
 
 #[tokio::test]
+async fn a_months_budget_is_spent() {
+    let watched = Watched::works(&[("PURGEFRONT_ECONOMY__MONTHLY_PATHS", "1")]).await;
+    watched.uploads("a").await;
+    let alerts = ["BudgetForecast", "BudgetSpent"];
+    watched.fires(A_WHILE, &alerts).await;
+}
+
+#[tokio::test]
 async fn cloudfront_gets_dark() {
     let watched = Watched::works(&[("PURGEFRONT_CATALOGUE__REFRESH", "1s")]).await;
     watched.aws.cloudfront.set_unavailable(true);
