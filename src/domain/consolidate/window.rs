@@ -1,6 +1,9 @@
 //! Merges the waiting items of one distribution: what the service and its previews do alike.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ptr,
+};
 
 use super::{
     call::{Plan, Waiting},
@@ -35,15 +38,44 @@ pub struct Wildcards {
     pub prevented: Vec<Prevented>,
 }
 
-/// The items that wider ones may replace. What a person asks for is sent as it is, and so are tags.
-fn mergeable(waiting: &[Waiting]) -> impl Iterator<Item = &Item> {
-    let automatic = waiting.iter().filter(|one| !one.manual);
-    automatic.map(|one| &one.item).filter(|item| !item.is_tag())
+/// What waits, as merging sees it.
+struct Sorted<'a> {
+    /// What wider items may replace: of each changed object, its own path.
+    changed: Vec<&'a Item>,
+    /// What is no reason to widen: what people ask for, tags, and the variants of an object's path, such as that
+    /// of its folder or another spelling.
+    others: Vec<&'a Item>,
+}
+
+impl<'a> Sorted<'a> {
+    fn of(waiting: &'a [Waiting]) -> Self {
+        let mut sorted = Self {
+            changed: Vec::with_capacity(waiting.len()),
+            others: Vec::new(),
+        };
+        // The items of a change wait one after another.
+        for items in waiting.chunk_by(|one, other| one.change == other.change) {
+            // The longest one names the object most closely.
+            let paths = items.iter().filter(|one| !one.manual && !one.item.is_tag());
+            let own = paths.max_by_key(|one| one.item.as_str().len());
+            for one in items {
+                let is_own = own.is_some_and(|own| ptr::eq(own, one));
+                let sort = if is_own {
+                    &mut sorted.changed
+                } else {
+                    &mut sorted.others
+                };
+                sort.push(&one.item);
+            }
+        }
+        sorted
+    }
 }
 
 /// The paths that wider items may replace, and what the paths of such wildcards begin with: ordered, each once.
 pub fn texts(waiting: &[Waiting]) -> Vec<&str> {
-    let texts = mergeable(waiting).map(|item| item.stem().unwrap_or(item.as_str()));
+    let changed = Sorted::of(waiting).changed.into_iter();
+    let texts = changed.map(|item| item.stem().unwrap_or(item.as_str()));
     let mut texts: Vec<_> = texts.collect();
     texts.sort_unstable();
     texts.dedup();
@@ -52,9 +84,8 @@ pub fn texts(waiting: &[Waiting]) -> Vec<&str> {
 
 /// All ways to merge waiting items.
 pub fn merging<'a>(waiting: &'a [Waiting], known: Known<'a>, guard: &Guard) -> Merging<'a> {
-    let manual = waiting.iter().filter(|one| one.manual);
-    let wanted = Wanted::new(mergeable(waiting), manual.map(|one| &one.item));
-    Merging::new(wanted, known, guard)
+    let Sorted { changed, others } = Sorted::of(waiting);
+    Merging::new(Wanted::new(changed, others), known, guard)
 }
 
 /// The wildcards that replace waiting items.
@@ -126,5 +157,41 @@ pub fn merges(waiting: &[Waiting], plan: &Plan, wildcards: Wildcards) -> Merges 
     Merges {
         made: made.collect(),
         prevented: prevented.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn only_an_objects_own_path_is_a_reason_to_widen() {
+        let waiting: Vec<_> = [
+            (1, "/asked", true),
+            (2, "/news/a%20b", false),
+            (2, "/news/a+b", false),
+            (3, "/", false),
+            (3, "/index.html*", false),
+            (3, "#tag", false),
+            (4, "#other", false),
+        ]
+        .map(|(change, item, manual)| Waiting {
+            target: 0,
+            change,
+            item: Item::read(item).unwrap(),
+            manual,
+            accepted_at: Timestamp::UNIX_EPOCH,
+        })
+        .into();
+        let told = |items: Vec<&Item>| {
+            let items: Vec<_> = items.into_iter().map(Item::as_str).collect();
+            items.join(" ")
+        };
+        let Sorted { changed, others } = Sorted::of(&waiting);
+        assert_eq!(told(changed), "/news/a%20b /index.html*");
+        assert_eq!(told(others), "/asked /news/a+b / #tag #other");
+        assert_eq!(texts(&waiting), ["/index.html", "/news/a%20b"]);
     }
 }

@@ -22,6 +22,8 @@ use crate::domain::{
 #[derive(Debug, Default)]
 pub struct Draft {
     by_distribution: BTreeMap<String, Collected>,
+    /// How many changes it has.
+    changes: i64,
 }
 
 /// The results for one distribution.
@@ -120,11 +122,13 @@ impl Draft {
     }
 
     fn add(&mut self, changed: &str, mapping: Mapping) {
+        self.changes += 1;
+        let change = self.changes;
         for target in mapping.targets {
             let one = self.at(&target.distribution_id);
             one.waiting.push(Waiting {
                 target: 0,
-                change: 0,
+                change,
                 item: target.item,
                 manual: false,
                 accepted_at: Timestamp::UNIX_EPOCH,
