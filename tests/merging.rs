@@ -200,6 +200,22 @@ async fn what_would_wait_for_too_long_for_a_wildcard_is_sent_by_itself() {
 }
 
 #[tokio::test]
+async fn what_a_deploy_window_has_gathered_is_merged() {
+    let (world, buckets) = world(listing()).await;
+    buckets.put("bucket-e1", renditions(0..200));
+    let photos: Vec<_> = (0..8)
+        .flat_map(|nth| renditions(10 * nth..10 * nth + 1))
+        .collect();
+    let inputs = [
+        (Duration::ZERO, Input::Hold("E1".to_owned(), 10 * MINUTE)),
+        (SECOND, events(&photos)),
+    ];
+    world.play_to_the_end(&inputs, 30 * MINUTE).await;
+    assert_eq!(sent(&world, "E1").concat().len(), 8);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn another_folder_is_listed_although_the_root_was() {
     let (world, buckets) = world(listing()).await;
     for folder in ["a", "b"] {

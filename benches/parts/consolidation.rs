@@ -72,6 +72,6 @@ fn caps() -> Caps {
             wildcards: true,
         },
         made: 0,
-        patient_since: Timestamp::MIN,
+        patient: false,
     }
 }

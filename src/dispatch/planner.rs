@@ -1,6 +1,6 @@
 //! Plans one call for a distribution, concurrently with other plans and calls.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     listings::{Lister, Look},
@@ -35,6 +35,8 @@ pub(super) struct PlanningEnded {
     pub(super) look: Option<Look>,
     /// and whether the automatic items wait for it.
     pub(super) waits: bool,
+    /// Whether items wait for a wildcard that replaces them.
+    pub(super) leaves_mergeable: bool,
 }
 
 pub(super) enum PlanOutcome {
@@ -58,18 +60,34 @@ pub(super) struct Planner {
     pub(super) shadow: bool,
     pub(super) merger: Merger,
     pub(super) lister: Lister,
+    /// How long items wait for a wildcard that replaces them.
+    pub(super) max_delay: Duration,
+}
+
+/// What comes of a plan besides its items.
+#[derive(Default)]
+struct Sides {
+    look: Option<Look>,
+    waits: bool,
+    leaves_mergeable: bool,
 }
 
 impl Planner {
-    pub(super) async fn plan(self, turn: Turn, terms: Terms) -> PlanningEnded {
-        let mut look = None;
-        let mut waits = false;
-        let result = self.try_plan(&turn, terms, &mut look, &mut waits).await;
+    pub(super) async fn plan(self, turn: Turn, mut terms: Terms) -> PlanningEnded {
+        terms.caps.patient = turn.is_patient(self.max_delay, terms.now);
+        let mut sides = Sides::default();
+        let result = self.try_plan(&turn, terms, &mut sides).await;
+        let Sides {
+            look,
+            waits,
+            leaves_mergeable,
+        } = sides;
         PlanningEnded {
             turn,
             result,
             look,
             waits,
+            leaves_mergeable,
         }
     }
 
@@ -77,9 +95,13 @@ impl Planner {
         &self,
         turn: &Turn,
         mut terms: Terms,
-        look: &mut Option<Look>,
-        waits: &mut bool,
+        sides: &mut Sides,
     ) -> Result<PlanOutcome, StoreError> {
+        let Sides {
+            look,
+            waits,
+            leaves_mergeable,
+        } = sides;
         let id = turn.distribution_id();
         if turn.is_in_doubt() {
             return self.recover(id).await;
@@ -108,7 +130,8 @@ impl Planner {
         }
         let store = &*self.store;
         let resting = self.merger.resting(store, id, &outlook, terms.now).await?;
-        let planned = self.compute(id, waiting, terms, outlook, resting).await?;
+        let (planned, left) = self.compute(id, waiting, terms, outlook, resting).await?;
+        *leaves_mergeable = left;
         Ok(planned.map_or(PlanOutcome::Nothing, PlanOutcome::Planned))
     }
 
@@ -120,7 +143,7 @@ impl Planner {
         terms: Terms,
         outlook: Outlook,
         resting: Vec<Item>,
-    ) -> Result<Option<Planned>, StoreError> {
+    ) -> Result<(Option<Planned>, bool), StoreError> {
         let is_long = waiting.len() > MANY && outlook.is_known();
         let merger = self.merger.clone();
         let id = distribution_id.to_owned();
@@ -128,7 +151,10 @@ impl Planner {
             let wildcards = merger.merge(&id, &waiting, &terms, &outlook, resting);
             let made: Vec<_> = wildcards.made.iter().map(|one| one.item.clone()).collect();
             let plan = consolidate::plan(&waiting, &made, &terms.caps);
-            (!plan.items.is_empty()).then(|| Planned::of(&waiting, plan, wildcards))
+            let left = plan.leaves_mergeable;
+            let has_any = !plan.items.is_empty();
+            let planned = has_any.then(|| Planned::of(&waiting, plan, wildcards));
+            (planned, left)
         };
         if !is_long {
             return Ok(compute());
@@ -137,7 +163,7 @@ impl Planner {
             Ok(planned) => Ok(planned),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The service is stopping.
-            Err(_) => Ok(None),
+            Err(_) => Ok((None, false)),
         }
     }
 }

@@ -71,6 +71,8 @@ pub(super) struct DistributionQueue {
     /// A plan that waits until its call may be made.
     pub(super) plan: Option<Planned>,
     pub(super) listing: Listing,
+    /// Since when each plan has left items that wait for a wildcard that replaces them.
+    pub(super) mergeable_since: Option<Timestamp>,
     /// Whether it has a turn now.
     pub(super) busy: bool,
     /// When the running plan began.

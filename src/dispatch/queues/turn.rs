@@ -95,6 +95,24 @@ impl Turn {
         may_ask
     }
 
+    /// Whether items may still wait for a wildcard that replaces them: no plan has left any for so long.
+    pub(in crate::dispatch) fn is_patient(&self, max_delay: Duration, now: Timestamp) -> bool {
+        let mut since = None;
+        self.queues.with(&self.distribution_id, |queue| {
+            since = queue.mergeable_since;
+        });
+        since.is_none_or(|since| now < since + max_delay)
+    }
+
+    /// Notes whether a plan has left items that wait for a wildcard.
+    pub(in crate::dispatch) fn leaves_mergeable(&self, any: bool, now: Timestamp) {
+        self.queues.with(&self.distribution_id, |queue| {
+            let since = queue.mergeable_since.unwrap_or(now);
+            // The clock may have been set back.
+            queue.mergeable_since = any.then_some(since.min(now));
+        });
+    }
+
     /// Lets the distribution's automatic items wait for a listing that ends at this time at the latest.
     pub(in crate::dispatch) fn awaits_listing(&self, until: Timestamp) {
         self.queues.with(&self.distribution_id, |queue| {

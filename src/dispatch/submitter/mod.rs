@@ -97,6 +97,7 @@ impl Submitter {
                     Arc::clone(&lister.known),
                 ),
                 lister,
+                max_delay: settings.economy.max_delay,
             },
             store: parts.store,
             queues: parts.queues,
@@ -229,7 +230,7 @@ impl Submitter {
                 wildcards: gates.wildcards_at <= now,
             },
             made: self.made_per_call,
-            patient_since: now - self.economy.max_delay,
+            patient: true,
         };
         let terms = Terms {
             caps,

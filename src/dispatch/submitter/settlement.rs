@@ -68,7 +68,9 @@ impl Submitter {
                 result,
                 look,
                 waits,
+                leaves_mergeable,
             } = ended;
+            turn.leaves_mergeable(leaves_mergeable, now);
             if let Some(look) = look {
                 self.listings.go_on(look);
             }

@@ -97,8 +97,8 @@ pub struct Caps {
     pub open: Open,
     /// Wildcards that merging has made.
     pub made: usize,
-    /// What was accepted after this may still wait for a wildcard that replaces it.
-    pub patient_since: Timestamp,
+    /// Whether items may still wait for a wildcard that replaces them.
+    pub patient: bool,
 }
 
 /// The items of one call, and the waiting items that they cover.
@@ -109,6 +109,8 @@ pub struct Plan {
     pub covers: Vec<Cover>,
     /// How many of the items no manual request asks for.
     pub automatic_items: usize,
+    /// Whether other items wait for a wildcard that replaces them.
+    pub leaves_mergeable: bool,
 }
 
 /// A waiting item that a plan covers.
@@ -141,7 +143,10 @@ pub fn plan(waiting: &[Waiting], made: &[Item], caps: &Caps) -> Plan {
         let replaced_by = covering(&made, &one.item).filter(|_| !one.manual);
         let position = match replaced_by.map(|wildcard| draft.place_made(wildcard)) {
             Some(Some(position)) => Some(position),
-            Some(None) if one.accepted_at > caps.patient_since => None,
+            Some(None) if caps.patient => {
+                draft.plan.leaves_mergeable = true;
+                None
+            }
             _ => {
                 let wildcards = if one.manual { &manual } else { &all };
                 draft.place_asked(one, covering(wildcards, &one.item), &manual)
@@ -298,7 +303,7 @@ mod tests {
                 wildcards: true,
             },
             made: items,
-            patient_since: Timestamp::MIN,
+            patient: true,
         }
     }
 
@@ -380,7 +385,7 @@ mod tests {
         assert_eq!(planned(&caps), "/a/* /a/2 /c");
         caps.open.wildcards = false;
         assert_eq!(planned(&caps), "/a/2 /c");
-        caps.patient_since = Timestamp::UNIX_EPOCH;
+        caps.patient = false;
         assert_eq!(planned(&caps), "/a/1 /a/2 /b/1 /a/3 /c");
     }
 

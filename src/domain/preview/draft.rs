@@ -63,7 +63,7 @@ const NO_CAPS: Caps = {
             wildcards: true,
         },
         made: usize::MAX,
-        patient_since: Timestamp::MAX,
+        patient: false,
     }
 };
 
