@@ -47,13 +47,6 @@ pub(super) struct Outlook {
     pub(super) waits: bool,
 }
 
-impl Outlook {
-    /// Whether anything is known that merging needs.
-    pub(super) fn is_known(&self) -> bool {
-        self.surveyed.is_some()
-    }
-}
-
 impl Merger {
     pub(super) fn new(
         settings: &Settings,
@@ -140,6 +133,11 @@ impl Merger {
         }
         let since = now - self.economy.min_interval;
         store.made_since(distribution_id, since).await
+    }
+
+    /// Whether [`Self::merge`] has anything to compute.
+    pub(super) fn computes(&self, outlook: &Outlook) -> bool {
+        outlook.surveyed.is_some() || self.economy.widen_unlisted
     }
 
     /// Merges the automatic items. It takes a while if there are very many.

@@ -144,7 +144,7 @@ impl Planner {
         outlook: Outlook,
         resting: Vec<Item>,
     ) -> Result<(Option<Planned>, bool), StoreError> {
-        let is_long = waiting.len() > MANY && outlook.is_known();
+        let is_long = waiting.len() > MANY && self.merger.computes(&outlook);
         let merger = self.merger.clone();
         let id = distribution_id.to_owned();
         let compute = move || {
