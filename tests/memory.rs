@@ -39,8 +39,9 @@ pub async fn wait_while_intake_goes_on(messages: usize, listed: bool) -> u64 {
         aws.s3.put("site", unchanged);
     }
     let mut setup = Setup::new(&aws);
-    // AWS's own pace: a million changes wait for hours.
-    setup.set_settings("[limits]\npaths_per_day = 0\n");
+    // AWS's own pace: a million changes wait for hours. Nothing completes, so that no path should wait for long
+    // for the wildcard that would replace it.
+    setup.set_settings("[limits]\npaths_per_day = 0\n[economy]\nmax_delay = \"5s\"\n");
     let service = Arc::new(setup.start().await);
     service.knows_the_catalogue().await;
     let senders = (0..SENDERS).map(|sender| {

@@ -85,8 +85,12 @@ async fn cloudfront_is_dark_from_the_first_call() {
 
 #[tokio::test]
 async fn a_months_budget_is_spent() {
-    let watched = Watched::works(&[("PURGEFRONT_ECONOMY__MONTHLY_PATHS", "1")]).await;
+    let budget = ("PURGEFRONT_ECONOMY__MONTHLY_PATHS", "1");
+    let watched = Watched::start(&[budget], &[], |_| {}).await;
     watched.uploads("a").await;
+    watched.uploads("b").await;
+    let sent = || (watched.aws.cloudfront.paths("E1").len() == 2).then_some(());
+    crate::support::until("both", sent).await;
     let alerts = ["BudgetForecast", "BudgetSpent"];
     watched.fires(A_WHILE, &alerts).await;
 }
