@@ -9,7 +9,6 @@ use crate::support::{
     cloudfront::Distribution,
     service::{Service, Setup},
     signer::{Signer, s3_records},
-    until,
 };
 
 const SENDERS: usize = 8;
@@ -39,9 +38,8 @@ pub async fn wait_while_intake_goes_on(messages: usize, listed: bool) -> u64 {
         aws.s3.put("site", unchanged);
     }
     let mut setup = Setup::new(&aws);
-    // AWS's own pace: a million changes wait for hours. Nothing completes, so that no path should wait for long
-    // for the wildcard that would replace it.
-    setup.set_settings("[limits]\npaths_per_day = 0\n[economy]\nmax_delay = \"5s\"\n");
+    // AWS's own pace: a million changes wait for hours, unless they are merged.
+    setup.set_settings("[limits]\npaths_per_day = 0\n");
     let service = Arc::new(setup.start().await);
     service.knows_the_catalogue().await;
     let senders = (0..SENDERS).map(|sender| {
@@ -56,12 +54,15 @@ pub async fn wait_while_intake_goes_on(messages: usize, listed: bool) -> u64 {
         sender.await.unwrap();
     }
     until_mapped(&service).await;
-    // It plans while all of that waits,
+    // It plans while all of that waits, or while what is left of it does,
     let calls = aws.cloudfront.calls().len();
-    until("another call", || {
-        (aws.cloudfront.calls().len() > calls + 1).then_some(())
-    })
-    .await;
+    let waiting = "purgefront_waiting_items{distribution_id=\"E1\"}";
+    let patience = Patience::new();
+    while aws.cloudfront.calls().len() <= calls + 1 && service.metric(waiting).await > 0 {
+        patience
+            .pause("another call, or the end of what waits")
+            .await;
+    }
     // and takes more.
     let text = s3_records("site", &[("ObjectCreated:Put", "one-more")]);
     let one_more = service.sns(signer.notification(&text).body()).await;
