@@ -41,7 +41,9 @@ tests/browser/node_modules: tests/browser/package-lock.json
 	fi
 
 soak: ## Run load for minutes: a crowd, 20,000 messages, a million changes (before a release; needs a quiet machine)
-	cargo test --locked --test it -- --ignored --nocapture --test-threads=1 soak::
+	cargo build --locked --release
+	PURGEFRONT_BINARY=$(CURDIR)/target/release/purgefront \
+		cargo test --locked --test it -- --ignored --nocapture --test-threads=1 soak::
 
 reference: ## Rewrite docs/configuration.md from the code
 	REWRITE_REFERENCE=1 cargo test --locked --lib config::reference
