@@ -349,7 +349,7 @@ async fn automatic_work_waits_for_a_listing_only_so_long() {
 }
 
 #[tokio::test]
-async fn the_guard_binds_what_is_merged_and_history_says_so() {
+async fn the_guard_binds_what_is_merged() {
     let policy = WildcardPolicy {
         protected: vec![Item::parse("/img/photo-001*").unwrap()],
         ..WildcardPolicy::default()

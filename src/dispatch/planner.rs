@@ -1,6 +1,6 @@
 //! Plans one call for a distribution, concurrently with other plans and calls.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
     listings::{Lister, Look},
@@ -31,12 +31,7 @@ const MANY: usize = 5_000;
 pub(super) struct PlanningEnded {
     pub(super) turn: Turn,
     pub(super) result: Result<PlanOutcome, StoreError>,
-    /// A survey that goes on,
-    pub(super) look: Option<Look>,
-    /// and whether the automatic items wait for it.
-    pub(super) waits: bool,
-    /// Whether items wait for a wildcard that replaces them.
-    pub(super) leaves_mergeable: bool,
+    pub(super) sides: Sides,
 }
 
 pub(super) enum PlanOutcome {
@@ -60,34 +55,27 @@ pub(super) struct Planner {
     pub(super) shadow: bool,
     pub(super) merger: Merger,
     pub(super) lister: Lister,
-    /// How long items wait for a wildcard that replaces them.
-    pub(super) max_delay: Duration,
 }
 
 /// What comes of a plan besides its items.
 #[derive(Default)]
-struct Sides {
-    look: Option<Look>,
-    waits: bool,
-    leaves_mergeable: bool,
+pub(super) struct Sides {
+    /// A survey that goes on,
+    pub(super) look: Option<Look>,
+    /// and whether the automatic items wait for it.
+    pub(super) waits: bool,
+    /// Whether items wait for a wildcard that replaces them.
+    pub(super) leaves_mergeable: bool,
 }
 
 impl Planner {
-    pub(super) async fn plan(self, turn: Turn, mut terms: Terms) -> PlanningEnded {
-        terms.caps.patient = turn.is_patient(self.max_delay, terms.now);
+    pub(super) async fn plan(self, turn: Turn, terms: Terms) -> PlanningEnded {
         let mut sides = Sides::default();
         let result = self.try_plan(&turn, terms, &mut sides).await;
-        let Sides {
-            look,
-            waits,
-            leaves_mergeable,
-        } = sides;
         PlanningEnded {
             turn,
             result,
-            look,
-            waits,
-            leaves_mergeable,
+            sides,
         }
     }
 

@@ -28,7 +28,8 @@ pub struct Batch {
     pub merges: Merges,
 }
 
-/// What merging did to a batch, for its history. Nothing depends on it but the guard of the same wildcard.
+/// What merging did to a batch, for its history. Besides, it says which wildcards are not to be made again at once,
+/// and that one which CloudFront refuses takes nothing with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merges {
     /// The wildcards that purgefront made by itself, in sending order.

@@ -97,7 +97,6 @@ impl Submitter {
                     Arc::clone(&lister.known),
                 ),
                 lister,
-                max_delay: settings.economy.max_delay,
             },
             store: parts.store,
             queues: parts.queues,
@@ -230,7 +229,7 @@ impl Submitter {
                 wildcards: gates.wildcards_at <= now,
             },
             made: self.made_per_call,
-            patient: true,
+            patient: turn.is_patient(self.economy.max_delay, now),
         };
         let terms = Terms {
             caps,

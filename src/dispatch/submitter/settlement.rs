@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     super::{
         attempt::{Attempt, log},
-        planner::{PlanOutcome, PlanningEnded},
+        planner::{PlanOutcome, PlanningEnded, Sides},
         queues::Turn,
         runner::{error_chain, unless_panicked},
     },
@@ -66,10 +66,13 @@ impl Submitter {
             let PlanningEnded {
                 turn,
                 result,
+                sides,
+            } = ended;
+            let Sides {
                 look,
                 waits,
                 leaves_mergeable,
-            } = ended;
+            } = sides;
             turn.leaves_mergeable(leaves_mergeable, now);
             if let Some(look) = look {
                 self.listings.go_on(look);

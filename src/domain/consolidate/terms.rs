@@ -93,17 +93,13 @@ impl Guard {
     /// What bars a wildcard with this stem; `None` if it may be made. `evicts` is whether it drops anything
     /// that has not changed.
     pub(super) fn bar(&self, stem: &str, evicts: bool) -> Option<Bar> {
-        let touches = |pattern: &Item| match pattern.stem() {
-            Some(protected) => stem.starts_with(protected) || protected.starts_with(stem),
-            None => pattern.as_str().starts_with(stem),
-        };
         let has = |items: &[Item]| items.iter().any(|one| one.stem() == Some(stem));
         let is_root = stem == "/";
         if is_root && !self.allow_root {
             Some(Bar::Root)
         } else if !is_root && stem.len() <= self.min_stem {
             Some(Bar::MinStem)
-        } else if self.protected.iter().any(touches) {
+        } else if self.protected.iter().any(|one| one.meets(stem)) {
             Some(Bar::Protected)
         } else if has(&self.refused) {
             Some(Bar::Refused)

@@ -228,11 +228,7 @@ impl WildcardPolicy {
                   ({least})"
             ));
         }
-        let overlaps = |protected: &&Item| match protected.stem() {
-            Some(other) => other.starts_with(stem) || stem.starts_with(other),
-            None => protected.as_str().starts_with(stem),
-        };
-        let protected = self.protected.iter().find(overlaps)?;
+        let protected = self.protected.iter().find(|one| one.meets(stem))?;
         Some(format!(
             "only {wildcard} would cover it, but economy.protected has {protected}"
         ))

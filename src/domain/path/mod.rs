@@ -130,6 +130,14 @@ impl Item {
         }
     }
 
+    /// Whether the item and the wildcard with this stem have any path in common.
+    pub(super) fn meets(&self, stem: &str) -> bool {
+        match self.stem() {
+            Some(own) => stem.starts_with(own) || own.starts_with(stem),
+            None => self.as_str().starts_with(stem),
+        }
+    }
+
     /// The item that clears the whole distribution.
     pub fn everything() -> Self {
         Self("/*".to_owned())
